@@ -1,0 +1,329 @@
+//! The core's hands: the key, the guard, the memory of this height, and the list of effects.
+
+use crate::effect::{Alarm, Effect, Refusal};
+use crate::engine::Hands;
+use crate::evidence::Evidence;
+use crate::guard::{Answer, Signed, SignedKind, SigningGuard};
+use crate::height::Height;
+use crate::log::LogEntry;
+use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
+use crate::timer::{Timeouts, Timer, TimerKind};
+use ledger::certificate::{Certificate, VoteBody};
+use ledger::id::{BlockHash, ChainId};
+use ledger::key::{PublicKey, SecretKey, Signature};
+use std::collections::BTreeSet;
+
+/// Stands for a signature the guard did not allow. It verifies under no key, so the core drops what
+/// carries it, and nothing that carries it is sent.
+const WITHHELD: Signature = Signature([0; 64]);
+
+/// Reading the log back: what is in it already, and what has to be added when it has been read.
+#[derive(Debug, Default)]
+pub(crate) struct Replay {
+    written: BTreeSet<Vec<u8>>,
+    unwritten: Vec<LogEntry>,
+}
+
+pub(crate) struct Desk {
+    pub(crate) chain: ChainId,
+    pub(crate) key: SecretKey,
+    pub(crate) me: PublicKey,
+    pub(crate) timeouts: Timeouts,
+    pub(crate) guard: SigningGuard,
+    pub(crate) now: Height,
+    pub(crate) effects: Vec<Effect>,
+    /// Why the core was told that something does not hold.
+    pub(crate) refusal: Option<Refusal>,
+    replay: Option<Replay>,
+}
+
+impl Desk {
+    pub(crate) fn new(chain: ChainId, key: SecretKey, timeouts: Timeouts, guard: SigningGuard, now: Height) -> Self {
+        let me = key.public();
+        Self { chain, key, me, timeouts, guard, now, effects: Vec::new(), refusal: None, replay: None }
+    }
+
+    pub(crate) fn begin_replay(&mut self, log: &[LogEntry]) {
+        let written = log.iter().map(ledger::encoding::encode).collect();
+        self.replay = Some(Replay { written, unwritten: Vec::new() });
+    }
+
+    /// What came up while reading the log and is not in it is written now, before anything is sent.
+    pub(crate) fn end_replay(&mut self) {
+        let unwritten = self.replay.take().unwrap_or_default().unwritten;
+        self.drop_superseded_timers();
+        self.effects.extend(unwritten.into_iter().map(Effect::Append));
+    }
+
+    fn is_replaying(&self) -> bool {
+        self.replay.is_some()
+    }
+
+    pub(crate) fn alarm(&mut self, alarm: Alarm) {
+        self.effects.push(Effect::Alarm(alarm));
+    }
+
+    /// Takes note of a message of ours that comes from the log or from a peer, so that nothing else is
+    /// signed in its place. Its signature has been verified.
+    pub(crate) fn learn(&mut self, signed: Signed) {
+        if self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed) == Answer::Sign {
+            let record = self.guard.record(signed);
+            self.effects.push(Effect::Guard(record));
+        }
+    }
+
+    /// Our turn to propose. What was proposed already (the log is lost, the guard is not) is said again.
+    pub(crate) fn take_turn(&mut self, round: u32) {
+        match self.guard.proposal(self.now.number, round) {
+            Some(proposal) => self.say(Message::Proposal(proposal)),
+            None => {
+                let within_ms = self.timeouts.after_ms(TimerKind::Propose, round);
+                self.effects.push(Effect::Build { height: self.now.number, round, within_ms });
+            }
+        }
+    }
+
+    /// Rule 3 of the guard: whether this prevote would break faith with a precommit of ours.
+    fn bound_elsewhere(&self, kind: VoteKind, body: &VoteBody) -> Option<(u32, BlockHash)> {
+        let block = body.block.filter(|_| kind == VoteKind::Prevote)?;
+        let (since, bound_to) = self.guard.bound_before(body.height, body.round)?;
+        let released = || self.now.ballots.has_polka(since..body.round, block, self.now.validators.quorum());
+        (bound_to != block && !released()).then_some((since, bound_to))
+    }
+
+    fn sign(&mut self, signed: Signed) {
+        let record = self.guard.record(signed);
+        self.effects.push(Effect::Guard(record));
+        match signed {
+            Signed::Vote(vote) => self.now.ballots.insert(&vote),
+            Signed::Proposal(proposal) => self.now.keep_proposal(proposal),
+        }
+    }
+
+    /// The guard said no. In a replay of the log that is nothing to speak of: the core passes through
+    /// rounds whose messages the guard no longer keeps.
+    fn refuse_to_sign(&mut self, alarm: Alarm) {
+        if !self.is_replaying() {
+            self.alarm(alarm);
+        }
+    }
+
+    /// Counts verified votes of different validators of this height.
+    fn count_votes(&mut self, votes: impl Iterator<Item = SignedVote>) -> Result<usize, Refusal> {
+        let mut counted = BTreeSet::new();
+        for vote in votes {
+            if self.now.validators.position(&vote.voter).is_none() {
+                return Err(Refusal::NotAValidator(vote.voter));
+            }
+            if !counted.insert(vote.voter) {
+                return Err(Refusal::CountedTwice(vote.voter));
+            }
+            self.verify_vote(&vote)?;
+        }
+        Ok(counted.len())
+    }
+
+    /// Verifies the signature of a vote, unless it has been verified before.
+    pub(crate) fn verify_vote(&mut self, vote: &SignedVote) -> Result<(), Refusal> {
+        if !self.now.ballots.contains(vote) {
+            vote.verify(&self.chain)?;
+            self.now.ballots.insert(vote);
+        }
+        Ok(())
+    }
+
+    fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {
+        let votes = self.count_votes(polka.votes())?;
+        let needed = self.now.validators.quorum();
+        if votes < needed { Err(Refusal::TooFewVotes { votes, needed }) } else { Ok(()) }
+    }
+
+    fn check_skip(&mut self, skip: &Skip) -> Result<(), Refusal> {
+        let votes = self.count_votes(skip.votes())?;
+        let stray = skip.votes.iter().find(|vote| vote.kind != VoteKind::Precommit);
+        let (enough, needed) = match (skip.reason, stray) {
+            (SkipReason::Over, Some(vote)) => return Err(Refusal::WrongKind(vote.voter)),
+            (SkipReason::Over, None) => (self.now.validators.is_quorum(votes), self.now.validators.quorum()),
+            (SkipReason::Ahead, _) => (self.now.is_more_than_a_third(votes), self.now.validators.len() / 3 + 1),
+        };
+        if enough { Ok(()) } else { Err(Refusal::TooFewVotes { votes, needed }) }
+    }
+
+    /// Keeps the reason, for whoever told the core.
+    fn holds(&mut self, checked: Result<(), Refusal>) -> bool {
+        let holds = checked.is_ok();
+        self.refusal = checked.err().or(self.refusal.take());
+        holds
+    }
+
+    /// Each new round of the core starts with `CancelAll`: only timers after the last one run.
+    fn drop_superseded_timers(&mut self) {
+        let last = self.effects.iter().rposition(|effect| *effect == Effect::CancelAll).unwrap_or(0);
+        let mut place = 0;
+        self.effects.retain(|effect| {
+            place += 1;
+            place > last || !matches!(effect, Effect::Schedule { .. } | Effect::Cancel(_) | Effect::CancelAll)
+        });
+    }
+
+    fn timer(&self, kind: TimerKind, round: u32) -> Timer {
+        Timer { height: self.now.number, round, kind }
+    }
+}
+
+impl Hands for Desk {
+    fn sign_vote(&mut self, kind: VoteKind, body: VoteBody) -> SignedVote {
+        let same = |known: &Signed| matches!(known, Signed::Vote(vote) if vote.body == body);
+        match self.guard.ask(body.height, body.round, kind.into(), same) {
+            Answer::Again(Signed::Vote(vote)) => vote,
+            Answer::Conflict(signed @ Signed::Vote(vote)) => {
+                self.refuse_to_sign(Alarm::ConflictRefused { block: body.block, signed });
+                vote
+            }
+            Answer::Sign => {
+                let mut body = body;
+                if let (Some(block), Some((since, bound_to))) = (body.block, self.bound_elsewhere(kind, &body)) {
+                    let VoteBody { height, round, .. } = body;
+                    self.refuse_to_sign(Alarm::BoundElsewhere { height, round, block, bound_to, since });
+                    body.block = None;
+                }
+                let vote = SignedVote::sign(kind, body, &self.key, &self.chain);
+                self.sign(Signed::Vote(vote));
+                vote
+            }
+            Answer::Backwards | Answer::Again(_) | Answer::Conflict(_) => {
+                let VoteBody { height, round, .. } = body;
+                self.refuse_to_sign(Alarm::BackwardsRefused { height, round, kind: kind.into() });
+                SignedVote { kind, body, voter: self.me, signature: WITHHELD }
+            }
+        }
+    }
+
+    fn sign_proposal(&mut self, body: ProposalBody) -> SignedProposal {
+        let same = |known: &Signed| matches!(known, Signed::Proposal(proposal) if proposal.body == body);
+        match self.guard.ask(body.height, body.round, SignedKind::Proposal, same) {
+            Answer::Again(Signed::Proposal(proposal)) => proposal,
+            Answer::Sign => {
+                let proposal = SignedProposal::sign(body, &self.key, &self.chain);
+                self.sign(Signed::Proposal(proposal));
+                proposal
+            }
+            Answer::Conflict(signed) => {
+                self.refuse_to_sign(Alarm::ConflictRefused { block: Some(body.block), signed });
+                if let Signed::Proposal(proposal) = signed {
+                    self.say(Message::Proposal(proposal));
+                }
+                SignedProposal { body, proposer: self.me, signature: WITHHELD }
+            }
+            Answer::Backwards | Answer::Again(_) => {
+                let ProposalBody { height, round, .. } = body;
+                self.refuse_to_sign(Alarm::BackwardsRefused { height, round, kind: SignedKind::Proposal });
+                SignedProposal { body, proposer: self.me, signature: WITHHELD }
+            }
+        }
+    }
+
+    fn vote_holds(&mut self, vote: &SignedVote) -> bool {
+        if vote.signature == WITHHELD {
+            return false;
+        }
+        let checked = self.verify_vote(vote);
+        self.holds(checked)
+    }
+
+    fn proposal_holds(&mut self, proposal: &SignedProposal) -> bool {
+        if proposal.signature == WITHHELD {
+            return false;
+        }
+        if self.now.has_proposal(proposal) {
+            return true;
+        }
+        let checked = proposal.verify(&self.chain).map_err(Refusal::from);
+        if checked.is_ok() {
+            self.now.keep_proposal(*proposal);
+        }
+        self.holds(checked)
+    }
+
+    fn polka_holds(&mut self, polka: &Polka) -> bool {
+        let checked = self.check_polka(polka);
+        self.holds(checked)
+    }
+
+    fn skip_holds(&mut self, skip: &Skip) -> bool {
+        let checked = self.check_skip(skip);
+        self.holds(checked)
+    }
+
+    /// The core does not write such a certificate down, though it leaves rounds because of it: we do.
+    fn certificate_holds(&mut self, certificate: &Certificate) -> bool {
+        let checked = certificate.check(&self.chain, &self.now.validators).map_err(Refusal::from);
+        if checked.is_ok() {
+            self.append(LogEntry::Decided(certificate.clone()));
+            self.now.certified = Some(certificate.clone());
+        }
+        self.holds(checked)
+    }
+
+    fn append(&mut self, entry: LogEntry) {
+        if let LogEntry::Verdict { block, valid, .. } = entry {
+            self.now.told(block, valid);
+        }
+        match &mut self.replay {
+            None => self.effects.push(Effect::Append(entry)),
+            Some(replay) if replay.written.contains(&ledger::encoding::encode(&entry)) => {}
+            Some(replay) => replay.unwritten.push(entry),
+        }
+    }
+
+    fn say(&mut self, message: Message) {
+        let withheld = match &message {
+            Message::Vote(vote) => vote.signature == WITHHELD,
+            Message::Proposal(proposal) => proposal.signature == WITHHELD,
+            _ => false,
+        };
+        if !withheld && !self.is_replaying() {
+            self.effects.push(Effect::Send(message));
+        }
+    }
+
+    fn build(&mut self, round: u32) {
+        // While the log is read, nobody knows yet what we proposed in this round. Asked again after it.
+        if !self.is_replaying() {
+            self.take_turn(round);
+        }
+    }
+
+    fn schedule(&mut self, kind: TimerKind, round: u32) {
+        let after_ms = self.timeouts.after_ms(kind, round);
+        self.effects.push(Effect::Schedule { timer: self.timer(kind, round), after_ms });
+    }
+
+    fn cancel(&mut self, kind: TimerKind, round: u32) {
+        self.effects.push(Effect::Cancel(self.timer(kind, round)));
+    }
+
+    fn cancel_all(&mut self) {
+        self.effects.push(Effect::CancelAll);
+    }
+
+    fn decide(&mut self, certificate: Certificate) {
+        match certificate.check(&self.chain, &self.now.validators) {
+            Ok(()) => {
+                self.now.decided = Some(certificate.clone());
+                self.effects.extend([Effect::CancelAll, Effect::Decide(certificate)]);
+            }
+            Err(error) => self.alarm(Alarm::Undecidable { height: self.now.number, error }),
+        }
+    }
+
+    fn accuse(&mut self, evidence: Evidence) {
+        if self.now.accuse(&evidence) && evidence.verify(&self.chain).is_ok() {
+            self.effects.push(Effect::Evidence(evidence));
+        }
+    }
+
+    fn broke_off(&mut self, error: String) {
+        self.alarm(Alarm::CoreBrokeOff(error));
+    }
+}

@@ -1,0 +1,226 @@
+//! The signing guard: one key never signs two things where it may sign one, whatever else goes wrong.
+//!
+//! It stands between the core and the key. Its records lie beside the key, apart from the vote log, and
+//! survive the loss of the log. Three rules:
+//!
+//! 1. One message per height, round and kind. Asked for the same again it gives the same signature;
+//!    asked for another it refuses, and gives what was signed, so that the replica can say that again.
+//! 2. Never backwards: nothing new for an earlier height, round or step than something signed already.
+//! 3. A precommit for a block binds. As long as no later quorum of prevotes is seen, another block in
+//!    the same height is not prevoted. The core keeps this rule from memory; when the log is lost, so
+//!    is that memory, and only this record of the precommit is left.
+
+use crate::message::{SignedProposal, SignedVote, VoteKind};
+use ledger::encoding::{Canonical, Limit};
+use ledger::id::BlockHash;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// Rounds of a height whose messages are kept, counted back from the latest signed one.
+const ROUNDS_KEPT: u32 = 16;
+
+/// A message of ours, with its signature.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Signed {
+    /// A vote.
+    Vote(SignedVote),
+    /// A proposal.
+    Proposal(SignedProposal),
+}
+
+/// The steps of a round, in the order in which a replica signs for them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum SignedKind {
+    /// A proposal.
+    Proposal,
+    /// A prevote.
+    Prevote,
+    /// A precommit.
+    Precommit,
+}
+
+impl From<VoteKind> for SignedKind {
+    fn from(kind: VoteKind) -> Self {
+        match kind {
+            VoteKind::Prevote => Self::Prevote,
+            VoteKind::Precommit => Self::Precommit,
+        }
+    }
+}
+
+impl Signed {
+    /// Height it is for.
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        match self {
+            Self::Vote(vote) => vote.body.height,
+            Self::Proposal(proposal) => proposal.body.height,
+        }
+    }
+
+    /// Round it is for.
+    #[must_use]
+    pub fn round(&self) -> u32 {
+        match self {
+            Self::Vote(vote) => vote.body.round,
+            Self::Proposal(proposal) => proposal.body.round,
+        }
+    }
+
+    /// What it is.
+    #[must_use]
+    pub fn kind(&self) -> SignedKind {
+        match self {
+            Self::Vote(vote) => vote.kind.into(),
+            Self::Proposal(_) => SignedKind::Proposal,
+        }
+    }
+
+    /// The block it is for, or none.
+    #[must_use]
+    pub fn block(&self) -> Option<BlockHash> {
+        match self {
+            Self::Vote(vote) => vote.body.block,
+            Self::Proposal(proposal) => Some(proposal.body.block),
+        }
+    }
+}
+
+/// What the guard file holds, one per slot. Slots that are still needed are never written over: a torn
+/// write can only harm the record being written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GuardRecord {
+    /// Place in the guard file, below [`GuardRecord::SLOTS`].
+    pub slot: u32,
+    /// The message signed.
+    pub signed: Signed,
+}
+
+impl Canonical for GuardRecord {
+    const NAME: &'static str = "guard record";
+    const LIMIT: Limit = Limit::Message;
+}
+
+impl GuardRecord {
+    /// Slots of a guard file: every kind in every round kept, the precommit that binds, one to write.
+    pub const SLOTS: u32 = 3 * ROUNDS_KEPT + 2;
+    /// The largest encoding of a record.
+    pub const BYTES_MAX: usize = 256;
+
+    /// Height of the message. Records of lower heights than the highest in the file are of no use.
+    #[must_use]
+    pub fn height(&self) -> u64 {
+        self.signed.height()
+    }
+}
+
+/// May this be signed?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Answer {
+    /// Nothing stands against it.
+    Sign,
+    /// It was signed already, word for word.
+    Again(Signed),
+    /// Something else was signed in its place.
+    Conflict(Signed),
+    /// Something later was signed already.
+    Backwards,
+}
+
+/// The records of one height, in memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct SigningGuard {
+    height: u64,
+    records: BTreeMap<(u32, SignedKind), GuardRecord>,
+    /// The latest precommit of ours for a block, when it is older than the rounds kept.
+    bound: Option<GuardRecord>,
+}
+
+impl SigningGuard {
+    /// From whatever could be read of the guard file.
+    pub(crate) fn new(records: Vec<GuardRecord>) -> Self {
+        let height = records.iter().map(GuardRecord::height).max().unwrap_or(0);
+        let mut guard = Self { height, ..Self::default() };
+        for record in records.into_iter().filter(|record| record.height() == height) {
+            guard.records.insert((record.signed.round(), record.signed.kind()), record);
+        }
+        guard.forget_old_rounds();
+        guard
+    }
+
+    /// Enters a height. Messages of lower heights are of no use any more: those heights are decided.
+    pub(crate) fn start_height(&mut self, height: u64) {
+        if height > self.height {
+            *self = Self { height, ..Self::default() };
+        }
+    }
+
+    /// Rules 1 and 2 for a message without its signature.
+    pub(crate) fn ask(&self, height: u64, round: u32, kind: SignedKind, same: impl Fn(&Signed) -> bool) -> Answer {
+        if height < self.height {
+            return Answer::Backwards;
+        }
+        if height > self.height {
+            return Answer::Sign;
+        }
+        match self.records.get(&(round, kind)) {
+            Some(record) if same(&record.signed) => Answer::Again(record.signed),
+            Some(record) => Answer::Conflict(record.signed),
+            None if self.records.last_key_value().is_some_and(|(latest, _)| *latest > (round, kind)) => Answer::Backwards,
+            None => Answer::Sign,
+        }
+    }
+
+    /// Rule 3: the block we are bound to when we prevote in `round`, and the round that bound us.
+    pub(crate) fn bound_before(&self, height: u64, round: u32) -> Option<(u32, BlockHash)> {
+        let kept = self.records.values().rev().filter(|record| binds(record) && record.signed.round() < round);
+        let record = kept.chain(&self.bound).next().filter(|record| record.height() == height)?;
+        record.signed.block().map(|block| (record.signed.round(), block))
+    }
+
+    /// Remembers a message that is about to be signed and sent, and says where to write it.
+    pub(crate) fn record(&mut self, signed: Signed) -> GuardRecord {
+        self.start_height(signed.height());
+        let record = GuardRecord { slot: self.free_slot(), signed };
+        self.records.insert((signed.round(), signed.kind()), record);
+        self.forget_old_rounds();
+        record
+    }
+
+    /// The messages of this height, for saying them again.
+    pub(crate) fn messages(&self, height: u64) -> impl Iterator<Item = Signed> {
+        let records = self.bound.iter().chain(self.records.values());
+        records.filter(move |record| record.height() == height).map(|record| record.signed)
+    }
+
+    pub(crate) fn proposal(&self, height: u64, round: u32) -> Option<SignedProposal> {
+        match self.records.get(&(round, SignedKind::Proposal))?.signed {
+            Signed::Proposal(proposal) if proposal.body.height == height => Some(proposal),
+            _ => None,
+        }
+    }
+
+    /// A slot no record in use lies in. There is one: more slots than records are kept.
+    fn free_slot(&self) -> u32 {
+        let used = |slot: &u32| self.records.values().chain(&self.bound).any(|record| record.slot == *slot);
+        (0..GuardRecord::SLOTS).find(|slot| !used(slot)).unwrap_or(0)
+    }
+
+    fn forget_old_rounds(&mut self) {
+        let Some(((latest, _), _)) = self.records.last_key_value() else { return };
+        let first_kept = latest.saturating_sub(ROUNDS_KEPT - 1);
+        let kept = self.records.split_off(&(first_kept, SignedKind::Proposal));
+        let forgotten = std::mem::replace(&mut self.records, kept);
+        if let Some(record) = forgotten.into_values().rev().find(binds) {
+            self.bound = Some(record);
+        }
+    }
+}
+
+/// Whether this is a precommit for a block.
+fn binds(record: &GuardRecord) -> bool {
+    record.signed.kind() == SignedKind::Precommit && record.signed.block().is_some()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! What a replica knows about the height it is in. All of it is forgotten with the height.
+
+use crate::ballots::{self, Ballots};
+use crate::evidence::Evidence;
+use crate::message::{ProposalBody, SignedProposal, VoteKind};
+use crate::missing::Missing;
+use ledger::certificate::Certificate;
+use ledger::id::BlockHash;
+use ledger::key::PublicKey;
+use ledger::validators::ValidatorSet;
+use std::collections::BTreeMap;
+
+/// Different proposals of one round that are looked at. Two are evidence; a third is of use only when a
+/// quorum prevoted for it. The core has the same bound.
+const PROPOSALS_PER_ROUND_MAX: usize = 2;
+/// Proposals sent to one peer that lacks them.
+const ANSWERS_MAX: u32 = 64;
+/// Verdicts on blocks that nothing names yet. The node may judge bodies before their proposals come.
+const UNNAMED_VERDICTS_MAX: usize = 64;
+
+/// A verdict of the node, and whether the core has been told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    pub(crate) valid: bool,
+    pub(crate) told: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct Height {
+    pub(crate) number: u64,
+    pub(crate) validators: ValidatorSet,
+    pub(crate) ballots: Ballots,
+    /// Verified proposals of each round, in the order they came.
+    proposals: BTreeMap<u32, Vec<SignedProposal>>,
+    verdicts: BTreeMap<BlockHash, Verdict>,
+    pub(crate) missing: Missing,
+    /// Shown to us by somebody who has decided.
+    pub(crate) certified: Option<Certificate>,
+    /// Our own decision.
+    pub(crate) decided: Option<Certificate>,
+    accused: Vec<Evidence>,
+    answers: BTreeMap<PublicKey, u32>,
+    alarmed: bool,
+}
+
+/// What a new verdict means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum VerdictNews {
+    /// Something to act on.
+    New,
+    /// Nothing.
+    Known,
+    /// Good before, bad now. The first word stands: votes may have been cast on it.
+    TurnedInvalid,
+}
+
+impl Height {
+    pub(crate) fn new(number: u64, validators: ValidatorSet) -> Self {
+        Self {
+            number,
+            validators,
+            ballots: Ballots::default(),
+            proposals: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            missing: Missing::default(),
+            certified: None,
+            decided: None,
+            accused: Vec::new(),
+            answers: BTreeMap::new(),
+            alarmed: false,
+        }
+    }
+
+    /// More than a third: at least one of them is honest.
+    pub(crate) fn is_more_than_a_third(&self, count: usize) -> bool {
+        3 * count > self.validators.len()
+    }
+
+    pub(crate) fn has_proposal(&self, proposal: &SignedProposal) -> bool {
+        self.proposals.get(&proposal.body.round).is_some_and(|known| known.contains(proposal))
+    }
+
+    /// Whether a proposal says something its author has not said yet, and may still say.
+    pub(crate) fn is_news(&self, proposal: &SignedProposal) -> bool {
+        let ProposalBody { round, block, .. } = proposal.body;
+        let known = self.proposals_of(round);
+        let has_room = known.len() < PROPOSALS_PER_ROUND_MAX
+            || self.ballots.count(round, VoteKind::Prevote, block) >= self.validators.quorum();
+        has_room && known.iter().all(|known| known.body != proposal.body)
+    }
+
+    pub(crate) fn keep_proposal(&mut self, proposal: SignedProposal) {
+        let known = self.proposals.entry(proposal.body.round).or_default();
+        if !known.contains(&proposal) {
+            known.push(proposal);
+        }
+    }
+
+    pub(crate) fn proposals(&self) -> impl Iterator<Item = &SignedProposal> {
+        self.proposals.values().flatten()
+    }
+
+    pub(crate) fn proposals_of(&self, round: u32) -> &[SignedProposal] {
+        self.proposals.get(&round).map_or(&[], Vec::as_slice)
+    }
+
+    pub(crate) fn is_proposed_in(&self, round: u32, block: BlockHash) -> bool {
+        self.proposals_of(round).iter().any(|proposal| proposal.body.block == block)
+    }
+
+    pub(crate) fn verdict(&self, block: &BlockHash) -> Option<Verdict> {
+        self.verdicts.get(block).copied()
+    }
+
+    /// A word of the node about a block.
+    pub(crate) fn judge(&mut self, block: BlockHash, valid: bool) -> VerdictNews {
+        match self.verdicts.get(&block) {
+            Some(verdict) if verdict.valid == valid => VerdictNews::Known,
+            Some(verdict) if verdict.valid => VerdictNews::TurnedInvalid,
+            None if self.verdicts.len() >= UNNAMED_VERDICTS_MAX && !self.is_named(&block) => VerdictNews::Known,
+            _ => {
+                self.verdicts.insert(block, Verdict { valid, told: false });
+                VerdictNews::New
+            }
+        }
+    }
+
+    /// The core has taken note of a verdict.
+    pub(crate) fn told(&mut self, block: BlockHash, valid: bool) {
+        self.verdicts.insert(block, Verdict { valid, told: true });
+    }
+
+    /// Whether a peer that lacks a proposal may be sent it.
+    pub(crate) fn may_answer(&mut self, peer: PublicKey) -> bool {
+        let answers = self.answers.entry(peer).or_default();
+        *answers += 1;
+        *answers <= ANSWERS_MAX
+    }
+
+    /// Whether this is the first time that an alarm about this height's block is raised.
+    pub(crate) fn alarm_once(&mut self) -> bool {
+        !std::mem::replace(&mut self.alarmed, true)
+    }
+
+    /// Everybody who voted for a block, and so should have its body.
+    pub(crate) fn holders(&self, block: BlockHash) -> Vec<PublicKey> {
+        let rounds = self.ballots.rounds();
+        let mut holders: Vec<_> = rounds.into_iter().flat_map(|round| self.ballots.voters(round, block)).collect();
+        holders.extend(self.proposals().filter(|p| p.body.block == block).map(|proposal| proposal.proposer));
+        holders.sort_unstable();
+        holders.dedup();
+        holders
+    }
+
+    fn is_named(&self, block: &BlockHash) -> bool {
+        self.proposals().any(|proposal| proposal.body.block == *block)
+            || self.certified.as_ref().is_some_and(|certificate| certificate.block == *block)
+    }
+
+    /// Whether this evidence is new.
+    pub(crate) fn accuse(&mut self, evidence: &Evidence) -> bool {
+        let mirrored = match evidence.clone() {
+            Evidence::Votes(first, second) => Evidence::Votes(second, first),
+            Evidence::Proposals(first, second) => Evidence::Proposals(second, first),
+        };
+        let new = !self.accused.iter().any(|known| known == evidence || *known == mirrored);
+        if new {
+            self.accused.push(evidence.clone());
+        }
+        new
+    }
+
+    /// Drops what rounds long past left behind, so that a height that does not end stays small.
+    pub(crate) fn forget_old_rounds(&mut self, current: u32) {
+        let first_kept = current.saturating_sub(ballots::ROUNDS_KEPT);
+        if first_kept > 0 {
+            self.ballots.forget_before(first_kept);
+            self.proposals = self.proposals.split_off(&first_kept);
+            self.missing.forget_before(first_kept);
+        }
+    }
+}

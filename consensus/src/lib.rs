@@ -1,0 +1,42 @@
+//! Agree on the next block.
+//!
+//! A [`Replica`] is a value: an [`Input`] goes in, a list of [`Effect`]s comes out, and nothing else
+//! happens. It does not know what a patch is, what is in a block, or what makes one good: it orders
+//! hashes, and asks ([`Effect::Build`], [`Effect::Judge`]) about the rest. It knows no clock, no socket,
+//! no disk, no thread and no runtime; whoever runs it brings those, so the same inputs give the same
+//! effects everywhere, and a whole cluster can be simulated from a seed.
+//!
+//! Read first: [`Input`] and [`Effect`], then [`Replica::step`]. The protocol is Tendermint's
+//! (<https://arxiv.org/abs/1807.04938>); its core is behind `engine.rs`, and no name of it is public.
+//! What we do not leave to the core:
+//!
+//! - signing ([`GuardRecord`]: never two things in one place, even when the vote log is lost);
+//! - checking certificates (`ledger::certificate`, the same predicate an endpoint uses);
+//! - asking for lost proposals and bodies (at once, of those who voted for them);
+//! - reading the log again ([`log`]: to its end, before anything new is said).
+
+mod ballots;
+mod desk;
+mod early;
+mod effect;
+mod engine;
+mod evidence;
+mod guard;
+mod height;
+pub mod log;
+mod message;
+mod missing;
+mod past;
+mod proposer;
+mod replica;
+mod running;
+mod timer;
+
+pub use effect::{Alarm, Effect, Input, Refusal};
+pub use evidence::{Evidence, EvidenceError};
+pub use guard::{GuardRecord, Signed, SignedKind};
+pub use log::LogEntry;
+pub use message::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
+pub use proposer::proposer;
+pub use replica::{Replica, ReplicaConfig};
+pub use timer::{Timeouts, Timer, TimerKind};

@@ -1,0 +1,97 @@
+//! What must hold after every event, whatever happened before. Each is a sentence.
+
+use super::block::CHAIN;
+use consensus::{Evidence, Message, ProposalBody, SignedProposal, SignedVote, VoteKind};
+use ledger::certificate::{Certificate, VoteBody};
+use ledger::id::BlockHash;
+use ledger::key::PublicKey;
+use ledger::validators::ValidatorSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    #[error("agreement: height {height} is {one} for one and {other} for another")]
+    Agreement { height: u64, one: BlockHash, other: BlockHash },
+    #[error("certificate of height {height}: {detail}")]
+    Certificate { height: u64, detail: String },
+    #[error("{key} signed twice in height {height}, round {round} ({what})")]
+    DoubleSign { key: PublicKey, height: u64, round: u32, what: &'static str },
+    #[error("evidence against an honest key {0}")]
+    HonestAccused(PublicKey),
+    #[error("evidence that does not check: {0}")]
+    BadEvidence(String),
+    #[error("no progress: {0}")]
+    NoProgress(String),
+    #[error("alarm: {0}")]
+    Alarm(String),
+}
+
+#[derive(Default)]
+pub struct Invariants {
+    pub honest: BTreeSet<PublicKey>,
+    decided: BTreeMap<u64, BlockHash>,
+    votes: BTreeMap<(PublicKey, u64, u32, VoteKind), VoteBody>,
+    proposals: BTreeMap<(PublicKey, u64, u32), ProposalBody>,
+    pub accused: BTreeSet<PublicKey>,
+    pub violations: Vec<Violation>,
+}
+
+impl Invariants {
+    pub fn no_two_honest_replicas_decide_differently(&mut self, certificate: &Certificate) {
+        let height = certificate.height;
+        let one = *self.decided.entry(height).or_insert(certificate.block);
+        if one != certificate.block {
+            self.violations.push(Violation::Agreement { height, one, other: certificate.block });
+        }
+    }
+
+    pub fn every_certificate_passes_the_check(&mut self, certificate: &Certificate, validators: &ValidatorSet) {
+        if let Err(error) = certificate.check(&CHAIN, validators) {
+            self.violations.push(Violation::Certificate { height: certificate.height, detail: error.to_string() });
+        }
+    }
+
+    pub fn no_honest_validator_signs_two_things(&mut self, message: &Message) {
+        match message {
+            Message::Vote(vote) => self.one_vote(vote),
+            Message::Proposal(proposal) => self.one_proposal(proposal),
+            Message::Polka(polka) => polka.votes().for_each(|vote| self.one_vote(&vote)),
+            Message::Skip(skip) => skip.votes().for_each(|vote| self.one_vote(&vote)),
+            Message::WantProposal { .. } | Message::Decided(_) => {}
+        }
+    }
+
+    fn one_vote(&mut self, vote: &SignedVote) {
+        let VoteBody { height, round, .. } = vote.body;
+        if self.honest.contains(&vote.voter) {
+            let first = *self.votes.entry((vote.voter, height, round, vote.kind)).or_insert(vote.body);
+            if first != vote.body {
+                let what = if vote.kind == VoteKind::Prevote { "prevote" } else { "precommit" };
+                self.violations.push(Violation::DoubleSign { key: vote.voter, height, round, what });
+            }
+        }
+    }
+
+    fn one_proposal(&mut self, proposal: &SignedProposal) {
+        let ProposalBody { height, round, .. } = proposal.body;
+        if self.honest.contains(&proposal.proposer) {
+            let first = *self.proposals.entry((proposal.proposer, height, round)).or_insert(proposal.body);
+            if first != proposal.body {
+                let key = proposal.proposer;
+                self.violations.push(Violation::DoubleSign { key, height, round, what: "proposal" });
+            }
+        }
+    }
+
+    pub fn evidence_names_only_who_did_it(&mut self, evidence: &Evidence) {
+        match evidence.verify(&CHAIN) {
+            Err(error) => self.violations.push(Violation::BadEvidence(error.to_string())),
+            Ok(accused) if self.honest.contains(&accused) => {
+                self.violations.push(Violation::HonestAccused(accused));
+            }
+            Ok(accused) => {
+                self.accused.insert(accused);
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The one door for ledger bytes: everything hashed, signed, stored or received is encoded and
+//! decoded here, and nothing else in the workspace names the codec.
+//!
+//! Layout (docs/protocol.md §1): little-endian, fixed-width integers; lengths are `u64`; enum
+//! variants are `u32`; `Option` is one byte 0/1; fields in declaration order, nothing between.
+//!
+//! The codec alone is not canonical and not safe, so [`decode`] also requires that the input is
+//! within the type's limit, that every byte is used, and that encoding the value again gives the
+//! same bytes. One value therefore has exactly one encoding, and one encoding exactly one value.
+
+use crate::limits;
+use serde::{Serialize, de::DeserializeOwned};
+
+/// A type that may enter the house as bytes.
+pub trait Canonical: Serialize + DeserializeOwned {
+    /// The noun an error message uses.
+    const NAME: &'static str;
+    /// Largest accepted encoding.
+    const LIMIT: Limit;
+}
+
+/// How many bytes an encoding may have. A closed set, because the codec takes its allocation limit
+/// as a constant: a claimed length is refused before memory is reserved for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// Votes, certificates, single records: [`limits::MESSAGE_BYTES_MAX`].
+    Message,
+    /// Signed transactions: [`limits::TRANSACTION_BYTES_MAX`].
+    Transaction,
+    /// Proof files: [`limits::PROOF_BYTES_MAX`].
+    Proof,
+    /// Blocks and genesis files: [`limits::BLOCK_BYTES_MAX`].
+    Block,
+}
+
+impl Limit {
+    /// The limit in bytes.
+    #[must_use]
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::Message => limits::MESSAGE_BYTES_MAX,
+            Self::Transaction => limits::TRANSACTION_BYTES_MAX,
+            Self::Proof => limits::PROOF_BYTES_MAX,
+            Self::Block => limits::BLOCK_BYTES_MAX,
+        }
+    }
+}
+
+/// Why bytes were refused at the door.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Longer than the type allows.
+    #[error("{name}: {actual} bytes, at most {limit} allowed")]
+    TooLarge {
+        /// What was being read.
+        name: &'static str,
+        /// Bytes given.
+        actual: usize,
+        /// Bytes allowed.
+        limit: usize,
+    },
+    /// Not an encoding of the type, or a bound inside it is broken.
+    #[error("{name}: malformed: {detail}")]
+    Malformed {
+        /// What was being read.
+        name: &'static str,
+        /// The codec's words.
+        detail: String,
+    },
+    /// Bytes left over after the value.
+    #[error("{name}: {extra} bytes after the end")]
+    Trailing {
+        /// What was being read.
+        name: &'static str,
+        /// Bytes left over.
+        extra: usize,
+    },
+    /// Decodes, but is not the one encoding of its value.
+    #[error("{name}: not the canonical encoding")]
+    NotCanonical {
+        /// What was being read.
+        name: &'static str,
+    },
+}
+
+/// `config` with an allocation limit; the limit must be a literal constant for the codec.
+macro_rules! config {
+    ($limit:expr) => {
+        bincode::config::standard().with_little_endian().with_fixed_int_encoding().with_limit::<{ $limit }>()
+    };
+}
+
+/// The canonical bytes of a value.
+///
+/// # Panics
+/// Never for types of this crate: writing to memory cannot fail, and no type here has a fallible
+/// `Serialize`.
+#[must_use]
+pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
+    let config = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
+    bincode::serde::encode_to_vec(value, config).expect("ledger types serialise into memory without failing")
+}
+
+/// Parses bytes from outside.
+///
+/// # Errors
+/// [`DecodeError`] names what was being read and which of the door's rules it broke.
+pub fn decode<T: Canonical>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let name = T::NAME;
+    let limit = T::LIMIT.bytes();
+    if bytes.len() > limit {
+        return Err(DecodeError::TooLarge { name, actual: bytes.len(), limit });
+    }
+    let decoded = match T::LIMIT {
+        Limit::Message => bincode::serde::decode_from_slice(bytes, config!(limits::MESSAGE_BYTES_MAX)),
+        Limit::Transaction => bincode::serde::decode_from_slice(bytes, config!(limits::TRANSACTION_BYTES_MAX)),
+        Limit::Proof => bincode::serde::decode_from_slice(bytes, config!(limits::PROOF_BYTES_MAX)),
+        Limit::Block => bincode::serde::decode_from_slice(bytes, config!(limits::BLOCK_BYTES_MAX)),
+    };
+    let (value, used): (T, usize) =
+        decoded.map_err(|error| DecodeError::Malformed { name, detail: error.to_string() })?;
+    if used != bytes.len() {
+        return Err(DecodeError::Trailing { name, extra: bytes.len() - used });
+    }
+    if encode(&value) != bytes {
+        return Err(DecodeError::NotCanonical { name });
+    }
+    Ok(value)
+}

@@ -1,0 +1,67 @@
+//! Every limit of the protocol, with its name. Units last.
+
+/// Votes, proposals, certificates and single state records.
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// One signed transaction, encoded.
+pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024;
+/// One proof file. Far above the few KiB a real one has: a chain with many epochs is longer.
+pub const PROOF_BYTES_MAX: usize = 1024 * 1024;
+/// One block, encoded, and one genesis file.
+pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// Transactions in one block.
+pub const BLOCK_TRANSACTIONS_MAX: usize = 5_000;
+/// Validators in one set.
+pub const VALIDATORS_MAX: usize = 128;
+/// Epoch headers in one proof file.
+pub const EPOCHS_MAX: usize = 256;
+/// Organisations in one ledger.
+pub const ORGANISATIONS_MAX: usize = 256;
+/// Keys of one organisation, revoked ones included.
+pub const KEYS_PER_ORGANISATION_MAX: usize = 64;
+/// Namespaces one organisation owns.
+pub const NAMESPACES_PER_ORGANISATION_MAX: usize = 16;
+/// Approval rules in force.
+pub const APPROVAL_RULES_MAX: usize = 64;
+/// Halts in force at one time: one bounded record, so that one proof shows all.
+pub const HALTS_MAX: usize = 64;
+/// Verdicts on one patch: the approvers of a patch are a committee, not a crowd.
+pub const VERDICTS_PER_PATCH_MAX: usize = 64;
+/// Names: organisations, namespaces, groups, labels, artifacts.
+pub const NAME_BYTES_MAX: usize = 64;
+/// A product: `namespace/name`.
+pub const PRODUCT_BYTES_MAX: usize = 128;
+/// A version string.
+pub const VERSION_BYTES_MAX: usize = 128;
+/// Notes of a patch or a verdict.
+pub const NOTES_BYTES_MAX: usize = 16 * 1024;
+/// A sentence: a reason, a title, the detail of a receipt.
+pub const SENTENCE_BYTES_MAX: usize = 512;
+/// Advisories one patch says it fixes.
+pub const ADVISORIES_MAX: usize = 256;
+/// Target selectors of one patch.
+pub const TARGETS_MAX: usize = 16;
+/// Values inside one selector, labels of one endpoint.
+pub const SELECTOR_VALUES_MAX: usize = 16;
+/// Relations (depends, conflicts, supersedes) of each kind.
+pub const RELATIONS_MAX: usize = 64;
+/// Artifacts of one patch.
+pub const ARTIFACTS_MAX: usize = 64;
+/// Health checks of one patch.
+pub const HEALTH_CHECKS_MAX: usize = 16;
+/// Arguments of one health command.
+pub const ARGUMENTS_MAX: usize = 32;
+/// Bytes of one argument.
+pub const ARGUMENT_BYTES_MAX: usize = 1024;
+/// One artifact's payload.
+pub const ARTIFACT_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
+/// Sibling hashes in a history path: a tree of 2^63 leaves.
+pub const HISTORY_PATH_MAX: usize = 63;
+/// Sibling hashes in a state path: one per bit of the key.
+pub const STATE_PATH_MAX: usize = 256;
+/// How far ahead of block time a transaction may expire: 30 days.
+pub const EXPIRY_AHEAD_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
+/// How far a release counter may jump over the last one of its product and channel. Keeps a stolen
+/// key from spending the whole counter (fast-forward attack).
+pub const RELEASE_STEP_MAX: u64 = 1_000;
+/// How far a header's time may be ahead of a validator's own clock.
+pub const CLOCK_AHEAD_MS_MAX: u64 = 2_000;

@@ -1,0 +1,270 @@
+//! Transactions: what a key asks the ledger to record.
+
+use crate::block::PROTOCOL_VERSION;
+use crate::bounded::{Name, Notes, Sentence, SortedList};
+use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
+use crate::id::{ChainId, Digest, PatchId, TransactionId, context, derive};
+use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
+use crate::limits;
+use crate::patch::{Label, PatchManifest};
+use crate::receipt::Receipt;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A verdict on a patch, as an approver signs it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The patch.
+    pub patch: PatchId,
+    /// BLAKE3 of the evidence looked at; zero when there was none to keep.
+    pub evidence: Digest,
+    /// Why, for people.
+    pub note: Notes,
+}
+
+/// What is asked for. New kinds are added at the end: the number of a kind never changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Payload {
+    /// 0, by a publisher: a patch exists.
+    Publish {
+        /// The patch.
+        manifest: PatchManifest,
+    },
+    /// 1, by an approver: it may be applied.
+    Approve {
+        /// On what, and why.
+        verdict: Verdict,
+        /// Counts for the emergency rule too.
+        urgent: bool,
+    },
+    /// 2, by an approver: it must not be applied.
+    Reject {
+        /// On what, and why.
+        verdict: Verdict,
+    },
+    /// 3, by an approver: not yet.
+    Hold {
+        /// On what, and why.
+        verdict: Verdict,
+    },
+    /// 4, by the vendor, or by approvers as the rule says: must not be applied any more.
+    Recall {
+        /// The patch.
+        patch: PatchId,
+        /// Why, for people.
+        reason: Sentence,
+    },
+    /// 5, by an operator: an endpoint belongs to the operator's organisation.
+    Enroll {
+        /// The endpoint's key: it signs receipts and nothing else.
+        endpoint: PublicKey,
+        /// What people call the host.
+        name: Name,
+        /// Its group.
+        group: Name,
+        /// Its labels.
+        labels: SortedList<Label, { limits::SELECTOR_VALUES_MAX }>,
+    },
+    /// 6, by an operator: an endpoint is gone, its key speaks no more.
+    Retire {
+        /// The endpoint's key.
+        endpoint: PublicKey,
+    },
+    /// 7, by an endpoint: what happened.
+    Receipt {
+        /// What it says.
+        receipt: Receipt,
+    },
+}
+
+impl Payload {
+    /// What people call this kind.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "publish",
+            Self::Approve { .. } => "approve",
+            Self::Reject { .. } => "reject",
+            Self::Hold { .. } => "hold",
+            Self::Recall { .. } => "recall",
+            Self::Enroll { .. } => "enroll",
+            Self::Retire { .. } => "retire",
+            Self::Receipt { .. } => "receipt",
+        }
+    }
+
+    /// The patch it is about, if it is about one.
+    #[must_use]
+    pub fn patch(&self) -> Option<PatchId> {
+        match self {
+            Self::Publish { manifest } => Some(manifest.id()),
+            Self::Approve { verdict, .. } | Self::Reject { verdict } | Self::Hold { verdict } => Some(verdict.patch),
+            Self::Recall { patch, .. } => Some(*patch),
+            Self::Receipt { receipt } => Some(receipt.patch),
+            Self::Enroll { .. } | Self::Retire { .. } => None,
+        }
+    }
+}
+
+/// The body of a transaction: intent, not yet signed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transaction {
+    /// [`PROTOCOL_VERSION`].
+    pub version: u16,
+    /// The ledger it is for.
+    pub chain_id: ChainId,
+    /// Whose signature stands under it.
+    pub signer: PublicKey,
+    /// Any number: makes two equal intents two transactions.
+    pub nonce: u64,
+    /// From this block time on it is void; at most 30 days ahead.
+    pub expires_at_ms: u64,
+    /// What is asked for.
+    pub payload: Payload,
+}
+
+impl Transaction {
+    /// Signs. The signer field is set to the key's public half.
+    #[must_use]
+    pub fn sign(mut self, key: &SecretKey) -> SignedTransaction {
+        self.signer = key.public();
+        let signature = key.sign(Purpose::Transaction, &self.chain_id, &encode(&self));
+        SignedTransaction { transaction: self, signature }
+    }
+}
+
+/// A transaction and a signature, not yet believed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignedTransaction {
+    /// The body.
+    pub transaction: Transaction,
+    /// Over `tag ‖ 0 ‖ chain id ‖ encoded body`.
+    pub signature: Signature,
+}
+
+impl Canonical for SignedTransaction {
+    const NAME: &'static str = "transaction";
+    const LIMIT: Limit = Limit::Transaction;
+}
+
+/// Why a transaction is refused before anybody looks at the state.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TransactionError {
+    /// Not bytes of a transaction.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Of a later or unknown format.
+    #[error("transaction has version {0}, this ledger speaks {PROTOCOL_VERSION}")]
+    Version(u16),
+    /// For another ledger.
+    #[error("transaction is for chain {actual}, this is {expected}")]
+    WrongChain {
+        /// Chain in the transaction.
+        actual: ChainId,
+        /// This chain.
+        expected: ChainId,
+    },
+    /// The signature does not hold.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+}
+
+/// Length of the signature at the end of an encoded signed transaction.
+const SIGNATURE_BYTES: usize = 64;
+
+impl SignedTransaction {
+    /// Parses and verifies bytes from outside: the only way they become believed.
+    ///
+    /// # Errors
+    /// [`TransactionError`] names the first check that failed.
+    pub fn verify_bytes(bytes: &[u8], chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {
+        let signed: Self = decode(bytes)?;
+        signed.verify_encoded(bytes, chain)
+    }
+
+    /// Verifies a parsed transaction.
+    ///
+    /// # Errors
+    /// [`TransactionError`] names the first check that failed.
+    pub fn verify(self, chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {
+        let bytes = encode(&self);
+        if bytes.len() > limits::TRANSACTION_BYTES_MAX {
+            let limit = limits::TRANSACTION_BYTES_MAX;
+            return Err(DecodeError::TooLarge { name: Self::NAME, actual: bytes.len(), limit }.into());
+        }
+        self.verify_encoded(&bytes, chain)
+    }
+
+    fn verify_encoded(self, bytes: &[u8], chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {
+        let body = &bytes[..bytes.len() - SIGNATURE_BYTES];
+        let transaction = &self.transaction;
+        if transaction.version != PROTOCOL_VERSION {
+            return Err(TransactionError::Version(transaction.version));
+        }
+        if transaction.chain_id != *chain {
+            return Err(TransactionError::WrongChain { actual: transaction.chain_id, expected: *chain });
+        }
+        transaction.signer.verify(Purpose::Transaction, chain, body, &self.signature)?;
+        let id = TransactionId(derive(context::TRANSACTION_ID, body));
+        Ok(VerifiedTransaction(Arc::new(Verified { signed: self, id, bytes: bytes.into() })))
+    }
+}
+
+#[derive(Debug)]
+struct Verified {
+    signed: SignedTransaction,
+    id: TransactionId,
+    bytes: Box<[u8]>,
+}
+
+/// A transaction whose structure and signature were checked, once. Made only by
+/// [`SignedTransaction::verify`] and [`SignedTransaction::verify_bytes`]; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct VerifiedTransaction(Arc<Verified>);
+
+impl VerifiedTransaction {
+    /// Hash of the unsigned body.
+    #[must_use]
+    pub fn id(&self) -> TransactionId {
+        self.0.id
+    }
+
+    /// The signed bytes: leaf data of both trees.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.bytes
+    }
+
+    /// With its signature.
+    #[must_use]
+    pub fn signed(&self) -> &SignedTransaction {
+        &self.0.signed
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn transaction(&self) -> &Transaction {
+        &self.0.signed.transaction
+    }
+
+    /// What is asked for.
+    #[must_use]
+    pub fn payload(&self) -> &Payload {
+        &self.0.signed.transaction.payload
+    }
+
+    /// Who asks.
+    #[must_use]
+    pub fn signer(&self) -> PublicKey {
+        self.0.signed.transaction.signer
+    }
+}
+
+impl PartialEq for VerifiedTransaction {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.bytes == other.0.bytes
+    }
+}
+
+impl Eq for VerifiedTransaction {}

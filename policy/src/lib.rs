@@ -1,0 +1,1 @@
+//! Decide what may happen, when, and whether it went well.
