@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! The `countersign` command: hands for people.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(std::env::args_os())
+}

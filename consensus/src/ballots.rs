@@ -48,24 +48,43 @@ impl Ballots {
 
     /// Everybody who voted for a block in a round.
     pub(crate) fn voters(&self, round: u32, block: BlockHash) -> impl Iterator<Item = PublicKey> {
-        self.of_round(round).filter(move |(_, votes)| votes.iter().any(|(voted, _)| *voted == Some(block))).map(|((_, _, voter), _)| *voter)
+        self.of_round(round)
+            .filter(move |(_, votes)| votes.iter().any(|(voted, _)| *voted == Some(block)))
+            .map(|((_, _, voter), _)| *voter)
     }
 
     /// Everybody who voted for any block in a round, with that block.
     pub(crate) fn named_in(&self, round: u32) -> impl Iterator<Item = (PublicKey, BlockHash)> {
-        self.of_round(round).flat_map(|((_, _, voter), votes)| votes.iter().filter_map(|(block, _)| block.map(|b| (*voter, b))))
+        self.of_round(round)
+            .flat_map(|((_, _, voter), votes)| votes.iter().filter_map(|(block, _)| block.map(|b| (*voter, b))))
     }
 
     /// How many validators cast this vote.
     pub(crate) fn count(&self, round: u32, kind: VoteKind, block: BlockHash) -> usize {
         self.of_round(round)
-            .filter(|((_, voted_kind, _), votes)| *voted_kind == kind && votes.iter().any(|(voted, _)| *voted == Some(block)))
+            .filter(|((_, voted_kind, _), votes)| {
+                *voted_kind == kind && votes.iter().any(|(voted, _)| *voted == Some(block))
+            })
             .count()
+    }
+
+    /// Everybody who cast this vote, with the signatures.
+    pub(crate) fn signers(&self, round: u32, kind: VoteKind, block: BlockHash) -> Vec<(PublicKey, Signature)> {
+        let of_kind = self.of_round(round).filter(|((_, voted_kind, _), _)| *voted_kind == kind);
+        let signed = |((_, _, voter), votes): (&Place, &Vec<(Option<BlockHash>, Signature)>)| {
+            votes.iter().find(|(voted, _)| *voted == Some(block)).map(|(_, signature)| (*voter, *signature))
+        };
+        of_kind.filter_map(signed).collect()
     }
 
     /// Whether at least `quorum` validators prevoted for a block in one of these rounds.
     pub(crate) fn has_polka(&self, rounds: Range<u32>, block: BlockHash, quorum: usize) -> bool {
-        let mut seen: Vec<u32> = self.votes.range((rounds.start, VoteKind::Prevote, PublicKey([0; 32]))..).map(|((round, ..), _)| *round).take_while(|round| *round < rounds.end).collect();
+        let mut seen: Vec<u32> = self
+            .votes
+            .range((rounds.start, VoteKind::Prevote, PublicKey([0; 32]))..)
+            .map(|((round, ..), _)| *round)
+            .take_while(|round| *round < rounds.end)
+            .collect();
         seen.dedup();
         seen.into_iter().any(|round| self.count(round, VoteKind::Prevote, block) >= quorum)
     }

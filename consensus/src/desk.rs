@@ -1,13 +1,16 @@
 //! The core's hands: the key, the guard, the memory of this height, and the list of effects.
 
+mod checks;
+
 use crate::effect::{Alarm, Effect, Refusal};
 use crate::engine::Hands;
 use crate::evidence::Evidence;
-use crate::guard::{Answer, Signed, SignedKind, SigningGuard};
+use crate::guard::{Answer, Binding, Signed, SignedKind, SigningGuard};
 use crate::height::Height;
 use crate::log::LogEntry;
-use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
+use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, Skip, VoteKind};
 use crate::timer::{Timeouts, Timer, TimerKind};
+use ledger::bounded::List;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey, Signature};
@@ -67,7 +70,7 @@ impl Desk {
     /// signed in its place. Its signature has been verified.
     pub(crate) fn learn(&mut self, signed: Signed) {
         if self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed) == Answer::Sign {
-            let record = self.guard.record(signed);
+            let record = self.guard.record(signed, None);
             self.effects.push(Effect::Guard(record));
         }
     }
@@ -76,6 +79,8 @@ impl Desk {
     pub(crate) fn take_turn(&mut self, round: u32) {
         match self.guard.proposal(self.now.number, round) {
             Some(proposal) => self.say(Message::Proposal(proposal)),
+            // Nothing we build could be signed: let the turn pass when its time is over.
+            None if !self.guard.lets_propose(self.now.number, round) => {}
             None => {
                 let within_ms = self.timeouts.after_ms(TimerKind::Propose, round);
                 self.effects.push(Effect::Build { height: self.now.number, round, within_ms });
@@ -86,18 +91,38 @@ impl Desk {
     /// Rule 3 of the guard: whether this prevote would break faith with a precommit of ours.
     fn bound_elsewhere(&self, kind: VoteKind, body: &VoteBody) -> Option<(u32, BlockHash)> {
         let block = body.block.filter(|_| kind == VoteKind::Prevote)?;
-        let (since, bound_to) = self.guard.bound_before(body.height, body.round)?;
+        let (since, bound_to) = self.guard.bound_to(body.height)?;
         let released = || self.now.ballots.has_polka(since..body.round, block, self.now.validators.quorum());
         (bound_to != block && !released()).then_some((since, bound_to))
     }
 
+    /// Why we precommit this block, to be kept with the precommit.
+    fn reason(&self, vote: &SignedVote) -> Option<Binding> {
+        let VoteBody { height, round, block } = vote.body;
+        let block = block.filter(|_| vote.kind == VoteKind::Precommit)?;
+        let proposal = *self.now.proposals_of(round).iter().find(|proposal| proposal.body.block == block)?;
+        let prevotes = List::new(self.now.ballots.signers(round, VoteKind::Prevote, block)).ok()?;
+        Some(Binding { proposal, polka: Polka { height, round, block, prevotes } })
+    }
+
     fn sign(&mut self, signed: Signed) {
-        let record = self.guard.record(signed);
+        let binding = match &signed {
+            Signed::Vote(vote) => self.reason(vote),
+            Signed::Proposal(_) => None,
+        };
+        let record = self.guard.record(signed, binding);
         self.effects.push(Effect::Guard(record));
         match signed {
             Signed::Vote(vote) => self.now.ballots.insert(&vote),
             Signed::Proposal(proposal) => self.now.keep_proposal(proposal),
         }
+    }
+
+    /// A proposal that will not be heard of again. The core has stopped waiting for one, because it has
+    /// proposed, as it thinks; so that it does not wait for ever, the timer runs again.
+    fn withhold_proposal(&mut self, body: ProposalBody) -> SignedProposal {
+        self.schedule(TimerKind::Propose, body.round);
+        SignedProposal { body, proposer: self.me, signature: WITHHELD }
     }
 
     /// The guard said no. In a replay of the log that is nothing to speak of: the core passes through
@@ -106,47 +131,6 @@ impl Desk {
         if !self.is_replaying() {
             self.alarm(alarm);
         }
-    }
-
-    /// Counts verified votes of different validators of this height.
-    fn count_votes(&mut self, votes: impl Iterator<Item = SignedVote>) -> Result<usize, Refusal> {
-        let mut counted = BTreeSet::new();
-        for vote in votes {
-            if self.now.validators.position(&vote.voter).is_none() {
-                return Err(Refusal::NotAValidator(vote.voter));
-            }
-            if !counted.insert(vote.voter) {
-                return Err(Refusal::CountedTwice(vote.voter));
-            }
-            self.verify_vote(&vote)?;
-        }
-        Ok(counted.len())
-    }
-
-    /// Verifies the signature of a vote, unless it has been verified before.
-    pub(crate) fn verify_vote(&mut self, vote: &SignedVote) -> Result<(), Refusal> {
-        if !self.now.ballots.contains(vote) {
-            vote.verify(&self.chain)?;
-            self.now.ballots.insert(vote);
-        }
-        Ok(())
-    }
-
-    fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {
-        let votes = self.count_votes(polka.votes())?;
-        let needed = self.now.validators.quorum();
-        if votes < needed { Err(Refusal::TooFewVotes { votes, needed }) } else { Ok(()) }
-    }
-
-    fn check_skip(&mut self, skip: &Skip) -> Result<(), Refusal> {
-        let votes = self.count_votes(skip.votes())?;
-        let stray = skip.votes.iter().find(|vote| vote.kind != VoteKind::Precommit);
-        let (enough, needed) = match (skip.reason, stray) {
-            (SkipReason::Over, Some(vote)) => return Err(Refusal::WrongKind(vote.voter)),
-            (SkipReason::Over, None) => (self.now.validators.is_quorum(votes), self.now.validators.quorum()),
-            (SkipReason::Ahead, _) => (self.now.is_more_than_a_third(votes), self.now.validators.len() / 3 + 1),
-        };
-        if enough { Ok(()) } else { Err(Refusal::TooFewVotes { votes, needed }) }
     }
 
     /// Keeps the reason, for whoever told the core.
@@ -213,12 +197,12 @@ impl Hands for Desk {
                 if let Signed::Proposal(proposal) = signed {
                     self.say(Message::Proposal(proposal));
                 }
-                SignedProposal { body, proposer: self.me, signature: WITHHELD }
+                self.withhold_proposal(body)
             }
             Answer::Backwards | Answer::Again(_) => {
                 let ProposalBody { height, round, .. } = body;
                 self.refuse_to_sign(Alarm::BackwardsRefused { height, round, kind: SignedKind::Proposal });
-                SignedProposal { body, proposer: self.me, signature: WITHHELD }
+                self.withhold_proposal(body)
             }
         }
     }
@@ -257,7 +241,7 @@ impl Hands for Desk {
 
     /// The core does not write such a certificate down, though it leaves rounds because of it: we do.
     fn certificate_holds(&mut self, certificate: &Certificate) -> bool {
-        let checked = certificate.check(&self.chain, &self.now.validators).map_err(Refusal::from);
+        let checked = self.check_certificate(certificate);
         if checked.is_ok() {
             self.append(LogEntry::Decided(certificate.clone()));
             self.now.certified = Some(certificate.clone());

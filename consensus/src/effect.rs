@@ -137,6 +137,9 @@ pub enum Refusal {
     /// Its signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A proof of a round that no height ever gets to.
+    #[error("round {0} is out of reach")]
+    RoundOutOfReach(u32),
     /// A proposal out of turn.
     #[error("{proposer} proposed in round {round}, where it is the turn of {expected}")]
     OutOfTurn {
@@ -178,7 +181,7 @@ pub enum Refusal {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Alarm {
     /// The guard stopped us from signing something that contradicts what we signed before. What was
-    /// signed before is said again. Expected after the loss of the vote log, and never otherwise.
+    /// signed before is said again. Expected after a crash that lost or tore the vote log, and never otherwise.
     #[error("refused to sign {block:?} as {:?} of height {}, round {}: signed {:?} before", signed.kind(), signed.height(), signed.round(), signed.block())]
     ConflictRefused {
         /// The block we were about to sign for.
@@ -186,9 +189,9 @@ pub enum Alarm {
         /// What we signed before.
         signed: Signed,
     },
-    /// The guard stopped us from signing in a round, or a step of it, that we have left. Expected after
-    /// the loss of the vote log, and never otherwise.
-    #[error("refused to sign a {kind:?} of height {height}, round {round}: signed for a later step before")]
+    /// The guard stopped us from signing in a round that we have left. Expected after a
+    /// crash that lost or tore the vote log, and never otherwise.
+    #[error("refused to sign a {kind:?} of height {height}, round {round}: signed for a later round before")]
     BackwardsRefused {
         /// Height of the message.
         height: u64,
@@ -198,7 +201,7 @@ pub enum Alarm {
         kind: SignedKind,
     },
     /// The guard turned a prevote into one for no block, because we are bound to another block. Expected
-    /// after the loss of the vote log, and never otherwise.
+    /// after a crash that lost or tore the vote log, and never otherwise.
     #[error("refused to prevote {block} in height {height}, round {round}: bound to {bound_to} since round {since}")]
     BoundElsewhere {
         /// Height of the vote.
@@ -238,8 +241,8 @@ pub enum Alarm {
         #[source]
         error: CertificateError,
     },
-    /// An entry of the vote log is not what a replica writes. It was left out.
-    #[error("an entry of the vote log was left out")]
+    /// Something in the vote log or the guard file is not what a replica writes. It was left out.
+    #[error("an entry of the vote log or the guard file was left out")]
     LogEntryRefused {
         /// What is wrong with it.
         #[source]

@@ -5,13 +5,14 @@
 //! answers.
 
 mod context;
+mod perform;
 mod translate;
 
 /// The core's names, gathered, so that it is visible how much of it is used.
 mod core {
     pub(super) use malachitebft_core_consensus::{
-        Effect, Error, Input, LocallyProposedValue, LivenessMsg, Params, PeerId, ProposedValue, Resumable, Resume,
-        SignedConsensusMsg, State, ValuePayload, process,
+        ConsensusMsg, Effect, Error, Input, LivenessMsg, LocallyProposedValue, Params, PeerId, ProposedValue,
+        Resumable, Resume, SignedConsensusMsg, State, ValuePayload, VoteExtensionError, process,
     };
     pub(super) use malachitebft_core_types::*;
 }
@@ -21,7 +22,7 @@ use crate::log::LogEntry;
 use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, Skip, VoteKind};
 use crate::timer::{Timer, TimerKind};
 use context::{Address, Candidate, Context, Height, Members};
-use core::{Resumable as _, Round};
+use core::Round;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
@@ -38,9 +39,17 @@ pub(crate) enum Told {
     /// A quorum's precommits, from somebody who has decided.
     Decided(Certificate),
     /// Our own block for our own round.
-    Propose { round: u32, block: BlockHash },
+    Propose {
+        round: u32,
+        block: BlockHash,
+    },
     /// The verdict on a block that a proposal (or, `certified`, a certificate) of `round` names.
-    Verdict { round: u32, block: BlockHash, valid: bool, certified: bool },
+    Verdict {
+        round: u32,
+        block: BlockHash,
+        valid: bool,
+        certified: bool,
+    },
     Timer(Timer),
 }
 
@@ -146,7 +155,7 @@ impl Engine {
             input: input,
             state: &mut self.state,
             metrics: &(),
-            with: effect => Ok::<_, core::Error<Context>>(perform(effect, validators, hands))
+            with: effect => Ok::<_, core::Error<Context>>(perform::perform(effect, validators, hands))
         );
         if let Err(error) = result {
             hands.broke_off(error.to_string());
@@ -166,16 +175,13 @@ impl Engine {
         }
     }
 
-    pub(crate) fn height(&self) -> u64 {
-        self.state.height().0
-    }
-
     pub(crate) fn round(&self) -> Option<u32> {
         self.state.round().as_u32()
     }
 
-    pub(crate) fn validators(&self) -> &ValidatorSet {
-        &self.validators
+    /// The round of the last precommit for a block that the core remembers.
+    pub(crate) fn bound_in(&self) -> Option<u32> {
+        self.state.driver.round_state().locked.as_ref().and_then(|locked| locked.round.as_u32())
     }
 
     /// Still waiting for the proposal of this round.
@@ -192,139 +198,4 @@ impl Engine {
 fn nobody() -> core::PeerId {
     // Identity multihash of no bytes.
     core::PeerId::from_bytes(&[0, 0]).expect("a well-formed, empty identity multihash")
-}
-
-/// Answers one effect of the core.
-fn perform(effect: core::Effect<Context>, validators: &ValidatorSet, hands: &mut impl Hands) -> core::Resume<Context> {
-    use core::Effect;
-    match effect {
-        Effect::CancelAllTimeouts(r) => r.resume_with(hands.cancel_all()),
-        Effect::CancelTimeout(timeout, r) => {
-            if let Some(kind) = t::timer_out(timeout.kind) {
-                hands.cancel(kind, t::round_out(timeout.round));
-            }
-            r.resume_with(())
-        }
-        Effect::ScheduleTimeout(timeout, r) => {
-            if let Some(kind) = t::timer_out(timeout.kind) {
-                hands.schedule(kind, t::round_out(timeout.round));
-            }
-            r.resume_with(())
-        }
-        Effect::GetValue(_, round, _, r) => r.resume_with(hands.build(t::round_out(round))),
-
-        Effect::SignVote(vote, r) => {
-            let signed = hands.sign_vote(t::kind_out(vote.kind), t::vote_body_out(&vote));
-            r.resume_with(t::vote_in(&signed))
-        }
-        Effect::SignProposal(proposal, r) => {
-            let signed = hands.sign_proposal(t::proposal_body_out(&proposal));
-            r.resume_with(t::proposal_in(&signed))
-        }
-        Effect::VerifySignature(signed, _, r) => r.resume_with(signature_holds(&signed, hands)),
-        Effect::VerifyPolkaCertificate(polka, _, _, r) => {
-            let holds = hands.polka_holds(&t::polka_out(&polka));
-            r.resume_with(verdict(holds))
-        }
-        Effect::VerifyRoundCertificate(skip, _, _, r) => {
-            let holds = hands.skip_holds(&t::skip_out(&skip));
-            r.resume_with(verdict(holds))
-        }
-        Effect::VerifyExtendedCommitCertificate(certificate, _, _, _, r) => {
-            let certificate = t::certificate_out(&certificate.trim_vote_extensions(), validators);
-            r.resume_with(verdict(hands.certificate_holds(&certificate)))
-        }
-        // Asked while deciding, and the core panics on a no. Every vote in it was verified when it came
-        // in; the whole is checked once more, by us, before anything is decided (`Hands::decide`).
-        Effect::VerifyCommitCertificate(_, _, _, r) => r.resume_with(Ok(())),
-
-        Effect::WalAppend(height, input, r) => {
-            if let Some(entry) = log_entry(height, &input) {
-                hands.append(entry);
-            }
-            r.resume_with(())
-        }
-        Effect::PublishConsensusMsg(message, r) => {
-            hands.say(match message {
-                core::SignedConsensusMsg::Vote(vote) => Message::Vote(t::vote_out(&vote)),
-                core::SignedConsensusMsg::Proposal(proposal) => Message::Proposal(t::proposal_out(&proposal)),
-            });
-            r.resume_with(())
-        }
-        Effect::PublishLivenessMsg(message, r) => {
-            hands.say(match message {
-                core::LivenessMsg::Vote(vote) => Message::Vote(t::vote_out(&vote)),
-                core::LivenessMsg::PolkaCertificate(polka) => Message::Polka(t::polka_out(&polka)),
-                core::LivenessMsg::SkipRoundCertificate(skip) => Message::Skip(t::skip_out(&skip)),
-            });
-            r.resume_with(())
-        }
-        Effect::RepublishVote(vote, r) => r.resume_with(hands.say(Message::Vote(t::vote_out(&vote)))),
-        Effect::RepublishRoundCertificate(skip, r) => r.resume_with(hands.say(Message::Skip(t::skip_out(&skip)))),
-
-        Effect::Decide(certificate, _, r) => {
-            hands.decide(t::certificate_out(&certificate, validators));
-            r.resume_with(())
-        }
-        Effect::Finalize(_, _, evidence, r) => {
-            evidence.votes.iter().flat_map(|(_, pairs)| pairs).for_each(|p| hands.accuse(t::double_vote_out(p)));
-            evidence.proposals.iter().flat_map(|(_, pairs)| pairs).for_each(|p| hands.accuse(t::double_proposal_out(p)));
-            r.resume_with(())
-        }
-
-        // Bodies are fetched by whoever lacks them, so there is nothing to stream again.
-        Effect::RestreamProposal(_, _, _, _, _, r) => r.resume_with(()),
-        Effect::StartRound(_, _, _, _, r) => r.resume_with(()),
-        // A certificate of a decided height is judged where it comes in; these two only report on it.
-        Effect::CertVerifiedSyncValue(_, _, r) => r.resume_with(()),
-        Effect::CertRejectedSyncValue(_, _, _, r) => r.resume_with(()),
-        // Vote extensions are disabled, so neither is ever asked for.
-        Effect::ExtendVote(_, _, _, _, r) => r.resume_with(None),
-        Effect::VerifyVoteExtension(_, _, _, _, _, _, r) => {
-            r.resume_with(Err(malachitebft_core_consensus::VoteExtensionError::InvalidVoteExtension))
-        }
-    }
-}
-
-fn signature_holds(
-    signed: &core::SignedMessage<Context, malachitebft_core_consensus::ConsensusMsg<Context>>,
-    hands: &mut impl Hands,
-) -> bool {
-    use malachitebft_core_consensus::ConsensusMsg;
-    match &signed.message {
-        ConsensusMsg::Vote(vote) => hands.vote_holds(&t::vote_out(&core::SignedVote::new(*vote, signed.signature))),
-        ConsensusMsg::Proposal(proposal) => {
-            hands.proposal_holds(&t::proposal_out(&core::SignedProposal::new(*proposal, signed.signature)))
-        }
-    }
-}
-
-/// The core logs why a certificate was refused; we already know, and say it in our own words.
-fn verdict(holds: bool) -> Result<(), core::CertificateError<Context>> {
-    holds.then_some(()).ok_or(core::CertificateError::VerificationError(None))
-}
-
-/// What the core wants written down. The inputs left out are never offered by it.
-fn log_entry(height: Height, input: &core::Input<Context>) -> Option<LogEntry> {
-    Some(match input {
-        core::Input::Vote(vote) => LogEntry::Vote(t::vote_out(vote)),
-        core::Input::Proposal(proposal) => LogEntry::Proposal(t::proposal_out(proposal)),
-        core::Input::PolkaCertificate(polka) => LogEntry::Polka(t::polka_out(polka)),
-        core::Input::ProposedValue(value, origin) => LogEntry::Verdict {
-            height: value.height.0,
-            round: t::round_out(value.round),
-            block: value.value.0,
-            valid: value.validity.is_valid(),
-            certified: origin.is_sync(),
-        },
-        core::Input::TimeoutElapsed(timeout) => LogEntry::Timer(Timer {
-            height: height.0,
-            round: t::round_out(timeout.round),
-            kind: t::timer_out(timeout.kind)?,
-        }),
-        core::Input::StartHeight(..)
-        | core::Input::RoundCertificate(_)
-        | core::Input::Propose(_)
-        | core::Input::SyncValueResponse(_) => return None,
-    })
 }

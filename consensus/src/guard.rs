@@ -5,12 +5,17 @@
 //!
 //! 1. One message per height, round and kind. Asked for the same again it gives the same signature;
 //!    asked for another it refuses, and gives what was signed, so that the replica can say that again.
-//! 2. Never backwards: nothing new for an earlier height, round or step than something signed already.
+//! 2. Never backwards: nothing new for an earlier height or round than something signed already. Within
+//!    a round the order does not matter, and a record torn in a crash may leave a gap to fill.
 //! 3. A precommit for a block binds. As long as no later quorum of prevotes is seen, another block in
 //!    the same height is not prevoted. The core keeps this rule from memory; when the log is lost, so
 //!    is that memory, and only this record of the precommit is left.
+//!
+//! Refusing alone would cost liveness: when enough validators are bound and none of them remembers why,
+//! no block of the height finds a quorum ever again. So a binding precommit is kept with its reason
+//! ([`Binding`]), from which the core's memory is restored.
 
-use crate::message::{SignedProposal, SignedVote, VoteKind};
+use crate::message::{Polka, SignedProposal, SignedVote, VoteKind};
 use ledger::encoding::{Canonical, Limit};
 use ledger::id::BlockHash;
 use serde::{Deserialize, Serialize};
@@ -86,14 +91,25 @@ impl Signed {
     }
 }
 
+/// Why we precommitted a block: it was proposed in that round, and a quorum prevoted for it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Binding {
+    /// The proposal.
+    pub proposal: SignedProposal,
+    /// The quorum.
+    pub polka: Polka,
+}
+
 /// What the guard file holds, one per slot. Slots that are still needed are never written over: a torn
 /// write can only harm the record being written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GuardRecord {
     /// Place in the guard file, below [`GuardRecord::SLOTS`].
     pub slot: u32,
     /// The message signed.
     pub signed: Signed,
+    /// Its reason, when it is a precommit for a block.
+    pub binding: Option<Binding>,
 }
 
 impl Canonical for GuardRecord {
@@ -104,8 +120,8 @@ impl Canonical for GuardRecord {
 impl GuardRecord {
     /// Slots of a guard file: every kind in every round kept, the precommit that binds, one to write.
     pub const SLOTS: u32 = 3 * ROUNDS_KEPT + 2;
-    /// The largest encoding of a record.
-    pub const BYTES_MAX: usize = 256;
+    /// No encoding of a record is larger, whatever the number of validators.
+    pub const BYTES_MAX: usize = 16 * 1024;
 
     /// Height of the message. Records of lower heights than the highest in the file are of no use.
     #[must_use]
@@ -166,23 +182,33 @@ impl SigningGuard {
         match self.records.get(&(round, kind)) {
             Some(record) if same(&record.signed) => Answer::Again(record.signed),
             Some(record) => Answer::Conflict(record.signed),
-            None if self.records.last_key_value().is_some_and(|(latest, _)| *latest > (round, kind)) => Answer::Backwards,
+            None if self.records.last_key_value().is_some_and(|((latest, _), _)| *latest > round) => Answer::Backwards,
             None => Answer::Sign,
         }
     }
 
-    /// Rule 3: the block we are bound to when we prevote in `round`, and the round that bound us.
-    pub(crate) fn bound_before(&self, height: u64, round: u32) -> Option<(u32, BlockHash)> {
-        let kept = self.records.values().rev().filter(|record| binds(record) && record.signed.round() < round);
-        let record = kept.chain(&self.bound).next().filter(|record| record.height() == height)?;
-        record.signed.block().map(|block| (record.signed.round(), block))
+    /// Rule 3: the block we are bound to, and the round that bound us.
+    pub(crate) fn bound_to(&self, height: u64) -> Option<(u32, BlockHash)> {
+        let signed = self.binding_records(height).next()?.signed;
+        signed.block().map(|block| (signed.round(), block))
+    }
+
+    /// What bound us last, if its reason is known.
+    pub(crate) fn binding(&self, height: u64) -> Option<&Binding> {
+        self.binding_records(height).next()?.binding.as_ref()
+    }
+
+    /// Precommits for blocks, the latest first.
+    fn binding_records(&self, height: u64) -> impl Iterator<Item = &GuardRecord> {
+        let records = self.records.values().rev().filter(|record| binds(record)).chain(&self.bound);
+        records.filter(move |record| record.height() == height)
     }
 
     /// Remembers a message that is about to be signed and sent, and says where to write it.
-    pub(crate) fn record(&mut self, signed: Signed) -> GuardRecord {
+    pub(crate) fn record(&mut self, signed: Signed, binding: Option<Binding>) -> GuardRecord {
         self.start_height(signed.height());
-        let record = GuardRecord { slot: self.free_slot(), signed };
-        self.records.insert((signed.round(), signed.kind()), record);
+        let record = GuardRecord { slot: self.free_slot(), signed, binding };
+        self.records.insert((signed.round(), signed.kind()), record.clone());
         self.forget_old_rounds();
         record
     }
@@ -191,6 +217,11 @@ impl SigningGuard {
     pub(crate) fn messages(&self, height: u64) -> impl Iterator<Item = Signed> {
         let records = self.bound.iter().chain(self.records.values());
         records.filter(move |record| record.height() == height).map(|record| record.signed)
+    }
+
+    /// Whether a proposal of ours for this round could be signed now, or has been.
+    pub(crate) fn lets_propose(&self, height: u64, round: u32) -> bool {
+        self.ask(height, round, SignedKind::Proposal, |_| true) != Answer::Backwards
     }
 
     pub(crate) fn proposal(&self, height: u64, round: u32) -> Option<SignedProposal> {
@@ -211,7 +242,7 @@ impl SigningGuard {
         let first_kept = latest.saturating_sub(ROUNDS_KEPT - 1);
         let kept = self.records.split_off(&(first_kept, SignedKind::Proposal));
         let forgotten = std::mem::replace(&mut self.records, kept);
-        if let Some(record) = forgotten.into_values().rev().find(binds) {
+        if let Some(record) = forgotten.into_values().rfind(binds) {
             self.bound = Some(record);
         }
     }

@@ -34,7 +34,7 @@ mod timer;
 
 pub use effect::{Alarm, Effect, Input, Refusal};
 pub use evidence::{Evidence, EvidenceError};
-pub use guard::{GuardRecord, Signed, SignedKind};
+pub use guard::{Binding, GuardRecord, Signed, SignedKind};
 pub use log::LogEntry;
 pub use message::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
 pub use proposer::proposer;

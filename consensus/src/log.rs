@@ -179,7 +179,8 @@ impl Scan {
 /// Reads a log from its first byte to the first doubt.
 #[must_use]
 pub fn scan(bytes: &[u8]) -> Scan {
-    let mut scan = Scan { entries: Vec::new(), tail: Tail { generation: 0, checksum: 0, offset: 0 }, stopped: Stop::End };
+    let mut scan =
+        Scan { entries: Vec::new(), tail: Tail { generation: 0, checksum: 0, offset: 0 }, stopped: Stop::End };
     scan.stopped = loop {
         if let Err(stop) = read_frame(bytes, &mut scan) {
             break stop;

@@ -22,15 +22,9 @@ mod tests {
 
     #[test]
     fn the_turn_passes_with_every_height_and_every_round() {
-        for (count, height, round, expected) in [
-            (4, 0, 0, 0),
-            (4, 1, 0, 1),
-            (4, 1, 1, 2),
-            (4, 3, 1, 0),
-            (7, 6, 0, 6),
-            (7, 6, 1, 0),
-            (1, 99, 99, 0),
-        ] {
+        for (count, height, round, expected) in
+            [(4, 0, 0, 0), (4, 1, 0, 1), (4, 1, 1, 2), (4, 3, 1, 0), (7, 6, 0, 6), (7, 6, 1, 0), (1, 99, 99, 0)]
+        {
             assert_eq!(place(count, height, round), expected, "{count} validators, height {height}, round {round}");
         }
     }

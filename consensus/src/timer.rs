@@ -93,7 +93,8 @@ mod tests {
 
     #[test]
     fn a_timer_never_overflows() {
-        let endless = Timeouts { propose_ms: u64::MAX, propose_step_ms: u64::MAX, cap_ms: u64::MAX, ..Timeouts::default() };
+        let endless =
+            Timeouts { propose_ms: u64::MAX, propose_step_ms: u64::MAX, cap_ms: u64::MAX, ..Timeouts::default() };
         assert_eq!(endless.after_ms(TimerKind::Propose, u32::MAX), u64::MAX);
     }
 }

@@ -180,7 +180,10 @@ impl ApprovalRule {
     /// Whether the rule asks for anything at all, and for nothing impossible.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let asks = |quorum: &Quorum| quorum.organisations >= 1 && quorum.approvals >= quorum.organisations;
+        let named = |organisations: u16| self.approvers.is_empty() || usize::from(organisations) <= self.approvers.len();
+        let asks = |quorum: &Quorum| {
+            quorum.organisations >= 1 && quorum.approvals >= quorum.organisations && named(quorum.organisations)
+        };
         asks(&self.quorum) && self.emergency.as_ref().is_none_or(asks)
     }
 

@@ -4,6 +4,7 @@ use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
 use crate::id::{ChainId, Digest};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 
 /// Artifacts are checked in groups of this many bytes, as they arrive (bao, chunk groups of 2^4
 /// BLAKE3 chunks).
@@ -86,5 +87,43 @@ impl SignedUploadGrant {
         }
         grant.publisher.verify(Purpose::Upload, chain, &encode(&grant), &signature)?;
         Ok(grant)
+    }
+}
+
+/// Hashes a payload as it passes, under both names an artifact has: payloads are larger than memory.
+#[derive(Clone, Debug, Default)]
+pub struct PayloadHasher {
+    blake3: blake3::Hasher,
+    sha256: Sha256,
+    size: u64,
+}
+
+/// What a payload is called by, once all of it was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PayloadDigests {
+    /// Its length.
+    pub size: u64,
+    /// Plain BLAKE3.
+    pub blake3: Digest,
+    /// SHA-256.
+    pub sha256: Digest,
+}
+
+impl PayloadHasher {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.blake3.update(bytes);
+        self.sha256.update(bytes);
+        self.size += bytes.len() as u64;
+    }
+
+    /// The digests of all bytes taken.
+    #[must_use]
+    pub fn finish(self) -> PayloadDigests {
+        PayloadDigests {
+            size: self.size,
+            blake3: Digest(*self.blake3.finalize().as_bytes()),
+            sha256: Digest(self.sha256.finalize().into()),
+        }
     }
 }

@@ -58,7 +58,7 @@ impl Header {
     /// Transactions in the history after this block.
     #[must_use]
     pub fn history_size_after(&self) -> u64 {
-        self.history_size + u64::from(self.tx_count)
+        self.history_size.saturating_add(u64::from(self.tx_count))
     }
 }
 
@@ -107,6 +107,12 @@ pub enum BlockError {
         time_ms: u64,
         /// The judge's clock.
         now_ms: u64,
+    },
+    /// What was verified is not what the block carries.
+    #[error("transaction {index} of the block is not the one that was verified")]
+    OtherTransactions {
+        /// The first place where they differ.
+        index: usize,
     },
     /// The encoded block is over the limit.
     #[error("block has {actual} bytes, at most {} allowed", limits::BLOCK_BYTES_MAX)]

@@ -214,6 +214,55 @@ impl<'de> Deserialize<'de> for Product {
     }
 }
 
+/// At most `MAX` opaque bytes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Blob<const MAX: usize>(Vec<u8>);
+
+impl<const MAX: usize> Blob<MAX> {
+    /// Checks and takes bytes.
+    ///
+    /// # Errors
+    /// [`BoundError::ListTooLong`].
+    pub fn new(bytes: Vec<u8>) -> Result<Self, BoundError> {
+        if bytes.len() > MAX {
+            return Err(BoundError::ListTooLong { actual: bytes.len(), limit: MAX });
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl<const MAX: usize> Deref for Blob<MAX> {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl<const MAX: usize> Serialize for Blob<MAX> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_bytes(&self.0)
+    }
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Blob<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Bytes;
+        impl Visitor<'_> for Bytes {
+            type Value = Vec<u8>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("bytes")
+            }
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
+                Ok(bytes.to_vec())
+            }
+            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
+                Ok(bytes)
+            }
+        }
+        Self::new(deserializer.deserialize_byte_buf(Bytes)?).map_err(de::Error::custom)
+    }
+}
+
 /// A list of at most `MAX` elements whose order means something.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct List<T, const MAX: usize>(Vec<T>);

@@ -131,6 +131,12 @@ impl Certificate {
         }
     }
 
+    /// How many signatures it has; proof of nothing before [`Certificate::check`].
+    #[must_use]
+    pub fn signer_count(&self) -> usize {
+        self.signatures.len()
+    }
+
     /// Who signed, with the signatures, in the order of the set.
     ///
     /// # Errors

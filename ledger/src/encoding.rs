@@ -31,6 +31,8 @@ pub enum Limit {
     Proof,
     /// Blocks and genesis files: [`limits::BLOCK_BYTES_MAX`].
     Block,
+    /// What one peer sends another at once: [`limits::FRAME_BYTES_MAX`].
+    Frame,
 }
 
 impl Limit {
@@ -42,6 +44,7 @@ impl Limit {
             Self::Transaction => limits::TRANSACTION_BYTES_MAX,
             Self::Proof => limits::PROOF_BYTES_MAX,
             Self::Block => limits::BLOCK_BYTES_MAX,
+            Self::Frame => limits::FRAME_BYTES_MAX,
         }
     }
 }
@@ -101,6 +104,14 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bincode::serde::encode_to_vec(value, config).expect("ledger types serialise into memory without failing")
 }
 
+/// The codec's words; ours, where a bound of ours was broken.
+fn detail_of(error: bincode::error::DecodeError) -> String {
+    match error {
+        bincode::error::DecodeError::OtherString(ours) => ours,
+        other => other.to_string(),
+    }
+}
+
 /// Parses bytes from outside.
 ///
 /// # Errors
@@ -116,9 +127,10 @@ pub fn decode<T: Canonical>(bytes: &[u8]) -> Result<T, DecodeError> {
         Limit::Transaction => bincode::serde::decode_from_slice(bytes, config!(limits::TRANSACTION_BYTES_MAX)),
         Limit::Proof => bincode::serde::decode_from_slice(bytes, config!(limits::PROOF_BYTES_MAX)),
         Limit::Block => bincode::serde::decode_from_slice(bytes, config!(limits::BLOCK_BYTES_MAX)),
+        Limit::Frame => bincode::serde::decode_from_slice(bytes, config!(limits::FRAME_BYTES_MAX)),
     };
     let (value, used): (T, usize) =
-        decoded.map_err(|error| DecodeError::Malformed { name, detail: error.to_string() })?;
+        decoded.map_err(|error| DecodeError::Malformed { name, detail: detail_of(error) })?;
     if used != bytes.len() {
         return Err(DecodeError::Trailing { name, extra: bytes.len() - used });
     }

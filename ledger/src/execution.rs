@@ -106,7 +106,9 @@ pub fn propose<S: StateStorage + HistoryStorage>(
 }
 
 /// Executes a block somebody else put together and checks that its header is what follows. The
-/// signatures were checked when the transactions became verified; `transactions` are the block's.
+/// signatures were checked when the transactions became verified; `transactions` are the block's, and
+/// that is checked here: an id does not cover the signature, so a node that found them by id could
+/// otherwise be led to store a block with other signatures in it.
 ///
 /// # Errors
 /// [`ExecutionError`] names the first thing that does not follow.
@@ -116,6 +118,7 @@ pub fn execute<S: StateStorage + HistoryStorage>(
     block: Block,
     transactions: Vec<VerifiedTransaction>,
 ) -> Result<ExecutedBlock, ExecutionError> {
+    check_same(&block, &transactions)?;
     let mut state = State::begin(storage, context(tip, block.header.time_ms));
     for (index, transaction) in transactions.iter().enumerate() {
         state.apply(transaction).map_err(|error| match error {
@@ -127,6 +130,15 @@ pub fn execute<S: StateStorage + HistoryStorage>(
     place(storage, tip)?.check(&block.header, &transactions, state.root)?;
     let history = append(storage, tip, &transactions)?;
     Ok(ExecutedBlock { block, transactions, state, history })
+}
+
+fn check_same(block: &Block, transactions: &[VerifiedTransaction]) -> Result<(), BlockError> {
+    let differs = block.transactions.iter().zip(transactions).position(|(signed, verified)| signed != verified.signed());
+    let (carried, verified) = (block.transactions.len(), transactions.len());
+    match differs.or((carried != verified).then_some(carried.min(verified))) {
+        Some(index) => Err(BlockError::OtherTransactions { index }),
+        None => Ok(()),
+    }
 }
 
 /// Header and list length, generously: what a block's encoding needs besides its transactions.

@@ -72,8 +72,11 @@ pub enum GenesisError {
         /// The organisation it names.
         organisation: Name,
     },
-    /// A rule that asks for nothing, or for more organisations than approvals.
-    #[error("approval rule {0} must ask for at least one organisation and as many approvals as organisations")]
+    /// A rule that asks for nothing, or for more organisations than approvals or approvers.
+    #[error(
+        "approval rule {0} must ask for at least one organisation, as many approvals as organisations, \
+         and no more organisations than it names"
+    )]
     UnsoundRule(Name),
     /// A record that would be too large to read back.
     #[error("record does not fit: {0}")]

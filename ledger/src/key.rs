@@ -177,3 +177,6 @@ impl fmt::Debug for SecretKey {
         write!(f, "SecretKey(public: {})", self.public())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,8 @@ pub const TRANSACTION_BYTES_MAX: usize = 64 * 1024;
 pub const PROOF_BYTES_MAX: usize = 1024 * 1024;
 /// One block, encoded, and one genesis file.
 pub const BLOCK_BYTES_MAX: usize = 1024 * 1024;
+/// What one peer sends another at once: a block, its certificate and room to spare.
+pub const FRAME_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Transactions in one block.
 pub const BLOCK_TRANSACTIONS_MAX: usize = 5_000;
 /// Validators in one set.

@@ -5,7 +5,7 @@
 //! docs/protocol.md §6; each has its own error.
 
 use crate::approval::{ApprovalRules, Count, Decision, Standing};
-use crate::block::Header;
+use crate::block::{Header, PROTOCOL_VERSION};
 use crate::bounded::{List, Name};
 use crate::certificate::{Certificate, CertificateError, FinalizedHeader};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
@@ -146,6 +146,14 @@ pub enum ProofError {
     /// Of a later or unknown format.
     #[error("proof file has version {0}, this verifier speaks {PROOF_VERSION}")]
     Version(u16),
+    /// A header of a later or unknown format: what its fields mean is not ours to guess.
+    #[error("header {height} has version {version}, this verifier speaks {PROTOCOL_VERSION}")]
+    HeaderVersion {
+        /// Height of the header.
+        height: u64,
+        /// Its version.
+        version: u16,
+    },
     /// Of another ledger.
     #[error("proof is about chain {actual}, the trust root is {expected}")]
     WrongChain {
@@ -285,6 +293,9 @@ pub enum EpochError {
     /// It is of another chain.
     #[error("header of chain {0}")]
     WrongChain(ChainId),
+    /// Its header changes nothing, so it has no place in the chain.
+    #[error("the header at height {0} does not change the validator set")]
+    NoChange(u64),
 }
 
 /// How transactions and records contradict each other.
@@ -345,7 +356,7 @@ impl ProofError {
     pub fn code(&self) -> ReasonCode {
         match self {
             Self::Decode(DecodeError::TooLarge { .. }) => ReasonCode::ProofSize,
-            Self::Decode(_) | Self::Version(_) => ReasonCode::ProofMalformed,
+            Self::Decode(_) | Self::Version(_) | Self::HeaderVersion { .. } => ReasonCode::ProofMalformed,
             Self::WrongChain { .. } => ReasonCode::ChainId,
             Self::EpochChain { .. } => ReasonCode::EpochChain,
             Self::Certificate(_) => ReasonCode::Certificate,
@@ -425,12 +436,10 @@ impl ProofBundle {
     /// Parses a proof file.
     ///
     /// # Errors
-    /// [`ProofError::Decode`] or [`ProofError::Version`].
+    /// [`ProofError`] of the first check, the file's form.
     pub fn parse(bytes: &[u8]) -> Result<Self, ProofError> {
         let bundle: Self = decode(bytes)?;
-        if bundle.version != PROOF_VERSION {
-            return Err(ProofError::Version(bundle.version));
-        }
+        bundle.check_form()?;
         Ok(bundle)
     }
 
@@ -439,6 +448,7 @@ impl ProofBundle {
     /// # Errors
     /// [`ProofError`] names the first check that failed.
     pub fn verify(&self, trust: &TrustRoot, clock: HostClock) -> Result<FinalizedPatch, ProofError> {
+        self.check_form()?;
         let validators = self.follow_epochs(trust)?;
         let header = self.certificate.verify(&self.header, &trust.chain_id, validators)?;
         clock.check(&self.header)?;
@@ -450,6 +460,20 @@ impl ProofBundle {
 
         let Facts { id, manifest, patch, rule, .. } = facts;
         Ok(FinalizedPatch { id, manifest: manifest.clone(), record: patch, header, count, rule })
+    }
+
+    /// What the types alone do not say: versions known, lists in the one order they may have.
+    fn check_form(&self) -> Result<(), ProofError> {
+        if self.version != PROOF_VERSION {
+            return Err(ProofError::Version(self.version));
+        }
+        let headers = self.epochs.iter().map(|epoch| &epoch.header).chain([&self.header]);
+        if let Some(header) = headers.into_iter().find(|header| header.version != PROTOCOL_VERSION) {
+            return Err(ProofError::HeaderVersion { height: header.height, version: header.version });
+        }
+        let in_order = self.approvals.is_sorted_by(|a, b| a.index < b.index)
+            && self.state.organisations.is_sorted_by(|(a, _), (b, _)| a < b);
+        if in_order { Ok(()) } else { Err(DecodeError::NotCanonical { name: Self::NAME }.into()) }
     }
 
     /// Follows the chain of validator sets from the trust root to the set that certifies the header.
@@ -474,9 +498,6 @@ impl ProofBundle {
     /// Every transaction is in the history at the header, and its signature holds.
     fn check_inclusion(&self, chain: &ChainId) -> Result<Included, ProofError> {
         let publish = self.publish.check("publish".to_owned(), &self.header, chain)?;
-        if !self.approvals.is_sorted_by(|a, b| a.index < b.index) {
-            return Err(DecodeError::NotCanonical { name: Self::NAME }.into());
-        }
         let approvals = self.approvals.iter().enumerate().map(|(place, approval)| {
             let transaction = approval.check(format!("approval {place}"), &self.header, chain)?;
             Ok((approval.index, transaction))
@@ -518,6 +539,9 @@ impl EpochLink {
         }
         if self.header.height <= before {
             return Err(EpochError::NotAscending { height: self.header.height, before });
+        }
+        if self.header.validators_hash == self.header.next_validators_hash {
+            return Err(EpochError::NoChange(self.header.height));
         }
         self.certificate.verify(&self.header, chain, validators)?;
         self.validators.check()?;

@@ -1,2 +1,166 @@
-//! x
-fn main() {}
+//! Run a member of the ledger: the program.
+
+use clap::{Parser, Subcommand};
+use ledger::bounded::Name;
+use node::config::RawConfig;
+use node::init::{NewNode, init};
+use std::error::Error;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::sync::watch;
+
+/// Run a member of a Countersign ledger.
+#[derive(Parser)]
+#[command(name = "countersign-node", version, after_help = "Examples:
+  countersign-node init --dir node --organisation acme --validator \\
+      --listen /ip4/0.0.0.0/tcp/7000 --grpc 0.0.0.0:7100 --host node.acme.example
+  cp genesis.trust node/ && countersign-node run --config node/node.toml
+  countersign-node run --config node/node.toml --print-config
+  countersign-node fsck --config node/node.toml")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make a node's directory: keys, certificates, configuration. Prints its public keys.
+    Init {
+        /// The directory; must be empty or not exist.
+        #[arg(long)]
+        dir: PathBuf,
+        /// The member the node belongs to.
+        #[arg(long)]
+        organisation: Name,
+        /// Make a validating key too.
+        #[arg(long)]
+        validator: bool,
+        /// Multiaddress to listen on for peers; may be given several times.
+        #[arg(long, default_value = "/ip4/0.0.0.0/tcp/7000")]
+        listen: Vec<String>,
+        /// Address to serve clients on.
+        #[arg(long, default_value = "0.0.0.0:7100")]
+        grpc: SocketAddr,
+        /// Name or address clients will use, for the certificate; may be given several times.
+        #[arg(long, default_values = ["localhost", "127.0.0.1"])]
+        host: Vec<String>,
+    },
+    /// Run until interrupted.
+    Run {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+        /// Print the configuration in force, defaults included, and exit.
+        #[arg(long)]
+        print_config: bool,
+    },
+    /// Check the chain of a stopped node: derive everything again from genesis and compare.
+    ///
+    /// Exit code 0: sound; 1: damaged, block and reason are named; 2: cannot be checked.
+    Fsck {
+        /// The configuration file.
+        #[arg(long, conflicts_with = "dir", required_unless_present = "dir")]
+        config: Option<PathBuf>,
+        /// The chain directory itself (DATA_DIR/chain).
+        #[arg(long)]
+        dir: Option<PathBuf>,
+    },
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    match execute(arguments.command) {
+        Ok(code) => code,
+        Err(error) => {
+            report(&*error);
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+    match command {
+        Command::Init { dir, organisation, validator, listen, grpc, host } => {
+            let made = init(&NewNode { directory: dir, organisation, validator, listen, grpc, hosts: host })?;
+            print(&format!("node = \"{}\"", made.node));
+            if let Some(validator) = made.validator {
+                print(&format!("validator = \"{validator}\""));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Run { config, print_config } => {
+            let raw = RawConfig::load(&config)?;
+            if print_config {
+                print(toml::to_string_pretty(&raw)?.trim_end());
+                return Ok(ExitCode::SUCCESS);
+            }
+            run(raw.parse(&config)?)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Fsck { config, dir } => {
+            let directory = match (dir, config) {
+                (Some(directory), _) => directory,
+                (None, Some(config)) => RawConfig::load(&config)?.data_dir.join("chain"),
+                (None, None) => return Err("either --config or --dir is needed".into()),
+            };
+            Ok(fsck(&directory)?)
+        }
+    }
+}
+
+fn run(config: node::config::Config) -> Result<(), Box<dyn Error>> {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,libp2p=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let result = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            // The node has stopped already when nobody listens.
+            let _ = stop.send(true);
+        });
+        Ok::<_, Box<dyn Error>>(node::node::run(config, stopped).await?)
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    result
+}
+
+fn fsck(directory: &std::path::Path) -> Result<ExitCode, Box<dyn Error>> {
+    let report = store::fsck(directory, |_| {})?;
+    for finding in &report.findings {
+        print(&finding.to_string());
+    }
+    if report.findings.is_empty() {
+        print(&format!("sound: {} blocks, {} transactions", report.blocks, report.transactions));
+        Ok(ExitCode::SUCCESS)
+    } else {
+        Ok(ExitCode::FAILURE)
+    }
+}
+
+/// The one place where this program writes data.
+#[expect(clippy::print_stdout, reason = "a program's answer belongs on standard output")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+/// The error, its causes, and what to do.
+#[expect(clippy::print_stderr, reason = "a program's error belongs on standard error")]
+fn report(error: &dyn Error) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    eprintln!("hint: `countersign-node --help` shows examples; `run --print-config` shows the values in force");
+}

@@ -1,1 +1,18 @@
 //! Decide what may happen, when, and whether it went well.
+//!
+//! House law: what one organisation lets happen on its hosts, which may be stricter than the ledger's
+//! common law and never milder. Everything here is values in, values out. This room does not know
+//! what time it is (time is an argument), how a patch is fetched or installed, where a host keeps its
+//! files, or that there is a network.
+//!
+//! Read first: [`Policy::permit`] (may this patch go onto this host now?), then [`health::judge`] (did
+//! it go well?).
+
+pub mod health;
+mod host;
+mod permit;
+mod reason;
+
+pub use host::{Host, Installed};
+pub use permit::{Pause, Permit, Policy, Subscription};
+pub use reason::{Mismatch, Reason};

@@ -3,11 +3,33 @@
 //! The gRPC services and messages, generated from `proto/`. This room translates and never decides: it
 //! knows no rule of the ledger and no socket.
 
+use prost::Message as _;
+
 /// Version 1 of the interface.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 pub mod v1 {
     tonic::include_proto!("countersign.v1");
 }
+
+/// What a refused call carries in its status details; `None` when the call failed for another reason
+/// (a lost connection, say).
+#[must_use]
+pub fn refusal(status: &tonic::Status) -> Option<v1::Refusal> {
+    let details = status.details();
+    if details.is_empty() || details.len() > REFUSAL_BYTES_MAX {
+        return None;
+    }
+    v1::Refusal::decode(details).ok().filter(|refusal| !refusal.check.is_empty())
+}
+
+/// The status of a refused call, with the refusal inside.
+#[must_use]
+pub fn refuse(code: tonic::Code, refusal: &v1::Refusal) -> tonic::Status {
+    tonic::Status::with_details(code, refusal.message.clone(), refusal.encode_to_vec().into())
+}
+
+/// Largest refusal anybody reads: a word, two sentences and a number.
+pub const REFUSAL_BYTES_MAX: usize = 8 * 1024;
 
 /// The compiled `.proto` files, for server reflection.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));

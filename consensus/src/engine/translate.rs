@@ -167,7 +167,10 @@ pub(super) fn certificate_in(
     })
 }
 
-pub(super) fn certificate_out(certificate: &core::CommitCertificate<Context>, validators: &ValidatorSet) -> Certificate {
+pub(super) fn certificate_out(
+    certificate: &core::CommitCertificate<Context>,
+    validators: &ValidatorSet,
+) -> Certificate {
     let precommits: Vec<_> =
         certificate.commit_signatures.iter().map(|signed| (signed.address.0, signed.signature)).collect();
     Certificate::assemble(

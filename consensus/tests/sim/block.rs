@@ -8,30 +8,30 @@ use ledger::key::SecretKey;
 use ledger::validators::{Validator, ValidatorSet};
 use serde::{Deserialize, Serialize};
 
-pub const CHAIN: ChainId = ChainId([7; 32]);
+pub(crate) const CHAIN: ChainId = ChainId([7; 32]);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Block {
-    pub height: u64,
-    pub parent: BlockHash,
-    pub nonce: u64,
-    pub good: bool,
+pub(crate) struct Block {
+    pub(crate) height: u64,
+    pub(crate) parent: BlockHash,
+    pub(crate) nonce: u64,
+    pub(crate) good: bool,
 }
 
 impl Block {
-    pub fn hash(&self) -> BlockHash {
+    pub(crate) fn hash(&self) -> BlockHash {
         BlockHash(derive(context::BLOCK_HASH, &encode(self)))
     }
 }
 
-pub fn secret(n: usize) -> SecretKey {
+pub(crate) fn secret(n: usize) -> SecretKey {
     let mut seed = [0; 32];
     seed[0] = u8::try_from(n).expect("few keys");
     seed[31] = 1;
     SecretKey::from_seed(&seed)
 }
 
-pub fn set_of(keys: &[SecretKey]) -> ValidatorSet {
+pub(crate) fn set_of(keys: &[SecretKey]) -> ValidatorSet {
     let validator = |(n, key): (usize, &SecretKey)| Validator {
         key: key.public(),
         organisation: Name::new(format!("org-{n}")).unwrap(),

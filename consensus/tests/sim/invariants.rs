@@ -1,7 +1,7 @@
 //! What must hold after every event, whatever happened before. Each is a sentence.
 
 use super::block::CHAIN;
-use consensus::{Evidence, Message, ProposalBody, SignedProposal, SignedVote, VoteKind};
+use consensus::{Alarm, Evidence, Message, ProposalBody, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
@@ -9,7 +9,7 @@ use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Violation {
+pub(crate) enum Violation {
     #[error("agreement: height {height} is {one} for one and {other} for another")]
     Agreement { height: u64, one: BlockHash, other: BlockHash },
     #[error("certificate of height {height}: {detail}")]
@@ -27,17 +27,18 @@ pub enum Violation {
 }
 
 #[derive(Default)]
-pub struct Invariants {
-    pub honest: BTreeSet<PublicKey>,
+pub(crate) struct Invariants {
+    pub(crate) honest: BTreeSet<PublicKey>,
     decided: BTreeMap<u64, BlockHash>,
     votes: BTreeMap<(PublicKey, u64, u32, VoteKind), VoteBody>,
     proposals: BTreeMap<(PublicKey, u64, u32), ProposalBody>,
-    pub accused: BTreeSet<PublicKey>,
-    pub violations: Vec<Violation>,
+    pub(crate) accused: BTreeSet<PublicKey>,
+    pub(crate) violations: Vec<Violation>,
+    pub(crate) alarms: Vec<Alarm>,
 }
 
 impl Invariants {
-    pub fn no_two_honest_replicas_decide_differently(&mut self, certificate: &Certificate) {
+    pub(crate) fn no_two_honest_replicas_decide_differently(&mut self, certificate: &Certificate) {
         let height = certificate.height;
         let one = *self.decided.entry(height).or_insert(certificate.block);
         if one != certificate.block {
@@ -45,13 +46,13 @@ impl Invariants {
         }
     }
 
-    pub fn every_certificate_passes_the_check(&mut self, certificate: &Certificate, validators: &ValidatorSet) {
+    pub(crate) fn every_certificate_passes_the_check(&mut self, certificate: &Certificate, validators: &ValidatorSet) {
         if let Err(error) = certificate.check(&CHAIN, validators) {
             self.violations.push(Violation::Certificate { height: certificate.height, detail: error.to_string() });
         }
     }
 
-    pub fn no_honest_validator_signs_two_things(&mut self, message: &Message) {
+    pub(crate) fn no_honest_validator_signs_two_things(&mut self, message: &Message) {
         match message {
             Message::Vote(vote) => self.one_vote(vote),
             Message::Proposal(proposal) => self.one_proposal(proposal),
@@ -83,7 +84,7 @@ impl Invariants {
         }
     }
 
-    pub fn evidence_names_only_who_did_it(&mut self, evidence: &Evidence) {
+    pub(crate) fn evidence_names_only_who_did_it(&mut self, evidence: &Evidence) {
         match evidence.verify(&CHAIN) {
             Err(error) => self.violations.push(Violation::BadEvidence(error.to_string())),
             Ok(accused) if self.honest.contains(&accused) => {

@@ -8,31 +8,33 @@ use std::collections::BTreeSet;
 
 /// What travels between hosts.
 #[derive(Clone, Debug)]
-pub enum Packet {
+pub(crate) enum Packet {
     /// A consensus message, as bytes: the codec is part of what is simulated.
     Consensus(Vec<u8>),
     Body(Block),
     WantBody(BlockHash),
-    WantBlocks { from: u64 },
+    WantBlocks {
+        from: u64,
+    },
     Blocks(Vec<(Block, Certificate)>),
 }
 
 #[derive(Clone, Debug)]
-pub struct Network {
-    pub delay_us: (u64, u64),
-    pub loss_percent: u64,
-    pub repeat_percent: u64,
+pub(crate) struct Network {
+    pub(crate) delay_us: (u64, u64),
+    pub(crate) loss_percent: u64,
+    pub(crate) repeat_percent: u64,
     /// Directed links that are cut.
-    pub cut: BTreeSet<(usize, usize)>,
+    pub(crate) cut: BTreeSet<(usize, usize)>,
 }
 
 impl Network {
-    pub fn calm() -> Self {
+    pub(crate) fn calm() -> Self {
         Self { delay_us: (500, 3_000), loss_percent: 0, repeat_percent: 0, cut: BTreeSet::new() }
     }
 
     /// When the copies of a packet arrive, counted from now. None: it is lost.
-    pub fn arrivals_us(&self, from: usize, to: usize, rng: &mut Rng) -> Vec<u64> {
+    pub(crate) fn arrivals_us(&self, from: usize, to: usize, rng: &mut Rng) -> Vec<u64> {
         if self.cut.contains(&(from, to)) || rng.percent(self.loss_percent) {
             return Vec::new();
         }
@@ -41,7 +43,7 @@ impl Network {
     }
 
     /// Two groups that do not hear each other; or, one-way, one that is not heard.
-    pub fn part(&mut self, group: &BTreeSet<usize>, hosts: usize, one_way: bool) {
+    pub(crate) fn part(&mut self, group: &BTreeSet<usize>, hosts: usize, one_way: bool) {
         for from in 0..hosts {
             for to in 0..hosts {
                 let leaves = group.contains(&from) && !group.contains(&to);

@@ -169,6 +169,10 @@ pub enum StateProofError {
         /// Root required.
         expected: Digest,
     },
+    /// An empty subtree is spelled out: it has one spelling, the absent sibling, or one proof would
+    /// have many files.
+    #[error("an empty subtree is spelled out as a hash")]
+    EmptySpelledOut,
     /// The leaf shown for absence is not on the way to the key.
     #[error("absence shown by a leaf that is elsewhere")]
     UnrelatedLeaf,
@@ -180,6 +184,9 @@ impl StateProof {
     /// # Errors
     /// [`StateProofError`].
     pub fn verify(&self, root: &Digest, key: &StateKey) -> Result<Option<&[u8]>, StateProofError> {
+        if self.siblings.contains(&Some(Digest(EMPTY))) {
+            return Err(StateProofError::EmptySpelledOut);
+        }
         let (mut current, record) = match &self.end {
             PathEnd::Present(record) => (leaf_hash(key, &hash(&[record])), Some(record.as_slice())),
             PathEnd::Empty => (EMPTY, None),

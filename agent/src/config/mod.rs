@@ -1,0 +1,344 @@
+//! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
+
+mod raw;
+pub mod template;
+
+use crate::files::{self, FileError};
+use crate::parameters::{self, Parameters};
+use ledger::bounded::{Name, Product};
+use ledger::limits;
+use ledger::patch::Label;
+use policy::{Pause, Policy, Subscription};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Largest configuration file.
+pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
+/// Nodes one agent follows.
+pub const NODES_MAX: usize = 16;
+/// Subscriptions of one agent.
+pub const SUBSCRIPTIONS_MAX: usize = 64;
+/// Services of one agent: a manifest cannot name more.
+pub const SERVICES_MAX: usize = limits::SELECTOR_VALUES_MAX;
+/// Parameters of one host.
+pub const PARAMETERS_MAX: usize = 64;
+
+/// A configuration that was checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where the agent keeps everything.
+    pub data_dir: PathBuf,
+    /// The endpoint's key file.
+    pub key: PathBuf,
+    /// How the ledger is followed.
+    pub ledger: Ledger,
+    /// What people call the host.
+    pub name: Name,
+    /// Its group.
+    pub group: Name,
+    /// Its labels.
+    pub labels: BTreeSet<Label>,
+    /// Its hardware ids.
+    pub hardware: BTreeSet<Name>,
+    /// House law.
+    pub policy: Policy,
+    /// How patient downloads are.
+    pub download: Download,
+    /// Values for `{name}`.
+    pub parameters: Parameters,
+    /// Services the agent keeps running.
+    pub services: Vec<Service>,
+    raw: raw::Raw,
+}
+
+/// How the ledger is followed.
+#[derive(Clone, Debug)]
+pub struct Ledger {
+    /// `https://` addresses of nodes.
+    pub nodes: Vec<String>,
+    /// PEM file with the roots the nodes' certificates lead to.
+    pub ca: PathBuf,
+    /// The genesis file: the trust root.
+    pub genesis: PathBuf,
+    /// Name the nodes' certificates carry, when it is not the host of their address.
+    pub server_name: Option<String>,
+    /// How old a header may be.
+    pub max_age_ms: u64,
+    /// How often to ask when nothing is heard.
+    pub poll_interval: Duration,
+    /// By how much to stray from that, so that a fleet does not ask in step.
+    pub poll_jitter_percent: u64,
+}
+
+/// When a source of an artifact is left for the next one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// Slower than this is too slow.
+    pub minimum_bytes_per_s: u64,
+    /// Longer than this, over all sources, is too long.
+    pub deadline: Duration,
+}
+
+/// A service as the configuration describes it; `{name}`s are not replaced yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name, as manifests call it.
+    pub name: Name,
+    /// Whose tree it runs from.
+    pub of: Subscription,
+    /// Program and arguments.
+    pub command: Vec<String>,
+    /// Environment; nothing else is in it but `PATH` and `LANG`.
+    pub environment: BTreeMap<String, String>,
+    /// How long it may take to end by itself.
+    pub stop_timeout: Duration,
+    /// How long it must stay up to count as started.
+    pub ready_wait: Duration,
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file itself.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// Not TOML, or a field that is unknown, missing or of another type.
+    #[error("{}: {detail}", path.display())]
+    Syntax {
+        /// Where.
+        path: PathBuf,
+        /// What the parser says, with the line.
+        detail: String,
+    },
+    /// A field with a value that cannot be.
+    #[error("{}: {field}: {problem}", path.display())]
+    Field {
+        /// Where.
+        path: PathBuf,
+        /// Which field.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration file. Relative paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names the first thing that is wrong.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = files::read(path, CONFIG_BYTES_MAX)?;
+        let syntax = |detail: String| ConfigError::Syntax { path: path.to_owned(), detail };
+        let text = String::from_utf8(bytes).map_err(|_| syntax("not UTF-8 text".to_owned()))?;
+        let raw: raw::Raw = toml::from_str(&text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
+        let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));
+        parse(raw, &base.unwrap_or_default()).map_err(|Wrong { field, problem }| ConfigError::Field {
+            path: path.to_owned(),
+            field,
+            problem,
+        })
+    }
+
+    /// The configuration in force as TOML: defaults filled in, paths absolute.
+    #[must_use]
+    pub fn toml(&self) -> String {
+        toml::to_string(&self.raw).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    /// What the host follows.
+    pub fn subscriptions(&self) -> impl Iterator<Item = &Subscription> {
+        self.policy.subscriptions.iter()
+    }
+}
+
+/// A field and what is wrong with it.
+struct Wrong {
+    field: String,
+    problem: String,
+}
+
+fn wrong<T>(field: impl Into<String>, problem: impl ToString) -> Result<T, Wrong> {
+    Err(Wrong { field: field.into(), problem: problem.to_string() })
+}
+
+fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
+    for path in [Some(&mut raw.data_dir), Some(&mut raw.key), raw.ledger.ca.as_mut(), raw.ledger.genesis.as_mut()] {
+        if let Some(path) = path {
+            *path = base.join(&*path);
+        }
+    }
+    let subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    Ok(Config {
+        data_dir: raw.data_dir.clone(),
+        key: raw.key.clone(),
+        ledger: parse_ledger(&raw.ledger)?,
+        name: name("host.name", &raw.host.name)?,
+        group: name("host.group", &raw.host.group)?,
+        labels: parse_labels(&raw.host.labels)?,
+        hardware: names("host.hardware", &raw.host.hardware)?,
+        download: parse_download(&raw.download)?,
+        parameters: parse_parameters(&raw.parameters)?,
+        services: parse_services(&raw.services, &subscriptions)?,
+        policy: Policy { subscriptions, pause: parse_pause(&raw.policy)? },
+        raw,
+    })
+}
+
+fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
+    if raw.nodes.is_empty() || raw.nodes.len() > NODES_MAX {
+        let problem = format!("{} nodes: at least one is needed, {NODES_MAX} at most; two are wise", raw.nodes.len());
+        return wrong("ledger.nodes", problem);
+    }
+    if let Some(node) = raw.nodes.iter().find(|node| !node.starts_with("https://")) {
+        return wrong("ledger.nodes", format!("{node:?} must begin with https://: the agent speaks TLS only"));
+    }
+    if let Some(node) = raw.nodes.iter().find(|node| node.parse::<tonic::transport::Uri>().is_err()) {
+        return wrong("ledger.nodes", format!("{node:?} is no address"));
+    }
+    let Some(ca) = raw.ca.clone() else { return wrong("ledger.ca", "missing: the nodes' TLS roots, a PEM file") };
+    let Some(genesis) = raw.genesis.clone() else {
+        return wrong("ledger.genesis", "missing: the genesis file, from somebody you trust");
+    };
+    if raw.max_age_ms == 0 {
+        return wrong("ledger.max_age_ms", "nothing is that fresh");
+    }
+    if raw.poll_interval_ms == 0 {
+        return wrong("ledger.poll_interval_ms", "must be at least 1");
+    }
+    if raw.poll_jitter_percent > 100 {
+        return wrong("ledger.poll_jitter_percent", "must be at most 100");
+    }
+    Ok(Ledger {
+        nodes: raw.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect(),
+        ca,
+        genesis,
+        server_name: raw.server_name.clone(),
+        max_age_ms: raw.max_age_ms,
+        poll_interval: Duration::from_millis(raw.poll_interval_ms),
+        poll_jitter_percent: raw.poll_jitter_percent,
+    })
+}
+
+fn parse_pause(raw: &raw::Policy) -> Result<Option<Pause>, Wrong> {
+    match (raw.paused, raw.paused_until_ms) {
+        (false, Some(_)) => wrong("policy.paused_until_ms", "set, but policy.paused is false"),
+        (false, None) => Ok(None),
+        (true, until_ms) => {
+            let reason = raw.reason.clone().unwrap_or_else(|| "by this host's configuration".to_owned());
+            Ok(Some(Pause { reason, until_ms }))
+        }
+    }
+}
+
+fn parse_download(raw: &raw::Download) -> Result<Download, Wrong> {
+    if raw.minimum_bytes_per_s == 0 || raw.deadline_ms == 0 {
+        return wrong("download", "minimum_bytes_per_s and deadline_ms must be at least 1: a source may hang");
+    }
+    let (minimum_bytes_per_s, deadline) = (raw.minimum_bytes_per_s, Duration::from_millis(raw.deadline_ms));
+    Ok(Download { minimum_bytes_per_s, deadline })
+}
+
+fn parse_labels(raw: &BTreeMap<String, String>) -> Result<BTreeSet<Label>, Wrong> {
+    if raw.len() > limits::SELECTOR_VALUES_MAX {
+        return wrong("host.labels", format!("{} labels, {} at most", raw.len(), limits::SELECTOR_VALUES_MAX));
+    }
+    let label = |(key, value): (&String, &String)| {
+        Ok(Label { key: name("host.labels", key)?, value: name(&format!("host.labels.{key}"), value)? })
+    };
+    raw.iter().map(label).collect()
+}
+
+fn parse_parameters(raw: &BTreeMap<String, raw::Scalar>) -> Result<Parameters, Wrong> {
+    if raw.len() > PARAMETERS_MAX {
+        return wrong("parameters", format!("{} parameters, {PARAMETERS_MAX} at most", raw.len()));
+    }
+    if let Some(name) = raw.keys().find(|name| !parameters::is_name(name)) {
+        return wrong("parameters", format!("{name:?} is no name: a lower-case letter, then those, digits, _ and -"));
+    }
+    if raw.contains_key(parameters::TREE) {
+        return wrong("parameters.tree", "{tree} is the installed tree, not a parameter");
+    }
+    Ok(Parameters::new(raw.iter().map(|(name, value)| (name.clone(), value.text())).collect()))
+}
+
+fn parse_subscriptions(raw: &[raw::Subscription]) -> Result<BTreeSet<Subscription>, Wrong> {
+    if raw.len() > SUBSCRIPTIONS_MAX {
+        return wrong("subscriptions", format!("{} subscriptions, {SUBSCRIPTIONS_MAX} at most", raw.len()));
+    }
+    let mut subscriptions = BTreeSet::new();
+    for (place, raw) in raw.iter().enumerate() {
+        let field = |part| format!("subscriptions[{place}].{part}");
+        let subscription = Subscription {
+            product: product(&field("product"), &raw.product)?,
+            channel: name(&field("channel"), &raw.channel)?,
+        };
+        if !subscriptions.insert(subscription) {
+            return wrong(format!("subscriptions[{place}]"), "occurs twice");
+        }
+    }
+    Ok(subscriptions)
+}
+
+fn parse_services(
+    raw: &BTreeMap<String, raw::Service>,
+    subscriptions: &BTreeSet<Subscription>,
+) -> Result<Vec<Service>, Wrong> {
+    if raw.len() > SERVICES_MAX {
+        return wrong("services", format!("{} services, {SERVICES_MAX} at most", raw.len()));
+    }
+    let parse = |(key, raw): (&String, &raw::Service)| {
+        let field = |part: &str| format!("services.{key}.{part}");
+        if raw.command.is_empty() || raw.command[0].is_empty() {
+            return wrong(field("command"), "names no program");
+        }
+        if let Some(variable) = raw.environment.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+            return wrong(field("environment"), format!("{variable:?} is no variable"));
+        }
+        Ok(Service {
+            name: name(&format!("services.{key}"), key)?,
+            of: parse_owner(raw, subscriptions, &field)?,
+            command: raw.command.clone(),
+            environment: raw.environment.clone(),
+            stop_timeout: Duration::from_millis(raw.stop_timeout_ms),
+            ready_wait: Duration::from_millis(raw.ready_wait_ms),
+        })
+    };
+    raw.iter().map(parse).collect()
+}
+
+/// Whose tree a service runs from: what it says, as far as it says it, must fit exactly one
+/// subscription.
+fn parse_owner(
+    raw: &raw::Service,
+    subscriptions: &BTreeSet<Subscription>,
+    field: &dyn Fn(&str) -> String,
+) -> Result<Subscription, Wrong> {
+    let wanted = raw.product.as_deref().map(|text| product(&field("product"), text)).transpose()?;
+    let channel = raw.channel.as_deref().map(|text| name(&field("channel"), text)).transpose()?;
+    let mut fitting = subscriptions.iter().filter(|subscription| {
+        wanted.as_ref().is_none_or(|product| *product == subscription.product)
+            && channel.as_ref().is_none_or(|channel| *channel == subscription.channel)
+    });
+    match (fitting.next(), fitting.next()) {
+        (Some(subscription), None) => Ok(subscription.clone()),
+        (None, _) => wrong(field("product"), "this host subscribes to no such product and channel"),
+        (Some(_), Some(_)) => wrong(field("product"), "fits more than one subscription: name product and channel"),
+    }
+}
+
+fn name(field: &str, text: &str) -> Result<Name, Wrong> {
+    Name::new(text).or_else(|error| wrong(field, error))
+}
+
+fn names(field: &str, texts: &[String]) -> Result<BTreeSet<Name>, Wrong> {
+    if texts.len() > limits::SELECTOR_VALUES_MAX {
+        return wrong(field, format!("{} values, {} at most", texts.len(), limits::SELECTOR_VALUES_MAX));
+    }
+    texts.iter().map(|text| name(field, text)).collect()
+}
+
+fn product(field: &str, text: &str) -> Result<Product, Wrong> {
+    Product::new(text).or_else(|error| wrong(field, error))
+}

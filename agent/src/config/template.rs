@@ -1,0 +1,138 @@
+//! The configuration `init` writes: every field, with what it means.
+
+use std::path::Path;
+
+/// What `init` knows.
+#[derive(Clone, Debug)]
+pub struct Template<'a> {
+    /// What people call the host.
+    pub name: &'a str,
+    /// Addresses of nodes.
+    pub nodes: &'a [String],
+    /// File with TLS roots.
+    pub ca: Option<&'a Path>,
+    /// Genesis file.
+    pub genesis: Option<&'a Path>,
+}
+
+impl Template<'_> {
+    /// The text of `agent.toml`. Sections that are optional stand in comments, so that they can be
+    /// appended, too.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let nodes: Vec<String> = self.nodes.iter().map(|node| format!("    {},\n", quoted(node))).collect();
+        let path = |field: &str, path: Option<&Path>| match path {
+            Some(path) => format!("{field} = {}", quoted(&path.to_string_lossy())),
+            None => format!("# {field} = \"{field}.file\""),
+        };
+        TEXT.replace("@NAME@", &quoted(self.name))
+            .replace("@NODES@", &nodes.concat())
+            .replace("@CA@", &path("ca", self.ca))
+            .replace("@GENESIS@", &path("genesis", self.genesis))
+    }
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::String(text.to_owned()).to_string()
+}
+
+const TEXT: &str = r#"# Countersign agent: keeps this host patched, and believes nobody but the ledger.
+# Relative paths are relative to this file. Unknown fields are errors.
+
+# Where the agent keeps everything: installed trees, downloads, receipts, its journal.
+data_dir = "data"
+# This host's key. It signs receipts and nothing else.
+key = "endpoint.key"
+
+[ledger]
+# Nodes to follow and to fetch from. One is enough to work, two or more to notice when one lies or
+# is cut off.
+nodes = [
+@NODES@]
+# The roots that the nodes' TLS certificates lead to, PEM.
+@CA@
+# The genesis file: the trust root. Take it from somebody you trust, not from a node.
+@GENESIS@
+# The name in the nodes' certificates, when it is not the host of their address.
+# server_name = "node.example"
+# How old the newest proof of the ledger may be before nothing is applied any more (default: a day).
+# max_age_ms = 86400000
+# How often to ask when nothing is heard, and by how much to stray from that.
+# poll_interval_ms = 60000
+# poll_jitter_percent = 20
+
+[host]
+# What people call this host.
+name = @NAME@
+# What target selectors are matched against, besides operating system and architecture.
+# group = "default"
+# labels = { site = "hamburg" }
+# hardware = ["board-7"]
+
+# What this host follows. Nothing else is ever installed.
+# [[subscriptions]]
+# product = "acme/valkey"
+# channel = "stable"
+
+# Services the agent keeps running, and restarts when their product is patched. {tree} is the
+# installed tree; other names are parameters.
+# [services.valkey]
+# product = "acme/valkey"            # may be left out while there is one subscription
+# channel = "stable"                 # likewise
+# command = ["{tree}/usr/bin/valkey-server", "--port", "{port}"]
+# environment = { TZ = "UTC" }       # nothing is inherited
+# stop_timeout_ms = 10000            # then it is killed
+# ready_wait_ms = 300                # it must stay up this long to count as started
+
+# Values for {name} in service commands and health probes.
+# [parameters]
+# port = 6379
+
+# When a source of an artifact is left for the next one.
+# [download]
+# minimum_bytes_per_s = 4096
+# deadline_ms = 3600000
+
+# House law. While paused, nothing is applied.
+# [policy]
+# paused = true
+# paused_until_ms = 1767225600000    # without it, until somebody changes this file
+# reason = "stock-taking"
+"#;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    #[test]
+    fn the_template_is_a_configuration_with_and_without_its_comments() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("agent.toml");
+        let nodes = ["https://127.0.0.1:1/".to_owned(), "https://127.0.0.1:2".to_owned()];
+        let (ca, genesis) = (Path::new("ca.pem"), Path::new("a \"b\"\\c"));
+        let template = Template { name: "edge-1", nodes: &nodes, ca: Some(ca), genesis: Some(genesis) };
+
+        std::fs::write(&path, template.text()).unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.ledger.nodes, ["https://127.0.0.1:1", "https://127.0.0.1:2"]);
+        assert_eq!(config.ledger.genesis, directory.path().join(genesis));
+        assert_eq!(config.data_dir, directory.path().join("data"));
+
+        let is_field = |line: &str| line.starts_with("# [") || line.contains(" = ");
+        let lines = template.text();
+        let uncommented = lines.lines().map(|line| match line.strip_prefix("# ") {
+            Some(field) if is_field(line) => field,
+            _ => line,
+        });
+        std::fs::write(&path, uncommented.collect::<Vec<_>>().join("\n")).unwrap();
+        let config = Config::read(&path).unwrap();
+        assert_eq!(config.services[0].command.len(), 3);
+        assert_eq!(config.policy.pause.as_ref().unwrap().reason, "stock-taking");
+
+        // What is printed is a configuration again, and the same.
+        std::fs::write(&path, config.toml()).unwrap();
+        assert_eq!(Config::read(&path).unwrap().toml(), config.toml());
+    }
+}

@@ -1,0 +1,115 @@
+//! The data directory: where everything is that the agent keeps, and the lock that makes it one
+//! agent's.
+
+use crate::files::{self, FileError, failed};
+use rustix::fs::FlockOperation;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// The layout of a data directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataDir(PathBuf);
+
+/// Why a data directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataError {
+    /// Another agent works on it.
+    #[error("{} is in use by a running agent", .0.display())]
+    InUse(PathBuf),
+    /// The operating system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// Held while an agent works on its data directory; let go when dropped, or when the process ends
+/// however it ends.
+#[derive(Debug)]
+pub struct DataLock {
+    _file: File,
+}
+
+impl DataDir {
+    /// The layout beneath a path.
+    #[must_use]
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// The directory itself.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes the directory with its parts, for the owner alone, and takes the lock.
+    ///
+    /// # Errors
+    /// [`DataError::InUse`] when another agent has the lock.
+    pub fn lock(&self) -> Result<DataLock, DataError> {
+        for part in [self.0.clone(), self.downloads(), self.installs(), self.receipts(), self.logs(), self.evidence()] {
+            files::private_dir(&part)?;
+        }
+        let path = self.0.join("lock");
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false).mode(files::PRIVATE_FILE_MODE);
+        let file = options.open(&path).map_err(failed("open", &path))?;
+        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(DataLock { _file: file }),
+            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataError::InUse(self.0.clone())),
+            Err(error) => Err(failed("lock", &path)(io::Error::from(error)).into()),
+        }
+    }
+
+    /// Artifacts on their way in.
+    #[must_use]
+    pub fn downloads(&self) -> PathBuf {
+        self.0.join("downloads")
+    }
+
+    /// Installed trees.
+    #[must_use]
+    pub fn installs(&self) -> PathBuf {
+        self.0.join("installs")
+    }
+
+    /// Receipts on their way out.
+    #[must_use]
+    pub fn receipts(&self) -> PathBuf {
+        self.0.join("receipts")
+    }
+
+    /// One log per attempt.
+    #[must_use]
+    pub fn logs(&self) -> PathBuf {
+        self.0.join("logs")
+    }
+
+    /// Proofs that the ledger was split.
+    #[must_use]
+    pub fn evidence(&self) -> PathBuf {
+        self.0.join("evidence")
+    }
+
+    /// The journal of the update under way.
+    #[must_use]
+    pub fn journal(&self) -> PathBuf {
+        self.0.join("journal")
+    }
+
+    /// The highest header ever verified here.
+    #[must_use]
+    pub fn memory(&self) -> PathBuf {
+        self.0.join("memory.json")
+    }
+
+    /// What was tried with which patch.
+    #[must_use]
+    pub fn attempts(&self) -> PathBuf {
+        self.0.join("attempts.json")
+    }
+
+    /// Name of the control socket within the directory.
+    pub const CONTROL: &'static str = "control.sock";
+}

@@ -1,0 +1,143 @@
+//! Files, as carefully as an agent needs them: bounded when read, on the disk when written.
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+/// Mode of everything private: the owner's alone.
+pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;
+/// Mode of private directories.
+pub(crate) const PRIVATE_DIR_MODE: u32 = 0o700;
+
+/// The operating system said no about a path.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {act} {}", path.display())]
+pub struct FileError {
+    /// What was tried.
+    pub act: &'static str,
+    /// With which path.
+    pub path: PathBuf,
+    /// What it said.
+    #[source]
+    pub source: io::Error,
+}
+
+impl FileError {
+    /// Whether the disk is full.
+    #[must_use]
+    pub fn is_disk_full(&self) -> bool {
+        matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// Whether there was no such file.
+    #[must_use]
+    pub fn is_not_found(&self) -> bool {
+        self.source.kind() == io::ErrorKind::NotFound
+    }
+}
+
+/// Puts act and path beside an error, for `map_err`.
+pub(crate) fn failed<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> FileError + use<'a> {
+    move |source| FileError { act, path: path.to_owned(), source }
+}
+
+/// Reads a file of at most `limit` bytes.
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(failed("open", path))?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    if bytes.len() > limit {
+        let source = io::Error::new(io::ErrorKind::InvalidData, format!("more than {limit} bytes"));
+        return Err(FileError { act: "read", path: path.to_owned(), source });
+    }
+    Ok(bytes)
+}
+
+/// Reads a file of at most `limit` bytes, or `None` when there is none.
+pub(crate) fn read_if_there(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, FileError> {
+    match read(path, limit) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.is_not_found() => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Replaces a private file as a whole: after a crash it is the old one or the new one.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(PRIVATE_FILE_MODE);
+    let mut file = options.open(&new).map_err(failed("create", &new))?;
+    file.write_all(bytes).map_err(failed("write", &new))?;
+    file.sync_all().map_err(failed("sync", &new))?;
+    fs::rename(&new, path).map_err(failed("replace", path))?;
+    sync_parent(path)
+}
+
+/// Writes a private file where none is yet.
+pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(PRIVATE_FILE_MODE);
+    let mut file = options.open(path).map_err(failed("create", path))?;
+    file.write_all(bytes).map_err(failed("write", path))?;
+    file.sync_all().map_err(failed("sync", path))?;
+    sync_parent(path)
+}
+
+/// Makes renames and removals in a directory durable.
+pub(crate) fn sync_dir(path: &Path) -> Result<(), FileError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(failed("sync", path))
+}
+
+/// Makes the directory entry of a path durable.
+pub(crate) fn sync_parent(path: &Path) -> Result<(), FileError> {
+    sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
+/// Makes a directory for the owner alone, parents too; one that is there becomes the owner's alone.
+pub(crate) fn private_dir(path: &Path) -> Result<(), FileError> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true).mode(PRIVATE_DIR_MODE).create(path).map_err(failed("create", path))?;
+    let metadata = fs::symlink_metadata(path).map_err(failed("examine", path))?;
+    if metadata.permissions().mode() & 0o777 != PRIVATE_DIR_MODE {
+        let private = fs::Permissions::from_mode(PRIVATE_DIR_MODE);
+        fs::set_permissions(path, private).map_err(failed("make private", path))?;
+    }
+    Ok(())
+}
+
+/// Removes a file; none there is as good.
+pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a tree, whatever modes its directories have; none there is as good.
+pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
+    match fs::remove_dir_all(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Names in a directory, sorted; none when there is no such directory.
+pub(crate) fn names(path: &Path) -> Result<Vec<String>, FileError> {
+    let entries = match fs::read_dir(path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed("list", path)(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(failed("list", path))?;
+        // Everything this agent names is plain text; anything else is not its own.
+        names.extend(entry.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}

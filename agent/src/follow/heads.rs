@@ -1,0 +1,338 @@
+//! What the agent knows of the ledger now: the newest header believed, what each node says, and
+//! whether two of them contradict each other.
+
+use super::light::{HeadError, LightClient};
+use super::memory::{Memory, MemoryError, Seen};
+use crate::data::DataDir;
+use crate::files::{self, FileError};
+use ledger::certificate::FinalizedHeader;
+use ledger::encoding::encode;
+use ledger::genesis::GenesisBlock;
+use ledger::limits;
+use ledger::proof::{EpochLink, HostClock};
+use proto::v1;
+use serde::Serialize;
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use tokio::sync::watch;
+
+/// Headers kept to compare what nodes say about one height.
+const RECENT_MAX: usize = 256;
+
+/// Why a head was not believed.
+#[derive(Debug, thiserror::Error)]
+pub enum Disbelief {
+    /// It does not prove itself.
+    #[error(transparent)]
+    Head(#[from] HeadError),
+    /// It is ahead of this host's clock. One of the two is wrong, and nothing may hang on it.
+    #[error("header {height} is {ahead_ms} ms ahead of this host's clock")]
+    ClockBehind {
+        /// Height of the header.
+        height: u64,
+        /// How far ahead.
+        ahead_ms: u64,
+    },
+    /// Two certified headers at one height: the ledger was split.
+    #[error("two certified headers at height {height}: evidence in {}", evidence.display())]
+    Split {
+        /// The height.
+        height: u64,
+        /// The file with both.
+        evidence: PathBuf,
+    },
+    /// Evidence of a split could not be written.
+    #[error("two certified headers at one height, and the evidence cannot be kept")]
+    Evidence(#[source] FileError),
+}
+
+/// What one node says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct NodeView {
+    /// Its address.
+    pub node: String,
+    /// Whether it answered last.
+    pub reachable: bool,
+    /// The highest header of it that was believed.
+    pub height: u64,
+    /// What was wrong last; cleared when it answers well.
+    pub trouble: Option<String>,
+}
+
+/// Whether what is known is recent enough to act on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Freshness {
+    /// It is.
+    Fresh,
+    /// No header within `max_age_ms`: nothing is applied.
+    Stale,
+    /// No header ever.
+    Unknown,
+}
+
+struct Known {
+    light: LightClient,
+    memory: Memory,
+    recent: VecDeque<FinalizedHeader>,
+    nodes: Vec<NodeView>,
+    newest_from: usize,
+    split: Option<PathBuf>,
+}
+
+/// What is known of the ledger, shared by those who follow it and those who act on it.
+pub struct Heads {
+    known: Mutex<Known>,
+    max_age_ms: u64,
+    evidence: PathBuf,
+    /// Number of transactions in the newest header's history: what may have changed.
+    changed: watch::Sender<u64>,
+}
+
+impl Heads {
+    /// Begins from the trust root and what was remembered.
+    ///
+    /// # Errors
+    /// [`MemoryError`].
+    pub fn open(
+        genesis: &GenesisBlock,
+        data: &DataDir,
+        nodes: &[String],
+        max_age_ms: u64,
+    ) -> Result<Self, MemoryError> {
+        let memory = Memory::open(&data.memory(), genesis.chain_id)?;
+        let evidence = data.evidence();
+        let split = files::names(&evidence)?.first().map(|name| evidence.join(name));
+        let view = |node: &String| NodeView { node: node.clone(), reachable: false, height: 0, trouble: None };
+        let known = Known {
+            light: LightClient::new(genesis),
+            memory,
+            recent: VecDeque::new(),
+            nodes: nodes.iter().map(view).collect(),
+            newest_from: 0,
+            split,
+        };
+        Ok(Self { known: Mutex::new(known), max_age_ms, evidence, changed: watch::channel(0).0 })
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Everything under the lock is written whole; a panic elsewhere leaves nothing half done.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Judges a head from a node, and keeps it if it is believed; its height then.
+    ///
+    /// # Errors
+    /// [`Disbelief`] says why not.
+    pub fn take(&self, from: usize, head: &v1::Head, now_ms: u64) -> Result<u64, Disbelief> {
+        let mut known = self.known();
+        if head.certificate.is_empty() && head.height == 0 {
+            // The genesis header: nothing is final yet, and that is no lie.
+            known.answered(from, 0);
+            return Ok(0);
+        }
+        let taken = known.judge(&head.header, &head.certificate, now_ms).and_then(|header| {
+            let height = header.header().height;
+            known.keep(header, Some(from), &self.evidence)?;
+            known.answered(from, height);
+            Ok(height)
+        });
+        if let Err(disbelief) = &taken {
+            known.troubled(from, true, disbelief.to_string());
+        }
+        self.announce(&known);
+        taken
+    }
+
+    /// Takes note of a header that a proof brought.
+    ///
+    /// # Errors
+    /// [`Disbelief::Split`] when another is known at its height.
+    pub fn see(&self, header: &FinalizedHeader) -> Result<(), Disbelief> {
+        let mut known = self.known();
+        known.keep(header.clone(), None, &self.evidence)?;
+        self.announce(&known);
+        Ok(())
+    }
+
+    /// Takes note that a node does not answer.
+    pub fn unreachable(&self, node: usize, trouble: String) {
+        self.known().troubled(node, false, trouble);
+    }
+
+    /// Learns validator sets from the epochs of a proof.
+    ///
+    /// # Errors
+    /// [`HeadError::Epoch`].
+    pub fn learn(&self, epochs: &[EpochLink]) -> Result<usize, HeadError> {
+        self.known().light.learn(epochs)
+    }
+
+    /// Puts the highest header onto the disk: before anything is applied.
+    ///
+    /// # Errors
+    /// [`FileError`]; then nothing may be applied.
+    pub fn persist(&self) -> Result<(), FileError> {
+        self.known().memory.persist()
+    }
+
+    /// What a proof is judged by now.
+    #[must_use]
+    pub fn clock(&self, now_ms: u64) -> HostClock {
+        self.known().memory.clock(now_ms, self.max_age_ms)
+    }
+
+    /// The highest header ever believed.
+    #[must_use]
+    pub fn newest(&self) -> Seen {
+        self.known().memory.newest()
+    }
+
+    /// The node that brought the newest header: the one most likely to have a proof at it.
+    #[must_use]
+    pub fn newest_from(&self) -> usize {
+        self.known().newest_from
+    }
+
+    /// Whether what is known is recent enough.
+    #[must_use]
+    pub fn freshness(&self, now_ms: u64) -> Freshness {
+        let Seen { height, time_ms, .. } = self.newest();
+        match now_ms.saturating_sub(time_ms) {
+            _ if height == 0 => Freshness::Unknown,
+            age_ms if age_ms > self.max_age_ms => Freshness::Stale,
+            _ => Freshness::Fresh,
+        }
+    }
+
+    /// The file that shows that the ledger was split, if there is one. Nothing is applied until a
+    /// person has looked at it and taken it away.
+    #[must_use]
+    pub fn split(&self) -> Option<PathBuf> {
+        let mut known = self.known();
+        if known.split.as_ref().is_some_and(|path| !path.exists()) {
+            known.split = None;
+        }
+        known.split.clone()
+    }
+
+    /// What each node says.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeView> {
+        self.known().nodes.clone()
+    }
+
+    /// Wakes whoever waits for new transactions to be final.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    fn announce(&self, known: &Known) {
+        let transactions = known.recent.back().map_or(0, |header| header.header().history_size_after());
+        self.changed.send_if_modified(|before| std::mem::replace(before, transactions) != transactions);
+    }
+}
+
+impl Known {
+    fn judge(&self, header: &[u8], certificate: &[u8], now_ms: u64) -> Result<FinalizedHeader, Disbelief> {
+        let header = self.light.verify(header, certificate)?;
+        // Without this, a head from the future would become the floor under the clock.
+        let (height, time_ms) = (header.header().height, header.header().time_ms);
+        let ahead_ms = time_ms.saturating_sub(now_ms.max(self.memory.newest().time_ms));
+        match ahead_ms > limits::CLOCK_AHEAD_MS_MAX {
+            true => Err(Disbelief::ClockBehind { height, ahead_ms }),
+            false => Ok(header),
+        }
+    }
+
+    /// Compares with what is known at this height, and keeps it in ascending order.
+    fn keep(&mut self, header: FinalizedHeader, from: Option<usize>, evidence: &std::path::Path) -> Result<(), Disbelief> {
+        let height = header.header().height;
+        match self.recent.binary_search_by_key(&height, |known| known.header().height) {
+            Ok(place) if self.recent[place].hash() == header.hash() => {}
+            Ok(place) => {
+                let path = write_evidence(&self.recent[place], &header, &self.light, evidence);
+                let path = path.map_err(Disbelief::Evidence)?;
+                self.split = Some(path.clone());
+                return Err(Disbelief::Split { height, evidence: path });
+            }
+            Err(place) => {
+                if let (Some(from), true) = (from, place == self.recent.len()) {
+                    self.newest_from = from;
+                }
+                self.memory.see(&header);
+                self.recent.insert(place, header);
+                if self.recent.len() > RECENT_MAX {
+                    self.recent.pop_front();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn answered(&mut self, node: usize, height: u64) {
+        if let Some(view) = self.nodes.get_mut(node) {
+            (view.reachable, view.trouble) = (true, None);
+            view.height = view.height.max(height);
+        }
+    }
+
+    fn troubled(&mut self, node: usize, reachable: bool, trouble: String) {
+        if let Some(view) = self.nodes.get_mut(node) {
+            (view.reachable, view.trouble) = (reachable, Some(trouble));
+        }
+    }
+}
+
+/// One side of a split, as anybody can check it against the genesis file.
+#[derive(Serialize)]
+struct Side {
+    hash: String,
+    time_ms: u64,
+    header: String,
+    certificate: String,
+}
+
+#[derive(Serialize)]
+struct Evidence {
+    what: &'static str,
+    height: u64,
+    /// Validators whose signatures stand under both, with their organisations.
+    signed_both: Vec<String>,
+    first: Side,
+    second: Side,
+}
+
+fn write_evidence(
+    first: &FinalizedHeader,
+    second: &FinalizedHeader,
+    light: &LightClient,
+    directory: &std::path::Path,
+) -> Result<PathBuf, FileError> {
+    let height = first.header().height;
+    let validators = light.validators_of(height);
+    let signers = |header: &FinalizedHeader| header.certificate().signers(validators).unwrap_or_default();
+    let (a, b) = (signers(first), signers(second));
+    let both = validators.validators().iter().filter(|validator| {
+        let signed = |signers: &[(ledger::key::PublicKey, _)]| signers.iter().any(|(key, _)| *key == validator.key);
+        signed(&a) && signed(&b)
+    });
+    let side = |header: &FinalizedHeader| Side {
+        hash: header.hash().to_string(),
+        time_ms: header.header().time_ms,
+        header: hex::encode(encode(header.header())),
+        certificate: hex::encode(encode(header.certificate())),
+    };
+    let evidence = Evidence {
+        what: "two certified headers at one height",
+        height,
+        signed_both: both.map(|validator| format!("{} {}", validator.organisation, validator.key)).collect(),
+        first: side(first),
+        second: side(second),
+    };
+    let path = directory.join(format!("split-{height}.json"));
+    files::replace(&path, &serde_json::to_vec_pretty(&evidence).unwrap_or_default())?;
+    Ok(path)
+}

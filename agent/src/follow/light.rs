@@ -1,0 +1,140 @@
+//! A light client: from the genesis file to today's validators, and nothing believed without a
+//! quorum's signatures.
+
+use ledger::block::Header;
+use ledger::certificate::{Certificate, CertificateError, FinalizedHeader};
+use ledger::encoding::{DecodeError, decode};
+use ledger::genesis::GenesisBlock;
+use ledger::id::ChainId;
+use ledger::proof::EpochLink;
+use ledger::validators::{ValidatorSet, ValidatorSetError};
+
+/// Why a head is not believed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not bytes of a header and its certificate.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// Of another ledger.
+    #[error("header of chain {actual}, the trust root is {expected}")]
+    WrongChain {
+        /// Chain of the header.
+        actual: ChainId,
+        /// Chain trusted.
+        expected: ChainId,
+    },
+    /// No quorum of the validators known for its height signed it.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// A chain of validator sets that does not hold.
+    #[error("epoch link {link}: {problem}")]
+    Epoch {
+        /// Which link.
+        link: usize,
+        /// What is wrong with it.
+        problem: EpochProblem,
+    },
+}
+
+/// What is wrong with a link of the epoch chain.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EpochProblem {
+    /// Not certified by the set before.
+    #[error(transparent)]
+    Head(Box<HeadError>),
+    /// The set given is not the one its header names, or none.
+    #[error("the validator set given is not the one its header names")]
+    WrongSet,
+    /// The set given is none.
+    #[error(transparent)]
+    Set(#[from] ValidatorSetError),
+    /// Heights do not grow.
+    #[error("heights do not grow")]
+    NotAscending,
+}
+
+/// One era: the set that certifies headers above a height, until the next era begins.
+#[derive(Clone, Debug)]
+struct Era {
+    above: u64,
+    validators: ValidatorSet,
+}
+
+/// Knows which validators certify which heights, from the genesis set on.
+#[derive(Clone, Debug)]
+pub struct LightClient {
+    chain_id: ChainId,
+    /// Ascending; never empty.
+    eras: Vec<Era>,
+}
+
+impl LightClient {
+    /// Starts from the trust root.
+    #[must_use]
+    pub fn new(genesis: &GenesisBlock) -> Self {
+        let first = Era { above: 0, validators: genesis.genesis.validators.clone() };
+        Self { chain_id: genesis.chain_id, eras: vec![first] }
+    }
+
+    /// Believes a head, if a quorum of the validators of its height signed it. A set of the past
+    /// cannot speak for heights after it.
+    ///
+    /// # Errors
+    /// [`HeadError`]. With [`HeadError::is_of_a_later_set`], a proof's epochs may help.
+    pub fn verify(&self, header: &[u8], certificate: &[u8]) -> Result<FinalizedHeader, HeadError> {
+        self.verify_parsed(&decode::<Header>(header)?, &decode::<Certificate>(certificate)?)
+    }
+
+    fn verify_parsed(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
+        if header.chain_id != self.chain_id {
+            return Err(HeadError::WrongChain { actual: header.chain_id, expected: self.chain_id });
+        }
+        Ok(certificate.verify(header, &self.chain_id, self.validators_of(header.height))?)
+    }
+
+    /// The validators of a height, as far as is known here.
+    #[must_use]
+    pub fn validators_of(&self, height: u64) -> &ValidatorSet {
+        let era = self.eras.iter().rev().find(|era| era.above < height).unwrap_or(&self.eras[0]);
+        &era.validators
+    }
+
+    /// Follows a proof's chain of validator sets from the trust root, and keeps what is new. Each link
+    /// is certified by the set before; the number of new sets is returned.
+    ///
+    /// # Errors
+    /// [`HeadError::Epoch`]; then nothing is kept.
+    pub fn learn(&mut self, epochs: &[EpochLink]) -> Result<usize, HeadError> {
+        let mut followed = Self { chain_id: self.chain_id, eras: vec![self.eras[0].clone()] };
+        for (link, epoch) in epochs.iter().enumerate() {
+            let era = followed.follow(epoch).map_err(|problem| HeadError::Epoch { link, problem })?;
+            followed.eras.push(era);
+        }
+        let new = followed.eras.len().saturating_sub(self.eras.len());
+        if new > 0 {
+            self.eras = followed.eras;
+        }
+        Ok(new)
+    }
+
+    fn follow(&self, epoch: &EpochLink) -> Result<Era, EpochProblem> {
+        let last = &self.eras[self.eras.len() - 1];
+        if epoch.header.height <= last.above {
+            return Err(EpochProblem::NotAscending);
+        }
+        self.verify_parsed(&epoch.header, &epoch.certificate).map_err(|error| EpochProblem::Head(Box::new(error)))?;
+        epoch.validators.check()?;
+        match epoch.validators.hash() == epoch.header.next_validators_hash {
+            true => Ok(Era { above: epoch.header.height, validators: epoch.validators.clone() }),
+            false => Err(EpochProblem::WrongSet),
+        }
+    }
+}
+
+impl HeadError {
+    /// Whether the header may be certified by a set this client has not heard of yet.
+    #[must_use]
+    pub fn is_of_a_later_set(&self) -> bool {
+        matches!(self, Self::Certificate(CertificateError::WrongValidators { .. }))
+    }
+}

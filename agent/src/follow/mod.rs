@@ -1,0 +1,120 @@
+//! Following the ledger: one task per node, so that a dead one stalls nobody.
+
+pub mod heads;
+pub mod light;
+pub mod memory;
+pub mod sources;
+
+use crate::clock::now_ms;
+use crate::config;
+use heads::{Disbelief, Heads};
+use ledger::id::Digest;
+use ledger::proof::ProofBundle;
+use sources::{CallCause, CallError, Source, Sources};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_stream::StreamExt as _;
+
+/// Wait after a stream of heads broke, at first; it doubles up to the poll interval.
+const RETRY_MIN: Duration = Duration::from_millis(250);
+
+/// How often to ask.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    interval: Duration,
+    jitter_percent: u64,
+    seed: Digest,
+    step: u64,
+}
+
+impl Pace {
+    /// A pace that strays in its own way on every endpoint: `seed` is its public key, so that a fleet
+    /// does not ask in step and a test repeats.
+    #[must_use]
+    pub fn new(config: &config::Ledger, seed: Digest) -> Self {
+        Self { interval: config.poll_interval, jitter_percent: config.poll_jitter_percent, seed, step: 0 }
+    }
+
+    /// The interval, strayed from.
+    pub fn next(&mut self) -> Duration {
+        self.stray(self.interval)
+    }
+
+    /// A wait, longer by up to the jitter.
+    pub fn stray(&mut self, wait: Duration) -> Duration {
+        self.step += 1;
+        let mut material = self.seed.0.to_vec();
+        material.extend_from_slice(&self.step.to_le_bytes());
+        let share = u64::from(Digest::blake3(&material).0[0]) * self.jitter_percent / 255;
+        wait + wait * u32::try_from(share).unwrap_or(100) / 100
+    }
+}
+
+/// Follows one node for ever: by its stream of heads, and by asking when there is no stream.
+pub async fn follow(place: usize, sources: Sources, heads: Arc<Heads>, mut pace: Pace) {
+    let source = &sources.all()[place];
+    let mut retry = RETRY_MIN;
+    loop {
+        match watch(place, source, &heads, &pace).await {
+            Ok(()) => retry = RETRY_MIN,
+            Err(error) => {
+                tracing::debug!(node = source.node(), %error, "no stream of heads");
+                retry = (retry * 2).min(pace.interval);
+            }
+        }
+        let hint = match source.head().await {
+            Ok(head) => {
+                take(place, source, &heads, &head).await;
+                Duration::from_millis(head.poll_after_ms)
+            }
+            Err(error) => {
+                tracing::warn!(node = source.node(), %error, "node does not answer");
+                heads.unreachable(place, error.cause.to_string());
+                Duration::ZERO
+            }
+        };
+        tokio::time::sleep(pace.stray(retry.max(hint.min(pace.interval)))).await;
+    }
+}
+
+/// Takes heads from a stream until it ends or falls silent.
+async fn watch(place: usize, source: &Source, heads: &Heads, pace: &Pace) -> Result<(), CallError> {
+    let mut stream = source.watch().await?;
+    let mut patience = pace.interval * 2;
+    while let Ok(next) = tokio::time::timeout(patience, stream.next()).await {
+        match next {
+            None => return Ok(()),
+            Some(Err(status)) => return Err(source.failed("WatchHeads", &status)),
+            Some(Ok(head)) => {
+                // A node knows when its next head is due; twice that without a word is too long.
+                patience = (Duration::from_millis(head.poll_after_ms) * 2).max(pace.interval * 2);
+                take(place, source, heads, &head).await;
+            }
+        }
+    }
+    Err(source.error("WatchHeads", CallCause::TimedOut))
+}
+
+/// Judges a head; when it may be certified by validators not heard of yet, asks how they came about.
+async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::Head) {
+    let mut taken = heads.take(place, head, now_ms());
+    if matches!(&taken, Err(Disbelief::Head(error)) if error.is_of_a_later_set())
+        && learn(source, heads).await.is_some_and(|new| new > 0)
+    {
+        taken = heads.take(place, head, now_ms());
+    }
+    match taken {
+        Ok(height) => tracing::trace!(node = source.node(), height, "head"),
+        Err(disbelief @ Disbelief::Split { .. }) => {
+            tracing::error!(node = source.node(), %disbelief, "THE LEDGER IS SPLIT: nothing is applied any more");
+        }
+        Err(disbelief) => tracing::warn!(node = source.node(), %disbelief, "head not believed"),
+    }
+}
+
+/// Learns validator sets from any proof the node has; how many were new.
+async fn learn(source: &Source, heads: &Heads) -> Option<usize> {
+    let patch = source.any_patch().await.ok()??;
+    let bundle = ProofBundle::parse(&source.proof(patch).await.ok()?).ok()?;
+    heads.learn(&bundle.epochs).ok()
+}

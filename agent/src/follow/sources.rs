@@ -1,0 +1,358 @@
+//! The nodes an agent asks: what it sends, how long it waits, what it takes. Nothing that comes from
+//! here is believed; it is checked by whoever asked.
+
+use crate::config;
+use crate::files::{self, FileError};
+use ledger::id::{Digest, PatchId, TransactionId};
+use ledger::key::PublicKey;
+use ledger::limits;
+use proto::MESSAGE_BYTES_MAX;
+use proto::v1::artifacts_client::ArtifactsClient;
+use proto::v1::ledger_client::LedgerClient;
+use proto::v1::{self, TransactionState};
+use std::time::Duration;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Status, Streaming};
+
+/// How long a connection may take to stand.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a call may take that answers at once.
+const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node may keep a submitted transaction before it answers.
+const SUBMIT_WAIT: Duration = Duration::from_secs(10);
+/// How often a quiet connection is tried, so that a dead one is noticed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
+/// How long the other side may take to answer that.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Largest file of TLS roots.
+const CA_BYTES_MAX: usize = 256 * 1024;
+/// Bytes on their way at one time, per connection and stream: an artifact must not fill memory.
+const WINDOW_BYTES: u32 = 256 * 1024;
+/// Entries asked for at one time.
+const PAGE_SIZE: u32 = 100;
+
+/// A call that did not give an answer.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("{node}: {call}: {cause}")]
+pub struct CallError {
+    /// Which node.
+    pub node: String,
+    /// Which call.
+    pub call: &'static str,
+    /// What happened.
+    pub cause: CallCause,
+}
+
+/// What happened to a call.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CallCause {
+    /// No answer in time.
+    #[error("no answer in time")]
+    TimedOut,
+    /// No connection, or it broke.
+    #[error("not reachable: {0}")]
+    Unreachable(String),
+    /// The node said no.
+    #[error("refused: {check}: {message}")]
+    Refused {
+        /// The check, a stable word.
+        check: String,
+        /// What it saw.
+        message: String,
+        /// When to try again; 0 when the node does not say.
+        retry_after_ms: u64,
+    },
+    /// An answer that is none.
+    #[error("malformed answer: {0}")]
+    Malformed(&'static str),
+}
+
+impl CallError {
+    /// The check that refused the call, if one did.
+    #[must_use]
+    pub fn check(&self) -> Option<&str> {
+        match &self.cause {
+            CallCause::Refused { check, .. } => Some(check),
+            _ => None,
+        }
+    }
+
+    /// How long the node asks to be left alone, when it says "later".
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match &self.cause {
+            CallCause::Refused { retry_after_ms, .. } if *retry_after_ms > 0 => {
+                Some(Duration::from_millis(*retry_after_ms))
+            }
+            _ => None,
+        }
+    }
+}
+
+/// Why the nodes cannot even be named.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The roots cannot be read.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// An address or the roots are not usable.
+    #[error("{node}: not usable with these TLS roots")]
+    Tls {
+        /// Which node.
+        node: String,
+        /// What the TLS library says.
+        #[source]
+        source: tonic::transport::Error,
+    },
+}
+
+/// One node.
+#[derive(Clone, Debug)]
+pub struct Source {
+    node: String,
+    ledger: LedgerClient<Channel>,
+    artifacts: ArtifactsClient<Channel>,
+}
+
+/// All nodes of the configuration, in its order. Connections are made when they are needed.
+#[derive(Clone, Debug)]
+pub struct Sources(Vec<Source>);
+
+impl Sources {
+    /// Prepares the connections.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn new(config: &config::Ledger) -> Result<Self, SourceError> {
+        let roots = Certificate::from_pem(files::read(&config.ca, CA_BYTES_MAX)?);
+        let source = |node: &String| {
+            let mut tls = ClientTlsConfig::new().ca_certificate(roots.clone());
+            if let Some(name) = &config.server_name {
+                tls = tls.domain_name(name);
+            }
+            let unusable = |source| SourceError::Tls { node: node.clone(), source };
+            let endpoint = Endpoint::from_shared(node.clone()).map_err(unusable)?;
+            let endpoint = endpoint
+                .tls_config(tls)
+                .map_err(unusable)?
+                .connect_timeout(CONNECT_TIMEOUT)
+                .tcp_nodelay(true)
+                .tcp_keepalive(Some(KEEPALIVE_INTERVAL))
+                .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+                .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+                .keep_alive_while_idle(true)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES);
+            let channel = endpoint.connect_lazy();
+            let ledger = LedgerClient::new(channel.clone())
+                .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            let artifacts = ArtifactsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            Ok(Source { node: node.clone(), ledger, artifacts })
+        };
+        config.nodes.iter().map(source).collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The nodes, in the configuration's order.
+    #[must_use]
+    pub fn all(&self) -> &[Source] {
+        &self.0
+    }
+
+    /// The nodes, beginning with one of them.
+    pub fn from(&self, first: usize) -> impl Iterator<Item = &Source> {
+        let count = self.0.len().max(1);
+        (0..self.0.len()).map(move |place| &self.0[(first + place) % count])
+    }
+}
+
+impl Source {
+    /// Its address.
+    #[must_use]
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
+    /// The newest head.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn head(&self) -> Result<v1::Head, CallError> {
+        let mut client = self.ledger.clone();
+        self.call("GetHead", CALL_TIMEOUT, client.get_head(v1::GetHeadRequest {})).await
+    }
+
+    /// Heads as they come.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn watch(&self) -> Result<Streaming<v1::Head>, CallError> {
+        let mut client = self.ledger.clone();
+        self.call("WatchHeads", CALL_TIMEOUT, client.watch_heads(v1::WatchHeadsRequest {})).await
+    }
+
+    /// Approved patches of a product, at most 100: views, and proof of nothing.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn approved(&self, product: &str) -> Result<Vec<v1::Patch>, CallError> {
+        self.patches(v1::ListPatchesRequest {
+            product: product.to_owned(),
+            standing: "approved".to_owned(),
+            page_size: PAGE_SIZE,
+            ..Default::default()
+        })
+        .await
+    }
+
+    /// Patches whose id begins so, at most two: enough to see that there is one, or more than one.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn named(&self, id_prefix: &str) -> Result<Vec<v1::Patch>, CallError> {
+        let id_prefix = id_prefix.to_owned();
+        self.patches(v1::ListPatchesRequest { id_prefix, page_size: 2, ..Default::default() }).await
+    }
+
+    /// Any one patch.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn any_patch(&self) -> Result<Option<PatchId>, CallError> {
+        let patches = self.patches(v1::ListPatchesRequest { page_size: 1, ..Default::default() }).await?;
+        Ok(patches.first().and_then(|patch| id(&patch.id)).map(PatchId))
+    }
+
+    async fn patches(&self, request: v1::ListPatchesRequest) -> Result<Vec<v1::Patch>, CallError> {
+        let mut client = self.ledger.clone();
+        let answer = self.call("ListPatches", CALL_TIMEOUT, client.list_patches(request)).await?;
+        Ok(answer.patches)
+    }
+
+    /// The proof file of a patch.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn proof(&self, patch: PatchId) -> Result<Vec<u8>, CallError> {
+        let mut client = self.ledger.clone();
+        let request = v1::GetProofRequest { patch: patch.0.to_vec() };
+        Ok(self.call("GetProof", CALL_TIMEOUT, client.get_proof(request)).await?.proof)
+    }
+
+    /// A range of an artifact in its self-checking form, from `offset` to the end.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn fetch(&self, blake3: Digest, size: u64, offset: u64) -> Result<Streaming<v1::FetchResponse>, CallError> {
+        let mut client = self.artifacts.clone();
+        let request = v1::FetchRequest { blake3: blake3.0.to_vec(), size, offset, length: 0 };
+        self.call("Fetch", CALL_TIMEOUT, client.fetch(request)).await
+    }
+
+    /// Offers a transaction and waits a while for it to be final; whether it is.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn submit(&self, transaction: Vec<u8>) -> Result<bool, CallError> {
+        if transaction.len() > limits::TRANSACTION_BYTES_MAX {
+            return Err(self.error("Submit", CallCause::Malformed("the transaction is too large to send")));
+        }
+        let mut client = self.ledger.clone();
+        let wait_ms = u64::try_from(SUBMIT_WAIT.as_millis()).unwrap_or(u64::MAX);
+        let request = v1::SubmitRequest { transaction, wait_ms };
+        let answer = self.call("Submit", SUBMIT_WAIT + CALL_TIMEOUT, client.submit(request)).await?;
+        Ok(answer.state() == TransactionState::Finalised)
+    }
+
+    /// Whether a transaction is final.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn is_final(&self, id: TransactionId) -> Result<bool, CallError> {
+        let mut client = self.ledger.clone();
+        let request = v1::GetTransactionRequest { id: id.0.to_vec() };
+        let answer = self.call("GetTransaction", CALL_TIMEOUT, client.get_transaction(request)).await;
+        match answer {
+            Ok(answer) => Ok(answer.state() == TransactionState::Finalised),
+            Err(error) if error.check() == Some("not-found") => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Number of the newest receipt this endpoint wrote for a patch; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn last_attempt(&self, endpoint: PublicKey, patch: PatchId) -> Result<u32, CallError> {
+        let (mut client, mut page_token) = (self.ledger.clone(), String::new());
+        let mut last = 0;
+        // A node filters by endpoint and then by patch, so pages may be empty; they end all the same.
+        for _ in 0..RECEIPT_PAGES_MAX {
+            let request = v1::ListReceiptsRequest {
+                patch: patch.0.to_vec(),
+                endpoint: endpoint.0.to_vec(),
+                page_size: PAGE_SIZE,
+                page_token,
+            };
+            let answer = self.call("ListReceipts", CALL_TIMEOUT, client.list_receipts(request)).await?;
+            let wanted = answer.receipts.iter().filter(|receipt| receipt.patch == patch.0 && receipt.endpoint == endpoint.0);
+            last = wanted.map(|receipt| receipt.attempt).max().unwrap_or(0).max(last);
+            page_token = answer.next_page_token;
+            if last > 0 || page_token.is_empty() {
+                break;
+            }
+        }
+        Ok(last)
+    }
+
+    async fn call<T>(
+        &self,
+        call: &'static str,
+        timeout: Duration,
+        answer: impl Future<Output = Result<tonic::Response<T>, Status>>,
+    ) -> Result<T, CallError> {
+        match tokio::time::timeout(timeout, answer).await {
+            Ok(Ok(answer)) => Ok(answer.into_inner()),
+            Ok(Err(status)) => Err(self.failed(call, &status)),
+            Err(_) => Err(self.error(call, CallCause::TimedOut)),
+        }
+    }
+
+    /// Translates what a call or a stream ended with.
+    pub(crate) fn failed(&self, call: &'static str, status: &Status) -> CallError {
+        let refused = |check: String, message: String, retry_after_ms| CallCause::Refused { check, message, retry_after_ms };
+        let cause = match (proto::refusal(status), status.code()) {
+            (Some(refusal), _) => refused(refusal.check, refusal.message, refusal.retry_after_ms),
+            (None, Code::DeadlineExceeded) => CallCause::TimedOut,
+            (None, Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) => {
+                CallCause::Unreachable(reason(status))
+            }
+            (None, code) => refused(format!("{code:?}").to_lowercase(), status.message().to_owned(), 0),
+        };
+        self.error(call, cause)
+    }
+
+    pub(crate) fn error(&self, call: &'static str, cause: CallCause) -> CallError {
+        CallError { node: self.node.clone(), call, cause }
+    }
+}
+
+/// Pages of receipts looked through for one number.
+const RECEIPT_PAGES_MAX: usize = 50;
+
+/// The innermost cause: "transport error" alone helps nobody.
+fn reason(status: &Status) -> String {
+    let mut cause: &dyn std::error::Error = status;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    match std::ptr::addr_eq(cause, status) {
+        true => status.message().to_owned(),
+        false => cause.to_string(),
+    }
+}
+
+/// 32 bytes from an answer.
+pub(crate) fn id(bytes: &[u8]) -> Option<[u8; 32]> {
+    bytes.try_into().ok()
+}

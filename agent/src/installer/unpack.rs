@@ -1,0 +1,435 @@
+//! Unpacking beneath a directory and nowhere else.
+//!
+//! An archive is a stranger's list of wishes. Every name is checked before anything is made, every
+//! directory on the way is opened without following links, and nothing is ever written through a link:
+//! what the archive makes a link of stays a link. A link may only lead to something in the same tree,
+//! so that what runs from it runs from it: absolute targets are refused, and `..` may only stand at
+//! the beginning of a target, as often as the link is deep. (Later on it could follow another link
+//! first and end anywhere.)
+
+use bao_tree::blake3;
+use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
+use rustix::io::Errno;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+/// Bytes of one path.
+pub const PATH_BYTES_MAX: usize = 4096;
+/// Bytes of one part of a path.
+pub const COMPONENT_BYTES_MAX: usize = 255;
+/// Directories within directories.
+pub const DEPTH_MAX: usize = 128;
+/// Bytes copied at a time.
+const COPY_BYTES: usize = 64 * 1024;
+/// Permissions kept: read, write, execute.
+const MODE_MASK: u32 = 0o777;
+/// Permission bits nobody may bring.
+const SETID_BITS: u32 = 0o6000;
+/// Permissions of a directory nobody described.
+const DIRECTORY_MODE: u32 = 0o755;
+
+/// How much a tree may have. A value, so that tests meet the limits without gigabytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Files, directories and links.
+    pub entries_max: usize,
+    /// Bytes of one file.
+    pub entry_bytes_max: u64,
+    /// Bytes of all files together.
+    pub tree_bytes_max: u64,
+}
+
+/// The limits in force.
+pub const LIMITS: Limits = Limits {
+    entries_max: 200_000,
+    entry_bytes_max: 8 * 1024 * 1024 * 1024,
+    tree_bytes_max: 16 * 1024 * 1024 * 1024,
+};
+
+/// What is wrong with one entry.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EntryProblem {
+    /// It begins at the root.
+    #[error("has an absolute path")]
+    Absolute,
+    /// It climbs.
+    #[error("has `..` in its path")]
+    Climbs,
+    /// It is not plain text.
+    #[error("has a name that is not UTF-8 without control characters")]
+    Name,
+    /// It is too long or too deep.
+    #[error("has a path that is too long or too deep")]
+    TooLong,
+    /// It has no name.
+    #[error("has no name")]
+    Nameless,
+    /// It is a device, a pipe, a sparse file …
+    #[error("is a {0}: only files, directories and links may be in a tree")]
+    Kind(&'static str),
+    /// It would run with somebody else's rights.
+    #[error("is setuid or setgid (mode {0:o})")]
+    SetId(u32),
+    /// It is a link that may leave the tree.
+    #[error("is a link to {0:?}, which may lead out of the tree")]
+    LinkOut(String),
+    /// It is a hard link to something else than a file that came before.
+    #[error("is a hard link to {0:?}, which is no file before it")]
+    LinkToNothing(String),
+    /// What should be a directory on its way is none.
+    #[error("lies beneath something that is no directory")]
+    BeneathNoDirectory,
+    /// It was there before.
+    #[error("occurs twice")]
+    Duplicate,
+    /// Another name differs by upper and lower case only.
+    #[error("differs from an earlier name by upper and lower case only")]
+    CaseClash,
+    /// One too many.
+    #[error("is one too many: {0} entries are the most")]
+    TooMany(usize),
+    /// Too large, or all together are.
+    #[error("is too large: {0} bytes are the most")]
+    TooLarge(u64),
+    /// Its content broke off.
+    #[error("broke off after {actual} of {expected} bytes")]
+    BrokenOff {
+        /// Bytes there were.
+        actual: u64,
+        /// Bytes announced.
+        expected: u64,
+    },
+    /// Its extended header is too large, contradicts itself, or is none.
+    #[error("has an extended header that is not acceptable")]
+    Extension,
+}
+
+/// Why a tree did not grow.
+#[derive(Debug, thiserror::Error)]
+pub enum UnpackError {
+    /// An entry that must not be in a tree.
+    #[error("entry {entry:?} {problem}")]
+    Entry {
+        /// Its name.
+        entry: String,
+        /// What is wrong with it.
+        problem: EntryProblem,
+    },
+    /// Not an archive, or broken off.
+    #[error("not readable as a tar archive: {0}")]
+    Archive(String),
+    /// The disk said no.
+    #[error("cannot unpack {entry:?}")]
+    Io {
+        /// The entry.
+        entry: String,
+        /// What it said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// What an entry turned out to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Directory { implied: bool },
+    File,
+    Link,
+}
+
+/// Sixteen bytes of a path's hash stand for it: 200,000 paths in memory would be most of what the
+/// agent may use. Nobody finds two paths with one such value.
+type PathKey = [u8; 16];
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    exact: PathKey,
+    kind: Kind,
+}
+
+/// A tree that grows beneath one directory.
+pub(super) struct Growing {
+    limits: Limits,
+    root: OwnedFd,
+    /// By the key of the path in lower case.
+    known: HashMap<PathKey, Known>,
+    bytes: u64,
+    /// The directory entries were last put into: archives go directory by directory.
+    last: Option<(String, OwnedFd)>,
+    buffer: Vec<u8>,
+}
+
+/// A problem, not yet beside the name of its entry.
+#[derive(Debug)]
+pub(super) enum Refused {
+    Entry(EntryProblem),
+    Archive(io::Error),
+    Disk(io::Error),
+}
+
+impl From<EntryProblem> for Refused {
+    fn from(problem: EntryProblem) -> Self {
+        Self::Entry(problem)
+    }
+}
+
+impl From<Errno> for Refused {
+    fn from(error: Errno) -> Self {
+        Self::Disk(error.into())
+    }
+}
+
+impl Refused {
+    /// Puts the entry's name beside the problem.
+    pub(super) fn of(self, entry: &[u8]) -> UnpackError {
+        let entry: String = String::from_utf8_lossy(entry).chars().take(200).collect();
+        match self {
+            Self::Entry(problem) => UnpackError::Entry { entry, problem },
+            Self::Archive(source) => UnpackError::Archive(format!("at {entry:?}: {source}")),
+            Self::Disk(source) => UnpackError::Io { entry, source },
+        }
+    }
+}
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NEW_FILE: OFlags = OFlags::WRONLY
+    .union(OFlags::CREATE)
+    .union(OFlags::EXCL)
+    .union(OFlags::NOFOLLOW)
+    .union(OFlags::CLOEXEC);
+
+impl Growing {
+    /// Beneath a directory that is empty and the agent's own.
+    pub(super) fn beneath(root: &Path, limits: Limits) -> Result<Self, UnpackError> {
+        let opened = rustix::fs::open(root, DIRECTORY, Mode::empty());
+        let root = opened.map_err(|error| Refused::from(error).of(root.as_os_str().as_encoded_bytes()))?;
+        Ok(Self { limits, root, known: HashMap::new(), bytes: 0, last: None, buffer: vec![0; COPY_BYTES] })
+    }
+
+    pub(super) fn directory(&mut self, path: &[u8], mode: u32) -> Result<(), Refused> {
+        let path = clean(path)?;
+        let mode = checked_mode(mode)?;
+        if path.is_empty() {
+            return Ok(()); // The tree itself: its mode is the agent's business.
+        }
+        let (parent, name) = split(&path);
+        if let Some(Kind::Directory { implied: true }) = self.kind_of(&path)? {
+            self.in_directory(parent, |directory| {
+                let inner = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())?;
+                Ok(rustix::fs::fchmod(inner, Mode::from_raw_mode(mode | 0o700))?)
+            })?;
+        } else {
+            self.free(&path)?;
+            self.make_directory(&path, mode)?;
+        }
+        self.remember(&path, Kind::Directory { implied: false })
+    }
+
+    pub(super) fn file(
+        &mut self,
+        path: &[u8],
+        mode: u32,
+        size: u64,
+        modified_s: Option<u64>,
+        mut from: impl Read,
+    ) -> Result<(), Refused> {
+        let path = named(path)?;
+        let mode = checked_mode(mode)?;
+        self.free(&path)?;
+        self.room(size)?;
+        let (parent, name) = split(&path);
+        let file = self.in_directory(parent, |directory| {
+            Ok(File::from(rustix::fs::openat(directory, name, NEW_FILE, Mode::from_raw_mode(0o600))?))
+        })?;
+        self.copy(&mut from, &file, size)?;
+        // The owner can always read: the tree must be digestible, also later.
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode | 0o400))?;
+        if let Some(modified_s) = modified_s.and_then(|seconds| i64::try_from(seconds).ok()) {
+            let time = rustix::fs::Timespec { tv_sec: modified_s, tv_nsec: 0 };
+            rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
+        }
+        self.remember(&path, Kind::File)
+    }
+
+    pub(super) fn symlink(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
+        let path = named(path)?;
+        let target = text(target)?;
+        check_link(&path, target)?;
+        self.free(&path)?;
+        let (parent, name) = split(&path);
+        self.in_directory(parent, |directory| Ok(rustix::fs::symlinkat(target, directory, name)?))?;
+        self.remember(&path, Kind::Link)
+    }
+
+    pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
+        let (path, target) = (named(path)?, named(target)?);
+        if self.kind_of(&target)? != Some(Kind::File) {
+            return Err(EntryProblem::LinkToNothing(target).into());
+        }
+        self.free(&path)?;
+        let (from_parent, from_name) = split(&target);
+        let from = self.in_directory(from_parent, |directory| {
+            Ok(rustix::fs::openat(directory, from_name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+        })?;
+        let (parent, name) = split(&path);
+        let held = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&from));
+        self.in_directory(parent, |directory| {
+            // By the file that was looked at, not by its name.
+            Ok(rustix::fs::linkat(rustix::fs::CWD, &held, directory, name, AtFlags::SYMLINK_FOLLOW)?)
+        })?;
+        self.remember(&path, Kind::File)
+    }
+
+    fn copy(&mut self, from: &mut impl Read, mut to: &File, size: u64) -> Result<(), Refused> {
+        let mut left = size;
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(COPY_BYTES).min(COPY_BYTES);
+            let count = match from.read(&mut self.buffer[..want]) {
+                Ok(0) => return Err(EntryProblem::BrokenOff { actual: size - left, expected: size }.into()),
+                Ok(count) => count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(Refused::Archive(error)),
+            };
+            to.write_all(&self.buffer[..count]).map_err(Refused::Disk)?;
+            left -= count as u64;
+        }
+        Ok(())
+    }
+
+    fn room(&mut self, size: u64) -> Result<(), EntryProblem> {
+        let Limits { entry_bytes_max, tree_bytes_max, .. } = self.limits;
+        if size > entry_bytes_max {
+            return Err(EntryProblem::TooLarge(entry_bytes_max));
+        }
+        let total = self.bytes.checked_add(size).filter(|total| *total <= tree_bytes_max);
+        self.bytes = total.ok_or(EntryProblem::TooLarge(tree_bytes_max))?;
+        Ok(())
+    }
+
+    fn kind_of(&self, path: &str) -> Result<Option<Kind>, EntryProblem> {
+        match self.known.get(&key(&path.to_lowercase())) {
+            Some(known) if known.exact == key(path) => Ok(Some(known.kind)),
+            Some(_) => Err(EntryProblem::CaseClash),
+            None => Ok(None),
+        }
+    }
+
+    fn free(&self, path: &str) -> Result<(), EntryProblem> {
+        match self.kind_of(path)? {
+            Some(_) => Err(EntryProblem::Duplicate),
+            None => Ok(()),
+        }
+    }
+
+    fn remember(&mut self, path: &str, kind: Kind) -> Result<(), Refused> {
+        let known = Known { exact: key(path), kind };
+        self.known.insert(key(&path.to_lowercase()), known);
+        match self.known.len() > self.limits.entries_max {
+            true => Err(EntryProblem::TooMany(self.limits.entries_max).into()),
+            false => Ok(()),
+        }
+    }
+
+    fn make_directory(&mut self, path: &str, mode: u32) -> Result<(), Refused> {
+        let (parent, name) = split(path);
+        self.in_directory(parent, |directory| {
+            rustix::fs::mkdirat(directory, name, Mode::from_raw_mode(0o700))?;
+            let made = rustix::fs::openat(directory, name, DIRECTORY, Mode::empty())?;
+            // The owner can always go through and clean up.
+            Ok(rustix::fs::fchmod(made, Mode::from_raw_mode(mode | 0o700))?)
+        })
+    }
+
+    /// Does something in a directory of the tree, which is made where nobody described it, and reached
+    /// part by part without following a link.
+    fn in_directory<T>(
+        &mut self,
+        path: &str,
+        act: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> Result<T, Refused>,
+    ) -> Result<T, Refused> {
+        if path.is_empty() {
+            return act(self.root.as_fd());
+        }
+        if let Some((_, directory)) = self.last.as_ref().filter(|(last, _)| last == path) {
+            return act(directory.as_fd());
+        }
+        for (end, _) in path.match_indices('/').chain([(path.len(), "")]) {
+            match self.kind_of(&path[..end])? {
+                Some(Kind::Directory { .. }) => {}
+                Some(_) => return Err(EntryProblem::BeneathNoDirectory.into()),
+                None => {
+                    self.make_directory(&path[..end], DIRECTORY_MODE)?;
+                    self.remember(&path[..end], Kind::Directory { implied: true })?;
+                }
+            }
+        }
+        let mut directory = rustix::io::fcntl_dupfd_cloexec(&self.root, 0)?;
+        for part in path.split('/') {
+            directory = rustix::fs::openat(&directory, part, DIRECTORY, Mode::empty())?;
+        }
+        let done = act(directory.as_fd());
+        self.last = Some((path.to_owned(), directory));
+        done
+    }
+}
+
+fn key(path: &str) -> PathKey {
+    let mut key = [0; 16];
+    key.copy_from_slice(&blake3::hash(path.as_bytes()).as_bytes()[..16]);
+    key
+}
+
+fn split(path: &str) -> (&str, &str) {
+    path.rsplit_once('/').unwrap_or(("", path))
+}
+
+fn checked_mode(mode: u32) -> Result<u32, EntryProblem> {
+    match mode & SETID_BITS {
+        0 => Ok(mode & MODE_MASK),
+        _ => Err(EntryProblem::SetId(mode & 0o7777)),
+    }
+}
+
+/// A path as parts with one `/` between them; empty for the tree itself.
+fn clean(path: &[u8]) -> Result<String, EntryProblem> {
+    if path.len() > PATH_BYTES_MAX {
+        return Err(EntryProblem::TooLong);
+    }
+    let path = text(path)?;
+    if path.starts_with('/') {
+        return Err(EntryProblem::Absolute);
+    }
+    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    if parts.contains(&"..") {
+        return Err(EntryProblem::Climbs);
+    }
+    if parts.len() > DEPTH_MAX || parts.iter().any(|part| part.len() > COMPONENT_BYTES_MAX) {
+        return Err(EntryProblem::TooLong);
+    }
+    Ok(parts.join("/"))
+}
+
+fn named(path: &[u8]) -> Result<String, EntryProblem> {
+    clean(path).and_then(|path| if path.is_empty() { Err(EntryProblem::Nameless) } else { Ok(path) })
+}
+
+fn text(bytes: &[u8]) -> Result<&str, EntryProblem> {
+    let text = std::str::from_utf8(bytes).map_err(|_| EntryProblem::Name)?;
+    if text.chars().any(char::is_control) { Err(EntryProblem::Name) } else { Ok(text) }
+}
+
+fn check_link(path: &str, target: &str) -> Result<(), EntryProblem> {
+    let depth = path.matches('/').count();
+    let parts: Vec<&str> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
+    let climbs = parts.iter().take_while(|part| **part == "..").count();
+    let stays = !target.is_empty()
+        && target.len() <= PATH_BYTES_MAX
+        && !target.starts_with('/')
+        && climbs <= depth
+        && !parts[climbs..].contains(&"..");
+    if stays { Ok(()) } else { Err(EntryProblem::LinkOut(target.to_owned())) }
+}

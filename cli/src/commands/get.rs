@@ -1,0 +1,362 @@
+//! `countersign get`: lists, page after page.
+
+use crate::connection::{Connection, NodeError, only, parse_prefix};
+use crate::failure::Failure;
+use crate::options::Global;
+use crate::submit::PositionView;
+use crate::terminal::{Answer, facts, note, table};
+use crate::view::{BlockView, EndpointView, PatchView, ReceiptView, patch_table, show_position};
+use crate::{EXIT_DONE, EXIT_REFUSED};
+use clap::{Args, Subcommand};
+use ledger::id::TransactionId;
+use ledger::key::PublicKey;
+use ledger::transaction::SignedTransaction;
+use proto::v1::{
+    GetTransactionRequest, ListBlocksRequest, ListEndpointsRequest, ListPatchesRequest, ListReceiptsRequest,
+    TransactionState,
+};
+use serde::Serialize;
+
+/// Largest page asked for.
+const PAGE_SIZE: usize = 500;
+/// How many endpoints are looked through for a prefix.
+const ENDPOINTS_MAX: usize = 100_000;
+
+/// List patches, endpoints, receipts or blocks.
+#[derive(Debug, Subcommand)]
+pub enum GetCommand {
+    /// Patches, newest first
+    Patches(Patches),
+    /// Endpoints, by key
+    Endpoints(Endpoints),
+    /// Receipts, newest first
+    Receipts(Receipts),
+    /// Blocks, newest first
+    Blocks(Blocks),
+    /// Where a transaction is
+    Transaction(Transaction),
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+struct Limit {
+    /// List at most this many; more pages are asked for as needed
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    limit: u32,
+}
+
+/// List patches.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+JSON: {\"patches\": [{\"id\", \"product\", \"channel\", \"version\", \"release\", \"class\", \"severity\", \"title\", \
+\"organisation\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \
+\"outcomes\"}], \"more\"}
+
+Example:
+  countersign get patches --standing pending")]
+pub struct Patches {
+    /// Only patches of this product
+    #[arg(long, value_name = "PRODUCT", default_value = "", hide_default_value = true)]
+    product: String,
+    /// Only patches that stand so
+    #[arg(long, value_parser = ["pending", "approved", "rejected", "held", "recalled"])]
+    standing: Option<String>,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+/// List endpoints.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+JSON: {\"endpoints\": [{\"key\", \"name\", \"group\", \"organisation\", \"labels\", \"status\", \"enrolled\", \
+\"last_receipt\"}], \"more\"}
+
+Example:
+  countersign get endpoints --organisation hospital")]
+pub struct Endpoints {
+    /// Only endpoints of this organisation
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    organisation: String,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+/// List receipts.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+JSON: {\"receipts\": [{\"endpoint\", \"endpoint_name\", \"patch\", \"attempt\", \"outcome\", \"reason\", \"detail\", \
+\"health\", \"from_version\", \"to_version\", \"ended_at_ms\", \"position\", \"transaction\"}], \"more\"}
+
+Example:
+  countersign get receipts --patch 3fa9 --limit 1000 -o json")]
+pub struct Receipts {
+    /// Only for this patch, or the beginning of its id
+    #[arg(long, value_name = "PATCH", value_parser = parse_prefix)]
+    patch: Option<String>,
+    /// Only of this endpoint, or the beginning of its key
+    #[arg(long, value_name = "KEY", value_parser = parse_prefix)]
+    endpoint: Option<String>,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+/// List blocks.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+JSON: {\"blocks\": [{\"height\", \"hash\", \"time_ms\", \"transactions\", \"round\", \"proposer_organisation\", \
+\"signers\"}], \"more\"}
+
+Example:
+  countersign get blocks --from 4711 --limit 10")]
+pub struct Blocks {
+    /// Newest height wanted; the head if not given
+    #[arg(long, value_name = "HEIGHT", default_value_t = 0, hide_default_value = true)]
+    from: u64,
+    #[command(flatten)]
+    limit: Limit,
+}
+
+/// Find a transaction.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Exit code 1 when it is not finalised.
+JSON: {\"transaction\", \"state\": \"unknown\" | \"pending\" | \"finalised\", \"position\", \"kind\", \"signer\"}
+
+Example:
+  countersign get transaction 51c0…e9 (all 64 digits)")]
+pub struct Transaction {
+    /// The transaction's id, in full
+    id: TransactionId,
+}
+
+impl GetCommand {
+    pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        match self {
+            Self::Patches(list) => patches(list, global).await,
+            Self::Endpoints(list) => list.run(global).await,
+            Self::Receipts(list) => list.run(global).await,
+            Self::Blocks(list) => list.run(global).await,
+            Self::Transaction(find) => find.run(global).await,
+        }
+    }
+}
+
+/// One page: what is on it, and the token of the next; empty when this was the last.
+type Page<T> = Result<(Vec<T>, String), NodeError>;
+
+/// Follows pages until there are `limit` elements or no more. A node that never stops, or has pages with
+/// nothing on them, is left.
+pub(super) async fn pages<T, F: Future<Output = Page<T>>>(
+    limit: usize,
+    mut ask: impl FnMut(String, u32) -> F,
+) -> Result<(Vec<T>, bool), NodeError> {
+    let (mut all, mut token) = (Vec::new(), String::new());
+    loop {
+        let size = (limit - all.len()).min(PAGE_SIZE);
+        let (mut page, next) = ask(token, u32::try_from(size).unwrap_or(u32::MAX)).await?;
+        if page.is_empty() && !next.is_empty() {
+            return Err(NodeError::Unbelievable("a page with nothing on it and another after it".to_owned()));
+        }
+        let more = !next.is_empty() || page.len() > size;
+        page.truncate(size);
+        all.extend(page);
+        if next.is_empty() || all.len() >= limit {
+            return Ok((all, more));
+        }
+        token = next;
+    }
+}
+
+fn tell(more: bool) {
+    if more {
+        note("There are more: raise --limit.");
+    }
+}
+
+/// The patches of a node that a list asks for.
+pub(super) async fn list_patches(
+    connection: &Connection,
+    product: &str,
+    standing: &str,
+    limit: usize,
+) -> Result<(Vec<PatchView>, bool), NodeError> {
+    pages(limit, |page_token, page_size| {
+        let mut ledger = connection.ledger.clone();
+        let (product, standing, id_prefix) = (product.to_owned(), standing.to_owned(), String::new());
+        async move {
+            let request = ListPatchesRequest { product, standing, id_prefix, page_size, page_token };
+            let answer = ledger.list_patches(request).await?.into_inner();
+            let patches = answer.patches.into_iter().map(PatchView::new).collect::<Result<_, _>>()?;
+            Ok((patches, answer.next_page_token))
+        }
+    })
+    .await
+}
+
+pub(super) async fn patches(list: &Patches, global: &Global) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct View {
+        patches: Vec<PatchView>,
+        more: bool,
+    }
+    let connection = Connection::open(global, global.trust()?.as_ref()).await?;
+    let standing = list.standing.as_deref().unwrap_or_default();
+    let (patches, more) = list_patches(&connection, &list.product, standing, list.limit.limit as usize).await?;
+    tell(more);
+    Ok(Answer::new(patch_table(&patches), &View { patches, more }))
+}
+
+async fn list_endpoints(
+    connection: &Connection,
+    organisation: &str,
+    limit: usize,
+) -> Result<(Vec<EndpointView>, bool), NodeError> {
+    pages(limit, |page_token, page_size| {
+        let mut ledger = connection.ledger.clone();
+        let organisation = organisation.to_owned();
+        async move {
+            let request = ListEndpointsRequest { organisation, page_size, page_token };
+            let answer = ledger.list_endpoints(request).await?.into_inner();
+            let endpoints = answer.endpoints.into_iter().map(EndpointView::new).collect::<Result<_, _>>()?;
+            Ok((endpoints, answer.next_page_token))
+        }
+    })
+    .await
+}
+
+/// The one endpoint whose key is this, or begins so.
+pub(super) async fn resolve_endpoint(connection: &Connection, text: &str) -> Result<PublicKey, NodeError> {
+    if let Ok(key) = text.parse() {
+        return Ok(key);
+    }
+    let (endpoints, _) = list_endpoints(connection, "", ENDPOINTS_MAX).await?;
+    let keys: Vec<PublicKey> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+    only("endpoint", "endpoints", text, &keys)
+}
+
+impl Endpoints {
+    async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        #[derive(Serialize)]
+        struct View {
+            endpoints: Vec<EndpointView>,
+            more: bool,
+        }
+        let connection = Connection::open(global, global.trust()?.as_ref()).await?;
+        let (endpoints, more) = list_endpoints(&connection, &self.organisation, self.limit.limit as usize).await?;
+        tell(more);
+        let rows: Vec<_> = endpoints.iter().map(EndpointView::row).collect();
+        Ok(Answer::new(table(&EndpointView::HEADINGS, &rows), &View { endpoints, more }))
+    }
+}
+
+impl Receipts {
+    async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        #[derive(Serialize)]
+        struct View {
+            receipts: Vec<ReceiptView>,
+            more: bool,
+        }
+        let mut connection = Connection::open(global, global.trust()?.as_ref()).await?;
+        let patch = match &self.patch {
+            Some(patch) => connection.resolve_patch(patch).await?.0.to_vec(),
+            None => Vec::new(),
+        };
+        let endpoint = match &self.endpoint {
+            Some(endpoint) => resolve_endpoint(&connection, endpoint).await?.0.to_vec(),
+            None => Vec::new(),
+        };
+        let (receipts, more) = pages(self.limit.limit as usize, |page_token, page_size| {
+            let mut ledger = connection.ledger.clone();
+            let request =
+                ListReceiptsRequest { patch: patch.clone(), endpoint: endpoint.clone(), page_size, page_token };
+            async move {
+                let answer = ledger.list_receipts(request).await?.into_inner();
+                let receipts = answer.receipts.into_iter().map(ReceiptView::new).collect::<Result<_, _>>()?;
+                Ok((receipts, answer.next_page_token))
+            }
+        })
+        .await?;
+        tell(more);
+        let rows: Vec<_> = receipts.iter().map(ReceiptView::row).collect();
+        Ok(Answer::new(table(&ReceiptView::HEADINGS, &rows), &View { receipts, more }))
+    }
+}
+
+impl Blocks {
+    async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        #[derive(Serialize)]
+        struct View {
+            blocks: Vec<BlockView>,
+            more: bool,
+        }
+        let connection = Connection::open(global, global.trust()?.as_ref()).await?;
+        let (blocks, more) = pages(self.limit.limit as usize, |token, page_size| {
+            let mut ledger = connection.ledger.clone();
+            let from_height = token.parse().unwrap_or(self.from);
+            async move {
+                let answer = ledger.list_blocks(ListBlocksRequest { from_height, page_size }).await?.into_inner();
+                let blocks = answer.blocks.into_iter().map(BlockView::new).collect::<Result<_, _>>()?;
+                let next = match answer.next_height {
+                    0 => String::new(),
+                    // Heights only go down: anything else would never end.
+                    next if from_height != 0 && next >= from_height => {
+                        return Err(NodeError::Unbelievable(format!("blocks before {from_height} begin at {next}")));
+                    }
+                    next => next.to_string(),
+                };
+                Ok((blocks, next))
+            }
+        })
+        .await?;
+        tell(more);
+        let rows: Vec<_> = blocks.iter().map(BlockView::row).collect();
+        Ok(Answer::new(table(&BlockView::HEADINGS, &rows), &View { blocks, more }))
+    }
+}
+
+impl Transaction {
+    async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        #[derive(Serialize)]
+        struct View {
+            transaction: TransactionId,
+            state: &'static str,
+            position: Option<PositionView>,
+            kind: Option<&'static str>,
+            signer: Option<PublicKey>,
+        }
+        let mut connection = Connection::open(global, global.trust()?.as_ref()).await?;
+        let request = GetTransactionRequest { id: self.id.as_bytes().to_vec() };
+        let answer = match connection.ledger.get_transaction(request).await {
+            Ok(answer) => answer.into_inner(),
+            Err(status) if status.code() == tonic::Code::NotFound => Default::default(),
+            Err(status) => return Err(NodeError::from(status).into()),
+        };
+        let transaction = match answer.transaction.as_slice() {
+            [] => None,
+            bytes => {
+                let unbelievable = |error| NodeError::Unbelievable(format!("what it shows as {}: {error}", self.id));
+                let shown = SignedTransaction::verify_bytes(bytes, &connection.chain_id).map_err(unbelievable)?;
+                if shown.id() != self.id {
+                    return Err(NodeError::Unbelievable(format!("it shows {} as {}", shown.id(), self.id)).into());
+                }
+                Some(shown)
+            }
+        };
+        let (state, code) = match answer.state() {
+            TransactionState::Unknown => ("unknown", EXIT_REFUSED),
+            TransactionState::Pending => ("pending", EXIT_REFUSED),
+            TransactionState::Finalised => ("finalised", EXIT_DONE),
+        };
+        let view = View {
+            transaction: self.id,
+            state,
+            position: answer.position.map(PositionView::from),
+            kind: transaction.as_ref().map(|shown| shown.payload().kind()),
+            signer: transaction.as_ref().map(|shown| shown.signer()),
+        };
+        let mut rows = vec![("transaction", self.id.to_string()), ("state", state.to_owned())];
+        rows.extend(view.position.as_ref().map(|position| ("finalised", show_position(position))));
+        rows.extend(view.kind.map(|kind| ("kind", kind.to_owned())));
+        rows.extend(view.signer.map(|signer| ("signer", signer.to_string())));
+        Ok(Answer::new(facts(&rows), &view).with_code(code))
+    }
+}

@@ -1,0 +1,64 @@
+//! `countersign init`: build a genesis file.
+
+use crate::failure::Failure;
+use crate::files;
+use crate::genesis_spec;
+use crate::terminal::{Answer, facts};
+use clap::Args;
+use ledger::id::ChainId;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Build a genesis file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The genesis file is the trust root that every node, endpoint and auditor holds; its hash is the chain id.
+JSON: {\"chain_id\", \"ledger\", \"file\"}; with --example {\"example\"}
+
+Examples:
+  countersign init --example > ledger.toml
+  countersign init --spec ledger.toml --out genesis")]
+pub struct Init {
+    /// The description, TOML
+    #[arg(long, value_name = "FILE", required_unless_present = "example", requires = "out")]
+    spec: Option<PathBuf>,
+    /// Where the genesis file is written
+    #[arg(long, value_name = "FILE", requires = "spec")]
+    out: Option<PathBuf>,
+    /// Print a description with everything in it, explained
+    #[arg(long, conflicts_with_all = ["spec", "out"])]
+    example: bool,
+}
+
+#[derive(Serialize)]
+struct Example {
+    example: &'static str,
+}
+
+#[derive(Serialize)]
+struct Initialised {
+    chain_id: ChainId,
+    ledger: String,
+    file: String,
+}
+
+impl Init {
+    pub(super) fn run(&self) -> Result<Answer, Failure> {
+        let (Some(spec), Some(out)) = (&self.spec, &self.out) else {
+            return Ok(Answer::new(genesis_spec::EXAMPLE.to_owned(), &Example { example: genesis_spec::EXAMPLE }));
+        };
+        let block = genesis_spec::build(spec)?;
+        files::write_new(out, &block.genesis.bytes(), files::PUBLIC_MODE)?;
+        let view = Initialised {
+            chain_id: block.chain_id,
+            ledger: block.genesis.name.to_string(),
+            file: out.display().to_string(),
+        };
+        let text = facts(&[
+            ("chain id", view.chain_id.to_string()),
+            ("ledger", view.ledger.clone()),
+            ("genesis", view.file.clone()),
+        ]);
+        Ok(Answer::new(text, &view))
+    }
+}

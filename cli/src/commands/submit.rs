@@ -1,0 +1,83 @@
+//! `countersign submit`: a transaction that was signed elsewhere.
+
+use super::publish::{grant_path, upload};
+use crate::connection::Connection;
+use crate::failure::Failure;
+use crate::files;
+use crate::options::Global;
+use crate::pack::artifact_file;
+use crate::submit::{self, PositionView};
+use crate::terminal::{Answer, facts, note};
+use crate::view::show_position;
+use clap::Args;
+use ledger::artifact::SignedUploadGrant;
+use ledger::encoding::decode;
+use ledger::id::TransactionId;
+use ledger::limits;
+use ledger::transaction::{Payload, SignedTransaction, VerifiedTransaction};
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Submit a transaction.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Submitting twice is harmless: a transaction is finalised once.
+JSON: {\"transaction\", \"kind\", \"position\": {\"height\", \"index\", \"time_ms\"}}
+
+Examples:
+  countersign submit approval.tx
+  countersign submit publish.tx --artifacts redis-10")]
+pub struct Submit {
+    /// The signed transaction, as --offline --out writes it
+    file: PathBuf,
+    /// Upload the artifacts of the patch published first: what `countersign patch pack` made
+    #[arg(long, value_name = "DIR")]
+    artifacts: Option<PathBuf>,
+    /// How long to wait until it is finalised
+    #[arg(long, value_name = "DURATION", value_parser = crate::time::parse_duration, default_value = "60s")]
+    wait: u64,
+}
+
+#[derive(Serialize)]
+struct SubmittedView {
+    transaction: TransactionId,
+    kind: &'static str,
+    position: PositionView,
+}
+
+impl Submit {
+    pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let bytes = files::read(&self.file, "transaction", limits::TRANSACTION_BYTES_MAX)?;
+        let mut connection = Connection::open(global, global.trust()?.as_ref()).await?;
+        let transaction = SignedTransaction::verify_bytes(&bytes, &connection.chain_id).map_err(|error| {
+            let message = format!("{} is no transaction of this ledger: {error}", self.file.display());
+            Failure::usage(message, "is the node the right one, and the file whole?")
+        })?;
+        note(&format!("Submitting a {} by key {}", transaction.payload().kind(), transaction.signer()));
+        self.upload(&mut connection, &transaction).await?;
+        let position = submit::submit(&mut connection, &transaction, self.wait).await?;
+        let view = SubmittedView { transaction: transaction.id(), kind: transaction.payload().kind(), position };
+        let text = facts(&[
+            ("transaction", view.transaction.to_string()),
+            ("kind", view.kind.to_owned()),
+            ("finalised", show_position(&position)),
+        ]);
+        Ok(Answer::new(text, &view))
+    }
+
+    async fn upload(&self, connection: &mut Connection, transaction: &VerifiedTransaction) -> Result<(), Failure> {
+        let Some(directory) = &self.artifacts else { return Ok(()) };
+        let Payload::Publish { manifest } = transaction.payload() else {
+            let kind = transaction.payload().kind();
+            return Err(Failure::usage(format!("a {kind} has no artifacts"), "leave out --artifacts"));
+        };
+        for artifact in manifest.artifacts.iter() {
+            let path = grant_path(&self.file, artifact);
+            let grant = files::read(&path, "upload grant", limits::MESSAGE_BYTES_MAX)?;
+            let grant: SignedUploadGrant = decode(&grant)
+                .map_err(|error| Failure::usage(format!("{}: {error}", path.display()), "sign the patch again"))?;
+            upload(connection, artifact, &artifact_file(directory, artifact)?, &grant).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Why a command did not do what was asked, with the exit code and a way on.
+
+use crate::connection::NodeError;
+use crate::files::FileError;
+use crate::genesis_spec::SpecError;
+use crate::key_file::KeyFileError;
+use crate::pack::PackError;
+use crate::sign::SignError;
+use crate::submit::SubmitError;
+use crate::terminal::escape;
+use crate::trust::TrustError;
+use crate::{EXIT_REFUSED, EXIT_USAGE};
+use std::error::Error;
+use std::fmt::Write as _;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Asked for in a way that cannot be answered.
+    #[error("{message}")]
+    Usage {
+        /// What is wrong.
+        message: String,
+        /// What to write instead.
+        hint: String,
+    },
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
+    /// A trust root.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+    /// A genesis specification.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// Packing.
+    #[error(transparent)]
+    Pack(#[from] PackError),
+    /// Signing.
+    #[error(transparent)]
+    Sign(#[from] SignError),
+    /// The node, or the way to it.
+    #[error(transparent)]
+    Node(#[from] NodeError),
+    /// Submitting.
+    #[error(transparent)]
+    Submit(#[from] SubmitError),
+    /// Another program of the house that could not be run.
+    #[error("cannot run {program}")]
+    Program {
+        /// The program.
+        program: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A word that is no command, here or beside.
+    #[error("{command:?} is not a countersign command, and there is no program {program} beside it or on PATH")]
+    UnknownCommand {
+        /// The word.
+        command: String,
+        /// The program looked for.
+        program: String,
+    },
+    /// The machinery to wait for a network.
+    #[error("cannot prepare to use the network")]
+    Runtime(#[source] std::io::Error),
+    /// Standard output.
+    #[error("cannot write the answer")]
+    Output(#[source] std::io::Error),
+}
+
+impl Failure {
+    /// A usage error.
+    pub(crate) fn usage(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::Usage { message: message.into(), hint: hint.into() }
+    }
+
+    /// 1 when somebody or something said no, 2 when the question could not be asked.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        let refused = match self {
+            Self::Trust(error) => error.is_refusal(),
+            Self::Spec(error) => error.is_refusal(),
+            Self::Pack(error) => error.is_refusal(),
+            Self::Node(error) => error.is_refusal(),
+            Self::Submit(error) => error.is_refusal(),
+            Self::Usage { .. }
+            | Self::File(_)
+            | Self::Key(_)
+            | Self::Sign(_)
+            | Self::Program { .. }
+            | Self::UnknownCommand { .. }
+            | Self::Runtime(_)
+            | Self::Output(_) => false,
+        };
+        if refused { EXIT_REFUSED } else { EXIT_USAGE }
+    }
+
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::File(error) => error.hint(),
+            Self::Key(error) => error.hint(),
+            Self::Trust(error) => error.hint(),
+            Self::Spec(error) => error.hint(),
+            Self::Pack(error) => error.hint(),
+            Self::Sign(error) => error.hint(),
+            Self::Node(error) => error.hint(),
+            Self::Submit(error) => error.hint(),
+            Self::Program { program, .. } => Some(format!("install {program} beside countersign or on PATH")),
+            Self::UnknownCommand { .. } => Some("`countersign --help` lists the commands".to_owned()),
+            Self::Runtime(_) | Self::Output(_) => None,
+        }
+        .filter(|hint| !hint.is_empty())
+    }
+
+    /// `error:`, its causes and `hint:`, one line each, escaped.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let mut text = format!("error: {}\n", escape(&self.to_string()));
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let _ = writeln!(text, "  because: {}", escape(&error.to_string()));
+            cause = error.source();
+        }
+        if let Some(hint) = self.hint() {
+            let _ = writeln!(text, "hint: {}", escape(&hint));
+        }
+        text
+    }
+}

@@ -1,0 +1,136 @@
+//! Files: read within bounds, written whole or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Permissions of a file with a secret: its owner and nobody else.
+pub const SECRET_MODE: u32 = 0o600;
+/// Permissions of any other file written here, before the umask.
+pub const PUBLIC_MODE: u32 = 0o666;
+
+/// What went wrong with a file.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// It could not be read.
+    #[error("cannot read {what} {}", path.display())]
+    Read {
+        /// What it was to be.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is larger than such a file can be.
+    #[error("{} is larger than a {what} can be: at most {limit} bytes", path.display())]
+    TooLarge {
+        /// What it was to be.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// The limit.
+        limit: u64,
+    },
+    /// It is there already, and is not overwritten.
+    #[error("{} exists", path.display())]
+    Exists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// It could not be written.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl FileError {
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::Exists { .. } => Some("nothing is ever overwritten: choose another name, or move it away".to_owned()),
+            Self::Read { .. } | Self::TooLarge { .. } | Self::Write { .. } => None,
+        }
+    }
+}
+
+/// Opens a file for reading.
+pub(crate) fn open(path: &Path, what: &'static str) -> Result<File, FileError> {
+    let read = |source| FileError::Read { what, path: path.to_owned(), source };
+    let file = File::open(path).map_err(read)?;
+    if file.metadata().map_err(read)?.is_dir() {
+        return Err(read(io::ErrorKind::IsADirectory.into()));
+    }
+    Ok(file)
+}
+
+/// Reads a whole file that has a limit.
+pub(crate) fn read(path: &Path, what: &'static str, limit: usize) -> Result<Vec<u8>, FileError> {
+    let limit = limit as u64;
+    let mut bytes = Vec::new();
+    open(path, what)?.take(limit + 1).read_to_end(&mut bytes).map_err(|source| FileError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })?;
+    if bytes.len() as u64 > limit {
+        return Err(FileError::TooLarge { what, path: path.to_owned(), limit });
+    }
+    Ok(bytes)
+}
+
+/// Reads a whole text file that has a limit.
+pub(crate) fn read_text(path: &Path, what: &'static str, limit: usize) -> Result<String, FileError> {
+    let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
+    String::from_utf8(read(path, what, limit)?).map_err(|error| FileError::Read {
+        what,
+        path: path.to_owned(),
+        source: invalid(error.utf8_error()),
+    })
+}
+
+/// Writes a new file, whole, on disk before its name appears; never over another.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let written = stage(path, bytes, mode)?;
+    match written.persist_noclobber(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+            Err(FileError::Exists { path: path.to_owned() })
+        }
+        Err(error) => Err(FileError::Write { path: path.to_owned(), source: error.error }),
+    }
+}
+
+/// Writes a file, whole, in the place of an older one if there is one.
+pub(crate) fn write_over(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+    let written = stage(path, bytes, PUBLIC_MODE)?;
+    let persisted = written.persist(path).map(|_| ());
+    persisted.map_err(|error| FileError::Write { path: path.to_owned(), source: error.error })
+}
+
+fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
+    let failed = |source| FileError::Write { path: path.to_owned(), source };
+    let mut file = tempfile::Builder::new()
+        .prefix(".countersign-")
+        .permissions(Permissions::from_mode(mode))
+        .tempfile_in(directory_of(path))
+        .map_err(failed)?;
+    file.write_all(bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    Ok(file)
+}
+
+/// The directory a path's last part is in.
+pub(crate) fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Whether a path names something, a dangling link included.
+pub(crate) fn exists(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok()
+}

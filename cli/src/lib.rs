@@ -1,0 +1,74 @@
+//! Give people hands.
+//!
+//! The `countersign` command, as a library so that its tests can ask its parts. This room does not
+//! know databases, how agreement is reached, or how a patch is installed: it signs, asks nodes over
+//! gRPC, and checks what they answer with the words of `ledger`.
+//!
+//! # What scripts may rely on
+//!
+//! Exit codes: 0 done, 1 refused or a negative answer, 2 usage or environment. Data goes to standard
+//! output and everything else to standard error. With `-o json` the data is one JSON object whose
+//! fields are only ever added to: ids, keys and digests in lower-case hex, times in milliseconds since
+//! 1970-01-01 UTC in fields that end in `_ms`. The `Serialize` types in [`view`] and beside each
+//! command are the reference.
+//!
+//! Everything a stranger wrote (titles, notes, names, refusals) is escaped before it reaches a
+//! terminal: see [`terminal::escape`].
+
+pub mod commands;
+pub mod connection;
+pub mod failure;
+pub mod files;
+pub mod genesis_spec;
+pub mod key_file;
+pub mod options;
+pub mod pack;
+pub mod sign;
+pub mod submit;
+pub mod terminal;
+pub mod time;
+pub mod trust;
+pub mod view;
+
+use clap::Parser as _;
+use failure::Failure;
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+/// Everything done.
+pub const EXIT_DONE: u8 = 0;
+/// Refused, or a negative answer.
+pub const EXIT_REFUSED: u8 = 1;
+/// Wrong usage, or an environment in which the question cannot be asked.
+pub const EXIT_USAGE: u8 = 2;
+
+/// Runs one command line, the program's name first, and says how it ended.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match options::CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(error) => {
+            // Help and version are answers; everything else clap says is a usage error. A reader that
+            // went away is nobody to tell.
+            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_DONE };
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    let format = line.global.output;
+    match commands::run(line).and_then(|answer| answer.print(format)) {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            report(&failure);
+            ExitCode::from(failure.exit_code())
+        }
+    }
+}
+
+/// The one place where a failure is told: what, why, what to do.
+fn report(failure: &Failure) {
+    let mut told = io::stderr().lock();
+    // Nothing is left to do when standard error is gone; the exit code still speaks.
+    let _ = told.write_all(failure.report().as_bytes());
+}

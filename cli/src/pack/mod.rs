@@ -1,0 +1,150 @@
+//! Packing: from what a vendor has (a directory, a tar archive, Debian packages) to a manifest and its
+//! artifact, the same for the same input wherever and whenever it is packed.
+//!
+//! The result is a directory:
+//!
+//! ```text
+//! DIR/manifest.json        the manifest, as the ledger's types write themselves in JSON
+//! DIR/artifacts/<blake3>   one file per artifact, named by its content
+//! ```
+
+mod archive;
+mod compressed;
+mod debian;
+mod directory;
+mod error;
+pub mod limits;
+pub mod manifest;
+mod output;
+mod tree;
+
+pub use debian::{Package, STATUS_DIRECTORY};
+pub use error::{EntryProblem, OutOfProportion, PackError};
+pub use limits::{LIMITS, Limits};
+pub(crate) use output::artifact_file;
+pub use output::{ARTIFACT_NAME, ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};
+
+use crate::files::{self, FileError};
+use ledger::artifact::PayloadDigests;
+use ledger::patch::PatchManifest;
+use std::io::{BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use tree::Tree;
+
+/// What a packing made.
+#[derive(Clone, Debug)]
+pub struct Packed {
+    /// The manifest written.
+    pub manifest: PatchManifest,
+    /// Files, directories and links in the tree.
+    pub entries: usize,
+    /// Content of all files together.
+    pub tree_bytes: u64,
+    /// The Debian packages merged, by name; empty for other inputs.
+    pub packages: Vec<Package>,
+}
+
+/// Packs inputs into `out`, which must not be there yet. `describe` makes the manifest once length and
+/// digests of the artifact are known.
+///
+/// # Errors
+/// [`PackError`] names the input, the entry, and what is wrong with it; nothing is left behind then.
+pub fn pack(
+    inputs: &[PathBuf],
+    out: &Path,
+    limits: Limits,
+    describe: impl FnOnce(PayloadDigests) -> Result<PatchManifest, PackError>,
+) -> Result<Packed, PackError> {
+    check_places(inputs, out)?;
+    let staging = output::Staging::begin(out)?;
+    let mut tree = staging.spool(limits)?;
+    let packages = read_inputs(&mut tree, inputs, &limits)?;
+    if tree.entries() == 0 {
+        return Err(PackError::Empty(inputs[0].clone()));
+    }
+    let artifact = staging.write_artifact(&tree)?;
+    let manifest = describe(artifact)?;
+    let (entries, tree_bytes) = (tree.entries(), tree.bytes());
+    staging.finish(&manifest)?;
+    Ok(Packed { manifest, entries, tree_bytes, packages })
+}
+
+/// Nothing is overwritten, and the result is not packed into itself.
+fn check_places(inputs: &[PathBuf], out: &Path) -> Result<(), PackError> {
+    if files::exists(out) {
+        return Err(FileError::Exists { path: out.to_owned() }.into());
+    }
+    if inputs.is_empty() || inputs.len() > limits::INPUTS_MAX {
+        return Err(PackError::Inputs(format!("{} inputs: 1 to {} are possible", inputs.len(), limits::INPUTS_MAX)));
+    }
+    let resolve = |path: &Path, what| {
+        path.canonicalize().map_err(|source| FileError::Read { what, path: path.to_owned(), source })
+    };
+    let parent = resolve(files::directory_of(out), "directory")?;
+    for input in inputs {
+        if parent.starts_with(resolve(input, "input")?) {
+            return Err(PackError::Inputs(format!("{} is inside {}", out.display(), input.display())));
+        }
+    }
+    Ok(())
+}
+
+/// What an input is, by itself and not by its name.
+enum Kind {
+    Directory,
+    Package,
+    Archive,
+}
+
+fn kind_of(input: &Path) -> Result<Kind, PackError> {
+    let failed = |source| FileError::Read { what: "input", path: input.to_owned(), source };
+    if std::fs::metadata(input).map_err(failed)?.is_dir() {
+        return Ok(Kind::Directory);
+    }
+    let mut start = Vec::new();
+    let file = files::open(input, "input")?;
+    file.take(debian::MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
+    Ok(if debian::is_package(&start) { Kind::Package } else { Kind::Archive })
+}
+
+fn read_inputs(tree: &mut Tree, inputs: &[PathBuf], limits: &Limits) -> Result<Vec<Package>, PackError> {
+    let mut packages: Vec<Package> = Vec::new();
+    for input in inputs {
+        match kind_of(input)? {
+            Kind::Package => {
+                let package = debian::read(tree, input, limits)?;
+                check_package(input, &package, &packages)?;
+                packages.push(package);
+            }
+            Kind::Directory | Kind::Archive if inputs.len() > 1 => {
+                return Err(PackError::Inputs(format!("{} is no Debian package", input.display())));
+            }
+            Kind::Directory => directory::read(tree, input)?,
+            Kind::Archive => {
+                let file = files::open(input, "archive")?;
+                let broken = |source| archive::broken(input, source);
+                let length = file.metadata().map_err(broken)?.len();
+                let from = compressed::open(BufReader::new(file), length, limits).map_err(broken)?;
+                archive::read(tree, input, from)?;
+            }
+        }
+    }
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(packages)
+}
+
+/// Packages of one tree run on one machine, and none is there twice.
+fn check_package(input: &Path, package: &Package, earlier: &[Package]) -> Result<(), PackError> {
+    if earlier.iter().any(|known| known.name == package.name) {
+        return Err(PackError::Inputs(format!("package {} is given twice", package.name)));
+    }
+    let own = |package: &&Package| package.architecture != "all";
+    match earlier.iter().find(own) {
+        Some(known) if own(&package) && known.architecture != package.architecture => Err(PackError::Architecture {
+            input: input.to_owned(),
+            actual: package.architecture.clone(),
+            expected: known.architecture.clone(),
+        }),
+        _ => Ok(()),
+    }
+}

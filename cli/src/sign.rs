@@ -1,0 +1,180 @@
+//! Signing: the right key, for the right ledger, and what is signed shown first.
+
+use crate::failure::Failure;
+use crate::key_file::{KeyFile, KeyRole};
+use crate::options::{Global, Signing};
+use crate::time;
+use crate::trust::Trust;
+use ledger::artifact::{SignedUploadGrant, UploadGrant};
+use ledger::block::PROTOCOL_VERSION;
+use ledger::id::PatchId;
+use ledger::limits;
+use ledger::patch::{Artifact, PatchManifest};
+use ledger::transaction::{Payload, SignedTransaction, Transaction, TransactionError, VerifiedTransaction};
+
+/// Why nothing was signed.
+#[derive(Debug, thiserror::Error)]
+pub enum SignError {
+    /// The key has another use.
+    #[error("this needs a key with role {needed}, the key file's role is {actual}")]
+    WrongRole {
+        /// The roles that may.
+        needed: String,
+        /// The key's role.
+        actual: KeyRole,
+    },
+    /// It would expire too late.
+    #[error("a transaction may expire at most {} from now", time::show_duration(limits::EXPIRY_AHEAD_MS_MAX))]
+    ExpiresTooLate,
+    /// What was signed is no transaction anybody would take.
+    #[error("the signed transaction does not hold")]
+    Transaction(#[from] TransactionError),
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system: {0}")]
+    Randomness(String),
+}
+
+impl SignError {
+    pub(crate) fn hint(&self) -> Option<String> {
+        match self {
+            Self::WrongRole { .. } => Some("a key has one use: give the key made for this one with --key".to_owned()),
+            Self::Transaction(TransactionError::Decode(_)) => Some("shorten the notes".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// A key and the ledger it signs for.
+#[derive(Debug)]
+pub struct Signer {
+    /// The key.
+    pub key: KeyFile,
+    /// The ledger.
+    pub trust: Trust,
+    expires_at_ms: u64,
+}
+
+impl Signer {
+    /// The key and trust root given, when the key may do this at all.
+    ///
+    /// # Errors
+    /// [`Failure`] when one is missing, wrong, or made for something else.
+    pub fn new(global: &Global, signing: &Signing, needed: &[KeyRole]) -> Result<Self, Failure> {
+        let (key, trust) = (global.key_needed()?, global.trust_needed()?);
+        if !needed.contains(&key.public.role) {
+            let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            return Err(SignError::WrongRole { needed, actual: key.public.role }.into());
+        }
+        if signing.expires == 0 || signing.expires > limits::EXPIRY_AHEAD_MS_MAX {
+            return Err(SignError::ExpiresTooLate.into());
+        }
+        Ok(Self { key, trust, expires_at_ms: time::now_ms().saturating_add(signing.expires) })
+    }
+
+    /// Signs a transaction, and checks it as everybody else will.
+    ///
+    /// # Errors
+    /// [`SignError`].
+    pub fn sign(&self, payload: Payload) -> Result<VerifiedTransaction, SignError> {
+        let transaction = Transaction {
+            version: PROTOCOL_VERSION,
+            chain_id: self.trust.chain_id(),
+            signer: self.key.public.public_key,
+            nonce: nonce()?,
+            expires_at_ms: self.expires_at_ms,
+            payload,
+        };
+        Ok(transaction.sign(&self.key.secret).verify(&self.trust.chain_id())?)
+    }
+
+    /// Leave for a node to store one artifact.
+    #[must_use]
+    pub fn grant(&self, artifact: &Artifact) -> SignedUploadGrant {
+        let grant = UploadGrant {
+            chain_id: self.trust.chain_id(),
+            publisher: self.key.public.public_key,
+            blake3: artifact.blake3,
+            size: artifact.size,
+            expires_at_ms: self.expires_at_ms,
+        };
+        grant.sign(&self.key.secret)
+    }
+}
+
+fn nonce() -> Result<u64, SignError> {
+    use rand::TryRng as _;
+    rand::rngs::SysRng.try_next_u64().map_err(|error| SignError::Randomness(error.to_string()))
+}
+
+/// A patch as its vendor signed it: taken from the publishing transaction, whose signature and patch id
+/// were checked here and not by a node.
+#[derive(Clone, Debug)]
+pub struct SignedPatch {
+    /// Its id.
+    pub id: PatchId,
+    /// The publishing transaction.
+    pub transaction: VerifiedTransaction,
+    manifest: PatchManifest,
+}
+
+/// What somebody showed as the publishing transaction of a patch is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotThePatch {
+    /// It is no verified transaction of this ledger.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// It publishes nothing.
+    #[error("the publishing transaction is a {0}")]
+    NotAPublish(&'static str),
+    /// It publishes something else.
+    #[error("the publishing transaction is of patch {actual}, asked was {asked}")]
+    OtherPatch {
+        /// The patch in the transaction.
+        actual: PatchId,
+        /// The patch asked for.
+        asked: PatchId,
+    },
+}
+
+impl SignedPatch {
+    /// Checks bytes somebody showed as the publishing transaction of `asked`.
+    ///
+    /// # Errors
+    /// [`NotThePatch`].
+    pub fn verify_bytes(bytes: &[u8], asked: PatchId, chain: &ledger::id::ChainId) -> Result<Self, NotThePatch> {
+        Self::of(SignedTransaction::verify_bytes(bytes, chain)?, asked)
+    }
+
+    /// Checks what a verified transaction publishes.
+    ///
+    /// # Errors
+    /// [`NotThePatch`].
+    pub fn of(transaction: VerifiedTransaction, asked: PatchId) -> Result<Self, NotThePatch> {
+        let Payload::Publish { manifest } = transaction.payload() else {
+            return Err(NotThePatch::NotAPublish(transaction.payload().kind()));
+        };
+        let actual = manifest.id();
+        if actual != asked {
+            return Err(NotThePatch::OtherPatch { actual, asked });
+        }
+        let manifest = manifest.clone();
+        Ok(Self { id: actual, transaction, manifest })
+    }
+
+    /// What the vendor signed.
+    #[must_use]
+    pub fn manifest(&self) -> &PatchManifest {
+        &self.manifest
+    }
+
+    /// Whose signature it is: the organisation as far as the trust root knows the key.
+    #[must_use]
+    pub fn vendor(&self, trust: Option<&Trust>) -> String {
+        let key = self.transaction.signer();
+        match trust.map(|trust| trust.owner(&key)) {
+            Some(Some((organisation, member))) => format!("{organisation} ({} key {key})", member.role),
+            Some(None) => format!("key {key}, not in the trust root"),
+            None => format!("key {key}"),
+        }
+    }
+}

@@ -1,0 +1,293 @@
+//! What comes from outside may be anything. It is ignored or refused, and nothing panics.
+
+use crate::sim::block::{CHAIN, secret};
+use crate::sim::mischief::Mischief;
+use crate::sim::network::Packet;
+use crate::sim::rng::Rng;
+use crate::table::{Table, X, Y, decisions, said};
+use consensus::{
+    Effect, Evidence, EvidenceError, GuardRecord, Input, LogEntry, Message, ProposalBody, Refusal, SignedProposal,
+    SignedVote, SkipReason, TimerKind, VoteKind,
+};
+use ledger::certificate::VoteBody;
+use ledger::encoding::{decode, encode};
+use ledger::id::ChainId;
+use ledger::key::PublicKey;
+
+const H: u64 = 8;
+
+fn table() -> Table {
+    let mut table = Table::of(4, 1);
+    table.start(H);
+    table
+}
+
+/// Feeds one message and gives the reason why it was refused, if it was.
+fn refusal(table: &mut Table, message: Message) -> Option<Refusal> {
+    table.hear(2, message).into_iter().find_map(|effect| match effect {
+        Effect::Refused { why, .. } => Some(why),
+        _ => None,
+    })
+}
+
+#[test]
+fn bytes_of_any_kind_never_panic() {
+    let mut rng = Rng::new(1);
+    let table = table();
+    let good = [
+        encode(&Message::Vote(table.prevote(2, H, 0, Some(X)))),
+        encode(&Message::Proposal(table.proposal(H, 0, Some(3), X))),
+        encode(&Message::Polka(table.polka(&[0, 2, 3], H, 0, X))),
+        encode(&Message::Skip(table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 0))),
+        encode(&Message::Decided(table.certificate(&[0, 2, 3], H, 0, X))),
+    ];
+    for _ in 0..20_000 {
+        let length = rng.index(200);
+        drop(decode::<Message>(&rng.bytes(length)));
+        let mut bytes = rng.pick(&good).clone();
+        for _ in 0..rng.between(1, 4) {
+            let place = rng.index(bytes.len());
+            bytes[place] = rng.next() as u8;
+        }
+        bytes.truncate(rng.index(bytes.len() + 1));
+        drop(decode::<Message>(&bytes));
+        drop(decode::<LogEntry>(&bytes));
+        drop(decode::<GuardRecord>(&bytes));
+        drop(decode::<Evidence>(&bytes));
+    }
+}
+
+#[test]
+fn every_message_decodes_to_what_was_encoded() {
+    let table = table();
+    for message in [
+        Message::Vote(table.prevote(2, H, 0, None)),
+        Message::Proposal(table.proposal(H, 1, Some(0), X)),
+        Message::Polka(table.polka(&[0, 2, 3], H, 0, X)),
+        Message::Skip(table.skip(&[0, 2], VoteKind::Prevote, SkipReason::Ahead, H, 7)),
+        Message::WantProposal { height: H, round: 9 },
+        Message::Decided(table.certificate(&[0, 2, 3], H, 0, X)),
+    ] {
+        assert_eq!(decode::<Message>(&encode(&message)), Ok(message.clone()));
+        assert!(message.height() == H);
+    }
+}
+
+#[test]
+fn each_refusal_gives_its_reason() {
+    let mut table = table();
+    let stranger = secret(77);
+    let body = VoteBody { height: H, round: 0, block: Some(X) };
+    let of_stranger = SignedVote::sign(VoteKind::Prevote, body, &stranger, &CHAIN);
+    assert_eq!(refusal(&mut table, Message::Vote(of_stranger)), Some(Refusal::NotAValidator(stranger.public())));
+
+    let on_another_chain = SignedVote::sign(VoteKind::Prevote, body, &table.keys[2], &ChainId([8; 32]));
+    assert!(matches!(refusal(&mut table, Message::Vote(on_another_chain)), Some(Refusal::Signature(_))));
+
+    let stolen = SignedVote { voter: table.key(3), ..table.prevote(2, H, 0, Some(X)) };
+    assert!(matches!(refusal(&mut table, Message::Vote(stolen)), Some(Refusal::Signature(_))));
+
+    let of_another_kind = SignedVote { kind: VoteKind::Precommit, ..table.prevote(2, H, 0, Some(X)) };
+    assert!(matches!(refusal(&mut table, Message::Vote(of_another_kind)), Some(Refusal::Signature(_))));
+
+    let out_of_turn = ProposalBody { height: H, round: 0, pol_round: None, block: X };
+    let out_of_turn = SignedProposal::sign(out_of_turn, &table.keys[3], &CHAIN);
+    assert!(matches!(refusal(&mut table, Message::Proposal(out_of_turn)), Some(Refusal::OutOfTurn { round: 0, .. })));
+
+    let early_polka = table.proposal(H, 2, Some(2), X);
+    let expected = Refusal::PolRoundNotEarlier { round: 2, pol_round: 2 };
+    assert_eq!(refusal(&mut table, Message::Proposal(early_polka)), Some(expected));
+
+    let small_polka = table.polka(&[0, 2], H, 0, X);
+    let expected = Refusal::TooFewVotes { votes: 2, needed: 3 };
+    assert_eq!(refusal(&mut table, Message::Polka(small_polka)), Some(expected));
+
+    let padded_polka = table.polka(&[0, 2, 2], H, 0, X);
+    assert_eq!(refusal(&mut table, Message::Polka(padded_polka)), Some(Refusal::CountedTwice(table.key(2))));
+
+    let small_skip = table.skip(&[2], VoteKind::Prevote, SkipReason::Ahead, H, 9);
+    let expected = Refusal::TooFewVotes { votes: 1, needed: 2 };
+    assert_eq!(refusal(&mut table, Message::Skip(small_skip)), Some(expected));
+
+    let wrong_skip = table.skip(&[0, 2, 3], VoteKind::Prevote, SkipReason::Over, H, 0);
+    assert!(matches!(refusal(&mut table, Message::Skip(wrong_skip)), Some(Refusal::WrongKind(_))));
+
+    let small_certificate = table.certificate(&[0, 2], H, 0, X);
+    assert!(matches!(refusal(&mut table, Message::Decided(small_certificate)), Some(Refusal::Certificate(_))));
+
+    let other = Table::of(40, 0);
+    let foreign_certificate = other.certificate(&(0..40).collect::<Vec<_>>(), H, 0, X);
+    assert!(matches!(refusal(&mut table, Message::Decided(foreign_certificate)), Some(Refusal::Certificate(_))));
+    assert_eq!((table.replica.height(), table.replica.round()), (H, Some(0)), "and none of it moved anything");
+}
+
+#[test]
+fn heights_and_rounds_out_of_reach_are_ignored() {
+    let mut table = table();
+    for height in [0, H - 1, H + 2, u64::MAX] {
+        assert_eq!(table.hear_vote(table.prevote(2, height, 0, Some(X))), vec![], "height {height}");
+        assert_eq!(table.hear(2, Message::WantProposal { height, round: 0 }), vec![]);
+        assert_eq!(table.judged(height, X, true), vec![]);
+        assert_eq!(table.propose(height, 0, X), vec![]);
+    }
+    for round in [11, 1_000, u32::MAX] {
+        assert_eq!(table.hear_vote(table.prevote(2, H, round, Some(X))), vec![], "round {round}");
+        assert_eq!(table.hear_proposal(table.proposal(H, round, None, X)), vec![], "round {round}");
+    }
+}
+
+#[test]
+fn a_round_far_ahead_is_entered_when_more_than_a_third_prove_to_be_there() {
+    let mut table = table();
+    let skip = table.skip(&[0, 2], VoteKind::Prevote, SkipReason::Ahead, H, 1_000_000);
+    table.hear(2, Message::Skip(skip));
+    assert_eq!(table.replica.round(), Some(1_000_000));
+}
+
+/// Two liars of four, more than the protocol bears, try to send it to the last round there is.
+#[test]
+fn a_round_that_nobody_gets_to_is_not_entered_whoever_claims_it() {
+    let mut table = table();
+    for round in [(1 << 24) + 1, u32::MAX - 1, u32::MAX] {
+        let skip = table.skip(&[0, 2], VoteKind::Prevote, SkipReason::Ahead, H, round);
+        assert_eq!(refusal(&mut table, Message::Skip(skip)), Some(Refusal::RoundOutOfReach(round)));
+        let polka = table.polka(&[0, 2, 3], H, round, X);
+        assert_eq!(refusal(&mut table, Message::Polka(polka)), Some(Refusal::RoundOutOfReach(round)));
+        let certificate = table.certificate(&[0, 2, 3], H, round, X);
+        assert_eq!(refusal(&mut table, Message::Decided(certificate)), Some(Refusal::RoundOutOfReach(round)));
+    }
+    assert_eq!(table.replica.round(), Some(0));
+}
+
+#[test]
+fn before_the_first_height_nothing_happens() {
+    let mut table = Table::of(4, 1);
+    assert_eq!((table.replica.height(), table.replica.round(), table.replica.is_validator()), (0, None, false));
+    assert_eq!(table.hear_vote(table.prevote(2, H, 0, Some(X))), vec![]);
+    assert_eq!(table.judged(H, X, true), vec![]);
+    assert_eq!(table.propose(H, 0, X), vec![]);
+    assert_eq!(table.ring(H, 0, TimerKind::Propose), vec![]);
+}
+
+#[test]
+fn a_lower_height_is_not_started() {
+    let mut table = table();
+    let effects = table.start(H - 1);
+    assert!(matches!(effects.as_slice(), [Effect::Alarm(_)]), "{effects:?}");
+    assert_eq!(table.replica.height(), H);
+}
+
+#[test]
+fn any_higher_height_is_started_at_any_time() {
+    let mut table = table();
+    table.hear_proposal(table.proposal(H, 0, None, X));
+    table.judged(H, X, true);
+    for height in [H + 1, H + 7, u64::MAX] {
+        table.start(height);
+        assert_eq!((table.replica.height(), table.replica.round()), (height, Some(0)));
+    }
+}
+
+#[test]
+fn messages_for_the_next_height_are_used_when_it_starts() {
+    let mut table = table();
+    let proposal = table.proposal(H + 1, 0, None, X);
+    assert_eq!(table.hear_proposal(proposal), vec![]);
+    assert_eq!(table.judged(H + 1, X, true), vec![]);
+    assert_eq!(table.hear_vote(table.prevote(2, H + 1, 0, Some(X))), vec![]);
+    let mut effects = table.start(H + 1);
+    effects.extend(table.hear_vote(table.prevote(3, H + 1, 0, Some(X))));
+    let expected = [VoteKind::Prevote, VoteKind::Precommit].map(|kind| (kind, 0, Some(X)));
+    assert_eq!(said(&effects), expected);
+}
+
+#[test]
+fn one_who_does_not_vote_follows_and_says_nothing() {
+    let mut table = Table::of(4, 1);
+    let config = consensus::ReplicaConfig { chain: CHAIN, key: secret(55), timeouts: consensus::Timeouts::default() };
+    table.replica = consensus::Replica::new(config, Vec::new());
+    table.me = usize::MAX;
+    table.start(H);
+    assert!(!table.replica.is_validator());
+    let certificate = table.decide(H, X);
+    assert_eq!(certificate.block, X);
+}
+
+#[test]
+fn evidence_convicts_whoever_said_two_things_and_nobody_else() {
+    let mut table = table();
+    table.hear_vote(table.prevote(2, H, 0, Some(X)));
+    let effects = table.hear_vote(table.prevote(2, H, 0, Some(Y)));
+    let accusations = |effects: &[Effect]| {
+        effects
+            .iter()
+            .filter_map(|e| if let Effect::Evidence(e) = e { Some(e.clone()) } else { None })
+            .collect::<Vec<_>>()
+    };
+    let [evidence] = accusations(&effects).try_into().expect("two votes, one accusation");
+    assert_eq!(evidence.verify(&CHAIN), Ok(table.key(2)));
+    assert_eq!(decode::<Evidence>(&encode(&evidence)), Ok(evidence.clone()));
+    assert!(evidence.verify(&ChainId([9; 32])).is_err(), "on this chain only");
+    let again = table.hear_vote(table.prevote(2, H, 0, Some(Y)));
+    assert_eq!(accusations(&again), vec![], "once");
+
+    let proposal = table.proposal(H, 0, None, X);
+    table.hear_proposal(proposal);
+    let effects = table.hear_proposal(table.proposal(H, 0, None, Y));
+    let [evidence] = accusations(&effects).try_into().expect("two proposals, one accusation");
+    assert_eq!(evidence.verify(&CHAIN), Ok(proposal.proposer));
+}
+
+#[test]
+fn what_two_keys_say_or_what_one_says_in_two_rounds_is_no_evidence() {
+    let table = table();
+    let vote = table.prevote(2, H, 0, Some(X));
+    for other in [
+        vote,
+        table.prevote(3, H, 0, Some(Y)),
+        table.prevote(2, H, 1, Some(Y)),
+        table.prevote(2, H + 1, 0, Some(Y)),
+        table.precommit(2, H, 0, Some(Y)),
+    ] {
+        assert_eq!(Evidence::Votes(vote, other).verify(&CHAIN), Err(EvidenceError::NoConflict), "{other:?}");
+    }
+    let forged = SignedVote { voter: PublicKey([5; 32]), ..vote };
+    let other = SignedVote { voter: PublicKey([5; 32]), ..table.prevote(2, H, 0, Some(Y)) };
+    assert!(matches!(Evidence::Votes(forged, other).verify(&CHAIN), Err(EvidenceError::Signature(_))));
+}
+
+/// Nonsense from every side, in every state, through several heights.
+#[test]
+fn a_replica_under_fire_stays_upright() {
+    for seed in 0..40 {
+        let mut rng = Rng::new(seed);
+        let mut table = Table::of(4, rng.index(4));
+        table.start(1);
+        let mischief: Vec<Mischief> = (0..4).map(|n| Mischief::new(table.keys[n].clone())).collect();
+        for _ in 0..800 {
+            let (height, round) = (table.replica.height(), table.replica.round().unwrap_or(0));
+            let from = rng.index(4);
+            let input = match rng.between(0, 9) {
+                0 => Input::Judged { height, block: *rng.pick(&[X, Y]), valid: rng.once_in(2) },
+                1 => Input::Propose { height, round, block: *rng.pick(&[X, Y]) },
+                2 => {
+                    let kinds = [TimerKind::Propose, TimerKind::Prevote, TimerKind::Precommit, TimerKind::Rebroadcast];
+                    Input::Timer(consensus::Timer { height, round, kind: *rng.pick(&kinds) })
+                }
+                _ => match mischief[from].packet(height, round, &table.set, &mut rng) {
+                    Packet::Consensus(bytes) => match decode(&bytes) {
+                        Ok(message) => Input::Message { from: table.key(from), message },
+                        Err(_) => continue,
+                    },
+                    _ => continue,
+                },
+            };
+            let effects = table.replica.step(input);
+            for certificate in decisions(&effects) {
+                assert_eq!(certificate.check(&CHAIN, &table.set), Ok(()));
+                table.start(height + 1);
+            }
+            assert!(effects.len() < 200, "{} effects of one input", effects.len());
+        }
+    }
+}

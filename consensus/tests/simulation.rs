@@ -1,0 +1,136 @@
+//! Whole clusters, from seeds: faults for a while, then none, and then they must move on.
+//!
+//! `FIRST_SEED=… SEEDS=…` choose seeds, `LOUD=1` prints every message.
+
+use crate::sim::block::{secret, set_of};
+use crate::sim::faults::{self, Fault};
+use crate::sim::host::Sets;
+use crate::sim::rng::Rng;
+use crate::sim::world::World;
+use ledger::validators::ValidatorSet;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::rc::Rc;
+
+const FAULTS_UNTIL_US: u64 = 6_000_000;
+const PROGRESS_WITHIN_US: u64 = 30_000_000;
+
+/// What one seed came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    /// Of everything that happened.
+    hash: u64,
+    violations: Vec<String>,
+    heights: u64,
+    rounds_max: u32,
+    faults: BTreeMap<&'static str, u64>,
+    accused: usize,
+    alarms: usize,
+    moved_on_after_us: u64,
+}
+
+#[test]
+fn four_replicas_decide_a_hundred_heights() {
+    let mut world = World::calm(4, 1);
+    world.boot();
+    world.expect_progress(100, 10_000_000);
+    assert_eq!(world.watch.violations, vec![]);
+    assert_eq!(world.watch.alarms, vec![]);
+    assert!(world.hosts.iter().all(|host| host.rounds_max == 0), "the good path waits for no timer");
+}
+
+#[test]
+fn four_validators_agree_and_move_on_whatever_happens() {
+    check("four", 4, 0..120);
+}
+
+#[test]
+fn seven_validators_agree_and_move_on_whatever_happens() {
+    check("seven", 7, 0..40);
+}
+
+/// Plays seeds, each twice.
+fn check(test: &str, count: usize, seeds: Range<u64>) {
+    let mut done: BTreeMap<&'static str, u64> = BTreeMap::new();
+    for seed in chosen(seeds) {
+        let outcome = play(seed, count);
+        let again =
+            format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test}_validators -- --nocapture");
+        assert!(outcome.violations.is_empty(), "seed {seed}: {:?}\nplay it again: {again}", outcome.violations);
+        assert_eq!(outcome, play(seed, count), "seed {seed} does not replay\nplay it again: {again}");
+        println!("{test} {seed}: {outcome:?}");
+        for (fault, times) in outcome.faults {
+            *done.entry(fault).or_default() += times;
+        }
+        *done.entry("heights decided").or_default() += outcome.heights;
+    }
+    println!("{test}: {done:?}");
+}
+
+fn play(seed: u64, count: usize) -> Outcome {
+    let (mut world, plan) = world_of(seed, count);
+    world.loud = number("LOUD").is_some();
+    world.plan(plan);
+    world.boot();
+    world.run(FAULTS_UNTIL_US, |_| false);
+    world.heal();
+    world.expect_progress(3, PROGRESS_WITHIN_US);
+    world.expect_no_alarm_without_a_crash();
+    Outcome {
+        hash: world.hash(),
+        violations: world.watch.violations.iter().map(ToString::to_string).collect(),
+        heights: world.highest(),
+        rounds_max: world.hosts.iter().map(|host| host.rounds_max).max().unwrap_or(0),
+        faults: world.faults_done,
+        accused: world.watch.accused.len(),
+        alarms: world.watch.alarms.len(),
+        moved_on_after_us: world.now_us.saturating_sub(FAULTS_UNTIL_US),
+    }
+}
+
+/// The cluster of a seed, and what will go wrong in it.
+fn world_of(seed: u64, count: usize) -> (World, Vec<(u64, Fault)>) {
+    let mut rng = Rng::new(seed);
+    // At most f of them: one.
+    let (with_twin, with_mischief) = (seed % 5 == 3, seed % 5 == 1);
+    let sets = sets(count, seed.is_multiple_of(4) && !with_twin && !with_mischief);
+    let mut world = World::with_sets(count, Sets(Rc::new(sets)), rng.between(20_000, 300_000), rng.next());
+    if with_twin {
+        world.add_twin(rng.index(count));
+        world.twins_hear_all = rng.once_in(2);
+    }
+    if with_mischief {
+        world.add_mischief(rng.index(count));
+    }
+    for host in &mut world.hosts {
+        host.clock_percent = rng.between(70, 140);
+        host.batches = rng.once_in(2);
+    }
+    let plan = faults::draw(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
+    (world, plan)
+}
+
+/// The validators of each height; when they change, one leaves for some heights and comes back.
+fn sets(count: usize, they_change: bool) -> Vec<(u64, ValidatorSet)> {
+    let keys: Vec<_> = (0..count).map(secret).collect();
+    let all = set_of(&keys);
+    if !they_change {
+        return vec![(0, all)];
+    }
+    vec![(0, all.clone()), (6, set_of(&keys[..count - 1])), (14, all)]
+}
+
+fn chosen(seeds: Range<u64>) -> Range<u64> {
+    match (number("FIRST_SEED"), number("SEEDS")) {
+        (None, None) => seeds,
+        (first, count) => {
+            let first = first.unwrap_or(seeds.start);
+            first..first + count.unwrap_or(1)
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place where a person chooses seeds")]
+fn number(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}

@@ -1,0 +1,145 @@
+//! Starting and stopping the programs of a devnet.
+
+use crate::layout::{Agent, Devnet, Node};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a program may take to end before it is killed.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// How often an ending program is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// A tool that did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ToolError {
+    /// It could not be started.
+    #[error("cannot run {}: {source}; build the workspace first", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// It said no.
+    #[error("`{command}` ended with {code}:\n{stderr}")]
+    Failed {
+        /// What was run.
+        command: String,
+        /// Its exit code.
+        code: String,
+        /// What it said.
+        stderr: String,
+    },
+}
+
+/// A program of this workspace: it lies beside this one.
+#[must_use]
+pub fn program(name: &str) -> PathBuf {
+    let here = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
+    here.map_or_else(|| name.into(), |directory| directory.join(name))
+}
+
+/// Runs a program to its end and gives what it printed, whatever its exit code.
+///
+/// # Errors
+/// [`ToolError::Start`].
+pub fn output(name: &str, arguments: &[&str]) -> Result<Output, ToolError> {
+    let program = program(name);
+    let output = Command::new(&program).args(arguments).stdin(Stdio::null()).output();
+    output.map_err(|source| ToolError::Start { program, source })
+}
+
+/// Runs a program that must succeed and gives its standard output.
+///
+/// # Errors
+/// [`ToolError`].
+pub fn run(name: &str, arguments: &[&str]) -> Result<String, ToolError> {
+    let output = output(name, arguments)?;
+    if !output.status.success() {
+        return Err(ToolError::Failed {
+            command: format!("{name} {}", arguments.join(" ")),
+            code: output.status.to_string(),
+            stderr: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
+        });
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+}
+
+/// Starts a program that goes on when this one ends.
+///
+/// # Errors
+/// What the operating system says.
+pub fn start(name: &str, arguments: &[&str], log: &Path) -> io::Result<u32> {
+    let log = OpenOptions::new().create(true).append(true).open(log)?;
+    let child = Command::new(program(name))
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?;
+    Ok(child.id())
+}
+
+/// Starts a node.
+///
+/// # Errors
+/// What the operating system says.
+pub fn start_node(node: &mut Node) -> io::Result<()> {
+    let config = node.config.display().to_string();
+    node.pid = Some(start("countersign-node", &["run", "--config", &config], &node.log)?);
+    Ok(())
+}
+
+/// Starts an agent.
+///
+/// # Errors
+/// What the operating system says.
+pub fn start_agent(agent: &mut Agent) -> io::Result<()> {
+    let config = agent.config.display().to_string();
+    agent.pid = Some(start("countersign-agent", &["run", "--config", &config], &agent.log)?);
+    Ok(())
+}
+
+/// Whether a process is (still) the one that was started with this configuration: numbers are used
+/// again.
+fn is_ours(pid: u32, config: &Path) -> bool {
+    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let config = config.display().to_string();
+    String::from_utf8_lossy(&command).split('\0').any(|argument| argument == config)
+}
+
+/// Ends a process: asks first (unless `at_once`), then kills. Only one that was started with this
+/// configuration.
+pub fn stop(pid: Option<u32>, config: &Path, at_once: bool) {
+    let Some(number) = pid.filter(|pid| is_ours(*pid, config)) else { return };
+    let Some(pid) = i32::try_from(number).ok().and_then(Pid::from_raw) else { return };
+    // A process that is gone already needs no signal.
+    let _ = kill_process(pid, if at_once { Signal::KILL } else { Signal::TERM });
+    let deadline = Instant::now() + STOP_PATIENCE;
+    while test_kill_process(pid).is_ok() && is_ours(number, config) {
+        if Instant::now() > deadline {
+            let _ = kill_process(pid, Signal::KILL);
+        }
+        std::thread::sleep(LOOK_INTERVAL);
+    }
+}
+
+/// Ends every program of a devnet: agents first, so that their last receipts find nodes.
+///
+/// # Errors
+/// When `devnet.json` cannot be written.
+pub fn down(devnet: &mut Devnet) -> io::Result<()> {
+    for agent in &mut devnet.agents {
+        stop(agent.pid.take(), &agent.config, false);
+    }
+    for node in &mut devnet.nodes {
+        stop(node.pid.take(), &node.config, false);
+    }
+    devnet.save()
+}

@@ -1,0 +1,340 @@
+//! Raising a devnet with the programs people use: `countersign key new`, `countersign-node init`,
+//! `countersign init`, and so on. Nothing here reaches around them.
+
+use crate::client;
+use crate::layout::{Agent, Devnet, Key, Node, VERSION};
+use crate::processes::{self, ToolError, run};
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How long nodes may take to find each other.
+const READY_PATIENCE: Duration = Duration::from_secs(30);
+/// How often they are asked.
+const READY_INTERVAL: Duration = Duration::from_millis(50);
+/// The organisation whose hosts run agents.
+pub const SITE: &str = "site";
+/// Organisations there always are, whether their nodes vote or not.
+const ORGANISATIONS_MIN: usize = 4;
+/// Most validators: one organisation each.
+pub const VALIDATORS_MAX: usize = 26;
+
+/// What to raise.
+pub struct Plan {
+    /// Where; must not exist or be empty.
+    pub dir: PathBuf,
+    /// Nodes that vote.
+    pub validators: usize,
+    /// Agents behind the site's node.
+    pub agents: usize,
+    /// Products the agents follow.
+    pub subscriptions: Vec<String>,
+    /// At least one block in this time.
+    pub heartbeat_ms: u64,
+    /// How long a block with transactions waits for the block that makes them provable.
+    pub seal_ms: u64,
+}
+
+/// Why a devnet did not come up.
+#[derive(Debug, thiserror::Error)]
+pub enum RaiseError {
+    /// There is something already.
+    #[error("{} is not empty; `countersign-devnet down --dir` ends what runs there, then remove it", .0.display())]
+    NotEmpty(PathBuf),
+    /// Numbers that make no ledger.
+    #[error("{0}")]
+    Plan(String),
+    /// A program.
+    #[error(transparent)]
+    Tool(#[from] ToolError),
+    /// The operating system.
+    #[error("{what}")]
+    Io {
+        /// What was tried.
+        what: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The nodes did not find each other.
+    #[error("node {name} is not ready after {} s; see {}", READY_PATIENCE.as_secs(), log.display())]
+    NotReady {
+        /// Which.
+        name: String,
+        /// Its log.
+        log: PathBuf,
+    },
+}
+
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RaiseError {
+    let what = what.into();
+    move |source| RaiseError::Io { what, source }
+}
+
+/// `vendor-a, approver-a, vendor-b, approver-b, vendor-c, …`
+fn member_name(place: usize) -> String {
+    let letter = char::from(b'a' + u8::try_from(place / 2).unwrap_or(25).min(25));
+    let kind = if place.is_multiple_of(2) { "vendor" } else { "approver" };
+    format!("{kind}-{letter}")
+}
+
+/// A port nobody uses now.
+fn free_port() -> Result<u16, RaiseError> {
+    let listener = TcpListener::bind("127.0.0.1:0").map_err(io_error("cannot find a free port"))?;
+    Ok(listener.local_addr().map_err(io_error("cannot find a free port"))?.port())
+}
+
+/// Raises the ledger: keys, genesis, nodes, agents. Everything runs when this returns.
+///
+/// # Errors
+/// [`RaiseError`].
+pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseError> {
+    if plan.validators == 0 || plan.validators > VALIDATORS_MAX {
+        return Err(RaiseError::Plan(format!("a ledger needs 1 to {VALIDATORS_MAX} validators")));
+    }
+    if fs::read_dir(&plan.dir).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(RaiseError::NotEmpty(plan.dir.clone()));
+    }
+    for part in ["keys", "nodes", "agents", "logs"] {
+        fs::create_dir_all(plan.dir.join(part)).map_err(io_error(format!("cannot make {}", plan.dir.display())))?;
+    }
+    let dir = plan.dir.canonicalize().map_err(io_error("cannot resolve the directory"))?;
+
+    let members: Vec<String> = (0..plan.validators.max(ORGANISATIONS_MIN)).map(member_name).collect();
+    say("making keys and certificates");
+    let keys = make_keys(&dir, &members)?;
+    let mut nodes = Vec::new();
+    for (place, organisation) in members.iter().enumerate().take(plan.validators) {
+        nodes.push(make_node(&dir, organisation, place < plan.validators)?);
+    }
+    nodes.push(make_node(&dir, SITE, false)?);
+    let ca = join_roots(&dir, &nodes)?;
+    let (genesis, chain_id) = make_genesis(plan, &dir, &members, &keys, &nodes)?;
+    introduce(&nodes, &genesis)?;
+
+    let nodes = nodes.into_iter().map(|made| made.node).collect();
+    let mut devnet = Devnet { version: VERSION, dir, chain_id, genesis, ca, nodes, agents: Vec::new(), keys };
+    say(&format!("starting {} nodes", devnet.nodes.len()));
+    for node in &mut devnet.nodes {
+        processes::start_node(node).map_err(io_error("cannot start countersign-node"))?;
+    }
+    devnet.save().map_err(io_error("cannot write devnet.json"))?;
+    await_ready(&devnet).await?;
+    for number in 1..=plan.agents {
+        let name = format!("agent-{number}");
+        say(&format!("enrolling {name}"));
+        add_agent(&mut devnet, &name, &agent_subscriptions(&plan.subscriptions))?;
+    }
+    Ok(devnet)
+}
+
+fn make_keys(dir: &Path, members: &[String]) -> Result<Vec<Key>, RaiseError> {
+    let mut keys = Vec::new();
+    let roles = members.iter().map(|name| (name.as_str(), if name.starts_with("vendor") { "publisher" } else { "approver" }));
+    for (organisation, role) in roles.chain([(SITE, "operator")]) {
+        let file = dir.join("keys").join(format!("{organisation}-{role}.key"));
+        let path = file.display().to_string();
+        run("countersign", &["key", "new", "--role", role, "--organisation", organisation, "--out", &path])?;
+        let shown = run("countersign", &["key", "show", &path, "-o", "json"])?;
+        let public_key = json_field(&shown, "public_key")?;
+        keys.push(Key { organisation: organisation.to_owned(), role: role.to_owned(), public_key, file });
+    }
+    Ok(keys)
+}
+
+fn json_field(text: &str, field: &str) -> Result<String, RaiseError> {
+    let value: serde_json::Value =
+        serde_json::from_str(text).map_err(|error| RaiseError::Plan(format!("unexpected answer {text:?}: {error}")))?;
+    let found = value.get(field).and_then(serde_json::Value::as_str);
+    found.map(str::to_owned).ok_or_else(|| RaiseError::Plan(format!("answer {text:?} has no {field}")))
+}
+
+struct MadeNode {
+    node: Node,
+    validator_key: Option<String>,
+}
+
+fn make_node(dir: &Path, organisation: &str, validator: bool) -> Result<MadeNode, RaiseError> {
+    let directory = dir.join("nodes").join(organisation);
+    let (peer, grpc) = (free_port()?, free_port()?);
+    let peer_address = format!("/ip4/127.0.0.1/tcp/{peer}");
+    let (path, grpc_address) = (directory.display().to_string(), format!("127.0.0.1:{grpc}"));
+    let mut arguments = vec!["init", "--dir", &path, "--organisation", organisation];
+    arguments.extend(["--listen", &peer_address, "--grpc", &grpc_address]);
+    if validator {
+        arguments.push("--validator");
+    }
+    let printed = run("countersign-node", &arguments)?;
+    let made: toml::Table =
+        printed.parse().map_err(|error| RaiseError::Plan(format!("unexpected answer {printed:?}: {error}")))?;
+    let key = |name: &str| made.get(name).and_then(toml::Value::as_str).map(str::to_owned);
+    let node = Node {
+        name: organisation.to_owned(),
+        organisation: organisation.to_owned(),
+        validator,
+        grpc: format!("https://{grpc_address}"),
+        peer_address,
+        node_key: key("node").ok_or_else(|| RaiseError::Plan(format!("answer {printed:?} has no node key")))?,
+        config: directory.join("node.toml"),
+        data_dir: directory.join("data"),
+        log: dir.join("logs").join(format!("{organisation}.log")),
+        pid: None,
+    };
+    Ok(MadeNode { node, validator_key: key("validator") })
+}
+
+fn join_roots(dir: &Path, nodes: &[MadeNode]) -> Result<PathBuf, RaiseError> {
+    let mut roots = String::new();
+    for made in nodes {
+        let path = made.node.config.with_file_name("ca.pem");
+        roots += &fs::read_to_string(&path).map_err(io_error(format!("cannot read {}", path.display())))?;
+    }
+    let ca = dir.join("ca.pem");
+    fs::write(&ca, roots).map_err(io_error("cannot write ca.pem"))?;
+    Ok(ca)
+}
+
+/// Writes the description of the ledger and has the genesis file made from it.
+fn make_genesis(
+    plan: &Plan,
+    dir: &Path,
+    members: &[String],
+    keys: &[Key],
+    nodes: &[MadeNode],
+) -> Result<(PathBuf, String), RaiseError> {
+    let mut spec = format!(
+        "name = \"devnet\"\n\n[parameters]\nheartbeat_ms = {}\nseal_ms = {}\n",
+        plan.heartbeat_ms, plan.seal_ms
+    );
+    for organisation in members.iter().map(String::as_str).chain([SITE]) {
+        let namespaces = if organisation.starts_with("vendor") { format!("\"{organisation}\"") } else { String::new() };
+        let made = nodes.iter().find(|made| made.node.organisation == organisation);
+        let mut entries: Vec<String> = Vec::new();
+        for key in keys.iter().filter(|key| key.organisation == organisation) {
+            entries.push(format!("{{ role = \"{}\", public_key = \"{}\" }}", key.role, key.public_key));
+        }
+        if let Some(made) = made {
+            entries.push(format!("{{ role = \"node\", public_key = \"{}\" }}", made.node.node_key));
+        }
+        if let Some(validator) = made.and_then(|made| made.validator_key.as_ref()) {
+            entries.push(format!("{{ role = \"validator\", public_key = \"{validator}\" }}"));
+        }
+        let _ = write!(
+            spec,
+            "\n[[organisation]]\nname = \"{organisation}\"\nnamespaces = [{namespaces}]\nkeys = [\n  {},\n]\n",
+            entries.join(",\n  ")
+        );
+    }
+    for made in nodes {
+        if let Some(validator) = &made.validator_key {
+            let organisation = &made.node.organisation;
+            let _ = write!(spec, "\n[[validator]]\norganisation = \"{organisation}\"\npublic_key = \"{validator}\"\n");
+        }
+    }
+    let approvers: Vec<_> =
+        members.iter().filter(|name| name.starts_with("approver")).map(|name| format!("\"{name}\"")).collect();
+    let _ = write!(
+        spec,
+        "\n[[rule]]\nname = \"two-approvers\"\napprovers = [{}]\napprovals = 2\norganisations = 2\n\
+         rejections = 1\nrecalls = 1\n",
+        approvers.join(", ")
+    );
+    let path = dir.join("genesis.toml");
+    fs::write(&path, spec).map_err(io_error("cannot write genesis.toml"))?;
+    let genesis = dir.join("genesis.trust");
+    let chain_id = run(
+        "countersign",
+        &["init", "--spec", &path.display().to_string(), "--out", &genesis.display().to_string()],
+    )?;
+    Ok((genesis, chain_id))
+}
+
+/// Gives every node the genesis file and the others' addresses.
+fn introduce(nodes: &[MadeNode], genesis: &Path) -> Result<(), RaiseError> {
+    for made in nodes {
+        let directory = made.node.config.parent().unwrap_or(Path::new("."));
+        fs::copy(genesis, directory.join("genesis.trust")).map_err(io_error("cannot copy the genesis file"))?;
+        let mut config = fs::read_to_string(&made.node.config).map_err(io_error("cannot read node.toml"))?;
+        for other in nodes.iter().filter(|other| other.node.name != made.node.name) {
+            let _ = write!(
+                config,
+                "\n[[network.peers]] # {}\nkey = \"{}\"\naddress = \"{}\"\n",
+                other.node.name, other.node.node_key, other.node.peer_address
+            );
+        }
+        fs::write(&made.node.config, config).map_err(io_error("cannot write node.toml"))?;
+    }
+    Ok(())
+}
+
+/// Waits until every node answers and sees every other.
+async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
+    let deadline = Instant::now() + READY_PATIENCE;
+    for node in &devnet.nodes {
+        loop {
+            if let Ok(status) = client::status(&node.grpc, &devnet.ca).await
+                && status.peers.len() + 1 == devnet.nodes.len()
+                && status.height > 0
+            {
+                break;
+            }
+            if Instant::now() > deadline {
+                return Err(RaiseError::NotReady { name: node.name.clone(), log: node.log.clone() });
+            }
+            tokio::time::sleep(READY_INTERVAL).await;
+        }
+    }
+    Ok(())
+}
+
+/// `[[subscriptions]]` blocks for an agent's configuration.
+#[must_use]
+pub fn agent_subscriptions(products: &[String]) -> String {
+    let mut text = String::new();
+    for product in products {
+        let (product, channel) = product.split_once(':').unwrap_or((product, "stable"));
+        let _ = write!(text, "\n[[subscriptions]]\nproduct = \"{product}\"\nchannel = \"{channel}\"\n");
+    }
+    text
+}
+
+/// Makes an agent's directory, enrols its key with the site's operator, starts it. `more` is appended
+/// to its configuration file.
+///
+/// # Errors
+/// [`RaiseError`].
+pub fn add_agent(devnet: &mut Devnet, name: &str, more: &str) -> Result<(), RaiseError> {
+    let mut agent = make_agent(devnet, name, more)?;
+    processes::start_agent(&mut agent).map_err(io_error("cannot start countersign-agent"))?;
+    devnet.agents.push(agent);
+    devnet.save().map_err(io_error("cannot write devnet.json"))
+}
+
+/// Makes and enrols an agent without starting it.
+///
+/// # Errors
+/// [`RaiseError`].
+pub fn make_agent(devnet: &Devnet, name: &str, more: &str) -> Result<Agent, RaiseError> {
+    let directory = devnet.dir.join("agents").join(name);
+    let site = devnet.node(SITE).ok_or_else(|| RaiseError::Plan("this devnet has no site node".to_owned()))?;
+    let second = devnet.nodes.iter().find(|node| node.name != SITE).unwrap_or(site);
+    let operator = devnet.key(SITE, "operator").ok_or_else(|| RaiseError::Plan("no operator key".to_owned()))?;
+    let path = directory.display().to_string();
+    let (ca, genesis) = (devnet.ca.display().to_string(), devnet.genesis.display().to_string());
+    let key = run("countersign-agent", &[
+        "init", "--dir", &path, "--name", name, "--node", &site.grpc, "--node", &second.grpc, "--ca", &ca, "--genesis",
+        &genesis,
+    ])?;
+    let config = directory.join("agent.toml");
+    let mut text = fs::read_to_string(&config).map_err(io_error("cannot read agent.toml"))?;
+    text += more;
+    fs::write(&config, text).map_err(io_error("cannot write agent.toml"))?;
+    run("countersign", &[
+        "endpoint", "enroll", &key, "--name", name, "--group", "devnet", "--node", &site.grpc, "--ca", &ca, "--genesis",
+        &genesis, "--key", &operator.file.display().to_string(),
+    ])?;
+    let log = devnet.dir.join("logs").join(format!("{name}.log"));
+    Ok(Agent { name: name.to_owned(), key, config, data_dir: directory.join("data"), log, pid: None })
+}

@@ -1,0 +1,299 @@
+//! The configuration file: text, then raw, then parsed. Unknown fields are errors.
+
+use ledger::bounded::Name;
+use ledger::id::ParseIdError;
+use ledger::key::{PublicKey, SecretKey};
+use libp2p::Multiaddr;
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// Largest configuration or key file.
+const FILE_BYTES_MAX: u64 = 256 * 1024;
+
+/// Why a configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// Cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// Far too long to be what it should be.
+    #[error("{} is longer than {FILE_BYTES_MAX} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Not TOML, an unknown field, a field missing, a value of the wrong kind.
+    #[error("{}: {source}", path.display())]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: Box<toml::de::Error>,
+    },
+    /// A value that is none.
+    #[error("{}: {field}: {detail}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: &'static str,
+        /// What is wrong.
+        detail: String,
+    },
+}
+
+/// The file as it is written.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawConfig {
+    /// The member this node belongs to.
+    pub organisation: String,
+    /// Trust root; relative paths are relative to the configuration file.
+    pub genesis: PathBuf,
+    /// Chain, journal and artifacts live below it.
+    pub data_dir: PathBuf,
+    /// Key this node is known by to its peers.
+    pub node_key: PathBuf,
+    /// Validating key; leave out for a node that only observes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validator_key: Option<PathBuf>,
+    /// Peers.
+    pub network: RawNetwork,
+    /// Clients.
+    pub grpc: RawGrpc,
+    /// Consensus timeouts.
+    #[serde(default)]
+    pub consensus: RawConsensus,
+    /// Bounds of the pool of waiting transactions.
+    #[serde(default)]
+    pub mempool: RawMempool,
+}
+
+/// `[network]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawNetwork {
+    /// Multiaddresses to listen on: `/ip4/0.0.0.0/tcp/7000`, `/ip4/0.0.0.0/udp/7000/quic-v1`.
+    pub listen: Vec<String>,
+    /// Members' nodes to stay connected with.
+    #[serde(default)]
+    pub peers: Vec<RawPeer>,
+}
+
+/// `[[network.peers]]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawPeer {
+    /// Its node key, 64 hexadecimal digits.
+    pub key: String,
+    /// Its multiaddress.
+    pub address: String,
+}
+
+/// `[grpc]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawGrpc {
+    /// Where clients are served.
+    pub listen: String,
+    /// PEM certificate chain.
+    pub certificate: PathBuf,
+    /// PEM private key.
+    pub private_key: PathBuf,
+}
+
+/// `[consensus]`, milliseconds.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawConsensus {
+    /// How long a proposal is waited for.
+    pub propose_ms: u64,
+    /// So much longer in each further round.
+    pub propose_step_ms: u64,
+    /// How long the last third of votes is waited for.
+    pub vote_ms: u64,
+    /// So much longer in each further round.
+    pub vote_step_ms: u64,
+    /// How long before votes are sent again.
+    pub rebroadcast_ms: u64,
+    /// No timeout is ever longer.
+    pub cap_ms: u64,
+    /// Under load, how long a height waits after the one before began, so that blocks fill.
+    pub batch_ms: u64,
+}
+
+impl Default for RawConsensus {
+    fn default() -> Self {
+        let timeouts = consensus::Timeouts::default();
+        Self {
+            propose_ms: timeouts.propose_ms,
+            propose_step_ms: timeouts.propose_step_ms,
+            vote_ms: timeouts.vote_ms,
+            vote_step_ms: timeouts.vote_step_ms,
+            rebroadcast_ms: timeouts.rebroadcast_ms,
+            cap_ms: timeouts.cap_ms,
+            batch_ms: 20,
+        }
+    }
+}
+
+/// `[mempool]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawMempool {
+    /// Transactions that may wait.
+    pub transactions_max: usize,
+    /// Their bytes.
+    pub bytes_max: usize,
+    /// Transactions of one organisation that may wait.
+    pub per_organisation_max: usize,
+}
+
+impl Default for RawMempool {
+    fn default() -> Self {
+        let limits = crate::core::MempoolLimits::default();
+        Self {
+            transactions_max: limits.transactions_max,
+            bytes_max: limits.bytes_max,
+            per_organisation_max: limits.per_organisation_max,
+        }
+    }
+}
+
+/// A peer to stay connected with.
+#[derive(Clone, Debug)]
+pub struct PeerAddress {
+    /// Its node key.
+    pub key: PublicKey,
+    /// Where it is.
+    pub address: Multiaddr,
+}
+
+/// The configuration, believed.
+pub struct Config {
+    /// As written, paths made absolute.
+    pub raw: RawConfig,
+    /// The member.
+    pub organisation: Name,
+    /// Peers to stay connected with.
+    pub peers: Vec<PeerAddress>,
+    /// Where peers find this node.
+    pub listen: Vec<Multiaddr>,
+    /// Where clients are served.
+    pub grpc_listen: SocketAddr,
+    /// Identity.
+    pub node_key: SecretKey,
+    /// Validating key.
+    pub validator_key: Option<SecretKey>,
+}
+
+/// Reads a text file that should be small.
+///
+/// # Errors
+/// [`ConfigError::Read`] or [`ConfigError::TooLarge`].
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, ConfigError> {
+    let read = |source| ConfigError::Read { path: path.to_owned(), source };
+    if fs::metadata(path).map_err(read)?.len() > FILE_BYTES_MAX {
+        return Err(ConfigError::TooLarge { path: path.to_owned() });
+    }
+    fs::read_to_string(path).map(Zeroizing::new).map_err(read)
+}
+
+impl RawConfig {
+    /// Reads a configuration file; relative paths in it become relative to the file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = read_text(path)?;
+        let mut raw: Self = toml::from_str(&text)
+            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        let files = [&mut raw.genesis, &mut raw.data_dir, &mut raw.node_key];
+        let more = [&mut raw.grpc.certificate, &mut raw.grpc.private_key];
+        for file in files.into_iter().chain(more).chain(raw.validator_key.as_mut()) {
+            *file = base.join(&file);
+        }
+        Ok(raw)
+    }
+
+    /// Parses every value and loads the keys.
+    ///
+    /// # Errors
+    /// [`ConfigError`] names file and field.
+    pub fn parse(self, path: &Path) -> Result<Config, ConfigError> {
+        let wrong =
+            |field, detail: &dyn ToString| ConfigError::Value { path: path.to_owned(), field, detail: detail.to_string() };
+        let organisation = Name::new(self.organisation.clone()).map_err(|error| wrong("organisation", &error))?;
+        let peers = self.network.peers.iter().map(|peer| {
+            Ok(PeerAddress {
+                key: peer.key.parse().map_err(|error: ParseIdError| wrong("network.peers.key", &error))?,
+                address: peer
+                    .address
+                    .parse()
+                    .map_err(|error: libp2p::multiaddr::Error| wrong("network.peers.address", &error))?,
+            })
+        });
+        let peers = peers.collect::<Result<_, ConfigError>>()?;
+        let listen = self.network.listen.iter().map(|address| {
+            address.parse().map_err(|error: libp2p::multiaddr::Error| wrong("network.listen", &error))
+        });
+        let listen = listen.collect::<Result<_, ConfigError>>()?;
+        let grpc_listen = self
+            .grpc
+            .listen
+            .parse()
+            .map_err(|error: std::net::AddrParseError| wrong("grpc.listen", &format!("{error}, want 127.0.0.1:7100")))?;
+        let node_key = load_key(&self.node_key, "node")?;
+        let validator_key =
+            self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
+        Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, raw: self })
+    }
+}
+
+/// A key file: TOML, readable by its owner only.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyFile {
+    /// What the key is for.
+    pub role: String,
+    /// Whose it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub organisation: Option<String>,
+    /// 64 hexadecimal digits.
+    pub public_key: String,
+    /// The seed, 64 hexadecimal digits.
+    pub secret_key: String,
+}
+
+/// Loads a key and checks that it has the role and that its halves belong together.
+///
+/// # Errors
+/// [`ConfigError`] names the file and what is wrong.
+pub fn load_key(path: &Path, role: &str) -> Result<SecretKey, ConfigError> {
+    let wrong = |field, detail: String| ConfigError::Value { path: path.to_owned(), field, detail };
+    let text = read_text(path)?;
+    let file: KeyFile = toml::from_str(&text).map_err(|_| {
+        // The parser's own words would quote the line, and the line may be the secret.
+        wrong("key file", "needs role, public_key and secret_key, and nothing else but organisation".to_owned())
+    })?;
+    if file.role != role {
+        return Err(wrong("role", format!("this is a {} key, a {role} key is needed", file.role)));
+    }
+    let mut seed = Zeroizing::new([0; 32]);
+    hex::decode_to_slice(Zeroizing::new(file.secret_key).as_bytes(), seed.as_mut())
+        .map_err(|_| wrong("secret_key", "must be 64 hexadecimal digits".to_owned()))?;
+    let key = SecretKey::from_seed(&seed);
+    if key.public().to_string() != file.public_key {
+        return Err(wrong("public_key", "does not belong to the secret key".to_owned()));
+    }
+    Ok(key)
+}

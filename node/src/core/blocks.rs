@@ -1,0 +1,277 @@
+//! Blocks: building, judging, committing, and when the next height begins.
+
+use super::{Action, Alarm, Chain, Core, Fatal, PeerMessage, To};
+use consensus::Input;
+use ledger::block::{Block, Header, check_clock};
+use ledger::bounded::List;
+use ledger::certificate::Certificate;
+use ledger::execution::{self, ExecutedBlock, ExecutionError};
+use ledger::id::{BlockHash, TransactionId};
+use ledger::key::PublicKey;
+use ledger::limits;
+use ledger::state::{ApplyError, StateView as _};
+use ledger::transaction::VerifiedTransaction;
+use std::sync::Arc;
+
+/// How long a body waits for transactions that are on their way before they are asked for.
+const MISSING_PATIENCE_MS: u64 = 20;
+/// Transactions looked at again after a block they were not in.
+const LOOK_AGAIN_MAX: usize = 64;
+/// Executed candidates kept for one height.
+const EXECUTED_MAX: usize = 16;
+
+impl<C: Chain> Core<C> {
+    pub(super) fn next_height(&self) -> u64 {
+        self.chain.tip().header.height + 1
+    }
+
+    // When a height begins.
+
+    /// Begins the next height now, or says when to. There are no empty blocks while idle, except the
+    /// heartbeat and the one that seals a block with transactions (its history root makes them
+    /// provable).
+    pub(super) fn plan_next_height(&mut self) -> Result<(), Fatal> {
+        let tip = self.chain.tip();
+        let height = tip.header.height + 1;
+        let after_ms = if !self.mempool.is_empty() {
+            let full = self.mempool.bytes() * 2 >= limits::BLOCK_BYTES_MAX;
+            let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
+            if full { 0 } else { self.batch_ms.saturating_sub(since_ms) }
+        } else if tip.header.tx_count > 0 {
+            self.parameters.seal_ms
+        } else {
+            self.parameters.heartbeat_ms
+        };
+        if after_ms == 0 {
+            return self.begin_height(Vec::new());
+        }
+        self.actions.push(Action::Schedule { alarm: Alarm::NextHeight { height }, after_ms });
+        Ok(())
+    }
+
+    pub(super) fn begin_height(&mut self, log: Vec<consensus::LogEntry>) -> Result<(), Fatal> {
+        if !self.validates()? {
+            return Ok(());
+        }
+        let upcoming = self.chain.upcoming_validators()?;
+        let Some(upcoming) = upcoming else { return Ok(()) };
+        self.started = true;
+        self.began_ms = self.now.steady_ms;
+        let height = self.next_height();
+        self.actions.push(Action::Cancel(Alarm::NextHeight { height }));
+        self.replica_step(Input::StartHeight { height, validators: upcoming.next, log })?;
+        // Bodies judged before the height began, here or before a restart.
+        for block in self.executed.keys().copied().collect::<Vec<_>>() {
+            self.replica_step(Input::Judged { height, block, valid: true })?;
+        }
+        Ok(())
+    }
+
+    // Building.
+
+    /// It is this node's turn: the next block out of the pool.
+    pub(super) fn build(&mut self, height: u64, round: u32) -> Result<(), Fatal> {
+        let Some(me) = self.me.filter(|_| height == self.next_height()) else { return Ok(()) };
+        let tip = self.chain.tip();
+        let candidates: Vec<_> = self.mempool.candidates().take(limits::BLOCK_TRANSACTIONS_MAX).collect();
+        let built = execution::propose(&self.chain, &tip, candidates, self.now.wall_ms, me);
+        let (executed, dropped) = match built {
+            Ok(built) => built,
+            Err(ExecutionError::Storage(error)) => return Err(error.into()),
+            Err(error) => {
+                self.actions.push(Action::Alarm(format!("cannot build block {height}: {error}")));
+                return Ok(());
+            }
+        };
+        for (transaction, rejection) in dropped {
+            self.mempool.remove(&transaction.id());
+            self.actions.push(Action::Dropped { id: transaction.id(), rejection });
+        }
+        let block = executed.block.header.hash();
+        self.keep(block, Arc::new(executed));
+        self.send_body(To::Validators, block);
+        self.replica_step(Input::Propose { height, round, block })
+    }
+
+    pub(super) fn send_body(&mut self, to: To, block: BlockHash) {
+        let Some(executed) = self.executed.get(&block) else { return };
+        let ids = executed.transactions.iter().map(VerifiedTransaction::id).collect();
+        let Ok(transactions) = List::new(ids) else { return };
+        let message = PeerMessage::Body { header: executed.block.header.clone(), transactions };
+        self.actions.push(Action::Send { to, message });
+    }
+
+    fn keep(&mut self, block: BlockHash, executed: Arc<ExecutedBlock>) {
+        self.actions.push(Action::KeepBody(executed.clone()));
+        self.executed.insert(block, executed);
+    }
+
+    // Judging.
+
+    /// A proposal names a block: judge its body, or get it first.
+    pub(super) fn judge(&mut self, block: BlockHash, from: &[PublicKey]) -> Result<(), Fatal> {
+        if self.executed.contains_key(&block) {
+            let height = self.next_height();
+            return self.replica_step(Input::Judged { height, block, valid: true });
+        }
+        if self.bodies.contains(&block) {
+            return self.try_body(block);
+        }
+        for node in from.iter().filter_map(|validator| self.peers.node_of(validator)).collect::<Vec<_>>() {
+            let message = PeerMessage::WantBody { block };
+            self.actions.push(Action::Send { to: To::Peer(node), message });
+        }
+        Ok(())
+    }
+
+    pub(super) fn heard_body(
+        &mut self,
+        peer: PublicKey,
+        header: Header,
+        ids: Vec<TransactionId>,
+    ) -> Result<(), Fatal> {
+        if header.height != self.next_height() {
+            return Ok(());
+        }
+        if !self.started {
+            self.begin_height(Vec::new())?;
+        }
+        match self.bodies.insert(header, ids, peer) {
+            Some(block) if !self.executed.contains_key(&block) => {
+                self.try_body(block)?;
+                if !self.executed.contains_key(&block) {
+                    let after_ms = MISSING_PATIENCE_MS;
+                    self.actions.push(Action::Schedule { alarm: Alarm::Missing(block), after_ms });
+                }
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn look_again_at_bodies(&mut self) -> Result<(), Fatal> {
+        for block in self.bodies.hashes() {
+            if !self.executed.contains_key(&block) {
+                self.try_body(block)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Judges a body if nothing of it is missing.
+    fn try_body(&mut self, block: BlockHash) -> Result<(), Fatal> {
+        let Some((header, transactions)) = self.bodies.complete(&block, &self.mempool) else { return Ok(()) };
+        let Ok(body) = Block::propose(header, &transactions) else { return self.judged(block, false) };
+        self.judge_block(body, transactions)
+    }
+
+    pub(super) fn judge_block(&mut self, block: Block, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+        let tip = self.chain.tip();
+        let hash = block.header.hash();
+        if block.header.height != tip.header.height + 1 || self.executed.len() >= EXECUTED_MAX {
+            return Ok(());
+        }
+        // A verdict depends on nothing but the block and its chain; so a block ahead of this clock gets
+        // none until the clock has caught up.
+        if check_clock(&block.header, self.now.wall_ms).is_err() {
+            let alarm = Alarm::Missing(hash);
+            self.actions.push(Action::Schedule { alarm, after_ms: limits::CLOCK_AHEAD_MS_MAX });
+            return Ok(());
+        }
+        match execution::execute(&self.chain, &tip, block, transactions) {
+            Ok(executed) => {
+                self.keep(hash, Arc::new(executed));
+                self.judged(hash, true)
+            }
+            Err(ExecutionError::Storage(error)) => Err(error.into()),
+            Err(error) => {
+                self.actions.push(Action::Alarm(format!("block {hash} refused: {error}")));
+                self.judged(hash, false)
+            }
+        }
+    }
+
+    fn judged(&mut self, block: BlockHash, valid: bool) -> Result<(), Fatal> {
+        let height = self.next_height();
+        if self.started { self.replica_step(Input::Judged { height, block, valid }) } else { Ok(()) }
+    }
+
+    // Committing.
+
+    /// The replica decided.
+    pub(super) fn decided(&mut self, certificate: &Certificate) -> Result<(), Fatal> {
+        if certificate.height != self.next_height() {
+            return Ok(());
+        }
+        match self.executed.get(&certificate.block).cloned() {
+            Some(executed) => self.commit(&executed, certificate),
+            // A quorum has the body and this node has not: block sync brings it.
+            None => {
+                self.sync();
+                Ok(())
+            }
+        }
+    }
+
+    /// A finalised block came by sync. Nothing is believed: certificate, place, rules, roots.
+    pub(super) fn synced(
+        &mut self,
+        peer: PublicKey,
+        block: Block,
+        transactions: Vec<VerifiedTransaction>,
+        certificate: &Certificate,
+    ) -> Result<(), Fatal> {
+        let height = block.header.height;
+        if height != self.next_height() {
+            return Ok(());
+        }
+        let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
+        let lie = match certificate.verify(&block.header, &self.chain_id, &upcoming.next) {
+            Ok(_) => match execution::execute(&self.chain, &self.chain.tip(), block, transactions) {
+                Ok(executed) => {
+                    self.commit(&Arc::new(executed), certificate)?;
+                    self.synced_up_to(height);
+                    return Ok(());
+                }
+                Err(ExecutionError::Storage(error)) => return Err(error.into()),
+                Err(error) => error.to_string(),
+            },
+            Err(error) => error.to_string(),
+        };
+        self.actions.push(Action::Disconnect { peer, why: format!("it sent a false block {height}: {lie}") });
+        self.peers.remove(&peer);
+        self.sync();
+        Ok(())
+    }
+
+    fn commit(&mut self, executed: &Arc<ExecutedBlock>, certificate: &Certificate) -> Result<(), Fatal> {
+        self.chain.commit(executed, certificate)?;
+        let height = executed.block.header.height;
+        for transaction in &executed.transactions {
+            self.mempool.remove(&transaction.id());
+        }
+        self.executed.clear();
+        self.bodies.clear();
+        self.started = false;
+        self.actions.push(Action::CancelConsensus);
+        self.actions.push(Action::BeginLog { height: height + 1 });
+        self.actions.push(Action::Finalised(executed.clone()));
+        self.actions.push(Action::Send { to: To::All, message: PeerMessage::Status { height } });
+        self.drop_what_became_wrong()?;
+        self.plan_next_height()
+    }
+
+    fn drop_what_became_wrong(&mut self) -> Result<(), Fatal> {
+        for transaction in self.mempool.passed_over(LOOK_AGAIN_MAX) {
+            match self.check(&transaction) {
+                Ok(_) => {}
+                Err(ApplyError::Rejected(rejection)) => {
+                    self.mempool.remove(&transaction.id());
+                    self.actions.push(Action::Dropped { id: transaction.id(), rejection });
+                }
+                Err(ApplyError::Storage(error)) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,24 @@
+//! The chain as the core needs it: read the newest state, write the next block.
+
+use ledger::certificate::Certificate;
+use ledger::execution::{ExecutedBlock, Tip};
+use ledger::history::HistoryStorage;
+use ledger::state::storage::{StateStorage, StorageError};
+
+/// What the core keeps its chain in: the store in production, memory in simulation.
+pub trait Chain: StateStorage + HistoryStorage {
+    /// The newest end.
+    fn tip(&self) -> Tip;
+
+    /// Writes the next block durably: when this returns, the block survives a power cut.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk says no. Nothing is written then.
+    fn commit(&mut self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StorageError>;
+
+    /// A finalised block with its certificate, as stored.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk says no.
+    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError>;
+}

@@ -1,0 +1,61 @@
+//! From the replica's effects to the node's actions.
+
+use super::{Action, Alarm, Chain, Core, Fatal, PeerMessage, To};
+use consensus::{Effect, Input};
+
+impl<C: Chain> Core<C> {
+    /// Gives the replica an input. Effects may lead to further inputs; those wait until the effects of
+    /// this one are carried out, so that the end of one height never undoes the beginning of the next.
+    pub(super) fn replica_step(&mut self, input: Input) -> Result<(), Fatal> {
+        self.inputs.push_back(input);
+        if self.stepping {
+            return Ok(());
+        }
+        self.stepping = true;
+        while let Some(input) = self.inputs.pop_front() {
+            let Some(replica) = self.replica.as_mut() else { break };
+            for effect in replica.step(input) {
+                self.carry_out(effect)?;
+            }
+        }
+        self.stepping = false;
+        Ok(())
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Result<(), Fatal> {
+        match effect {
+            Effect::Append(entry) => self.actions.push(Action::AppendLog(entry)),
+            Effect::Guard(record) => self.actions.push(Action::WriteGuard(record)),
+            Effect::Send(message) => {
+                let message = PeerMessage::Consensus(message);
+                self.actions.push(Action::Send { to: To::Validators, message });
+            }
+            Effect::SendTo { to, message } => {
+                if let Some(node) = self.peers.node_of(&to) {
+                    let message = PeerMessage::Consensus(message);
+                    self.actions.push(Action::Send { to: To::Peer(node), message });
+                }
+            }
+            Effect::Build { height, round, .. } => self.build(height, round)?,
+            Effect::Judge { height, block, proposer, .. } if height == self.next_height() => {
+                self.judge(block, &[proposer])?;
+            }
+            Effect::Fetch { height, block, from } if height == self.next_height() => self.judge(block, &from)?,
+            Effect::Judge { .. } | Effect::Fetch { .. } => {}
+            Effect::Schedule { timer, after_ms } => {
+                self.actions.push(Action::Schedule { alarm: Alarm::Consensus(timer), after_ms });
+            }
+            Effect::Cancel(timer) => self.actions.push(Action::Cancel(Alarm::Consensus(timer))),
+            Effect::CancelAll => self.actions.push(Action::CancelConsensus),
+            Effect::Decide(certificate) => self.decided(&certificate)?,
+            Effect::Evidence(evidence) => self.actions.push(Action::Evidence(evidence)),
+            Effect::Refused { from, why } => {
+                if let Some(peer) = self.peers.node_of(&from) {
+                    self.actions.push(Action::Disconnect { peer, why: why.to_string() });
+                }
+            }
+            Effect::Alarm(alarm) => self.actions.push(Action::Alarm(alarm.to_string())),
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,160 @@
+//! Transactions admitted and not yet finalised: bounded, first come first served, one organisation
+//! never takes all the room.
+
+use ledger::bounded::Name;
+use ledger::id::TransactionId;
+use ledger::transaction::VerifiedTransaction;
+use std::collections::{BTreeMap, HashMap};
+
+/// Bounds of the pool.
+#[derive(Clone, Copy, Debug)]
+pub struct MempoolLimits {
+    /// Transactions altogether.
+    pub transactions_max: usize,
+    /// Their bytes altogether.
+    pub bytes_max: usize,
+    /// Transactions of one organisation.
+    pub per_organisation_max: usize,
+}
+
+impl Default for MempoolLimits {
+    fn default() -> Self {
+        Self { transactions_max: 20_000, bytes_max: 32 * 1024 * 1024, per_organisation_max: 15_000 }
+    }
+}
+
+/// Why there is no room.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The pool is full.
+    #[error("{pending} transactions are waiting, no more are taken now")]
+    Full {
+        /// How many wait.
+        pending: usize,
+    },
+    /// The organisation has its share.
+    #[error("{pending} transactions of {organisation} are waiting, its share")]
+    Quota {
+        /// Whose.
+        organisation: Name,
+        /// How many wait.
+        pending: usize,
+    },
+}
+
+struct Waiting {
+    transaction: VerifiedTransaction,
+    organisation: Name,
+    /// How many blocks were committed since it came.
+    passed_over: u32,
+}
+
+/// The pool.
+pub struct Mempool {
+    limits: MempoolLimits,
+    waiting: BTreeMap<u64, Waiting>,
+    places: HashMap<TransactionId, u64>,
+    per_organisation: HashMap<Name, usize>,
+    bytes: usize,
+    next_place: u64,
+}
+
+impl Mempool {
+    /// An empty pool.
+    #[must_use]
+    pub fn new(limits: MempoolLimits) -> Self {
+        Self {
+            limits,
+            waiting: BTreeMap::new(),
+            places: HashMap::new(),
+            per_organisation: HashMap::new(),
+            bytes: 0,
+            next_place: 0,
+        }
+    }
+
+    /// How many wait.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Whether none waits.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Their bytes.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Whether this one waits.
+    #[must_use]
+    pub fn contains(&self, id: &TransactionId) -> bool {
+        self.places.contains_key(id)
+    }
+
+    /// The one with this id.
+    #[must_use]
+    pub fn get(&self, id: &TransactionId) -> Option<&VerifiedTransaction> {
+        self.places.get(id).map(|place| &self.waiting[place].transaction)
+    }
+
+    /// Takes one in, at the end. One that waits already stays where it is.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn insert(&mut self, transaction: VerifiedTransaction, organisation: Name) -> Result<(), NoRoom> {
+        if self.contains(&transaction.id()) {
+            return Ok(());
+        }
+        let size = transaction.bytes().len();
+        if self.waiting.len() >= self.limits.transactions_max || self.bytes + size > self.limits.bytes_max {
+            return Err(NoRoom::Full { pending: self.waiting.len() });
+        }
+        let pending = self.per_organisation.entry(organisation.clone()).or_default();
+        if *pending >= self.limits.per_organisation_max {
+            return Err(NoRoom::Quota { organisation, pending: *pending });
+        }
+        *pending += 1;
+        self.bytes += size;
+        self.places.insert(transaction.id(), self.next_place);
+        self.waiting.insert(self.next_place, Waiting { transaction, organisation, passed_over: 0 });
+        self.next_place += 1;
+        Ok(())
+    }
+
+    /// Candidates for the next block, oldest first.
+    pub fn candidates(&self) -> impl Iterator<Item = VerifiedTransaction> + '_ {
+        self.waiting.values().map(|waiting| waiting.transaction.clone())
+    }
+
+    /// Takes one out.
+    pub fn remove(&mut self, id: &TransactionId) {
+        let Some(place) = self.places.remove(id) else { return };
+        let Some(waiting) = self.waiting.remove(&place) else { return };
+        self.bytes -= waiting.transaction.bytes().len();
+        if let Some(pending) = self.per_organisation.get_mut(&waiting.organisation) {
+            *pending -= 1;
+            if *pending == 0 {
+                self.per_organisation.remove(&waiting.organisation);
+            }
+        }
+    }
+
+    /// After a block: the oldest ones that were passed over, at most `limit`. They had their chance,
+    /// so something may have become wrong with them.
+    pub fn passed_over(&mut self, limit: usize) -> Vec<VerifiedTransaction> {
+        self.waiting
+            .values_mut()
+            .take(limit)
+            .filter_map(|waiting| {
+                waiting.passed_over += 1;
+                (waiting.passed_over > 1).then(|| waiting.transaction.clone())
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,227 @@
+//! Peers: who is connected, how far each is, what each says; and block sync from those who are ahead.
+
+use super::{Action, Alarm, Chain, Core, Fatal, PEER_VERSION, PeerMessage, To, message};
+use ledger::bounded::List;
+use ledger::key::PublicKey;
+use std::collections::BTreeMap;
+
+/// How long a peer may take to answer a request for blocks.
+const SYNC_TIMEOUT_MS: u64 = 3_000;
+/// How long a validator one block behind waits for its own decision before it asks for the block.
+const SYNC_PATIENCE_MS: u64 = 150;
+
+/// What is known of a peer.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Peer {
+    pub(super) height: u64,
+    pub(super) validator: Option<PublicKey>,
+    /// Requests for blocks it left without an answer, lately.
+    failures: u32,
+}
+
+/// Connected peers, by node key.
+#[derive(Default)]
+pub(super) struct Peers {
+    known: BTreeMap<PublicKey, Peer>,
+    /// Who was asked for blocks, and up to which height.
+    asked: Option<(PublicKey, u64)>,
+}
+
+impl Peers {
+    pub(super) fn remove(&mut self, peer: &PublicKey) {
+        self.known.remove(peer);
+        if self.asked.is_some_and(|(asked, _)| asked == *peer) {
+            self.asked = None;
+        }
+    }
+
+    pub(super) fn sync_failed(&mut self) {
+        if let Some(peer) = self.asked.take().and_then(|(asked, _)| self.known.get_mut(&asked)) {
+            peer.failures += 1;
+        }
+    }
+
+    /// The node that speaks for a validating key.
+    pub(super) fn node_of(&self, validator: &PublicKey) -> Option<PublicKey> {
+        self.known.iter().find(|(_, peer)| peer.validator == Some(*validator)).map(|(key, _)| *key)
+    }
+
+    pub(super) fn validator_of(&self, node: &PublicKey) -> Option<PublicKey> {
+        self.known.get(node).and_then(|peer| peer.validator)
+    }
+
+    fn heard_height(&mut self, node: &PublicKey, height: u64) {
+        if let Some(peer) = self.known.get_mut(node) {
+            peer.height = peer.height.max(height);
+        }
+    }
+
+    /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
+    fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
+        let ahead = self.known.iter().filter(|(_, peer)| peer.height > height);
+        ahead.min_by_key(|(_, peer)| (peer.failures, u64::MAX - peer.height)).map(|(key, peer)| (*key, peer.height))
+    }
+}
+
+impl<C: Chain> Core<C> {
+    pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
+        if !self.is_member(peer)? {
+            self.actions.push(Action::Disconnect { peer, why: "its key is no member's node".to_owned() });
+            return Ok(());
+        }
+        self.peers.known.entry(peer).or_default();
+        let hello = PeerMessage::Hello {
+            version: PEER_VERSION,
+            chain: self.chain_id,
+            height: self.chain.tip().header.height,
+            validator: self.me,
+        };
+        self.actions.push(Action::Send { to: To::Peer(peer), message: hello });
+        Ok(())
+    }
+
+    pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
+        if !self.peers.known.contains_key(&peer) {
+            return Ok(());
+        }
+        match message {
+            PeerMessage::Hello { version, chain, height, validator } => {
+                let why = if version != PEER_VERSION {
+                    format!("it speaks version {version}, this node {PEER_VERSION}")
+                } else if chain != self.chain_id {
+                    format!("it is on chain {chain}")
+                } else {
+                    return self.greeted(peer, height, validator);
+                };
+                self.actions.push(Action::Disconnect { peer, why });
+                Ok(())
+            }
+            PeerMessage::Status { height } => {
+                self.peers.heard_height(&peer, height);
+                self.maybe_sync();
+                Ok(())
+            }
+            PeerMessage::Consensus(message) => self.heard_consensus(peer, message),
+            PeerMessage::Body { header, transactions } => self.heard_body(peer, header, transactions.into_vec()),
+            PeerMessage::WantBody { block } => {
+                self.send_body(To::Peer(peer), block);
+                Ok(())
+            }
+            PeerMessage::WantTransactions { block, places } => {
+                self.send_transactions(peer, block, &places);
+                Ok(())
+            }
+            PeerMessage::WantBlocks { from, count } => {
+                self.actions.push(Action::SendBlocks { to: peer, from, count: count.min(super::BLOCKS_PER_REQUEST_MAX) });
+                Ok(())
+            }
+            // The shell verifies these before they come here, as events of their own.
+            PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } => Ok(()),
+        }
+    }
+
+    fn greeted(&mut self, peer: PublicKey, height: u64, validator: Option<PublicKey>) -> Result<(), Fatal> {
+        let validator = match validator {
+            Some(key) if self.may_speak_for(peer, key)? => Some(key),
+            _ => None,
+        };
+        if let Some(known) = self.peers.known.get_mut(&peer) {
+            known.height = known.height.max(height);
+            known.validator = validator;
+        }
+        self.maybe_sync();
+        // It may have missed what was said before it came.
+        if validator.is_some() {
+            let waiting: Vec<_> = self.mempool.candidates().take(super::GOSSIP_TRANSACTIONS_MAX).collect();
+            for message in message::gossip(&waiting) {
+                self.actions.push(Action::Send { to: To::Peer(peer), message });
+            }
+        }
+        Ok(())
+    }
+
+    fn heard_consensus(&mut self, peer: PublicKey, message: consensus::Message) -> Result<(), Fatal> {
+        let Some(from) = self.peers.validator_of(&peer) else { return Ok(()) };
+        let (height, next) = (message.height(), self.next_height());
+        if height < next {
+            // It is behind: tell it how far this node is, and it will ask for blocks.
+            let message = PeerMessage::Status { height: next - 1 };
+            self.actions.push(Action::Send { to: To::Peer(peer), message });
+            return Ok(());
+        }
+        if height > next {
+            self.peers.heard_height(&peer, height - 1);
+            self.maybe_sync();
+        } else if let consensus::Message::Decided(_) = &message {
+            self.peers.heard_height(&peer, height);
+            self.maybe_sync();
+        } else if !self.started {
+            self.begin_height(Vec::new())?;
+        }
+        self.replica_step(consensus::Input::Message { from, message })
+    }
+
+    fn send_transactions(&mut self, peer: PublicKey, block: ledger::id::BlockHash, places: &[u32]) {
+        let Some(executed) = self.executed.get(&block) else { return };
+        let wanted = places.iter().filter_map(|place| executed.transactions.get(*place as usize));
+        let wanted: Vec<_> = wanted.cloned().collect();
+        for message in message::gossip(&wanted) {
+            self.actions.push(Action::Send { to: To::Peer(peer), message });
+        }
+    }
+
+    /// Asks for the transactions a body still misses.
+    pub(super) fn ask_for_missing(&mut self, block: ledger::id::BlockHash) {
+        let Some((peer, places)) = self.bodies.missing(&block, &self.mempool) else { return };
+        if places.is_empty() || self.executed.contains_key(&block) {
+            return;
+        }
+        let Ok(places) = List::new(places) else { return };
+        let message = PeerMessage::WantTransactions { block, places };
+        self.actions.push(Action::Send { to: To::Peer(peer), message });
+        self.actions.push(Action::Schedule { alarm: Alarm::Missing(block), after_ms: SYNC_PATIENCE_MS });
+    }
+
+    // Block sync.
+
+    /// Asks at once when there is no other way to the block; a validator that is one block behind
+    /// gives its own decision a moment first.
+    pub(super) fn maybe_sync(&mut self) {
+        let height = self.chain.tip().header.height;
+        let Some((_, ahead)) = self.peers.ahead_of(height) else { return };
+        if self.peers.asked.is_some() {
+            return;
+        }
+        if self.started && ahead == height + 1 {
+            self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_PATIENCE_MS });
+        } else {
+            self.sync();
+        }
+    }
+
+    pub(super) fn sync(&mut self) {
+        let height = self.chain.tip().header.height;
+        let Some((peer, ahead)) = self.peers.ahead_of(height) else { return };
+        let count = (ahead - height).min(u64::from(super::BLOCKS_PER_REQUEST_MAX));
+        self.peers.asked = Some((peer, height + count));
+        let count = u32::try_from(count).expect("bounded by a u32 above");
+        let message = PeerMessage::WantBlocks { from: height + 1, count };
+        self.actions.push(Action::Send { to: To::Peer(peer), message });
+        self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });
+    }
+
+    /// After a block came by sync: more of the same answer, the next request, or done.
+    pub(super) fn synced_up_to(&mut self, height: u64) {
+        match self.peers.asked {
+            Some((peer, last)) if height < last => {
+                self.peers.heard_height(&peer, last);
+                self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });
+            }
+            _ => {
+                self.peers.asked = None;
+                self.actions.push(Action::Cancel(Alarm::Sync));
+                self.maybe_sync();
+            }
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! The desk between clients and the core: who waits for which answer, and what everybody may watch.
+
+use crate::core::{OfferError, Ticket};
+use ledger::execution::ExecutedBlock;
+use ledger::id::TransactionId;
+use ledger::patch::Artifact;
+use ledger::state::Rejection;
+use ledger::transaction::Payload;
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Latencies kept for the status page.
+const LATENCIES_MAX: usize = 1_024;
+/// Transactions whose finality is being waited for.
+const WAITING_MAX: usize = 65_536;
+
+/// Where a transaction was finalised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Height of its block.
+    pub height: u64,
+    /// Index of its leaf in the history.
+    pub index: u64,
+    /// Time of its block.
+    pub time_ms: u64,
+}
+
+/// How waiting for finality ends.
+pub type Outcome = Result<Place, Rejection>;
+
+/// The newest block, for watchers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct HeadNotice {
+    /// Its height.
+    pub height: u64,
+    /// Its time.
+    pub time_ms: u64,
+    /// Whether it has transactions: then a block that seals them follows soon.
+    pub sealing: bool,
+}
+
+#[derive(Default)]
+struct Waiting {
+    admissions: HashMap<Ticket, oneshot::Sender<Result<(), OfferError>>>,
+    finality: HashMap<TransactionId, (Instant, Vec<oneshot::Sender<Outcome>>)>,
+    latencies_ms: VecDeque<f64>,
+}
+
+/// The desk.
+pub struct Desk {
+    waiting: Mutex<Waiting>,
+    next_ticket: AtomicU64,
+    pending: AtomicUsize,
+    head: watch::Sender<HeadNotice>,
+    published: mpsc::UnboundedSender<Artifact>,
+}
+
+impl Desk {
+    /// A desk at a chain whose newest block is this, and where the artifacts of patches come out as
+    /// they are published.
+    #[must_use]
+    pub fn new(head: HeadNotice) -> (Self, mpsc::UnboundedReceiver<Artifact>) {
+        let (published, artifacts) = mpsc::unbounded_channel();
+        let desk = Self {
+            waiting: Mutex::default(),
+            next_ticket: AtomicU64::new(1),
+            pending: AtomicUsize::new(0),
+            head: watch::channel(head).0,
+            published,
+        };
+        (desk, artifacts)
+    }
+
+    /// A ticket, and where its answer will come.
+    pub fn ticket(&self) -> (Ticket, oneshot::Receiver<Result<(), OfferError>>) {
+        let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
+        let (sender, receiver) = oneshot::channel();
+        self.waiting().admissions.insert(ticket, sender);
+        (ticket, receiver)
+    }
+
+    /// Where the finality of a transaction will be told. `None` when too many wait already.
+    pub fn await_finality(&self, id: TransactionId) -> Option<oneshot::Receiver<Outcome>> {
+        let mut waiting = self.waiting();
+        if waiting.finality.len() >= WAITING_MAX {
+            return None;
+        }
+        let (sender, receiver) = oneshot::channel();
+        waiting.finality.entry(id).or_insert_with(|| (Instant::now(), Vec::new())).1.push(sender);
+        Some(receiver)
+    }
+
+    /// Nobody waits for this one any more.
+    pub fn forget(&self, id: &TransactionId) {
+        let mut waiting = self.waiting();
+        if let Some((_, senders)) = waiting.finality.get_mut(id) {
+            senders.retain(|sender| !sender.is_closed());
+            if senders.is_empty() {
+                waiting.finality.remove(id);
+            }
+        }
+    }
+
+    /// Transactions in the pool, as of a moment ago.
+    #[must_use]
+    pub fn pending(&self) -> usize {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Says how many are in the pool.
+    pub fn set_pending(&self, pending: usize) {
+        self.pending.store(pending, Ordering::Relaxed);
+    }
+
+    /// Watches the newest block.
+    #[must_use]
+    pub fn watch_head(&self) -> watch::Receiver<HeadNotice> {
+        self.head.subscribe()
+    }
+
+    /// Answers a ticket.
+    pub fn answer(&self, ticket: Ticket, result: Result<(), OfferError>) {
+        if let Some(sender) = self.waiting().admissions.remove(&ticket) {
+            // A client that left needs no answer.
+            let _ = sender.send(result);
+        }
+    }
+
+    /// Tells everybody who waits for a transaction of this block, and everybody who watches.
+    pub fn finalised(&self, executed: &ExecutedBlock) {
+        let header = &executed.block.header;
+        for transaction in &executed.transactions {
+            if let Payload::Publish { manifest } = transaction.payload() {
+                for artifact in manifest.artifacts.iter() {
+                    // Nobody replicates when the node stops.
+                    let _ = self.published.send(artifact.clone());
+                }
+            }
+        }
+        {
+            let mut waiting = self.waiting();
+            for (index, transaction) in (header.history_size..).zip(&executed.transactions) {
+                let Some((since, senders)) = waiting.finality.remove(&transaction.id()) else { continue };
+                if waiting.latencies_ms.len() == LATENCIES_MAX {
+                    waiting.latencies_ms.pop_front();
+                }
+                waiting.latencies_ms.push_back(since.elapsed().as_secs_f64() * 1000.0);
+                for sender in senders {
+                    let _ = sender.send(Ok(Place { height: header.height, index, time_ms: header.time_ms }));
+                }
+            }
+        }
+        self.head.send_replace(HeadNotice {
+            height: header.height,
+            time_ms: header.time_ms,
+            sealing: header.tx_count > 0,
+        });
+    }
+
+    /// Tells everybody who waits for a transaction that it turned out wrong.
+    pub fn dropped(&self, id: TransactionId, rejection: &Rejection) {
+        if let Some((_, senders)) = self.waiting().finality.remove(&id) {
+            for sender in senders {
+                let _ = sender.send(Err(rejection.clone()));
+            }
+        }
+    }
+
+    /// Median and 99th percentile of submit to finalised, of the newest transactions waited for here.
+    #[must_use]
+    pub fn latencies_ms(&self) -> (f64, f64) {
+        let mut sorted: Vec<f64> = self.waiting().latencies_ms.iter().copied().collect();
+        sorted.sort_by(f64::total_cmp);
+        let at = |share: usize| sorted.get((sorted.len() * share / 100).min(sorted.len().saturating_sub(1))).copied();
+        (at(50).unwrap_or(0.0), at(99).unwrap_or(0.0))
+    }
+
+    /// The lock's holder only moves values, so a panic elsewhere cannot have left it half-way.
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,248 @@
+//! The `Ledger` service: what each call does.
+
+use super::refusal::Refused;
+use super::{Services, bytes32, views};
+use crate::core::Event;
+use crate::desk::{Outcome, Place};
+use crate::proof;
+use futures::StreamExt as _;
+use ledger::encoding::encode;
+use ledger::id::{PatchId, TransactionId};
+use ledger::key::PublicKey;
+use ledger::state::StateView as _;
+use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use proto::v1::{self, TransactionState, ledger_server};
+use std::pin::Pin;
+use std::time::Duration;
+use tokio_stream::wrappers::WatchStream;
+use tonic::{Request, Response, Status, Streaming};
+
+/// How long a client may wait for finality in one call.
+const WAIT_MS_MAX: u64 = 60_000;
+/// Transactions of one stream verified together.
+const STREAM_BATCH_MAX: usize = 128;
+
+type Answer<T> = Result<Response<T>, Status>;
+type AnswerStream<T> = Pin<Box<dyn tokio_stream::Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl ledger_server::Ledger for Services {
+    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
+        Ok(Response::new(views::status(self)?))
+    }
+
+    async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Answer<v1::GetGenesisResponse> {
+        Ok(Response::new(v1::GetGenesisResponse { genesis: self.store.genesis_bytes().to_vec() }))
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+        let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
+        let transaction = match self.verify(vec![transaction]).await?.pop() {
+            Some(verified) => verified.map_err(Refused::from)?,
+            None => return Err(Refused::stopping().into()),
+        };
+        let id = transaction.id();
+        if let Some(place) = self.finalised(&id)? {
+            return Ok(Response::new(submitted(id, Some(place))));
+        }
+        let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
+        let admitted = self.offer(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        if let Err(refused) = admitted {
+            drop(finality);
+            self.desk.forget(&id);
+            // It may have been finalised between the look and the offer.
+            let place = if refused.refusal.check == "already-finalised" { self.finalised(&id)? } else { None };
+            return match place {
+                Some(place) => Ok(Response::new(submitted(id, Some(place)))),
+                None => Err(refused.into()),
+            };
+        }
+        let Some(finality) = finality else { return Ok(Response::new(submitted(id, None))) };
+        let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
+        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality).await {
+            Ok(outcome) => Some(outcome.map_err(|_| Refused::stopping())?),
+            Err(_) => None,
+        };
+        self.desk.forget(&id);
+        match outcome.transpose() {
+            Ok(place) => Ok(Response::new(submitted(id, place))),
+            Err(rejection) => Err(Refused::from(rejection).into()),
+        }
+    }
+
+    type SubmitStreamStream = AnswerStream<v1::SubmitStreamResponse>;
+
+    async fn submit_stream(
+        &self,
+        request: Request<Streaming<v1::SubmitRequest>>,
+    ) -> Answer<Self::SubmitStreamStream> {
+        let services = self.clone();
+        let batches = request.into_inner().ready_chunks(STREAM_BATCH_MAX);
+        let answers = batches.then(move |batch| {
+            let services = services.clone();
+            async move {
+                let mut transactions = Vec::with_capacity(batch.len());
+                for request in batch {
+                    transactions.push(request?.transaction);
+                }
+                services.submit_batch(transactions).await
+            }
+        });
+        let answers = answers.flat_map(|batch| {
+            futures::stream::iter(match batch {
+                Ok(answers) => answers.into_iter().map(Ok).collect(),
+                Err(status) => vec![Err(status)],
+            })
+        });
+        Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn get_transaction(
+        &self,
+        request: Request<v1::GetTransactionRequest>,
+    ) -> Answer<v1::GetTransactionResponse> {
+        let id = TransactionId(bytes32("id", &request.into_inner().id)?);
+        let located = self.store.transaction(&id).map_err(Refused::internal)?;
+        let answer = match located {
+            Some(located) => v1::GetTransactionResponse {
+                state: TransactionState::Finalised.into(),
+                position: Some(v1::Position {
+                    height: located.height,
+                    index: located.index,
+                    time_ms: located.time_ms,
+                }),
+                transaction: located.bytes,
+            },
+            None => v1::GetTransactionResponse::default(),
+        };
+        Ok(Response::new(answer))
+    }
+
+    async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Answer<v1::Head> {
+        Ok(Response::new(views::head(self)?))
+    }
+
+    type WatchHeadsStream = AnswerStream<v1::Head>;
+
+    async fn watch_heads(&self, _: Request<v1::WatchHeadsRequest>) -> Answer<Self::WatchHeadsStream> {
+        let services = self.clone();
+        let heads = WatchStream::new(self.desk.watch_head());
+        Ok(Response::new(Box::pin(heads.map(move |_| Ok(views::head(&services)?)))))
+    }
+
+    async fn get_block(&self, request: Request<v1::GetBlockRequest>) -> Answer<v1::GetBlockResponse> {
+        let height = request.into_inner().height;
+        let block = self.store.block(height).map_err(Refused::internal)?;
+        let (block, certificate) = block.ok_or_else(|| Refused::not_found(format!("no block {height} here")))?;
+        let certificate = certificate.map(|certificate| encode(&certificate)).unwrap_or_default();
+        Ok(Response::new(v1::GetBlockResponse { block, certificate }))
+    }
+
+    async fn list_blocks(&self, request: Request<v1::ListBlocksRequest>) -> Answer<v1::ListBlocksResponse> {
+        Ok(Response::new(views::blocks(self, &request.into_inner())?))
+    }
+
+    async fn get_patch(&self, request: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {
+        let id = PatchId(bytes32("id", &request.into_inner().id)?);
+        let record = self.store.patch(id).map_err(Refused::internal)?;
+        let record = record.ok_or_else(|| Refused::not_found(format!("patch {id} is not published")))?;
+        Ok(Response::new(views::patch(self, id, &record)?))
+    }
+
+    async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
+        Ok(Response::new(views::patches(self, &request.into_inner())?))
+    }
+
+    async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
+        Ok(Response::new(views::endpoints(self, &request.into_inner())?))
+    }
+
+    async fn list_receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Answer<v1::ListReceiptsResponse> {
+        Ok(Response::new(views::receipts(self, &request.into_inner())?))
+    }
+
+    async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
+        let id = PatchId(bytes32("patch", &request.into_inner().patch)?);
+        let bundle = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;
+        Ok(Response::new(v1::GetProofResponse { proof: bundle.bytes() }))
+    }
+}
+
+impl Services {
+    /// Parses and verifies, away from the threads that serve; refused unread when the pool is full,
+    /// because a signature costs more than anything else.
+    async fn verify(
+        &self,
+        transactions: Vec<Vec<u8>>,
+    ) -> Result<Vec<Result<VerifiedTransaction, TransactionError>>, Refused> {
+        let pending = self.desk.pending();
+        if pending >= self.pending_max {
+            return Err(Refused::no_room(pending));
+        }
+        let permit = self.verifying.clone().acquire_owned().await.map_err(|_| Refused::stopping())?;
+        let chain = self.chain_id;
+        let verified = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            transactions.iter().map(|bytes| SignedTransaction::verify_bytes(bytes, &chain)).collect()
+        });
+        verified.await.map_err(|_| Refused::stopping())
+    }
+
+    /// Offers to the core; one answer each.
+    async fn offer(&self, transactions: Vec<VerifiedTransaction>) -> Result<Vec<Result<(), Refused>>, Refused> {
+        let (tickets, answers): (Vec<_>, Vec<_>) = transactions.iter().map(|_| self.desk.ticket()).unzip();
+        let offers = transactions.into_iter().zip(tickets).collect();
+        self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
+        let mut results = Vec::with_capacity(answers.len());
+        for answer in answers {
+            results.push(match answer.await {
+                Ok(result) => result.map_err(Refused::from),
+                Err(_) => Err(Refused::stopping()),
+            });
+        }
+        Ok(results)
+    }
+
+    async fn submit_batch(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<v1::SubmitStreamResponse>, Status> {
+        let count = transactions.len();
+        let verified = match self.verify(transactions).await {
+            Ok(verified) => verified,
+            Err(refused) => {
+                let refused = v1::SubmitStreamResponse { id: Vec::new(), refusal: Some(refused.refusal) };
+                return Ok(vec![refused; count]);
+            }
+        };
+        let good = verified.iter().filter_map(|verified| verified.as_ref().ok().cloned()).collect();
+        let mut admitted = self.offer(good).await?.into_iter();
+        let answers = verified.into_iter().map(|verified| {
+            let (id, result) = match verified {
+                Ok(transaction) => {
+                    let result = admitted.next().unwrap_or_else(|| Err(Refused::stopping()));
+                    (transaction.id().0.to_vec(), result)
+                }
+                Err(error) => (Vec::new(), Err(Refused::from(error))),
+            };
+            v1::SubmitStreamResponse { id, refusal: result.err().map(|refused| refused.refusal) }
+        });
+        Ok(answers.collect())
+    }
+
+    fn finalised(&self, id: &TransactionId) -> Result<Option<Place>, Refused> {
+        let located = self.store.transaction(id).map_err(Refused::internal)?;
+        Ok(located.map(|located| Place { height: located.height, index: located.index, time_ms: located.time_ms }))
+    }
+}
+
+fn submitted(id: TransactionId, place: Option<Place>) -> v1::SubmitResponse {
+    let state = if place.is_some() { TransactionState::Finalised } else { TransactionState::Pending };
+    v1::SubmitResponse { id: id.0.to_vec(), state: state.into(), position: place.map(position) }
+}
+
+fn position(place: Place) -> v1::Position {
+    v1::Position { height: place.height, index: place.index, time_ms: place.time_ms }
+}
+
+/// A key from a request.
+pub(super) fn key(field: &str, bytes: &[u8]) -> Result<Option<PublicKey>, Refused> {
+    if bytes.is_empty() { Ok(None) } else { Ok(Some(PublicKey(bytes32(field, bytes)?))) }
+}

@@ -1,0 +1,149 @@
+//! Clients: gRPC over TLS, with reflection and health.
+
+mod artifacts;
+mod ledger_service;
+mod refusal;
+mod views;
+
+use crate::artifacts::Artifacts;
+use crate::core::Event;
+use crate::desk::Desk;
+use crate::network::Network;
+use ledger::bounded::Name;
+use ledger::id::ChainId;
+use ledger::key::PublicKey;
+use proto::v1::artifacts_server::ArtifactsServer;
+use proto::v1::ledger_server::LedgerServer;
+use refusal::Refused;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use store::Store;
+use tokio::sync::{Semaphore, mpsc, watch};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+
+/// Requests one connection may have under way.
+const REQUESTS_PER_CONNECTION_MAX: usize = 256;
+/// Streams one connection may have open.
+const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Bytes of request headers.
+const HEADER_BYTES_MAX: u32 = 16 * 1024;
+/// A client that says nothing is asked whether it is there.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// A client that does not answer is gone.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// What the services stand on.
+#[derive(Clone)]
+pub struct Services {
+    /// The chain, for reading.
+    pub store: Arc<Store>,
+    /// Artifacts.
+    pub artifacts: Arc<Artifacts>,
+    /// Who waits for what.
+    pub desk: Arc<Desk>,
+    /// Peers, for the status page.
+    pub network: Network,
+    /// To the core.
+    pub events: mpsc::Sender<Event>,
+    /// The ledger.
+    pub chain_id: ChainId,
+    /// What people call it.
+    pub ledger_name: Name,
+    /// The member this node belongs to.
+    pub organisation: Name,
+    /// This node's key.
+    pub node_key: PublicKey,
+    /// Its validating key.
+    pub validator_key: Option<PublicKey>,
+    /// Signatures verified at once: as many as there are cores.
+    pub verifying: Arc<Semaphore>,
+    /// Transactions that may wait before more are refused unread.
+    pub pending_max: usize,
+    /// Numbers all nodes agree on.
+    pub parameters: ledger::state::record::Parameters,
+}
+
+/// Why clients cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub enum GrpcError {
+    /// The address cannot be listened on.
+    #[error("cannot listen for clients on {address}: {detail}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What was said.
+        detail: String,
+    },
+    /// Certificate, reflection, transport.
+    #[error("cannot serve clients: {0}")]
+    Serve(String),
+}
+
+/// Serves clients until `stop` changes, then lets requests under way finish.
+///
+/// # Errors
+/// [`GrpcError`].
+pub async fn serve(
+    services: Services,
+    address: SocketAddr,
+    identity: Identity,
+    mut stop: watch::Receiver<bool>,
+) -> Result<impl Future<Output = Result<(), GrpcError>>, GrpcError> {
+    let failed = |error: &dyn std::error::Error| GrpcError::Serve(error.to_string());
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<LedgerServer<Services>>().await;
+    health.set_serving::<ArtifactsServer<Services>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let reflection_v1 = reflection.build_v1().map_err(|error| failed(&error))?;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    let reflection_alpha = reflection.build_v1alpha().map_err(|error| failed(&error))?;
+
+    let ledger = LedgerServer::new(services.clone())
+        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
+    let artifacts = ArtifactsServer::new(services)
+        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
+    let incoming = TcpIncoming::bind(address)
+        .map_err(|error| GrpcError::Listen { address, detail: error.to_string() })?
+        .with_nodelay(Some(true));
+    let router = Server::builder()
+        .tls_config(ServerTlsConfig::new().identity(identity))
+        .map_err(|error| failed(&error))?
+        .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
+        .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .http2_max_header_list_size(HEADER_BYTES_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(health_service)
+        .add_service(reflection_v1)
+        .add_service(reflection_alpha)
+        .add_service(ledger)
+        .add_service(artifacts);
+    tracing::info!(%address, "serving clients");
+    Ok(async move {
+        let stopped = async move {
+            // An error means that the sender is gone, and with it the node.
+            let _ = stop.changed().await;
+        };
+        let served = router.serve_with_incoming_shutdown(incoming, stopped).await;
+        served.map_err(|error| GrpcError::Serve(error.to_string()))
+    })
+}
+
+/// A field that must be 32 bytes.
+fn bytes32(field: &str, bytes: &[u8]) -> Result<[u8; 32], Refused> {
+    bytes.try_into().map_err(|_| Refused::invalid("malformed", format!("{field}: {} bytes, must be 32", bytes.len())))
+}
+
+/// The wall clock in milliseconds.
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,187 @@
+//! Refusals: every refused call names the check, says what it saw and what to do about it.
+
+use crate::artifacts::ArtifactError;
+use crate::core::OfferError;
+use crate::proof::AssemblyError;
+use ledger::artifact::GrantError;
+use ledger::encoding::DecodeError;
+use ledger::state::Rejection;
+use ledger::transaction::TransactionError;
+use prost::Message as _;
+use proto::v1::Refusal;
+use tonic::{Code, Status};
+
+/// When to try again after "no room".
+const RETRY_AFTER_MS: u64 = 200;
+
+/// A refusal and the gRPC code it travels under.
+#[derive(Clone, Debug)]
+pub(super) struct Refused {
+    pub(super) code: Code,
+    pub(super) refusal: Refusal,
+}
+
+impl Refused {
+    pub(super) fn new(code: Code, check: &str, message: impl ToString, hint: &str) -> Self {
+        let refusal = Refusal {
+            check: check.to_owned(),
+            message: message.to_string(),
+            hint: hint.to_owned(),
+            retry_after_ms: 0,
+        };
+        Self { code, refusal }
+    }
+
+    pub(super) fn retry_after(mut self, retry_after_ms: u64) -> Self {
+        self.refusal.retry_after_ms = retry_after_ms;
+        self
+    }
+
+    pub(super) fn not_found(what: impl ToString) -> Self {
+        Self::new(Code::NotFound, "not-found", what, "")
+    }
+
+    pub(super) fn invalid(check: &str, message: impl ToString) -> Self {
+        Self::new(Code::InvalidArgument, check, message, "")
+    }
+
+    pub(super) fn internal(error: impl ToString) -> Self {
+        Self::new(Code::Internal, "storage", error, "see the node's log; run `countersign-node fsck` when it is stopped")
+    }
+
+    pub(super) fn stopping() -> Self {
+        Self::new(Code::Unavailable, "stopping", "the node is stopping", "ask another node").retry_after(1_000)
+    }
+
+    pub(super) fn no_room(pending: usize) -> Self {
+        let message = format!("{pending} transactions are waiting, no more are taken now");
+        Self::new(Code::ResourceExhausted, "mempool-full", message, "try again after retry_after_ms")
+            .retry_after(RETRY_AFTER_MS)
+    }
+}
+
+impl From<Refused> for Status {
+    fn from(refused: Refused) -> Self {
+        let message = format!("{}: {}", refused.refusal.check, refused.refusal.message);
+        Self::with_details(refused.code, message, refused.refusal.encode_to_vec().into())
+    }
+}
+
+impl From<DecodeError> for Refused {
+    fn from(error: DecodeError) -> Self {
+        let check = match &error {
+            DecodeError::TooLarge { .. } => "size",
+            DecodeError::Malformed { .. } => "malformed",
+            DecodeError::Trailing { .. } => "trailing",
+            DecodeError::NotCanonical { .. } => "not-canonical",
+        };
+        Self::new(Code::InvalidArgument, check, error, "send exactly the bytes docs/protocol.md describes")
+    }
+}
+
+impl From<TransactionError> for Refused {
+    fn from(error: TransactionError) -> Self {
+        let (check, hint) = match error {
+            TransactionError::Decode(error) => return error.into(),
+            TransactionError::Version(_) => ("version", "this node speaks protocol version 1"),
+            TransactionError::WrongChain { .. } => ("chain-id", "sign for the chain id that GetStatus names"),
+            TransactionError::Signature(_) => ("signature", "sign tag, chain id and body, see docs/protocol.md"),
+        };
+        Self::new(Code::InvalidArgument, check, error, hint)
+    }
+}
+
+impl From<GrantError> for Refused {
+    fn from(error: GrantError) -> Self {
+        let check = match error {
+            GrantError::Decode(error) => return error.into(),
+            GrantError::WrongChain(_) => "chain-id",
+            GrantError::Expired { .. } => "expired",
+            GrantError::Signature(_) => "signature",
+        };
+        Self::new(Code::InvalidArgument, check, error, "sign a new upload grant")
+    }
+}
+
+impl From<Rejection> for Refused {
+    fn from(rejection: Rejection) -> Self {
+        let (code, check, hint) = words(&rejection);
+        Self::new(code, check, rejection, hint)
+    }
+}
+
+/// Code, stable word and hint of each rejection.
+fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
+    use Rejection as R;
+    let denied = Code::PermissionDenied;
+    let state = Code::FailedPrecondition;
+    match rejection {
+        R::AlreadyFinalised(_) => (Code::AlreadyExists, "already-finalised", "GetTransaction says where"),
+        R::Expired { .. } => (state, "expired", "sign it again with a later expiry"),
+        R::ExpiresTooLate { .. } => (Code::InvalidArgument, "expires-too-late", "30 days ahead at most"),
+        R::UnknownKey(_) => (denied, "unknown-key", "only members' and enrolled endpoints' keys may sign"),
+        R::KeyNotActive { .. } => (denied, "key-not-active", "use a key that was not retired or revoked"),
+        R::WrongRole { .. } => (denied, "wrong-role", "a key has one use: sign with a key of the role named"),
+        R::NamespaceNotOwned { .. } => (denied, "namespace", "publish in a namespace your organisation owns"),
+        R::Manifest(_) => (Code::InvalidArgument, "manifest", "correct the manifest"),
+        R::AlreadyPublished(_) => (Code::AlreadyExists, "already-published", "this very manifest is on the ledger"),
+        R::ReleaseOutOfStep { .. } => (state, "release", "use a release counter in the range named"),
+        R::NoApprovalRule(_) => (state, "no-approval-rule", "nobody could ever approve it"),
+        R::UnknownPatch(_) => (state, "unknown-patch", "publish it first"),
+        R::Recalled(_) => (state, "recalled", "a recall is final: publish a new release"),
+        R::NotAnApprover { .. } => (denied, "not-an-approver", "an organisation the rule names must decide"),
+        R::VerdictUnchanged { .. } => (Code::AlreadyExists, "verdict-unchanged", "a verdict counts once"),
+        R::TooManyVerdicts(_) => (state, "too-many-verdicts", ""),
+        R::KeyInUse(_) => (Code::AlreadyExists, "key-in-use", "make a new key"),
+        R::UnknownEndpoint(_) => (state, "unknown-endpoint", "enrol it first"),
+        R::NotYourEndpoint { .. } => (denied, "not-your-endpoint", "its own organisation's operator must do this"),
+        R::AttemptOutOfOrder { .. } => (state, "attempt", "number receipts 1, 2, 3 … per patch"),
+        R::NeverApproved { .. } => (state, "never-approved", "an unapproved patch can only be refused"),
+        R::ReasonMismatch(_) => (Code::InvalidArgument, "reason", "name a reason unless the outcome is applied"),
+    }
+}
+
+impl From<OfferError> for Refused {
+    fn from(error: OfferError) -> Self {
+        match error {
+            OfferError::Rejected(rejection) => rejection.into(),
+            OfferError::NoRoom(no_room) => {
+                let check = match no_room {
+                    crate::core::NoRoom::Full { .. } => "mempool-full",
+                    crate::core::NoRoom::Quota { .. } => "quota",
+                };
+                Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms")
+                    .retry_after(RETRY_AFTER_MS)
+            }
+        }
+    }
+}
+
+impl From<ArtifactError> for Refused {
+    fn from(error: ArtifactError) -> Self {
+        let (code, check) = match &error {
+            ArtifactError::Absent(_) => (Code::NotFound, "artifact-unavailable"),
+            ArtifactError::Digest { .. } | ArtifactError::Forged(_) => (Code::InvalidArgument, "artifact-digest"),
+            ArtifactError::Length { .. } => (Code::InvalidArgument, "artifact-length"),
+            ArtifactError::Range { .. } => (Code::OutOfRange, "range"),
+            ArtifactError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
+                (Code::ResourceExhausted, "disk-full")
+            }
+            ArtifactError::Io(_) => (Code::Internal, "storage"),
+        };
+        Self::new(code, check, error, "")
+    }
+}
+
+impl From<AssemblyError> for Refused {
+    fn from(error: AssemblyError) -> Self {
+        match &error {
+            AssemblyError::UnknownPatch(_) => Self::not_found(error),
+            AssemblyError::NotYet { .. } => {
+                Self::new(Code::Unavailable, "not-yet-provable", error, "try again after retry_after_ms")
+                    .retry_after(RETRY_AFTER_MS)
+            }
+            AssemblyError::Storage(_) => Self::internal(error),
+        }
+    }
+}

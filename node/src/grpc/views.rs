@@ -1,0 +1,275 @@
+//! Views for people and queries, made from records and signed transactions.
+
+use super::ledger_service::key;
+use super::refusal::Refused;
+use super::{Services, bytes32};
+use ledger::block::Header;
+use ledger::encoding::{decode, encode};
+use ledger::id::PatchId;
+use ledger::key::PublicKey;
+use ledger::state::StateView as _;
+use ledger::state::record::{EndpointRecord, KeyStatus, PatchRecord, Position};
+use ledger::transaction::{Payload, SignedTransaction};
+use proto::v1;
+use store::{Cursor, ReceiptFilter};
+
+/// Entries of one page, if nobody says otherwise.
+const PAGE_SIZE_DEFAULT: u32 = 100;
+/// Entries of one page at the most.
+const PAGE_SIZE_MAX: u32 = 1_000;
+/// Patches looked at for one page when a filter leaves most of them out.
+const LOOKED_AT_MAX: usize = 10_000;
+
+pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refused> {
+    let tip = services.store.tip();
+    let upcoming = services.store.upcoming_validators().map_err(Refused::internal)?;
+    let validator = services
+        .validator_key
+        .is_some_and(|key| upcoming.is_some_and(|upcoming| upcoming.next.position(&key).is_some()));
+    let peers = services.network.peers().into_iter().map(|peer| {
+        let owner = services.store.key_owner(peer.key).map_err(Refused::internal)?;
+        Ok(v1::Peer {
+            node_key: peer.key.0.to_vec(),
+            organisation: owner.map(|owner| owner.organisation.to_string()).unwrap_or_default(),
+            address: peer.address,
+            height: peer.height,
+        })
+    });
+    let peers = peers.collect::<Result<_, Refused>>()?;
+    let (finality_p50_ms, finality_p99_ms) = services.desk.latencies_ms();
+    Ok(v1::GetStatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        chain_id: services.chain_id.0.to_vec(),
+        ledger_name: services.ledger_name.to_string(),
+        organisation: services.organisation.to_string(),
+        node_key: services.node_key.0.to_vec(),
+        validator,
+        height: tip.header.height,
+        head_time_ms: tip.header.time_ms,
+        transactions: tip.header.history_size_after(),
+        pending: services.desk.pending() as u64,
+        peers,
+        finality_p50_ms,
+        finality_p99_ms,
+    })
+}
+
+pub(super) fn head(services: &Services) -> Result<v1::Head, Refused> {
+    let header = services.store.tip().header;
+    let certificate = services.store.certificate(header.height).map_err(Refused::internal)?;
+    let sealing = header.tx_count > 0;
+    let parameters = &services.parameters;
+    Ok(v1::Head {
+        height: header.height,
+        hash: header.hash().0.to_vec(),
+        certificate: certificate.map(|certificate| encode(&certificate)).unwrap_or_default(),
+        poll_after_ms: if sealing { parameters.seal_ms } else { parameters.heartbeat_ms },
+        header: encode(&header),
+    })
+}
+
+pub(super) fn blocks(
+    services: &Services,
+    request: &v1::ListBlocksRequest,
+) -> Result<v1::ListBlocksResponse, Refused> {
+    let newest = services.store.tip().header.height;
+    let from = if request.from_height == 0 { newest } else { request.from_height.min(newest) };
+    let count = u64::from(page_size(request.page_size));
+    let mut blocks = Vec::new();
+    let last = from.saturating_sub(count - 1).max(1);
+    for height in (last..=from).rev() {
+        let header = services.store.header(height).map_err(Refused::internal)?;
+        let Some(header) = header else { break };
+        blocks.push(block_summary(services, &header)?);
+    }
+    Ok(v1::ListBlocksResponse { blocks, next_height: last.saturating_sub(1) })
+}
+
+fn block_summary(services: &Services, header: &Header) -> Result<v1::BlockSummary, Refused> {
+    let certificate = services.store.certificate(header.height).map_err(Refused::internal)?;
+    let owner = services.store.key_owner(header.proposer).map_err(Refused::internal)?;
+    Ok(v1::BlockSummary {
+        height: header.height,
+        hash: header.hash().0.to_vec(),
+        time_ms: header.time_ms,
+        transactions: header.tx_count,
+        round: certificate.as_ref().map_or(0, |certificate| certificate.round),
+        proposer_organisation: owner.map(|owner| owner.organisation.to_string()).unwrap_or_default(),
+        signers: certificate.map_or(0, |certificate| u32::try_from(certificate.signer_count()).unwrap_or(u32::MAX)),
+    })
+}
+
+pub(super) fn patch(services: &Services, id: PatchId, record: &PatchRecord) -> Result<v1::Patch, Refused> {
+    let store = &services.store;
+    let rules = store.approval_rules().map_err(Refused::internal)?.unwrap_or_default();
+    let count = rules
+        .rule_for(&record.product, record.class, record.severity)
+        .map(|rule| rule.count(&record.organisation, &record.opinions()));
+    let publish = store.transaction_at(record.published.index).map_err(Refused::internal)?;
+    let publish = publish.map(|located| located.bytes).unwrap_or_default();
+    let title = match decode::<SignedTransaction>(&publish).map(|signed| signed.transaction.payload) {
+        Ok(Payload::Publish { manifest }) => manifest.title.to_string(),
+        _ => String::new(),
+    };
+    let verdicts = record.verdicts.iter().map(|verdict| {
+        Ok(v1::PatchVerdict {
+            key: verdict.key.0.to_vec(),
+            organisation: verdict.organisation.to_string(),
+            decision: verdict.decision.to_string(),
+            position: Some(position(services, verdict.position)?),
+        })
+    });
+    let outcomes = store.outcome_counts(id).map_err(Refused::internal)?;
+    let placed = |at: Option<Position>| at.map(|at| position(services, at)).transpose();
+    Ok(v1::Patch {
+        id: id.0.to_vec(),
+        product: record.product.to_string(),
+        channel: record.channel.to_string(),
+        version: record.version.to_string(),
+        release: record.release,
+        class: word(&record.class),
+        severity: word(&record.severity),
+        title,
+        organisation: record.organisation.to_string(),
+        standing: record.standing.to_string(),
+        count: count.as_ref().map(ToString::to_string).unwrap_or_default(),
+        verdicts: verdicts.collect::<Result<_, Refused>>()?,
+        missing: count.iter().flat_map(|count| count.missing.iter().map(ToString::to_string)).collect(),
+        published: placed(Some(record.published))?,
+        approved: placed(record.approved)?,
+        recalled: placed(record.recalled)?,
+        publish_transaction: publish,
+        outcomes: outcomes
+            .into_iter()
+            .map(|(outcome, count)| v1::OutcomeCount { outcome: outcome.to_string(), count })
+            .collect(),
+    })
+}
+
+pub(super) fn patches(
+    services: &Services,
+    request: &v1::ListPatchesRequest,
+) -> Result<v1::ListPatchesResponse, Refused> {
+    let wanted = |id: &PatchId, record: &PatchRecord| {
+        (request.product.is_empty() || record.product.as_str() == request.product)
+            && (request.standing.is_empty() || record.standing.to_string() == request.standing)
+            && id.to_string().starts_with(&request.id_prefix)
+    };
+    let size = page_size(request.page_size) as usize;
+    let (mut after, mut patches, mut looked_at) = (token(&request.page_token)?, Vec::new(), 0);
+    loop {
+        let page = services.store.patches(after, size - patches.len()).map_err(Refused::internal)?;
+        looked_at += page.rows.len();
+        for (id, record) in page.rows.iter().filter(|(id, record)| wanted(id, record)) {
+            patches.push(patch(services, *id, record)?);
+        }
+        after = page.next;
+        if after.is_none() || patches.len() == size || looked_at >= LOOKED_AT_MAX {
+            return Ok(v1::ListPatchesResponse { patches, next_page_token: page_token(after) });
+        }
+    }
+}
+
+pub(super) fn endpoints(
+    services: &Services,
+    request: &v1::ListEndpointsRequest,
+) -> Result<v1::ListEndpointsResponse, Refused> {
+    let size = page_size(request.page_size) as usize;
+    let after = token(&request.page_token)?;
+    let page = services.store.endpoints(after, size).map_err(Refused::internal)?;
+    let wanted = |record: &EndpointRecord| {
+        request.organisation.is_empty() || record.organisation.as_str() == request.organisation
+    };
+    let endpoints = page.rows.iter().filter(|(_, record)| wanted(record));
+    let endpoints = endpoints.map(|(key, record)| endpoint(services, *key, record)).collect::<Result<_, _>>()?;
+    Ok(v1::ListEndpointsResponse { endpoints, next_page_token: page_token(page.next) })
+}
+
+fn endpoint(services: &Services, key: PublicKey, record: &EndpointRecord) -> Result<v1::Endpoint, Refused> {
+    let filter = ReceiptFilter { patch: None, endpoint: Some(key) };
+    let last = services.store.receipts(filter, None, 1).map_err(Refused::internal)?;
+    let last = last.rows.first().map(|located| receipt(services, located)).transpose()?;
+    let labels = record.labels.iter().map(|label| (label.key.to_string(), label.value.to_string()));
+    Ok(v1::Endpoint {
+        key: key.0.to_vec(),
+        name: record.name.to_string(),
+        group: record.group.to_string(),
+        organisation: record.organisation.to_string(),
+        labels: labels.collect(),
+        status: match record.status {
+            KeyStatus::Active => "active",
+            KeyStatus::Retired => "retired",
+            KeyStatus::Revoked => "revoked",
+        }
+        .to_owned(),
+        enrolled: Some(position(services, record.enrolled)?),
+        last_receipt: last,
+    })
+}
+
+pub(super) fn receipts(
+    services: &Services,
+    request: &v1::ListReceiptsRequest,
+) -> Result<v1::ListReceiptsResponse, Refused> {
+    let size = page_size(request.page_size) as usize;
+    let after = token(&request.page_token)?;
+    let endpoint = key("endpoint", &request.endpoint)?;
+    let patch = match request.patch.is_empty() {
+        true => None,
+        false => Some(PatchId(bytes32("patch", &request.patch)?)),
+    };
+    let filter = ReceiptFilter { patch, endpoint };
+    let page = services.store.receipts(filter, after, size).map_err(Refused::internal)?;
+    let receipts = page.rows.iter().map(|entry| receipt(services, entry)).collect::<Result<_, _>>()?;
+    Ok(v1::ListReceiptsResponse { receipts, next_page_token: page_token(page.next) })
+}
+
+fn receipt(services: &Services, located: &store::ReceiptEntry) -> Result<v1::Receipt, Refused> {
+    let record = services.store.endpoint(located.endpoint).map_err(Refused::internal)?;
+    let receipt = &located.receipt;
+    Ok(v1::Receipt {
+        endpoint: located.endpoint.0.to_vec(),
+        endpoint_name: record.map(|record| record.name.to_string()).unwrap_or_default(),
+        patch: receipt.patch.0.to_vec(),
+        attempt: receipt.attempt,
+        outcome: receipt.outcome.to_string(),
+        reason: receipt.reason.as_ref().map(|reason| reason.code.to_string()).unwrap_or_default(),
+        detail: receipt.reason.as_ref().map(|reason| reason.detail.to_string()).unwrap_or_default(),
+        health: word(&receipt.health),
+        from_version: receipt.from_version.to_string(),
+        to_version: receipt.to_version.to_string(),
+        ended_at_ms: receipt.ended_at_ms,
+        position: Some(position(services, located.position)?),
+        transaction_id: located.transaction.0.to_vec(),
+    })
+}
+
+fn position(services: &Services, position: Position) -> Result<v1::Position, Refused> {
+    let header = services.store.header(position.height).map_err(Refused::internal)?;
+    Ok(v1::Position {
+        height: position.height,
+        index: position.index,
+        time_ms: header.map_or(0, |header| header.time_ms),
+    })
+}
+
+fn page_size(asked: u32) -> u32 {
+    if asked == 0 { PAGE_SIZE_DEFAULT } else { asked.min(PAGE_SIZE_MAX) }
+}
+
+/// Page tokens are the store's cursors: opaque to clients, harmless if forged.
+fn token(text: &str) -> Result<Option<Cursor>, Refused> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    text.parse().map(Some).map_err(|error| Refused::invalid("page-token", error))
+}
+
+fn page_token(next: Option<Cursor>) -> String {
+    next.map(|cursor| cursor.to_string()).unwrap_or_default()
+}
+
+/// The stable word of a unit enum, as its serialisation spells it.
+fn word(value: &impl std::fmt::Debug) -> String {
+    format!("{value:?}").to_lowercase()
+}

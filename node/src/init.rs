@@ -1,0 +1,174 @@
+//! `countersign-node init`: a directory with keys, certificates and a commented configuration.
+
+use crate::config::KeyFile;
+use ledger::bounded::Name;
+use ledger::key::{PublicKey, SecretKey};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::net::SocketAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
+
+/// What a new node is to be.
+pub struct NewNode {
+    /// Its directory; must not exist, or be empty.
+    pub directory: PathBuf,
+    /// The member it belongs to.
+    pub organisation: Name,
+    /// Whether it gets a validating key.
+    pub validator: bool,
+    /// Where peers find it.
+    pub listen: Vec<String>,
+    /// Where clients are served.
+    pub grpc: SocketAddr,
+    /// Names and addresses clients will call it by.
+    pub hosts: Vec<String>,
+}
+
+/// The public halves of what was made.
+pub struct MadeNode {
+    /// Node key.
+    pub node: PublicKey,
+    /// Validating key.
+    pub validator: Option<PublicKey>,
+}
+
+/// Why a directory was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum InitError {
+    /// There is something already.
+    #[error("{} is not empty", .0.display())]
+    NotEmpty(PathBuf),
+    /// The operating system said no.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// Which file.
+        path: PathBuf,
+        /// What it said.
+        source: io::Error,
+    },
+    /// No certificate.
+    #[error("cannot make a certificate: {0}")]
+    Certificate(#[from] rcgen::Error),
+}
+
+/// Makes the directory.
+///
+/// # Errors
+/// [`InitError`].
+pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
+    let directory = &new.directory;
+    let io = |path: &Path| {
+        let path = path.to_owned();
+        move |source| InitError::Io { path, source }
+    };
+    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(InitError::NotEmpty(directory.clone()));
+    }
+    fs::create_dir_all(directory.join("data")).map_err(io(directory))?;
+
+    let node = new_key(&directory.join("node.key"), "node", &new.organisation)?;
+    let validator = match new.validator {
+        true => Some(new_key(&directory.join("validator.key"), "validator", &new.organisation)?),
+        false => None,
+    };
+    let tls = certificates(&new.organisation, &new.hosts)?;
+    write_new(&directory.join("ca.pem"), tls.authority.as_bytes(), 0o644)?;
+    write_new(&directory.join("tls.pem"), tls.certificate.as_bytes(), 0o644)?;
+    write_new(&directory.join("tls.key"), tls.private_key.as_bytes(), 0o600)?;
+    write_new(&directory.join("node.toml"), configuration(new).as_bytes(), 0o644)?;
+    Ok(MadeNode { node, validator })
+}
+
+fn new_key(path: &Path, role: &str, organisation: &Name) -> Result<PublicKey, InitError> {
+    let mut seed = Zeroizing::new([0; 32]);
+    fs::File::open("/dev/urandom")
+        .and_then(|mut random| random.read_exact(seed.as_mut()))
+        .map_err(|source| InitError::Io { path: "/dev/urandom".into(), source })?;
+    let key = SecretKey::from_seed(&seed);
+    let file = KeyFile {
+        role: role.to_owned(),
+        organisation: Some(organisation.to_string()),
+        public_key: key.public().to_string(),
+        secret_key: hex::encode(*seed),
+    };
+    let text = Zeroizing::new(toml::to_string(&file).expect("four strings are TOML"));
+    write_new(path, text.as_bytes(), 0o600)?;
+    Ok(key.public())
+}
+
+fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InitError> {
+    let attempt = || {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    attempt().map_err(|source| InitError::Io { path: path.to_owned(), source })
+}
+
+struct Tls {
+    authority: String,
+    certificate: String,
+    private_key: String,
+}
+
+/// A certificate for the hosts, signed by an authority whose key is forgotten at once: it can never
+/// sign anything else, and clients trust exactly this node by holding `ca.pem`.
+fn certificates(organisation: &Name, hosts: &[String]) -> Result<Tls, InitError> {
+    let mut params = CertificateParams::new(Vec::new())?;
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
+    params.distinguished_name.push(DnType::CommonName, format!("Countersign node of {organisation}: authority"));
+    let authority_key = KeyPair::generate()?;
+    let authority = params.self_signed(&authority_key)?.pem();
+    let issuer = Issuer::new(params, authority_key);
+
+    let mut params = CertificateParams::new(hosts.to_vec())?;
+    params.distinguished_name.push(DnType::CommonName, format!("Countersign node of {organisation}"));
+    params.use_authority_key_identifier_extension = true;
+    let key = KeyPair::generate()?;
+    let certificate = params.signed_by(&key, &issuer)?.pem();
+    Ok(Tls { authority, certificate, private_key: key.serialize_pem() })
+}
+
+fn configuration(new: &NewNode) -> String {
+    let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
+    let listen: Vec<String> = new.listen.iter().map(|address| quoted(address)).collect();
+    let validator = match new.validator {
+        true => "# Signs consensus messages. Never run two nodes with one validating key.\nvalidator_key = \"validator.key\"\n",
+        false => "# validator_key = \"validator.key\"   # only for a node that votes\n",
+    };
+    format!(
+        "# A Countersign node. Relative paths are relative to this file. Unknown fields are errors.\n\
+         # `countersign-node run --print-config` shows every value in force.\n\
+         \n\
+         # The member this node belongs to.\n\
+         organisation = {organisation}\n\
+         # Trust root: copy the ledger's genesis file here.\n\
+         genesis = \"genesis.trust\"\n\
+         # Chain, vote journal and artifacts.\n\
+         data_dir = \"data\"\n\
+         # Key this node is known by to its peers.\n\
+         node_key = \"node.key\"\n\
+         {validator}\
+         \n\
+         [network]\n\
+         # libp2p multiaddresses: TCP, or QUIC as /ip4/…/udp/…/quic-v1.\n\
+         listen = [{listen}]\n\
+         # One block per peer to stay connected with:\n\
+         # [[network.peers]]\n\
+         # key = \"64 hexadecimal digits: its node key\"\n\
+         # address = \"/ip4/192.0.2.1/tcp/7000\"\n\
+         \n\
+         [grpc]\n\
+         # Clients: gRPC over TLS. They trust this node by its ca.pem.\n\
+         listen = {grpc}\n\
+         certificate = \"tls.pem\"\n\
+         private_key = \"tls.key\"\n",
+        organisation = quoted(new.organisation.as_str()),
+        listen = listen.join(", "),
+        grpc = quoted(&new.grpc.to_string()),
+    )
+}

@@ -1,0 +1,17 @@
+//! Run a member of the ledger.
+//!
+//! [`core`] decides (events in, actions out), [`shell`] performs, [`network`] and [`grpc`] are the doors
+//! to peers and clients, [`node`] puts them together. This room does not know any organisation's own
+//! policy, nor how a patch is installed.
+
+pub mod artifacts;
+pub mod config;
+pub mod core;
+pub mod desk;
+pub mod grpc;
+pub mod init;
+pub mod network;
+pub mod node;
+pub mod proof;
+pub mod replicate;
+pub mod shell;

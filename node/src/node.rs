@@ -1,0 +1,319 @@
+//! A whole node: opened, started, run until it is told to stop.
+
+use crate::artifacts::{ArtifactError, Artifacts};
+use crate::config::Config;
+use crate::core::{Chain, Core, CoreConfig, Event, MempoolLimits};
+use crate::desk::{Desk, HeadNotice};
+use crate::grpc::{self, GrpcError, Services};
+use crate::network::{self, NetworkConfig, NetworkError};
+use crate::proof::ProofSource;
+use crate::replicate;
+use crate::shell::{EVENTS_WAITING_MAX, Journal, JournalError, Shell, ShellError};
+use ledger::block::{Block, Header};
+use ledger::certificate::Certificate;
+use ledger::execution::{ExecutedBlock, Tip};
+use ledger::genesis::{Genesis, GenesisError};
+use ledger::history::HistoryStorage;
+use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::state::storage::{StateStorage, StorageError};
+use ledger::state::tree::TreeHead;
+use ledger::state::{StateKey, StateView as _};
+use ledger::transaction::{Payload, SignedTransaction, VerifiedTransaction};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use store::{Store, StoreError};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tonic::transport::Identity;
+
+/// Patches looked through at a time when missing artifacts are listed at start.
+const PATCHES_PER_PAGE: usize = 200;
+
+/// Why a node does not start, or stops by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum NodeError {
+    /// The genesis file, or a TLS file, cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The genesis file is none.
+    #[error("the genesis file is not usable")]
+    Genesis(#[from] GenesisError),
+    /// The store is of another ledger.
+    #[error("the store holds chain {stored}, the genesis file is of {expected}")]
+    OtherChain {
+        /// Chain in the store.
+        stored: ChainId,
+        /// Chain of the genesis file.
+        expected: ChainId,
+    },
+    /// The chain on disk.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The state.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The vote journal.
+    #[error("the vote journal cannot be opened")]
+    Journal(#[from] JournalError),
+    /// Artifacts.
+    #[error("the artifact directory cannot be opened")]
+    Artifacts(#[from] ArtifactError),
+    /// Peers.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// Clients.
+    #[error(transparent)]
+    Grpc(#[from] GrpcError),
+    /// The main loop.
+    #[error(transparent)]
+    Shell(#[from] ShellError),
+    /// A thread ended without a word.
+    #[error("the main loop ended unexpectedly")]
+    Lost,
+}
+
+/// The store as the core's chain.
+struct StoredChain(Arc<Store>);
+
+impl StateStorage for StoredChain {
+    fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.record(key)
+    }
+
+    fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.tree_node(key)
+    }
+
+    fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {
+        self.0.is_finalised(id)
+    }
+}
+
+impl HistoryStorage for StoredChain {
+    fn history_hash(&self, index: u64) -> Result<Option<Digest>, StorageError> {
+        self.0.history_hash(index)
+    }
+}
+
+impl Chain for StoredChain {
+    fn tip(&self) -> Tip {
+        self.0.tip()
+    }
+
+    fn commit(&mut self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StorageError> {
+        self.0.commit(executed, certificate).map_err(storage)
+    }
+
+    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError> {
+        let block = self.0.block(height).map_err(storage)?;
+        Ok(block.and_then(|(block, certificate)| Some((block, certificate?))))
+    }
+}
+
+impl ProofSource for store::View<'_> {
+    fn head(&self) -> Result<Option<(Header, Certificate, TreeHead)>, StorageError> {
+        let tip = self.tip().map_err(storage)?;
+        let certificate = self.certificate(tip.header.height).map_err(storage)?;
+        Ok(certificate.map(|certificate| (tip.header, certificate, tip.tree)))
+    }
+
+    fn transaction_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.transaction_at(index).map_err(storage)?.map(|located| located.bytes))
+    }
+}
+
+fn storage(error: StoreError) -> StorageError {
+    StorageError::new("store", error.to_string())
+}
+
+/// Runs a node until `stop` changes.
+///
+/// # Errors
+/// [`NodeError`] names what could not be opened, or what failed while running.
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+    let (store, chain_id, name) = open_store(&config)?;
+    let data = &config.raw.data_dir;
+    let artifacts = Arc::new(Artifacts::open(data.join("artifacts"))?);
+    let tip = store.tip();
+    let (journal, recovered) = Journal::open(data, tip.header.height + 1)?;
+    if let Some(damage) = &recovered.damage {
+        tracing::warn!(damage, "the vote log was cut at a damaged frame; the signing guard stands");
+    }
+    tracing::info!(%chain_id, height = tip.header.height, "chain opened");
+
+    let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
+    let notice = HeadNotice {
+        height: tip.header.height,
+        time_ms: tip.header.time_ms,
+        sealing: tip.header.tx_count > 0,
+    };
+    let (desk, published) = Desk::new(notice);
+    let desk = Arc::new(desk);
+    let network = NetworkConfig {
+        key: config.node_key.clone(),
+        chain_id,
+        listen: config.listen.clone(),
+        peers: config.peers.clone(),
+    };
+    let network = network::start(network, store.clone(), artifacts.clone(), events.clone(), stop.clone()).await?;
+    let replication = replicate::run(artifacts.clone(), network.clone(), published, stop.clone());
+    let missing = published_artifacts(&store)?;
+    let replication = tokio::spawn(replicate::run_first(missing, artifacts.clone(), network.clone(), replication));
+
+    let services = services(&config, &store, &artifacts, &desk, &network, events.clone(), (chain_id, name))?;
+    let core = core(&config, &store, chain_id, recovered.guard)?;
+    let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
+    let start = Event::Start { log: recovered.log, bodies };
+    let shell = Shell::new(core, journal, network, desk);
+    let mut main_loop = spawn_main_loop(shell, start, received);
+
+    let clients = grpc::serve(services, config.grpc_listen, identity(&config)?, stop.clone()).await?;
+    let clients = tokio::spawn(clients);
+    drop(events);
+    let mut stop = stop;
+    let result = tokio::select! {
+        ended = &mut main_loop => ended.map_err(|_| NodeError::Lost)?.map_err(NodeError::from),
+        _ = stop.changed() => Ok(()),
+    };
+    tracing::info!("stopping");
+    clients.abort();
+    replication.abort();
+    result
+}
+
+/// The main loop has a thread of its own: it writes to disks and must not wait behind sockets.
+fn spawn_main_loop(
+    shell: Shell<StoredChain>,
+    start: Event,
+    events: mpsc::Receiver<Event>,
+) -> tokio::sync::oneshot::Receiver<Result<(), ShellError>> {
+    let (ended, receiver) = tokio::sync::oneshot::channel();
+    let handle = tokio::runtime::Handle::current();
+    std::thread::Builder::new()
+        .name("main-loop".to_owned())
+        .spawn(move || {
+            let result = handle.block_on(shell.run(start, events));
+            // Nobody listens when the node was told to stop.
+            let _ = ended.send(result);
+        })
+        .expect("a process that just started can start one more thread");
+    receiver
+}
+
+fn open_store(config: &Config) -> Result<(Arc<Store>, ChainId, ledger::bounded::Name), NodeError> {
+    let path = &config.raw.genesis;
+    let bytes = std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source })?;
+    let genesis = Genesis::parse(&bytes)?;
+    let directory = config.raw.data_dir.join("chain");
+    let store = if directory.exists() {
+        Store::open(&directory)?
+    } else {
+        let parent = &config.raw.data_dir;
+        std::fs::create_dir_all(parent).map_err(|source| NodeError::Read { path: parent.clone(), source })?;
+        Store::create(&directory, &genesis)?
+    };
+    let (stored, expected) = (store.chain_id(), genesis.chain_id);
+    if stored != expected {
+        return Err(NodeError::OtherChain { stored, expected });
+    }
+    Ok((Arc::new(store), expected, genesis.genesis.name))
+}
+
+fn core(
+    config: &Config,
+    store: &Arc<Store>,
+    chain_id: ChainId,
+    guard: Vec<consensus::GuardRecord>,
+) -> Result<Core<StoredChain>, NodeError> {
+    let consensus = &config.raw.consensus;
+    let core = CoreConfig {
+        chain_id,
+        parameters: parameters(store)?,
+        validator: config.validator_key.clone(),
+        guard,
+        timeouts: consensus::Timeouts {
+            propose_ms: consensus.propose_ms,
+            propose_step_ms: consensus.propose_step_ms,
+            vote_ms: consensus.vote_ms,
+            vote_step_ms: consensus.vote_step_ms,
+            rebroadcast_ms: consensus.rebroadcast_ms,
+            cap_ms: consensus.cap_ms,
+        },
+        mempool: MempoolLimits {
+            transactions_max: config.raw.mempool.transactions_max,
+            bytes_max: config.raw.mempool.bytes_max,
+            per_organisation_max: config.raw.mempool.per_organisation_max,
+        },
+        batch_ms: consensus.batch_ms,
+    };
+    Ok(Core::new(core, StoredChain(store.clone())))
+}
+
+fn parameters(store: &Arc<Store>) -> Result<ledger::state::record::Parameters, NodeError> {
+    let parameters = store.parameters()?;
+    Ok(parameters.ok_or_else(|| StorageError::new("state records", "no parameters"))?)
+}
+
+fn services(
+    config: &Config,
+    store: &Arc<Store>,
+    artifacts: &Arc<Artifacts>,
+    desk: &Arc<Desk>,
+    network: &network::Network,
+    events: mpsc::Sender<Event>,
+    (chain_id, ledger_name): (ChainId, ledger::bounded::Name),
+) -> Result<Services, NodeError> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Services {
+        store: store.clone(),
+        artifacts: artifacts.clone(),
+        desk: desk.clone(),
+        network: network.clone(),
+        events,
+        chain_id,
+        ledger_name,
+        organisation: config.organisation.clone(),
+        node_key: config.node_key.public(),
+        validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
+        verifying: Arc::new(Semaphore::new(cores)),
+        pending_max: config.raw.mempool.transactions_max,
+        parameters: parameters(store)?,
+    })
+}
+
+fn identity(config: &Config) -> Result<Identity, NodeError> {
+    let read =
+        |path: &PathBuf| std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source });
+    Ok(Identity::from_pem(read(&config.raw.grpc.certificate)?, read(&config.raw.grpc.private_key)?))
+}
+
+/// A recovered block with its transactions verified; one that does not verify was not kept by us.
+fn verified(block: Block, chain: ChainId) -> Option<(Block, Vec<VerifiedTransaction>)> {
+    let transactions = block.transactions.iter().map(|signed| signed.clone().verify(&chain).ok()).collect();
+    let transactions: Option<Vec<_>> = transactions;
+    Some((block, transactions?))
+}
+
+/// Every artifact of every patch published so far.
+fn published_artifacts(store: &Store) -> Result<Vec<ledger::patch::Artifact>, NodeError> {
+    let (mut artifacts, mut after) = (Vec::new(), None);
+    loop {
+        let page = store.patches(after, PATCHES_PER_PAGE)?;
+        for (_, record) in &page.rows {
+            let Some(located) = store.transaction_at(record.published.index)? else { continue };
+            let Ok(signed) = ledger::encoding::decode::<SignedTransaction>(&located.bytes) else { continue };
+            if let Payload::Publish { manifest } = signed.transaction.payload {
+                artifacts.extend(manifest.artifacts.iter().cloned());
+            }
+        }
+        match page.next {
+            Some(next) => after = Some(next),
+            None => return Ok(artifacts),
+        }
+    }
+}

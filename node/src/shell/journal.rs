@@ -1,0 +1,224 @@
+//! What must survive a crash before a vote may leave: vote log, signing guard, judged bodies.
+//!
+//! All three files are written in place and made long beforehand: a synced write into a growing file
+//! costs up to forty times as much.
+
+use consensus::log::{self, Tail};
+use consensus::{GuardRecord, LogEntry};
+use ledger::block::Block;
+use ledger::encoding::{decode, encode};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Length the vote log is made with. One height writes a few KiB per round.
+const LOG_BYTES: u64 = 4 * 1024 * 1024;
+/// Length the file of judged bodies is made with; more than one body per height is rare.
+const BODIES_BYTES: u64 = 4 * 1024 * 1024;
+/// A guard slot: one disk sector, so that writing one never touches another.
+const SLOT_BYTES: usize = 512;
+/// Length and checksum before a guard record.
+const SLOT_HEADER_BYTES: usize = 8;
+/// Length, height and checksum before a body.
+const BODY_HEADER_BYTES: usize = 16;
+
+/// A journal file that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct JournalError {
+    /// Which file.
+    pub path: PathBuf,
+    /// What the operating system said.
+    pub source: io::Error,
+}
+
+/// The three files.
+pub struct Journal {
+    log: JournalFile,
+    tail: Tail,
+    guard: JournalFile,
+    bodies: JournalFile,
+    bodies_end: u64,
+}
+
+/// What was in them.
+pub struct Recovered {
+    /// Entries of the vote log: all of one height.
+    pub log: Vec<LogEntry>,
+    /// Messages signed before.
+    pub guard: Vec<GuardRecord>,
+    /// Blocks judged before.
+    pub bodies: Vec<Block>,
+    /// Why reading the vote log stopped, when that was not its plain end.
+    pub damage: Option<String>,
+}
+
+struct JournalFile {
+    path: PathBuf,
+    file: File,
+    dirty: bool,
+}
+
+impl JournalFile {
+    /// Opens a file, made `length` zeros long if it is new.
+    fn open(path: PathBuf, length: u64) -> Result<(Self, Vec<u8>), JournalError> {
+        let attempt = || -> io::Result<(File, Vec<u8>)> {
+            let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path)?;
+            let have = file.metadata()?.len();
+            if have < length {
+                // Zeros really written, not only room reserved: an in-place write must find its block.
+                file.seek(SeekFrom::Start(have))?;
+                io::copy(&mut io::repeat(0).take(length - have), &mut file)?;
+                file.sync_all()?;
+            }
+            let mut bytes = Vec::new();
+            file.rewind()?;
+            file.read_to_end(&mut bytes)?;
+            Ok((file, bytes))
+        };
+        match attempt() {
+            Ok((file, bytes)) => Ok((Self { path, file, dirty: false }, bytes)),
+            Err(source) => Err(JournalError { path, source }),
+        }
+    }
+
+    fn write_at(&mut self, bytes: &[u8], offset: u64) -> Result<(), JournalError> {
+        self.dirty = true;
+        self.file.write_all_at(bytes, offset).map_err(|source| self.error(source))
+    }
+
+    fn sync(&mut self) -> Result<(), JournalError> {
+        if self.dirty {
+            self.file.sync_data().map_err(|source| self.error(source))?;
+            self.dirty = false;
+        }
+        Ok(())
+    }
+
+    fn error(&self, source: io::Error) -> JournalError {
+        JournalError { path: self.path.clone(), source }
+    }
+}
+
+impl Journal {
+    /// Opens (or makes) the files in a directory and reads what a crash may have left. The vote log
+    /// counts for `height` only, the height after the chain's tip.
+    ///
+    /// # Errors
+    /// [`JournalError`] when a file cannot be read or written.
+    pub fn open(directory: &Path, height: u64) -> Result<(Self, Recovered), JournalError> {
+        let (log, log_bytes) = JournalFile::open(directory.join("vote.log"), LOG_BYTES)?;
+        let guard_bytes_max = u64::from(GuardRecord::SLOTS) * SLOT_BYTES as u64;
+        let (guard, guard_bytes) = JournalFile::open(directory.join("signing.guard"), guard_bytes_max)?;
+        let (bodies, body_bytes) = JournalFile::open(directory.join("bodies.log"), BODIES_BYTES)?;
+
+        let scan = log::scan(&log_bytes);
+        let damage = match &scan.stopped {
+            log::Stop::End | log::Stop::Older => None,
+            stop => Some(stop.to_string()),
+        };
+        let tail = scan.tail;
+        let (found, bodies_end) = read_bodies(&body_bytes, height);
+        let recovered = Recovered { log: scan.entries_of(height), guard: read_guard(&guard_bytes), bodies: found, damage };
+        let mut journal = Self { log, tail, guard, bodies, bodies_end };
+        // What lies behind the last good frame is cut off for ever.
+        let rest = vec![0; log_bytes.len() - tail.offset()];
+        journal.log.write_at(&rest, tail.offset() as u64)?;
+        if recovered.log.is_empty() {
+            journal.tail = tail.start_over();
+        }
+        journal.sync()?;
+        Ok((journal, recovered))
+    }
+
+    /// Appends to the vote log. Durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn append(&mut self, entry: &LogEntry) -> Result<(), JournalError> {
+        let offset = self.tail.offset() as u64;
+        let frame = self.tail.append(entry);
+        self.log.write_at(&frame, offset)
+    }
+
+    /// Writes a guard record into its slot. Durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError> {
+        let bytes = encode(record);
+        let mut slot = Vec::with_capacity(SLOT_BYTES);
+        slot.extend_from_slice(&length_of(&bytes).to_le_bytes());
+        slot.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        slot.extend_from_slice(&bytes);
+        slot.resize(SLOT_BYTES, 0);
+        self.guard.write_at(&slot, u64::from(record.slot) * SLOT_BYTES as u64)
+    }
+
+    /// Keeps a judged block. Durable after [`Journal::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn keep_body(&mut self, block: &Block) -> Result<(), JournalError> {
+        let bytes = encode(block);
+        let mut frame = Vec::with_capacity(BODY_HEADER_BYTES + bytes.len());
+        frame.extend_from_slice(&length_of(&bytes).to_le_bytes());
+        frame.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
+        frame.extend_from_slice(&block.header.height.to_le_bytes());
+        frame.extend_from_slice(&bytes);
+        self.bodies.write_at(&frame, self.bodies_end)?;
+        self.bodies_end += frame.len() as u64;
+        Ok(())
+    }
+
+    /// A height begins: vote log and bodies start over at their beginning.
+    pub fn start_over(&mut self) {
+        self.tail = self.tail.start_over();
+        self.bodies_end = 0;
+    }
+
+    /// Makes everything written so far durable.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn sync(&mut self) -> Result<(), JournalError> {
+        self.bodies.sync()?;
+        self.guard.sync()?;
+        self.log.sync()
+    }
+}
+
+fn length_of(bytes: &[u8]) -> u32 {
+    u32::try_from(bytes.len()).expect("records and blocks are within their limits")
+}
+
+fn read_guard(bytes: &[u8]) -> Vec<GuardRecord> {
+    let record = |slot: &[u8]| -> Option<GuardRecord> {
+        let (length, rest) = slot.split_first_chunk()?;
+        let (checksum, rest) = rest.split_first_chunk()?;
+        let record = rest.get(..u32::from_le_bytes(*length) as usize)?;
+        (!record.is_empty() && crc32fast::hash(record) == u32::from_le_bytes(*checksum)).then_some(())?;
+        decode(record).ok()
+    };
+    bytes.chunks(SLOT_BYTES).filter(|slot| slot.len() > SLOT_HEADER_BYTES).filter_map(record).collect()
+}
+
+/// Blocks of `height`, from the beginning to the first doubt, and where they end.
+fn read_bodies(bytes: &[u8], height: u64) -> (Vec<Block>, u64) {
+    let frame = |rest: &[u8]| -> Option<(Block, usize)> {
+        let (length, rest) = rest.split_first_chunk()?;
+        let (checksum, rest) = rest.split_first_chunk()?;
+        let (of_height, rest) = rest.split_first_chunk()?;
+        let body = rest.get(..u32::from_le_bytes(*length) as usize)?;
+        let whole = u64::from_le_bytes(*of_height) == height && crc32fast::hash(body) == u32::from_le_bytes(*checksum);
+        let block: Block = whole.then(|| decode(body).ok())??;
+        (block.header.height == height).then_some((block, BODY_HEADER_BYTES + body.len()))
+    };
+    let (mut blocks, mut end) = (Vec::new(), 0);
+    while let Some((block, used)) = frame(&bytes[end..]) {
+        blocks.push(block);
+        end += used;
+    }
+    (blocks, end as u64)
+}

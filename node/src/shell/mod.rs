@@ -1,0 +1,133 @@
+//! The impure part of a node: one thread that wakes the core, and performs what it asks for, what must
+//! be durable first.
+
+mod journal;
+mod timers;
+
+pub use journal::{Journal, JournalError, Recovered};
+
+use crate::core::{Action, Chain, Core, Event, Fatal, Now, To};
+use crate::desk::Desk;
+use crate::network::Network;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+use timers::Timers;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// Events taken up at once: their actions share one sync of the disk.
+const EVENTS_AT_ONCE_MAX: usize = 256;
+/// Events that may wait; who brings more has to wait himself.
+pub const EVENTS_WAITING_MAX: usize = 4_096;
+
+/// Why a node stops by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    /// The chain failed.
+    #[error(transparent)]
+    Chain(#[from] Fatal),
+    /// The journal failed. Without it nothing may be signed.
+    #[error("the vote journal failed")]
+    Journal(#[from] JournalError),
+}
+
+/// The thread's belongings.
+pub struct Shell<C> {
+    core: Core<C>,
+    journal: Journal,
+    timers: Timers,
+    network: Network,
+    desk: Arc<Desk>,
+    epoch: Instant,
+}
+
+impl<C: Chain> Shell<C> {
+    /// Puts a node together.
+    pub fn new(core: Core<C>, journal: Journal, network: Network, desk: Arc<Desk>) -> Self {
+        Self { core, journal, timers: Timers::default(), network, desk, epoch: Instant::now() }
+    }
+
+    /// Runs until the events end: the node's main loop.
+    ///
+    /// # Errors
+    /// [`ShellError`] when chain or journal fail: a node that cannot write must not go on.
+    pub async fn run(mut self, first: Event, mut events: mpsc::Receiver<Event>) -> Result<(), ShellError> {
+        let mut actions = self.core.step(self.now(), first)?;
+        loop {
+            self.perform(actions)?;
+            actions = Vec::new();
+            let Some(event) = self.next_event(&mut events).await else { return Ok(()) };
+            actions.extend(self.core.step(self.now(), event)?);
+            for _ in 1..EVENTS_AT_ONCE_MAX {
+                let Ok(event) = events.try_recv() else { break };
+                actions.extend(self.core.step(self.now(), event)?);
+            }
+            self.desk.set_pending(self.core.mempool().len());
+        }
+    }
+
+    async fn next_event(&mut self, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+        loop {
+            if let Some(alarm) = self.timers.pop_due(Instant::now()) {
+                return Some(Event::Due(alarm));
+            }
+            let Some(due) = self.timers.next() else { return events.recv().await };
+            tokio::select! {
+                biased;
+                event = events.recv() => return event,
+                () = tokio::time::sleep_until(due) => {}
+            }
+        }
+    }
+
+    fn now(&self) -> Now {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let milliseconds = |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Now { wall_ms: milliseconds(wall), steady_ms: milliseconds(self.epoch.elapsed()) }
+    }
+
+    /// Durable things first, then everything that can be seen from outside.
+    fn perform(&mut self, actions: Vec<Action>) -> Result<(), ShellError> {
+        for action in &actions {
+            match action {
+                Action::AppendLog(entry) => self.journal.append(entry)?,
+                Action::WriteGuard(record) => self.journal.guard(record)?,
+                Action::KeepBody(executed) => self.journal.keep_body(&executed.block)?,
+                Action::BeginLog { .. } => self.journal.start_over(),
+                _ => {}
+            }
+        }
+        self.journal.sync()?;
+        for action in actions {
+            self.show(action);
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, action: Action) {
+        match action {
+            Action::AppendLog(_) | Action::WriteGuard(_) | Action::KeepBody(_) | Action::BeginLog { .. } => {}
+            Action::Send { to: To::Peer(peer), message } => self.network.send(&peer, &message),
+            Action::Send { to: To::All, message } => self.network.broadcast(&message, |_| true),
+            Action::Send { to: To::Validators, message } => {
+                let core = &self.core;
+                self.network.broadcast(&message, |peer| core.is_validator_node(peer));
+            }
+            Action::SendBlocks { to, from, count } => self.network.send_blocks(to, from, count),
+            Action::Schedule { alarm, after_ms } => {
+                self.timers.set(alarm, Instant::now() + std::time::Duration::from_millis(after_ms));
+            }
+            Action::Cancel(alarm) => self.timers.cancel(alarm),
+            Action::CancelConsensus => self.timers.cancel_consensus(),
+            Action::Answer { ticket, result } => self.desk.answer(ticket, result),
+            Action::Finalised(executed) => self.desk.finalised(&executed),
+            Action::Dropped { id, rejection } => self.desk.dropped(id, &rejection),
+            Action::Disconnect { peer, why } => {
+                tracing::warn!(%peer, why, "disconnecting a peer");
+                self.network.disconnect(peer);
+            }
+            Action::Evidence(evidence) => tracing::error!(?evidence, "a validator signed two contradicting messages"),
+            Action::Alarm(what) => tracing::warn!("{what}"),
+        }
+    }
+}

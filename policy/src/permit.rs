@@ -1,0 +1,207 @@
+//! May this patch go onto this host now?
+
+use crate::host::{Host, Installed};
+use crate::reason::{Mismatch, Reason};
+use ledger::bounded::{Name, Product};
+use ledger::patch::{PatchManifest, Reboot, Relation, Target};
+use ledger::proof::FinalizedPatch;
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// A line of releases a host follows.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Subscription {
+    /// The product.
+    pub product: Product,
+    /// The channel.
+    pub channel: Name,
+}
+
+/// "Nothing now", with its reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Why, for people.
+    pub reason: String,
+    /// From then on it is over; without it, somebody has to lift it.
+    pub until_ms: Option<u64>,
+}
+
+impl fmt::Display for Pause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.until_ms {
+            Some(until_ms) => write!(f, "paused until {until_ms} ms: {}", self.reason),
+            None => write!(f, "paused: {}", self.reason),
+        }
+    }
+}
+
+/// House law of one host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What the host follows; anything else is refused, however well proven.
+    pub subscriptions: BTreeSet<Subscription>,
+    /// Set while nothing may be changed.
+    pub pause: Option<Pause>,
+}
+
+/// Leave to put this patch onto this host now. Made only by [`Policy::permit`], and only from a patch
+/// that is proven.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Permit {
+    patch: FinalizedPatch,
+    replaces: Option<Installed>,
+    given_at_ms: u64,
+}
+
+impl Permit {
+    /// The patch.
+    #[must_use]
+    pub fn patch(&self) -> &FinalizedPatch {
+        &self.patch
+    }
+
+    /// What it replaces, if something of its product and channel is installed.
+    #[must_use]
+    pub fn replaces(&self) -> Option<&Installed> {
+        self.replaces.as_ref()
+    }
+
+    /// The host's clock when leave was given.
+    #[must_use]
+    pub fn given_at_ms(&self) -> u64 {
+        self.given_at_ms
+    }
+}
+
+impl Policy {
+    /// Decides, and gives leave.
+    ///
+    /// # Errors
+    /// [`Reason`] names the first check that said no.
+    pub fn permit(&self, patch: FinalizedPatch, host: &Host, now_ms: u64) -> Result<Permit, Reason> {
+        self.check(patch.manifest(), host, now_ms)?;
+        let manifest = patch.manifest();
+        let replaces = host.installed(&manifest.product, &manifest.channel).cloned();
+        Ok(Permit { patch, replaces, given_at_ms: now_ms })
+    }
+
+    /// What [`Policy::permit`] would decide, for questions like "why does this host not have this
+    /// patch?": it needs no proof and gives no leave.
+    ///
+    /// # Errors
+    /// [`Reason`] names the first check that said no.
+    pub fn check(&self, manifest: &PatchManifest, host: &Host, now_ms: u64) -> Result<(), Reason> {
+        self.check_subscription(manifest)?;
+        self.check_pause(now_ms)?;
+        let installed = host.installed(&manifest.product, &manifest.channel);
+        check_targets(&manifest.targets, host, installed)?;
+        check_release(manifest.release, installed)?;
+        check_relations(manifest, host)?;
+        check_installer(manifest, host)
+    }
+
+    fn check_subscription(&self, manifest: &PatchManifest) -> Result<(), Reason> {
+        let (product, channel) = (manifest.product.clone(), manifest.channel.clone());
+        match self.subscriptions.contains(&Subscription { product: product.clone(), channel: channel.clone() }) {
+            true => Ok(()),
+            false => Err(Reason::NotSubscribed { product, channel }),
+        }
+    }
+
+    fn check_pause(&self, now_ms: u64) -> Result<(), Reason> {
+        match &self.pause {
+            Some(pause) if pause.until_ms.is_none_or(|until_ms| now_ms < until_ms) => {
+                Err(Reason::Paused(pause.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Any one selector is enough; no selector means every host.
+fn check_targets(targets: &[Target], host: &Host, installed: Option<&Installed>) -> Result<(), Reason> {
+    let mut mismatches = Vec::new();
+    for target in targets {
+        match mismatch(target, host, installed) {
+            None => return Ok(()),
+            Some(mismatch) => mismatches.push(mismatch),
+        }
+    }
+    if mismatches.is_empty() { Ok(()) } else { Err(Reason::NotApplicable(mismatches)) }
+}
+
+/// The first part of a selector that does not match; an empty part matches everything.
+fn mismatch(target: &Target, host: &Host, installed: Option<&Installed>) -> Option<Mismatch> {
+    let any_of = |part: &'static str, wanted: &[Name], actual: &[&Name]| {
+        let matches = wanted.is_empty() || actual.iter().any(|name| wanted.contains(name));
+        (!matches).then(|| Mismatch { part, wanted: list(wanted.iter()), actual: list(actual.iter()) })
+    };
+    let label = || {
+        let missing = target.labels.iter().find(|label| !host.labels.contains(label))?;
+        let actual = host.labels.iter().filter(|label| label.key == missing.key);
+        Some(Mismatch {
+            part: "label",
+            wanted: format!("{}={}", missing.key, missing.value),
+            actual: list(actual.map(|label| format!("{}={}", label.key, label.value))),
+        })
+    };
+    let from_version = || {
+        let actual = installed.map(|installed| &installed.version);
+        let matches =
+            target.from_versions.is_empty() || actual.is_some_and(|version| target.from_versions.contains(version));
+        let wanted = list(target.from_versions.iter());
+        (!matches).then(|| Mismatch { part: "from-version", wanted, actual: list(actual.iter()) })
+    };
+    any_of("os", &target.os, &[&host.os])
+        .or_else(|| any_of("architecture", &target.architectures, &[&host.architecture]))
+        .or_else(|| any_of("hardware", &target.hardware, &host.hardware.iter().collect::<Vec<_>>()))
+        .or_else(label)
+        .or_else(from_version)
+}
+
+fn list<T: ToString>(values: impl Iterator<Item = T>) -> String {
+    let values: Vec<_> = values.map(|value| value.to_string()).collect();
+    if values.is_empty() { "none".to_owned() } else { values.join(" or ") }
+}
+
+/// Release counters only grow; going back is a rollback, which has rules of its own.
+fn check_release(release: u64, installed: Option<&Installed>) -> Result<(), Reason> {
+    match installed {
+        Some(installed) if release <= installed.release => {
+            Err(Reason::Downgrade { release, installed: installed.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_relations(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> {
+    let within = |relation: &Relation, installed: &Installed| {
+        (relation.release_min..=relation.release_max).contains(&installed.release)
+    };
+    for relation in manifest.depends.iter() {
+        if !host.releases(&relation.product).any(|installed| within(relation, installed)) {
+            let found = host.releases(&relation.product).cloned().collect();
+            return Err(Reason::DependencyMissing { relation: relation.clone(), found });
+        }
+    }
+    for relation in manifest.conflicts.iter() {
+        if host.releases(&relation.product).any(|installed| within(relation, installed)) {
+            let found = host.releases(&relation.product).cloned().collect();
+            return Err(Reason::Conflict { relation: relation.clone(), found });
+        }
+    }
+    Ok(())
+}
+
+fn check_installer(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> {
+    if !host.installers.contains(&manifest.installer) {
+        return Err(Reason::InstallerMissing(manifest.installer));
+    }
+    if manifest.reboot == Reboot::Required && !host.may_restart {
+        return Err(Reason::RestartForbidden);
+    }
+    match manifest.artifacts.iter().find(|artifact| artifact.delta_from.is_some()) {
+        Some(artifact) => Err(Reason::EncodingUnknown { artifact: artifact.name.clone() }),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,139 @@
+//! Why not.
+
+use crate::host::Installed;
+use crate::permit::Pause;
+use ledger::bounded::{Name, Product, Sentence};
+use ledger::patch::{InstallerKind, Relation};
+use ledger::receipt::{self, Outcome, ReasonCode};
+use std::fmt;
+
+/// How a host falls outside one selector: the first part that does not match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mismatch {
+    /// Which part: `os`, `architecture`, `hardware`, `label`, `from-version`.
+    pub part: &'static str,
+    /// What the selector asks for.
+    pub wanted: String,
+    /// What the host has.
+    pub actual: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} must be {}, this host has {}", self.part, self.wanted, self.actual)
+    }
+}
+
+/// Why a proven patch may not go onto this host now. Evidence inside; [`Reason::code`] is the word
+/// receipts use.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Reason {
+    /// The host does not follow this product on this channel.
+    #[error("this host does not subscribe to {product} on channel {channel}")]
+    NotSubscribed {
+        /// The product.
+        product: Product,
+        /// The channel.
+        channel: Name,
+    },
+    /// The organisation said: nothing now.
+    #[error("{0}")]
+    Paused(Pause),
+    /// No selector of the patch is for this host: nothing is wrong, the patch is for others.
+    #[error("not for this host: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+    NotApplicable(Vec<Mismatch>),
+    /// As new or newer is already there.
+    #[error("release {release} is not above release {} ({}), which is installed", installed.release, installed.version)]
+    Downgrade {
+        /// The release offered.
+        release: u64,
+        /// What is installed.
+        installed: Installed,
+    },
+    /// Something it needs is not there.
+    #[error("needs {}, {}", wanted(relation), present(found))]
+    DependencyMissing {
+        /// What it needs.
+        relation: Relation,
+        /// What is installed of that product.
+        found: Vec<Installed>,
+    },
+    /// Something is there that must not be.
+    #[error("conflicts with {}, {}", wanted(relation), present(found))]
+    Conflict {
+        /// What must not be there.
+        relation: Relation,
+        /// What is installed of that product.
+        found: Vec<Installed>,
+    },
+    /// The host cannot install this kind of patch.
+    #[error("this host has no installer for {}", kind_word(*.0))]
+    InstallerMissing(InstallerKind),
+    /// An artifact does not carry its payload in a way this host can read.
+    #[error("artifact {artifact} is a delta, which this host cannot apply")]
+    EncodingUnknown {
+        /// The artifact.
+        artifact: Name,
+    },
+    /// The host would have to restart, and nobody may do that here.
+    #[error("the patch needs the host to restart, which this agent may not do")]
+    RestartForbidden,
+}
+
+impl Reason {
+    /// The check that said no, as receipts and people name it.
+    #[must_use]
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::NotSubscribed { .. } | Self::Paused(_) | Self::RestartForbidden => ReasonCode::Policy,
+            Self::NotApplicable(_) => ReasonCode::Target,
+            Self::Downgrade { .. } => ReasonCode::Downgrade,
+            Self::DependencyMissing { .. } => ReasonCode::DependencyMissing,
+            Self::Conflict { .. } => ReasonCode::Conflict,
+            Self::InstallerMissing(_) | Self::EncodingUnknown { .. } => ReasonCode::InstallerMissing,
+        }
+    }
+
+    /// How a receipt that names this reason ends: a patch for other hosts is not a refused one.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::NotApplicable(_) => Outcome::NotApplicable,
+            _ => Outcome::Refused,
+        }
+    }
+}
+
+impl From<&Reason> for receipt::Reason {
+    fn from(reason: &Reason) -> Self {
+        Self { code: reason.code(), detail: Sentence::cut(&reason.to_string()) }
+    }
+}
+
+fn wanted(relation: &Relation) -> String {
+    let Relation { product, release_min, release_max } = relation;
+    match release_min == release_max {
+        true => format!("{product} release {release_min}"),
+        false => format!("{product} releases {release_min} to {release_max}"),
+    }
+}
+
+fn present(found: &[Installed]) -> String {
+    if found.is_empty() {
+        return "none is installed".to_owned();
+    }
+    let releases = found.iter().map(|installed| format!("{} ({})", installed.release, installed.version));
+    format!("installed: {}", releases.collect::<Vec<_>>().join(", "))
+}
+
+fn kind_word(kind: InstallerKind) -> &'static str {
+    match kind {
+        InstallerKind::DirectoryTree => "directory trees",
+        InstallerKind::Debian => "Debian packages",
+        InstallerKind::Rpm => "RPM packages",
+        InstallerKind::ImageSlot => "image slots",
+        InstallerKind::FileSet => "file sets",
+        InstallerKind::Container => "container images",
+        InstallerKind::Script => "scripts",
+    }
+}

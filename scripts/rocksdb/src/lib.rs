@@ -1,0 +1,1 @@
+//! Nothing: the build script of the dependency is what is wanted.

@@ -1,0 +1,141 @@
+//! One block, one batch: everything a block writes, in all columns, or nothing.
+
+use crate::column::{Column, numeric, place};
+use crate::database::Database;
+use crate::error::StoreError;
+use crate::{index, meta};
+use ledger::block::Header;
+use ledger::certificate::Certificate;
+use ledger::encoding::encode;
+use ledger::execution::{ExecutedBlock, Tip};
+use ledger::genesis::GenesisBlock;
+use ledger::history::{self, HistoryUpdate};
+use ledger::state::tree::{TreeHead, TreeUpdate};
+use rocksdb::WriteBatch;
+
+/// Stored hashes of the history in one page.
+pub(crate) const PAGE_HASHES: u64 = 256;
+/// Bytes of one stored hash.
+pub(crate) const HASH_BYTES: usize = 32;
+
+/// A batch that knows the columns.
+pub(crate) struct Batch<'a> {
+    database: &'a Database,
+    rows: WriteBatch,
+}
+
+impl<'a> Batch<'a> {
+    fn new(database: &'a Database) -> Self {
+        Self { database, rows: WriteBatch::default() }
+    }
+
+    pub(crate) fn put(&mut self, column: Column, key: &[u8], value: &[u8]) {
+        self.rows.put_cf(self.database.column(column), key, value);
+    }
+
+    fn delete(&mut self, column: Column, key: &[u8]) {
+        self.rows.delete_cf(self.database.column(column), key);
+    }
+
+    fn header(&mut self, header: &Header) {
+        self.put(Column::Headers, &numeric(header.height), &encode(header));
+    }
+
+    fn state(&mut self, update: &TreeUpdate) {
+        for (key, record) in &update.records {
+            self.put(Column::Records, &key.0, record);
+        }
+        for (key, node) in &update.nodes {
+            self.put(Column::Nodes, key, node);
+        }
+        for key in &update.stale {
+            self.delete(Column::Nodes, key);
+        }
+    }
+
+    /// Fills the newest page up and begins new ones.
+    fn history(&mut self, update: &HistoryUpdate) -> Result<(), StoreError> {
+        let mut hashes = update.hashes.as_slice();
+        let (mut number, begun) = (update.first_index / PAGE_HASHES, update.first_index % PAGE_HASHES);
+        let mut page = if hashes.is_empty() { Vec::new() } else { self.begun_page(number, begun)? };
+        while !hashes.is_empty() {
+            let room = PAGE_HASHES as usize - page.len() / HASH_BYTES;
+            let (fitting, rest) = hashes.split_at(room.min(hashes.len()));
+            page.extend(fitting.iter().flat_map(|hash| hash.0));
+            self.put(Column::History, &numeric(number), &page);
+            page.clear();
+            hashes = rest;
+            number += 1;
+        }
+        Ok(())
+    }
+
+    /// The page that has its first `hashes` already.
+    fn begun_page(&self, number: u64, hashes: u64) -> Result<Vec<u8>, StoreError> {
+        if hashes == 0 {
+            return Ok(Vec::new());
+        }
+        let key = numeric(number);
+        let page = self.database.get(Column::History, &key)?.map(|page| page.to_vec()).unwrap_or_default();
+        let expected = hashes as usize * HASH_BYTES;
+        if page.len() != expected {
+            let detail = format!("page has {} bytes, must have {expected}", page.len());
+            return Err(StoreError::row(Column::History, &key, None, detail));
+        }
+        Ok(page)
+    }
+
+    fn tip(&mut self, tip: &Tip) {
+        self.put(Column::Meta, meta::TIP_KEY, &meta::tip_value(tip));
+    }
+
+    pub(crate) fn into_rows(self) -> WriteBatch {
+        self.rows
+    }
+}
+
+/// The tip of a chain that has only its genesis.
+pub(crate) fn genesis_tip(genesis: &GenesisBlock) -> Tip {
+    Tip {
+        header: genesis.header.clone(),
+        tree: TreeHead { version: genesis.state.version, root: genesis.state.root },
+        history_root: history::empty_root(),
+    }
+}
+
+/// What a new store begins with.
+pub(crate) fn genesis_batch(database: &Database, genesis: &GenesisBlock) -> WriteBatch {
+    let mut batch = Batch::new(database);
+    batch.put(Column::Meta, meta::SCHEMA_KEY, &numeric(meta::SCHEMA));
+    batch.put(Column::Meta, meta::CHAIN_ID_KEY, genesis.chain_id.as_bytes());
+    batch.put(Column::Meta, meta::GENESIS_KEY, &genesis.genesis.bytes());
+    batch.header(&genesis.header);
+    batch.state(&genesis.state);
+    batch.tip(&genesis_tip(genesis));
+    batch.into_rows()
+}
+
+/// What a block adds.
+pub(crate) fn block_batch(
+    database: &Database,
+    executed: &ExecutedBlock,
+    certificate: &Certificate,
+) -> Result<WriteBatch, StoreError> {
+    let header = &executed.block.header;
+    let (height, first) = (header.height, header.history_size);
+    let mut batch = Batch::new(database);
+    batch.header(header);
+    batch.put(Column::Certificates, &numeric(height), &encode(certificate));
+    if !executed.transactions.is_empty() {
+        batch.put(Column::Spans, &numeric(first), &numeric(height));
+    }
+    for (index, transaction) in (first..).zip(&executed.transactions) {
+        batch.put(Column::Transactions, &numeric(index), transaction.bytes());
+        batch.put(Column::TransactionIds, transaction.id().as_bytes(), &place(height, index));
+    }
+    index::write(database, &mut batch, first, &executed.transactions)?;
+    batch.state(&executed.state);
+    batch.history(&executed.history)?;
+    batch.tip(&executed.tip());
+    Ok(batch.into_rows())
+}

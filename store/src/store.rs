@@ -1,0 +1,219 @@
+//! The store: made once, opened by one process at a time, grown block by block.
+
+use crate::column::{Column, numeric};
+use crate::commit::{HASH_BYTES, PAGE_HASHES, block_batch, genesis_batch};
+use crate::database::{Database, Purpose};
+use crate::error::StoreError;
+use crate::lock::{Lock, file_error};
+use crate::view::View;
+use crate::{meta, wal};
+use ledger::certificate::Certificate;
+use ledger::execution::{ExecutedBlock, Tip};
+use ledger::genesis::GenesisBlock;
+use ledger::history::HistoryStorage;
+use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::state::StateKey;
+use ledger::state::storage::{StateStorage, StorageError};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+/// A chain on disk. Share it behind an `Arc`: one thread commits, any number reads.
+///
+/// Its own readers ([`StateStorage`], [`HistoryStorage`]) read the newest rows one by one: they are for the
+/// thread that commits. Whoever needs several answers to fit together asks a [`View`].
+pub struct Store {
+    database: Database,
+    chain_id: ChainId,
+    genesis: Vec<u8>,
+    tip: RwLock<Tip>,
+    /// Held while a block is written; says whether an earlier one failed.
+    stopped: Mutex<bool>,
+    /// Given back after the database is closed: fields are dropped in this order.
+    _lock: Lock,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.database.path()).field("chain_id", &self.chain_id).finish()
+    }
+}
+
+impl Store {
+    /// Makes a store that begins with a genesis, and opens it. It is put together beside `path` and
+    /// then moved there, so that a crash leaves a whole store or none.
+    ///
+    /// # Errors
+    /// [`StoreError::AlreadyExists`] when `path` is anything but missing or an empty directory; what else
+    /// the disk says.
+    pub fn create(path: impl AsRef<Path>, genesis: &GenesisBlock) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !is_free(path)? {
+            return Err(StoreError::AlreadyExists { path: path.to_owned() });
+        }
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let draft = draft_of(path);
+        fs::create_dir_all(parent).map_err(|source| file_error(parent, source))?;
+        fs::create_dir_all(&draft).map_err(|source| file_error(&draft, source))?;
+        let lock = Lock::take(&draft)?;
+        clear(&draft)?;
+        let database = Database::create(&draft, Purpose::Keep)?;
+        database.write(genesis_batch(&database, genesis))?;
+        drop(database);
+        fs::rename(&draft, path).map_err(|source| file_error(path, source))?;
+        fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|source| file_error(parent, source))?;
+        Self::over(Database::open(path, Purpose::Keep)?, lock)
+    }
+
+    /// Opens a store.
+    ///
+    /// # Errors
+    /// [`StoreError::NotAStore`], [`StoreError::Locked`], [`StoreError::ReadOnly`],
+    /// [`StoreError::Schema`], [`StoreError::Corrupt`]; what else the disk says.
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        let path = path.as_ref();
+        if !path.is_dir() {
+            return Err(StoreError::NotAStore { path: path.to_owned(), detail: "there is no such directory" });
+        }
+        if !path.join("CURRENT").is_file() {
+            return Err(StoreError::NotAStore { path: path.to_owned(), detail: "there is no database in it" });
+        }
+        let lock = Lock::take(path)?;
+        wal::check(path)?;
+        Self::over(Database::open(path, Purpose::Keep)?, lock)
+    }
+
+    fn over(database: Database, lock: Lock) -> Result<Self, StoreError> {
+        meta::check_schema(&database)?;
+        let genesis = meta::required(&database, meta::GENESIS_KEY)?;
+        let chain_id = meta::chain_id(&database, &genesis)?;
+        let tip = meta::parse_tip(&meta::required(&database, meta::TIP_KEY)?)?;
+        Ok(Self { database, chain_id, genesis, tip: RwLock::new(tip), stopped: Mutex::new(false), _lock: lock })
+    }
+
+    /// The ledger's id.
+    #[must_use]
+    pub fn chain_id(&self) -> ChainId {
+        self.chain_id
+    }
+
+    /// The bytes of the genesis file.
+    #[must_use]
+    pub fn genesis_bytes(&self) -> &[u8] {
+        &self.genesis
+    }
+
+    /// Where the store is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        self.database.path()
+    }
+
+    /// The newest end of the chain.
+    #[must_use]
+    pub fn tip(&self) -> Tip {
+        self.tip.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The chain as it is now, to be asked any number of questions that fit together while blocks go on
+    /// being committed. Holds old rows on disk as long as it lives: take one per request, not per
+    /// program.
+    #[must_use]
+    pub fn view(&self) -> View<'_> {
+        View::new(&self.database)
+    }
+
+    /// Adds a block: on disk, whole, when this returns.
+    ///
+    /// # Errors
+    /// [`StoreError::NotNext`] and [`StoreError::OtherCertificate`] when block, tip and certificate do not
+    /// belong together: nothing is written then. After any other error the block is on disk or not, and
+    /// only opening the store again tells: [`StoreError::Stopped`] until then.
+    pub fn commit(&self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StoreError> {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Err(StoreError::Stopped);
+        }
+        check_place(&self.tip(), executed, certificate)?;
+        let written = block_batch(&self.database, executed, certificate).and_then(|batch| self.database.write(batch));
+        *stopped = written.is_err();
+        written?;
+        *self.tip.write().unwrap_or_else(PoisonError::into_inner) = executed.tip();
+        Ok(())
+    }
+}
+
+/// That block, tip and certificate belong together. Not whether any of them is valid.
+fn check_place(tip: &Tip, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StoreError> {
+    let header = &executed.block.header;
+    let (height, parent, tip_hash) = (header.height, header.parent, tip.header.hash());
+    if height != tip.header.height + 1 || parent != tip_hash {
+        return Err(StoreError::NotNext { height, parent, tip_height: tip.header.height, tip: tip_hash });
+    }
+    let block = header.hash();
+    if certificate.height != height || certificate.block != block {
+        let (certified_height, certified) = (certificate.height, certificate.block);
+        return Err(StoreError::OtherCertificate { height, block, certified_height, certified });
+    }
+    Ok(())
+}
+
+/// Whether a store can be made at `path`.
+fn is_free(path: &Path) -> Result<bool, StoreError> {
+    match fs::read_dir(path) {
+        Ok(mut entries) => Ok(entries.next().is_none()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
+        Err(error) => Err(file_error(path, error)),
+    }
+}
+
+/// Where a store is put together before it is moved to `path`.
+fn draft_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".creating");
+    path.with_file_name(name)
+}
+
+/// Removes what an interrupted creation left behind, the lock apart.
+fn clear(draft: &Path) -> Result<(), StoreError> {
+    let entries = fs::read_dir(draft).map_err(|source| file_error(draft, source))?;
+    for entry in entries {
+        let entry = entry.map_err(|source| file_error(draft, source))?;
+        if entry.file_name() != crate::lock::LOCK_FILE {
+            fs::remove_file(entry.path()).map_err(|source| file_error(&entry.path(), source))?;
+        }
+    }
+    Ok(())
+}
+
+impl StateStorage for Store {
+    fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.database.get(Column::Records, &key.0)?.map(|row| row.to_vec()))
+    }
+
+    fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        Ok(self.database.get(Column::Nodes, key)?.map(|row| row.to_vec()))
+    }
+
+    fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {
+        Ok(self.database.get(Column::TransactionIds, id.as_bytes())?.is_some())
+    }
+}
+
+impl HistoryStorage for Store {
+    fn history_hash(&self, index: u64) -> Result<Option<Digest>, StorageError> {
+        let page = self.database.get(Column::History, &numeric(index / PAGE_HASHES))?;
+        Ok(page.and_then(|page| hash_in(&page, index)))
+    }
+}
+
+/// The hash with stored-hash index `index` in its page, if the page reaches that far.
+pub(crate) fn hash_in(page: &[u8], index: u64) -> Option<Digest> {
+    let from = (index % PAGE_HASHES) as usize * HASH_BYTES;
+    let hash = page.get(from..from + HASH_BYTES)?;
+    Some(Digest(hash.try_into().ok()?))
+}

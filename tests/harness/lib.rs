@@ -1,0 +1,25 @@
+//! Chains for tests: real keys, real signatures, real certificates, all from a seed.
+//!
+//! A [`Scenario`] is who takes part: organisations, their keys by role, endpoints, a genesis. A
+//! [`Chain`] is what they did: blocks executed over memory, each with the certificate the validators
+//! give it, so that it is also the oracle another store is compared with. The harness knows no disk, no
+//! clock and no network: the same seed gives the same bytes on every machine.
+//!
+//! ```
+//! let mut chain = tests::Chain::new(7);
+//! let patch = chain.publish();
+//! let block = chain.finalise();
+//! assert_eq!(block.executed.block.header.height, 1);
+//! for organisation in ["bank", "clinic"] {
+//!     chain.approve(organisation, patch);
+//! }
+//! chain.finalise();
+//! ```
+
+mod chain;
+mod dice;
+mod scenario;
+
+pub use chain::{Chain, Finalised};
+pub use dice::Dice;
+pub use scenario::{APPROVERS, ORGANISATIONS, Scenario, VENDOR};
