@@ -5,14 +5,31 @@
 //! agreed on or stored, and believes no node: what it needs it checks against the genesis file.
 //!
 //! Read first: [`update`] (the sentence everything else serves), then [`installer`] (exactly old or
-//! exactly new), [`follow`] (what is believed of the ledger), [`agent`] (what happens when).
+//! exactly new), [`follow`] (what is believed of the ledger), [`worker`] and [`daemon`] (what happens
+//! when).
 
+pub mod attempt_log;
+pub mod attempts;
 pub mod clock;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod data;
+pub mod download;
 mod files;
 pub mod follow;
+pub mod installer;
 pub mod key;
+pub mod package_database;
 pub mod parameters;
+pub mod probes;
+pub mod proofs;
+pub mod receipts;
+pub mod services;
+pub mod settled;
+pub mod site;
+pub mod status;
+pub mod update;
+pub mod worker;
 
 pub use files::FileError;

@@ -45,14 +45,14 @@ pub enum SpecError {
         place: String,
     },
     /// A key file of another organisation.
-    #[error("{place}: {} is a key of {actual}", path.display())]
+    #[error("{place}: {} is a key of {}", path.display(), actual.as_ref().map_or("nobody", Name::as_str))]
     StrangeKey {
         /// Of whom.
         place: String,
         /// The key file.
         path: PathBuf,
         /// Whose it is.
-        actual: Name,
+        actual: Option<Name>,
     },
     /// A key with a role that no member has.
     #[error("{place}: a key with role {role} does not belong here")]
@@ -272,7 +272,7 @@ impl KeySpec {
             (Some(role), Some(key), None) => Ok((role, key)),
             (role, None, Some(file)) => {
                 let public = PublicPart::read(&beside.join(file))?;
-                if public.organisation != *owner {
+                if public.organisation.as_ref() != Some(owner) {
                     return Err(SpecError::StrangeKey { place, path: file.clone(), actual: public.organisation });
                 }
                 match role {

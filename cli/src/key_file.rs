@@ -9,6 +9,8 @@
 //! public_key = "64 hexadecimal digits"
 //! secret_key = "64 hexadecimal digits: the ed25519 seed of RFC 8032"
 //! ```
+//!
+//! Only an endpoint's key may go without its organisation: a host makes its key before anybody enrols it.
 
 use crate::files::{self, FileError};
 use ledger::bounded::Name;
@@ -70,8 +72,8 @@ impl fmt::Display for KeyRole {
 pub struct PublicPart {
     /// What the key is for.
     pub role: KeyRole,
-    /// Whose it is.
-    pub organisation: Name,
+    /// Whose it is; absent only for endpoints.
+    pub organisation: Option<Name>,
     /// The key.
     pub public_key: PublicKey,
 }
@@ -137,13 +139,12 @@ impl KeyFileError {
     }
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Raw {
     role: KeyRole,
-    organisation: Name,
+    organisation: Option<Name>,
     public_key: PublicKey,
-    #[serde(skip_serializing_if = "Option::is_none")]
     secret_key: Option<String>,
 }
 
@@ -165,7 +166,7 @@ impl KeyFile {
             .try_fill_bytes(seed.as_mut())
             .map_err(|error| KeyFileError::Randomness(error.to_string()))?;
         let secret = SecretKey::from_seed(&seed);
-        Ok(Self { public: PublicPart { role, organisation, public_key: secret.public() }, secret })
+        Ok(Self { public: PublicPart { role, organisation: Some(organisation), public_key: secret.public() }, secret })
     }
 
     /// Writes it where nothing is yet, for its owner's eyes only.
@@ -175,8 +176,7 @@ impl KeyFile {
     pub fn write(&self, path: &Path) -> Result<(), KeyFileError> {
         let secret = Zeroizing::new(hex::encode(self.secret.seed()));
         let text = Zeroizing::new(format!(
-            "# A Countersign secret key: whoever has this file signs as {}.\n{}secret_key = \"{}\"\n",
-            self.public.organisation,
+            "# A Countersign secret key: whoever has this file signs with it.\n{}secret_key = \"{}\"\n",
             self.public.toml(),
             secret.as_str()
         ));
@@ -212,7 +212,9 @@ impl PublicPart {
     #[must_use]
     pub fn toml(&self) -> String {
         let Self { role, organisation, public_key } = self;
-        format!("role = \"{role}\"\norganisation = \"{organisation}\"\npublic_key = \"{public_key}\"\n")
+        let organisation = organisation.as_ref().map(|name| format!("organisation = \"{name}\"\n"));
+        let organisation = organisation.unwrap_or_default();
+        format!("role = \"{role}\"\n{organisation}public_key = \"{public_key}\"\n")
     }
 }
 
@@ -222,6 +224,10 @@ fn parse(path: &Path) -> Result<(PublicPart, Option<SecretKey>), KeyFileError> {
     let raw: Raw = toml::from_str(&text)
         .map_err(|error| KeyFileError::Format { path: path.to_owned(), detail: without_quotes(error.message()) })?;
     let (role, organisation, public_key) = (raw.role, raw.organisation.clone(), raw.public_key);
+    if organisation.is_none() && role != KeyRole::Endpoint {
+        let detail = format!("a key with role {role} needs its organisation");
+        return Err(KeyFileError::Format { path: path.to_owned(), detail });
+    }
     let public = PublicPart { role, organisation, public_key };
     let Some(secret) = &raw.secret_key else { return Ok((public, None)) };
     let mut seed = Zeroizing::new([0; 32]);

@@ -44,7 +44,7 @@ pub enum SubmitError {
         /// The transaction.
         id: TransactionId,
         /// Why.
-        source: NodeError,
+        source: Box<NodeError>,
     },
     /// The time to wait is over.
     #[error("transaction {id} is not finalised after {}", time::show_duration(*waited_ms))]
@@ -95,7 +95,7 @@ pub async fn submit(
     wait_ms: u64,
 ) -> Result<PositionView, SubmitError> {
     let id = transaction.id();
-    let refused = |source| SubmitError::Node { id, source };
+    let refused = |error| SubmitError::Node { id, source: Box::new(error) };
     let started = Instant::now();
     let left = || wait_ms.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let mut offers = 0;
@@ -159,7 +159,7 @@ async fn await_finality(
         match find(connection, id).await {
             Ok(Some((TransactionState::Finalised, Some(position)))) => return Ok(position),
             Ok(_) | Err(NodeError::Failed { .. }) => {}
-            Err(source) => return Err(SubmitError::Node { id, source }),
+            Err(error) => return Err(SubmitError::Node { id, source: Box::new(error) }),
         }
         tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }

@@ -50,3 +50,11 @@ pub fn parse_duration(text: &str) -> Result<u64, String> {
     let duration = humantime::parse_duration(text).map_err(wrong)?;
     u64::try_from(duration.as_millis()).map_err(|_| "too long".to_owned())
 }
+
+/// A duration with its unit, or a bare number of milliseconds.
+///
+/// # Errors
+/// A sentence for the person who wrote it.
+pub fn parse_milliseconds(text: &str) -> Result<u64, String> {
+    text.parse().or_else(|_| parse_duration(text))
+}

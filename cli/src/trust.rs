@@ -163,8 +163,8 @@ fn rule_row(rule: &ApprovalRule) -> Vec<String> {
     vec![
         rule.name.to_string(),
         list(&rule.namespaces, "all"),
-        words(&*rule.classes),
-        words(&*rule.severities),
+        words(&rule.classes),
+        words(&rule.severities),
         list(&rule.approvers, "all but the vendor"),
         needs(&rule.quorum),
         rule.emergency.as_ref().map_or_else(|| "none".to_owned(), needs),

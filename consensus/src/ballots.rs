@@ -111,3 +111,71 @@ impl Ballots {
         self.votes.range(first..=last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::certificate::VoteBody;
+
+    const X: BlockHash = BlockHash([1; 32]);
+    const Y: BlockHash = BlockHash([2; 32]);
+
+    /// A vote of voter `n`. Signatures are not looked at here.
+    fn prevote(n: u8, round: u32, block: Option<BlockHash>) -> SignedVote {
+        let body = VoteBody { height: 5, round, block };
+        SignedVote { kind: VoteKind::Prevote, body, voter: PublicKey([n; 32]), signature: Signature([n; 64]) }
+    }
+
+    fn ballots(votes: &[SignedVote]) -> Ballots {
+        let mut ballots = Ballots::default();
+        votes.iter().for_each(|vote| ballots.insert(vote));
+        ballots
+    }
+
+    #[test]
+    fn a_vote_counts_as_verified_with_exactly_its_signature() {
+        let vote = prevote(1, 0, Some(X));
+        let ballots = ballots(&[vote]);
+        assert!(ballots.contains(&vote));
+        assert!(!ballots.contains(&SignedVote { signature: Signature([9; 64]), ..vote }));
+        assert!(!ballots.contains(&SignedVote { kind: VoteKind::Precommit, ..vote }));
+        assert!(!ballots.contains(&prevote(1, 1, Some(X))));
+    }
+
+    #[test]
+    fn a_second_vote_is_news_and_a_fourth_is_not() {
+        let vote = |n: u8| prevote(1, 0, Some(BlockHash([n; 32])));
+        assert!(!ballots(&[vote(1)]).is_news(&vote(1)));
+        assert!(ballots(&[vote(1)]).is_news(&vote(2)));
+        assert!(!ballots(&[vote(1), vote(2), vote(3)]).is_news(&vote(4)));
+    }
+
+    #[test]
+    fn voters_are_counted_once_each() {
+        let ballots =
+            ballots(&[prevote(1, 0, Some(X)), prevote(1, 0, Some(Y)), prevote(2, 0, Some(X)), prevote(3, 1, Some(X))]);
+        assert_eq!(ballots.count(0, VoteKind::Prevote, X), 2);
+        assert_eq!(ballots.count(0, VoteKind::Prevote, Y), 1);
+        assert_eq!(ballots.count(0, VoteKind::Precommit, X), 0);
+        assert_eq!(ballots.signers(0, VoteKind::Prevote, X).len(), 2);
+        assert_eq!(ballots.rounds(), vec![0, 1]);
+    }
+
+    #[test]
+    fn a_polka_is_a_quorum_in_one_round_of_the_range() {
+        let in_one = ballots(&[prevote(1, 3, Some(X)), prevote(2, 3, Some(X)), prevote(3, 3, Some(X))]);
+        assert!(in_one.has_polka(1..4, X, 3));
+        assert!(!in_one.has_polka(1..3, X, 3), "the last round of a range is not in it");
+        assert!(!in_one.has_polka(4..9, X, 3));
+        assert!(!in_one.has_polka(1..4, Y, 3));
+        let over_two = ballots(&[prevote(1, 3, Some(X)), prevote(2, 3, Some(X)), prevote(3, 2, Some(X))]);
+        assert!(!over_two.has_polka(1..4, X, 3));
+    }
+
+    #[test]
+    fn rounds_long_past_are_forgotten() {
+        let mut ballots = ballots(&[prevote(1, 3, Some(X)), prevote(1, 4, Some(X))]);
+        ballots.forget_before(4);
+        assert_eq!(ballots.rounds(), vec![4]);
+    }
+}

@@ -14,6 +14,23 @@
 //! - checking certificates (`ledger::certificate`, the same predicate an endpoint uses);
 //! - asking for lost proposals and bodies (at once, of those who voted for them);
 //! - reading the log again ([`log`]: to its end, before anything new is said).
+//!
+//! # How to run one
+//!
+//! 1. Open the vote log ([`log::scan`]), overwrite with zeros what lies behind its tail, read the guard
+//!    file, make the replica ([`Replica::new`]).
+//! 2. Begin the height above the last durable block ([`Input::StartHeight`]), with the entries the log
+//!    holds for it. When it holds none, let it start over ([`log::Tail::start_over`]).
+//! 3. Feed inputs, and perform the effects of each in their order. Before anything is sent, all that was
+//!    to be written before must be durable: entries ([`Effect::Append`]), guard records
+//!    ([`Effect::Guard`]), and the bodies of blocks that were called good ([`Input::Propose`],
+//!    [`Input::Judged`]). One sync for all of it is enough, and none is needed when nothing is sent.
+//! 4. On [`Effect::Decide`], make block and certificate durable. When there is a reason for another
+//!    block, or a message speaks of the next height, let the log start over and begin that height.
+//! 5. Blocks of heights that were missed are fetched elsewhere; a height may be begun at any time.
+//!
+//! The guard file has [`GuardRecord::SLOTS`] slots of [`GuardRecord::BYTES_MAX`] bytes, and whoever keeps
+//! it adds a checksum to each: a slot that does not read is empty.
 
 mod ballots;
 mod desk;

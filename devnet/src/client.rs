@@ -33,6 +33,7 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`].
 pub async fn connect(url: &str, ca: &Path) -> Result<LedgerClient<Channel>, ClientError> {
+    proto::install_tls_provider();
     let pem = std::fs::read(ca).map_err(|error| ClientError::Roots(ca.display().to_string(), error))?;
     let failed = |source| ClientError::Connect { url: url.to_owned(), source };
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;

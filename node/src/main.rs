@@ -113,8 +113,9 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 fn run(config: node::config::Config) -> Result<(), Box<dyn Error>> {
+    proto::install_tls_provider();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,libp2p=warn"));
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,libp2p=warn,arc_malachitebft=error"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let result = runtime.block_on(async {
@@ -135,16 +136,7 @@ fn run(config: node::config::Config) -> Result<(), Box<dyn Error>> {
 }
 
 fn fsck(directory: &std::path::Path) -> Result<ExitCode, Box<dyn Error>> {
-    let report = store::fsck(directory, |_| {})?;
-    for finding in &report.findings {
-        print(&finding.to_string());
-    }
-    if report.findings.is_empty() {
-        print(&format!("sound: {} blocks, {} transactions", report.blocks, report.transactions));
-        Ok(ExitCode::SUCCESS)
-    } else {
-        Ok(ExitCode::FAILURE)
-    }
+    Err(format!("fsck {}: under way", directory.display()).into())
 }
 
 /// The one place where this program writes data.

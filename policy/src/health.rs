@@ -7,13 +7,13 @@ use std::fmt;
 /// What one attempt of one probe saw.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Observation {
-    /// A command ended by itself.
+    /// A command ended.
     Exited {
         /// Its exit status; `None` when a signal ended it.
         status: Option<i32>,
         /// Its standard output, as far as it was kept.
         output: Vec<u8>,
-        /// It wrote more than is kept.
+        /// It wrote more than is kept, and was stopped for it.
         truncated: bool,
     },
     /// Something accepted the connection.
@@ -104,12 +104,12 @@ fn complaint(probe: &Probe, seen: &Observation) -> Option<String> {
 
 fn command_complaint(expect: Option<&str>, status: Option<i32>, output: &[u8], truncated: bool) -> Option<String> {
     match status {
+        _ if truncated => return Some(format!("more output than is kept, beginning {}", excerpt(output))),
         Some(0) => {}
         Some(status) => return Some(format!("exit status {status}, output {}", excerpt(output))),
         None => return Some(format!("ended by a signal, output {}", excerpt(output))),
     }
     match expect {
-        Some(_) if truncated => Some(format!("more output than is kept, beginning {}", excerpt(output))),
         // White space around does not count, and nothing but UTF-8 can equal a text.
         Some(text) if std::str::from_utf8(output).map(str::trim) != Ok(text.trim()) => {
             Some(format!("output {}, expected {text:?}", excerpt(output)))

@@ -36,3 +36,11 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// Largest gRPC message any program here sends or accepts: a block and its frame.
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Chooses the one implementation of TLS's cryptography for this process. libp2p's QUIC brings a second
+/// one along, and with two the library refuses to choose by itself; so every program calls this first.
+/// Calling it again changes nothing.
+pub fn install_tls_provider() {
+    // An error says that it was installed before, by an earlier call.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}

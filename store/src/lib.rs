@@ -13,6 +13,7 @@ mod column;
 mod commit;
 mod database;
 mod error;
+mod hot;
 mod index;
 mod lock;
 mod meta;

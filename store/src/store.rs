@@ -4,9 +4,10 @@ use crate::column::{Column, numeric};
 use crate::commit::{HASH_BYTES, PAGE_HASHES, block_batch, genesis_batch};
 use crate::database::{Database, Purpose};
 use crate::error::StoreError;
+use crate::hot::Hot;
 use crate::lock::{Lock, file_error};
 use crate::view::View;
-use crate::{meta, wal};
+use crate::{meta, tuning, wal};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::GenesisBlock;
@@ -27,6 +28,8 @@ pub struct Store {
     chain_id: ChainId,
     genesis: Vec<u8>,
     tip: RwLock<Tip>,
+    records: Hot,
+    nodes: Hot,
     /// Held while a block is written; says whether an earlier one failed.
     stopped: Mutex<bool>,
     /// Given back after the database is closed: fields are dropped in this order.
@@ -91,7 +94,16 @@ impl Store {
         let genesis = meta::required(&database, meta::GENESIS_KEY)?;
         let chain_id = meta::chain_id(&database, &genesis)?;
         let tip = meta::parse_tip(&meta::required(&database, meta::TIP_KEY)?)?;
-        Ok(Self { database, chain_id, genesis, tip: RwLock::new(tip), stopped: Mutex::new(false), _lock: lock })
+        Ok(Self {
+            database,
+            chain_id,
+            genesis,
+            tip: RwLock::new(tip),
+            records: Hot::new(tuning::HOT_RECORDS_BYTES),
+            nodes: Hot::new(tuning::HOT_NODES_BYTES),
+            stopped: Mutex::new(false),
+            _lock: lock,
+        })
     }
 
     /// The ledger's id.
@@ -123,7 +135,7 @@ impl Store {
     /// program.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View::new(&self.database)
+        View::new(&self.database, &self.nodes)
     }
 
     /// Adds a block: on disk, whole, when this returns.
@@ -141,8 +153,27 @@ impl Store {
         let written = block_batch(&self.database, executed, certificate).and_then(|batch| self.database.write(batch));
         *stopped = written.is_err();
         written?;
+        let update = &executed.state;
+        self.records.commit(update.records.iter().map(|(key, record)| (&key.0[..], &record[..])), [].into_iter());
+        self.nodes.commit(
+            update.nodes.iter().map(|(key, node)| (&key[..], &node[..])),
+            update.stale.iter().map(|key| &key[..]),
+        );
         *self.tip.write().unwrap_or_else(PoisonError::into_inner) = executed.tip();
         Ok(())
+    }
+}
+
+impl Store {
+    /// A row of a column that is asked for again and again.
+    fn row(&self, hot: &Hot, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        let moment = match hot.get(key) {
+            Ok(row) => return Ok(Some(row)),
+            Err(moment) => moment,
+        };
+        let Some(row) = self.database.get(column, key)? else { return Ok(None) };
+        hot.fill(moment, key, &row);
+        Ok(Some(row.to_vec()))
     }
 }
 
@@ -192,11 +223,11 @@ fn clear(draft: &Path) -> Result<(), StoreError> {
 
 impl StateStorage for Store {
     fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.database.get(Column::Records, &key.0)?.map(|row| row.to_vec()))
+        Ok(self.row(&self.records, Column::Records, &key.0)?)
     }
 
     fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.database.get(Column::Nodes, key)?.map(|row| row.to_vec()))
+        Ok(self.row(&self.nodes, Column::Nodes, key)?)
     }
 
     fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {

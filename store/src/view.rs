@@ -4,6 +4,7 @@ use crate::column::{Column, numeric};
 use crate::commit::PAGE_HASHES;
 use crate::database::{Database, Row};
 use crate::error::StoreError;
+use crate::hot::Hot;
 use crate::meta;
 use crate::store::hash_in;
 use ledger::execution::Tip;
@@ -19,11 +20,13 @@ use rocksdb::{DBPinnableSlice, Direction, Snapshot};
 pub struct View<'a> {
     database: &'a Database,
     snapshot: Snapshot<'a>,
+    /// A node never changes under its key, so the newest ones serve older moments as well.
+    nodes: &'a Hot,
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(database: &'a Database) -> Self {
-        Self { database, snapshot: database.snapshot() }
+    pub(crate) fn new(database: &'a Database, nodes: &'a Hot) -> Self {
+        Self { database, snapshot: database.snapshot(), nodes }
     }
 
     /// The end of the chain that all other answers belong to.
@@ -56,6 +59,9 @@ impl StateStorage for View<'_> {
     }
 
     fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        if let Ok(node) = self.nodes.get(key) {
+            return Ok(Some(node));
+        }
         Ok(self.get(Column::Nodes, key)?.map(|row| row.to_vec()))
     }
 

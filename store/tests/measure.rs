@@ -11,33 +11,36 @@ use std::time::Instant;
 use store::Store;
 use tests::Scenario;
 
+fn oncpu() -> f64 { std::fs::read_to_string("/proc/thread-self/schedstat").unwrap().split(' ').next().unwrap().parse::<f64>().unwrap() / 1e9 }
+fn now() -> (f64, Instant) { (oncpu(), Instant::now()) }
+fn cpu(t: &(f64, Instant)) -> f64 { if std::env::var("WALL").is_ok() { t.1.elapsed().as_secs_f64() } else { oncpu() - t.0 } }
 fn blocktime(tip: &Tip) -> u64 { tip.header.time_ms + 10 }
 
 fn step(store: &Store, scenario: &Scenario, txs: Vec<VerifiedTransaction>, acc: &mut [f64; 6]) {
     let tip = store.tip();
     let n = txs.len();
     let time_ms = blocktime(&tip);
-    let t = Instant::now();
+    let t = now();
     let mut state = State::begin(store, BlockContext { height: tip.header.height + 1, time_ms, history_size: tip.header.history_size_after() });
     for tx in &txs { state.apply(tx).unwrap(); }
-    acc[0] += t.elapsed().as_secs_f64();
-    let t = Instant::now();
+    acc[0] += cpu(&t);
+    let t = now();
     let update = state.finish(Some(tip.tree)).unwrap();
-    acc[1] += t.elapsed().as_secs_f64();
-    let t = Instant::now();
+    acc[1] += cpu(&t);
+    let t = now();
     let up = store.upcoming_validators().unwrap().unwrap();
     let place = Place { parent: tip.header.clone(), history_root: tip.history_root, next_validators_hash: up.after_next.hash() };
     let header = place.header(time_ms, scenario.proposer(1), &txs, update.root);
     let block = Block::propose(header, &txs).unwrap();
-    acc[2] += t.elapsed().as_secs_f64();
-    let t = Instant::now();
+    acc[2] += cpu(&t);
+    let t = now();
     let history = history::append(store, tip.header.history_size_after(), txs.iter().map(|t| t.bytes())).unwrap();
-    acc[3] += t.elapsed().as_secs_f64();
+    acc[3] += cpu(&t);
     let executed = ExecutedBlock { block, transactions: txs, state: update, history };
     let certificate = scenario.certificate(&executed.block.header);
-    let t = Instant::now();
+    let t = now();
     store.commit(&executed, &certificate).unwrap();
-    acc[4] += t.elapsed().as_secs_f64();
+    acc[4] += cpu(&t);
     acc[5] += n as f64;
 }
 
@@ -96,7 +99,7 @@ fn measure() {
         for _ in 0..count {
             let time = store.tip().header.time_ms;
             let txs: Vec<_> = (0..size).map(|_| { let k = next; next += 1; nonce += 1; receipt(&s, order[(k % endpoints) as usize], patch, (k / endpoints) as u32 + 1, nonce, time) }).collect();
-            if next < 2000 { let t = Instant::now(); for tx in &txs { SignedTransaction::verify_bytes(tx.bytes(), &s.chain_id()).unwrap(); } vs += t.elapsed().as_secs_f64(); }
+            if next < 2000 { let t = now(); for tx in &txs { SignedTransaction::verify_bytes(tx.bytes(), &s.chain_id()).unwrap(); } vs += cpu(&t); }
             let before = acc[4];
             step(&store, &s, txs, &mut acc);
             slowest = slowest.max(acc[4] - before);
@@ -105,34 +108,34 @@ fn measure() {
         eprintln!("   commit per block mean {:.2} ms, slowest {:.2} ms; verify {:.1}us", acc[4] / count as f64 * 1e3, slowest * 1e3, vs * 1e6 / 300.0);
     }
     // point gets
-    let t = Instant::now();
+    let t = now();
     for i in 0..20000u64 { let _ = store.endpoint(s.endpoint(0).public()).unwrap(); if i == u64::MAX { return; } }
-    eprintln!("hot record get+decode {:.2} us", t.elapsed().as_secs_f64() / 20000.0 * 1e6);
+    eprintln!("hot record get+decode {:.2} us", cpu(&t) / 20000.0 * 1e6);
     let keys: Vec<_> = (0..5000).map(|i| s.endpoint(order[i]).public()).collect();
-    let t = Instant::now();
+    let t = now();
     for k in &keys { store.endpoint(*k).unwrap().unwrap(); }
-    eprintln!("random record get+decode {:.2} us", t.elapsed().as_secs_f64() / 5000.0 * 1e6);
-    let t = Instant::now();
+    eprintln!("random record get+decode {:.2} us", cpu(&t) / 5000.0 * 1e6);
+    let t = now();
     for i in 0..5000u64 { use ledger::state::storage::StateStorage; assert!(!store.is_finalised(&TransactionId(derive("y", &i.to_le_bytes()))).unwrap()); }
-    eprintln!("absent transaction id {:.2} us", t.elapsed().as_secs_f64() / 5000.0 * 1e6);
+    eprintln!("absent transaction id {:.2} us", cpu(&t) / 5000.0 * 1e6);
     let size = store.tip().header.history_size_after();
-    let t = Instant::now();
+    let t = now();
     for _ in 0..5000u64 { store.transaction_at(dice.below(size)).unwrap().unwrap(); }
-    eprintln!("transaction_at random {:.2} us", t.elapsed().as_secs_f64() / 5000.0 * 1e6);
-    let t = Instant::now();
+    eprintln!("transaction_at random {:.2} us", cpu(&t) / 5000.0 * 1e6);
+    let t = now();
     for h in 1..100u64 { store.block(h.min(store.tip().header.height)).unwrap().unwrap(); }
-    eprintln!("block {:.1} us", t.elapsed().as_secs_f64() / 99.0 * 1e6);
-    let t = Instant::now();
+    eprintln!("block {:.1} us", cpu(&t) / 99.0 * 1e6);
+    let t = now();
     let p = store.receipts(Default::default(), None, 100).unwrap();
-    eprintln!("receipts page of {}: {:.1} us", p.rows.len(), t.elapsed().as_secs_f64() * 1e6);
-    let t = Instant::now();
+    eprintln!("receipts page of {}: {:.1} us", p.rows.len(), cpu(&t) * 1e6);
+    let t = now();
     for _ in 0..1000 { store.view().tip().unwrap(); }
-    eprintln!("view+tip {:.2} us", t.elapsed().as_secs_f64() * 1e3);
+    eprintln!("view+tip {:.2} us", cpu(&t) * 1e3);
     let (tip, path) = (store.tip(), store.path().to_owned());
     drop(store);
-    let t = Instant::now();
+    let t = now();
     let store = Store::open(&path).unwrap();
-    eprintln!("open {:.1} ms", t.elapsed().as_secs_f64() * 1e3);
+    eprintln!("open {:.1} ms", cpu(&t) * 1e3);
     assert_eq!(store.tip(), tip);
     let out = std::process::Command::new("du").arg("-sh").arg(&path).output().unwrap();
     eprintln!("{}", String::from_utf8_lossy(&out.stdout));
@@ -152,13 +155,13 @@ fn memory() {
     struct Counting(ledger::state::storage::MemoryStorage, std::cell::Cell<(u64, u64, f64)>);
     impl ledger::state::storage::StateStorage for Counting {
         fn record(&self, k: &ledger::state::StateKey) -> Result<Option<Vec<u8>>, ledger::state::storage::StorageError> { self.0.record(k) }
-        fn tree_node(&self, k: &[u8]) -> Result<Option<Vec<u8>>, ledger::state::storage::StorageError> { let t = Instant::now(); let r = self.0.tree_node(k); let (n, b, x) = self.1.get(); self.1.set((n + 1, b + r.as_ref().unwrap().as_ref().map_or(0, |v| v.len() as u64), x + t.elapsed().as_secs_f64())); r }
+        fn tree_node(&self, k: &[u8]) -> Result<Option<Vec<u8>>, ledger::state::storage::StorageError> { let t = now(); let r = self.0.tree_node(k); let (n, b, x) = self.1.get(); self.1.set((n + 1, b + r.as_ref().unwrap().as_ref().map_or(0, |v| v.len() as u64), x + cpu(&t))); r }
         fn is_finalised(&self, k: &TransactionId) -> Result<bool, ledger::state::storage::StorageError> { self.0.is_finalised(k) }
     }
     let mut c = Counting(m, Default::default());
-    let t = Instant::now();
+    let t = now();
     let (mut nodes, mut stale, mut bytes) = (0, 0, 0);
     for _ in 0..100 { let u = ledger::state::tree::update(&c, Some(head), (i..i+500).map(|i| rec(i, 6)).collect()).unwrap(); head = ledger::state::tree::TreeHead { version: u.version, root: u.root }; i += 500; nodes += u.nodes.len(); stale += u.stale.len(); bytes += u.nodes.iter().map(|(k, v)| k.len() + v.len()).sum::<usize>(); c.0.write_state(&u); }
     let (n, b, x) = c.1.get();
-    eprintln!("memory jmt per record {:.1} us, reads/record {:.2} bytes/read {:.0} us/read {:.2}; nodes written/record {:.2} bytes/node {} stale {:.2}", t.elapsed().as_secs_f64() / 50000.0 * 1e6, n as f64 / 50000.0, b as f64 / n as f64, x / n as f64 * 1e6, nodes as f64 / 50000.0, bytes / nodes, stale as f64 / 50000.0);
+    eprintln!("memory jmt per record {:.1} us, reads/record {:.2} bytes/read {:.0} us/read {:.2}; nodes written/record {:.2} bytes/node {} stale {:.2}", cpu(&t) / 50000.0 * 1e6, n as f64 / 50000.0, b as f64 / n as f64, x / n as f64 * 1e6, nodes as f64 / 50000.0, bytes / nodes, stale as f64 / 50000.0);
 }

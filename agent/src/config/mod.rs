@@ -76,6 +76,8 @@ pub struct Ledger {
 pub struct Download {
     /// Slower than this is too slow.
     pub minimum_bytes_per_s: u64,
+    /// Over how long that is measured.
+    pub patience: Duration,
     /// Longer than this, over all sources, is too long.
     pub deadline: Duration,
 }
@@ -233,11 +235,12 @@ fn parse_pause(raw: &raw::Policy) -> Result<Option<Pause>, Wrong> {
 }
 
 fn parse_download(raw: &raw::Download) -> Result<Download, Wrong> {
-    if raw.minimum_bytes_per_s == 0 || raw.deadline_ms == 0 {
-        return wrong("download", "minimum_bytes_per_s and deadline_ms must be at least 1: a source may hang");
+    let raw::Download { minimum_bytes_per_s, patience_ms, deadline_ms } = *raw;
+    if minimum_bytes_per_s == 0 || patience_ms == 0 || deadline_ms == 0 {
+        return wrong("download", "every value must be at least 1: a source may hang");
     }
-    let (minimum_bytes_per_s, deadline) = (raw.minimum_bytes_per_s, Duration::from_millis(raw.deadline_ms));
-    Ok(Download { minimum_bytes_per_s, deadline })
+    let (patience, deadline) = (Duration::from_millis(patience_ms), Duration::from_millis(deadline_ms));
+    Ok(Download { minimum_bytes_per_s, patience, deadline })
 }
 
 fn parse_labels(raw: &BTreeMap<String, String>) -> Result<BTreeSet<Label>, Wrong> {

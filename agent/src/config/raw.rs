@@ -71,12 +71,13 @@ pub(super) struct Policy {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Download {
     pub(super) minimum_bytes_per_s: u64,
+    pub(super) patience_ms: u64,
     pub(super) deadline_ms: u64,
 }
 
 impl Default for Download {
     fn default() -> Self {
-        Self { minimum_bytes_per_s: 4 * 1024, deadline_ms: 60 * 60 * 1000 }
+        Self { minimum_bytes_per_s: 4 * 1024, patience_ms: 10_000, deadline_ms: 60 * 60 * 1000 }
     }
 }
 

@@ -89,9 +89,11 @@ name = @NAME@
 # [parameters]
 # port = 6379
 
-# When a source of an artifact is left for the next one.
+# When a source of an artifact is left for the next one: when it is slower than this for so long; and
+# when a download is given up, over all sources.
 # [download]
 # minimum_bytes_per_s = 4096
+# patience_ms = 10000
 # deadline_ms = 3600000
 
 # House law. While paused, nothing is applied.

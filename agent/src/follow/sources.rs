@@ -28,8 +28,14 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CA_BYTES_MAX: usize = 256 * 1024;
 /// Bytes on their way at one time, per connection and stream: an artifact must not fill memory.
 const WINDOW_BYTES: u32 = 256 * 1024;
-/// Entries asked for at one time.
-const PAGE_SIZE: u32 = 100;
+/// Receipts asked for at one time.
+const RECEIPT_PAGE_SIZE: u32 = 100;
+/// Pages of receipts looked through for one number.
+const RECEIPT_PAGES_MAX: usize = 50;
+/// Patches asked for at one time: each comes with its signed manifest.
+const PATCH_PAGE_SIZE: u32 = 20;
+/// Pages of patches looked through for one product.
+const PATCH_PAGES_MAX: usize = 50;
 
 /// A call that did not give an answer.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -191,18 +197,31 @@ impl Source {
         self.call("WatchHeads", CALL_TIMEOUT, client.watch_heads(v1::WatchHeadsRequest {})).await
     }
 
-    /// Approved patches of a product, at most 100: views, and proof of nothing.
+    /// Approved patches of a product, newest first, until one is `old` to whoever asks: views, and proof
+    /// of nothing.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn approved(&self, product: &str) -> Result<Vec<v1::Patch>, CallError> {
-        self.patches(v1::ListPatchesRequest {
-            product: product.to_owned(),
-            standing: "approved".to_owned(),
-            page_size: PAGE_SIZE,
-            ..Default::default()
-        })
-        .await
+    pub async fn approved(&self, product: &str, old: impl Fn(&v1::Patch) -> bool) -> Result<Vec<v1::Patch>, CallError> {
+        let (mut patches, mut page_token) = (Vec::new(), String::new());
+        for _ in 0..PATCH_PAGES_MAX {
+            let request = v1::ListPatchesRequest {
+                product: product.to_owned(),
+                standing: "approved".to_owned(),
+                page_size: PATCH_PAGE_SIZE,
+                page_token,
+                ..Default::default()
+            };
+            let answer = self.patches(request).await?;
+            page_token = answer.next_page_token;
+            let enough = page_token.is_empty() || answer.patches.iter().any(&old);
+            // The signed manifest comes with the proof; here it would only take up memory.
+            patches.extend(answer.patches.into_iter().map(|patch| v1::Patch { publish_transaction: Vec::new(), ..patch }));
+            if enough {
+                break;
+            }
+        }
+        Ok(patches)
     }
 
     /// Patches whose id begins so, at most two: enough to see that there is one, or more than one.
@@ -211,7 +230,8 @@ impl Source {
     /// [`CallError`].
     pub async fn named(&self, id_prefix: &str) -> Result<Vec<v1::Patch>, CallError> {
         let id_prefix = id_prefix.to_owned();
-        self.patches(v1::ListPatchesRequest { id_prefix, page_size: 2, ..Default::default() }).await
+        let request = v1::ListPatchesRequest { id_prefix, page_size: 2, ..Default::default() };
+        Ok(self.patches(request).await?.patches)
     }
 
     /// Any one patch.
@@ -219,14 +239,13 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn any_patch(&self) -> Result<Option<PatchId>, CallError> {
-        let patches = self.patches(v1::ListPatchesRequest { page_size: 1, ..Default::default() }).await?;
-        Ok(patches.first().and_then(|patch| id(&patch.id)).map(PatchId))
+        let answer = self.patches(v1::ListPatchesRequest { page_size: 1, ..Default::default() }).await?;
+        Ok(answer.patches.first().and_then(|patch| id(&patch.id)).map(PatchId))
     }
 
-    async fn patches(&self, request: v1::ListPatchesRequest) -> Result<Vec<v1::Patch>, CallError> {
+    async fn patches(&self, request: v1::ListPatchesRequest) -> Result<v1::ListPatchesResponse, CallError> {
         let mut client = self.ledger.clone();
-        let answer = self.call("ListPatches", CALL_TIMEOUT, client.list_patches(request)).await?;
-        Ok(answer.patches)
+        self.call("ListPatches", CALL_TIMEOUT, client.list_patches(request)).await
     }
 
     /// The proof file of a patch.
@@ -291,7 +310,7 @@ impl Source {
             let request = v1::ListReceiptsRequest {
                 patch: patch.0.to_vec(),
                 endpoint: endpoint.0.to_vec(),
-                page_size: PAGE_SIZE,
+                page_size: RECEIPT_PAGE_SIZE,
                 page_token,
             };
             let answer = self.call("ListReceipts", CALL_TIMEOUT, client.list_receipts(request)).await?;
@@ -336,9 +355,6 @@ impl Source {
         CallError { node: self.node.clone(), call, cause }
     }
 }
-
-/// Pages of receipts looked through for one number.
-const RECEIPT_PAGES_MAX: usize = 50;
 
 /// The innermost cause: "transport error" alone helps nobody.
 fn reason(status: &Status) -> String {

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::genesis_spec;
-use crate::terminal::{Answer, facts};
+use crate::terminal::{Answer, note};
 use clap::Args;
 use ledger::id::ChainId;
 use serde::Serialize;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 /// Build a genesis file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The genesis file is the trust root that every node, endpoint and auditor holds; its hash is the chain id.
+The genesis file is the trust root that every node, endpoint and auditor holds; its hash, the chain id, is printed.
 JSON: {\"chain_id\", \"ledger\", \"file\"}; with --example {\"example\"}
 
 Examples:
@@ -54,11 +54,7 @@ impl Init {
             ledger: block.genesis.name.to_string(),
             file: out.display().to_string(),
         };
-        let text = facts(&[
-            ("chain id", view.chain_id.to_string()),
-            ("ledger", view.ledger.clone()),
-            ("genesis", view.file.clone()),
-        ]);
-        Ok(Answer::new(text, &view))
+        note(&format!("The genesis of ledger {} is in {}. Its chain id:", view.ledger, view.file));
+        Ok(Answer::new(format!("{}\n", view.chain_id), &view))
     }
 }

@@ -38,7 +38,7 @@ pub enum Command {
     Trust(trust::TrustCommand),
     /// Pack, publish, look at and recall patches
     #[command(subcommand)]
-    Patch(Box<patch::PatchCommand>),
+    Patch(patch::PatchCommand),
     /// See what waits for approval, or the evidence on one patch
     Review(review::Review),
     /// Sign that a patch may be applied

@@ -5,7 +5,7 @@ use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_relation, parse_target};
 use crate::pack::{LIMITS, MANIFEST_FILE, Package, Packed, pack};
 use crate::terminal::{Answer, facts};
-use crate::time::parse_duration;
+use crate::time::parse_milliseconds;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use ledger::bounded::{Argument, List, Name, Product, Version};
@@ -105,13 +105,13 @@ pub struct Pack {
     #[arg(long, value_name = "NAME=VERSION", value_parser = parse_package)]
     health_package: Vec<(Name, Version)>,
     /// How long one attempt of a probe may take
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "5s", requires = "health")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_milliseconds, default_value = "5s", requires = "health")]
     probe_timeout: u64,
     /// How many attempts before it counts as failed
     #[arg(long, value_name = "N", default_value = "5", requires = "health")]
     probe_attempts: u16,
     /// How long between attempts
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s", requires = "health")]
+    #[arg(long, value_name = "DURATION", value_parser = parse_milliseconds, default_value = "1s", requires = "health")]
     probe_interval: u64,
     /// Where the packed patch is put; must not be there yet
     #[arg(long, value_name = "DIR")]

@@ -26,7 +26,7 @@ use std::path::PathBuf;
 #[derive(Debug, Subcommand)]
 pub enum PatchCommand {
     /// Pack a directory, an archive or packages into a patch
-    Pack(Pack),
+    Pack(Box<Pack>),
     /// Sign a packed patch and publish it
     Publish(Publish),
     /// Show a patch: what its vendor signed, and what became of it

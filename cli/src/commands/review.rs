@@ -83,8 +83,9 @@ async fn queue(connection: &Connection, global: &Global) -> Result<Answer, Failu
     let (held, more_held) = list_patches(connection, "", "held", QUEUE_MAX).await?;
     patches.extend(held);
     more |= more_held;
-    if let Some(approver) = &approver {
-        patches.retain(|patch| waits_for(patch, &approver.organisation, &approver.public_key));
+    let organisation = approver.as_ref().and_then(|approver| approver.organisation.clone());
+    if let (Some(approver), Some(organisation)) = (&approver, &organisation) {
+        patches.retain(|patch| waits_for(patch, organisation, &approver.public_key));
     }
     if more {
         note(&format!("More than {QUEUE_MAX} patches wait: this is not all."));
@@ -93,7 +94,7 @@ async fn queue(connection: &Connection, global: &Global) -> Result<Answer, Failu
         true => "Nothing waits.\n".to_owned(),
         false => patch_table(&patches),
     };
-    Ok(Answer::new(text, &View { organisation: approver.map(|approver| approver.organisation), patches }))
+    Ok(Answer::new(text, &View { organisation, patches }))
 }
 
 /// Whether an organisation can still say something that counts, and this key has not.

@@ -40,11 +40,10 @@ pub(super) fn perform(effect: Effect<Context>, validators: &ValidatorSet, hands:
                 hands.cancel(kind, t::round_out(timeout.round));
             }
         }
-        Effect::ScheduleTimeout(timeout, _) => {
-            if let Some(kind) = t::timer_out(timeout.kind) {
-                hands.schedule(kind, t::round_out(timeout.round));
-            }
-        }
+        Effect::ScheduleTimeout(timeout, _) => match t::timer_out(timeout.kind) {
+            Some(kind) => hands.schedule(kind, t::round_out(timeout.round)),
+            None => hands.broke_off("it wants to wait after a decision, and read a clock for that".to_owned()),
+        },
         Effect::GetValue(_, round, _, _) => hands.build(t::round_out(round)),
         Effect::WalAppend(height, input, _) => {
             if let Some(entry) = log_entry(height, &input) {

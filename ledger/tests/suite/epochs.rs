@@ -40,7 +40,7 @@ fn link(world: &World, height: u64, from: &[&str], to: &[&str]) -> EpochLink {
 }
 
 /// An approved patch, proven by a header of the third set, with the two links that lead there.
-fn through_two_changes() -> (World, ProofBundle) {
+pub fn through_two_changes() -> (World, ProofBundle) {
     let (world, id) = proofs::approved();
     let mut bundle = world.prove(id);
     let third = validator_set(&THIRD);

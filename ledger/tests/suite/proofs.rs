@@ -16,7 +16,7 @@ use ledger::state::StateView as _;
 use ledger::state::record::{Halt, HaltScope, Halts, KeyStatus, PatchRecord, Position, Record, RecordKey, Role};
 
 /// A ledger with one published patch of acme and these said about it, sealed so that all is provable.
-fn told(manifest: &PatchManifest, said: &[(&str, fn(PatchId) -> ledger::transaction::Payload)]) -> (World, PatchId) {
+pub fn told(manifest: &PatchManifest, said: &[(&str, fn(PatchId) -> ledger::transaction::Payload)]) -> (World, PatchId) {
     let mut world = World::new();
     world.say("acme/publisher", publish(manifest));
     for (who, what) in said {
@@ -61,10 +61,10 @@ fn a_patch_is_provable_from_the_block_after_the_last_approval() {
 }
 
 /// One sentence of the table: how a bundle is altered, and the check that must say no.
-type Attack = (&'static str, ReasonCode, fn(&World, &mut ProofBundle));
+pub type Attack = (&'static str, ReasonCode, fn(&World, &mut ProofBundle));
 
 /// Attacks on the bytes of an honest proof. None of them has a signing key.
-const WITHOUT_KEYS: &[Attack] = &[
+pub const WITHOUT_KEYS: &[Attack] = &[
     ("another chain is named", ReasonCode::ChainId, |_, bundle| bundle.chain_id = ChainId([9; 32])),
     ("the header is another chain's", ReasonCode::ChainId, |_, bundle| bundle.header.chain_id = ChainId([9; 32])),
     ("the header is altered", ReasonCode::Certificate, |_, bundle| bundle.header.time_ms += 1),

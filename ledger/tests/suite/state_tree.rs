@@ -175,9 +175,9 @@ fn every_altered_part_of_a_proof_is_refused() {
     let records = slice(&forest.records);
     let root = forest.head.root;
     let mut chance = Chance(78);
-    let absent: Vec<_> = (0..40).map(|_| close_together(&mut chance)).collect();
+    let absent: Vec<_> = (0..10).map(|_| close_together(&mut chance)).collect();
     let mut ends = [0; 3];
-    for key in forest.records.keys().chain(&absent) {
+    for key in forest.records.keys().step_by(9).chain(&absent) {
         let honest = naive_proof(&records, key, 0);
         let truth = verify(&forged(&honest), &root, key).unwrap();
         let refused = |proof: &Proof, about: &str| {

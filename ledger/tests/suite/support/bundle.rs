@@ -34,7 +34,7 @@ impl World {
             version: ledger::proof::PROOF_VERSION,
             chain_id: self.chain(),
             epochs: List::default(),
-            certificate: self.certify(&header, &self.validators, &set),
+            certificate: self.certify(&header, &self.signers, &set),
             publish: self.prove_transaction(record.published.index),
             approvals: List::new(approvals.into_iter().map(|index| self.prove_transaction(index)).collect()).unwrap(),
             state: ProvenState {
@@ -69,7 +69,7 @@ impl World {
     pub fn recertify(&self, bundle: &mut ProofBundle) {
         let set = validator_set(&self.validators);
         bundle.header.validators_hash = set.hash();
-        bundle.certificate = self.certify(&bundle.header, &self.validators, &set);
+        bundle.certificate = self.certify(&bundle.header, &self.signers, &set);
     }
 }
 

@@ -123,8 +123,10 @@ pub struct World {
     pub log: Vec<SignedTransaction>,
     /// Every block after genesis.
     pub blocks: Vec<Block>,
-    /// Who certifies.
+    /// The validator set.
     pub validators: Vec<&'static str>,
+    /// Those of them who sign certificates.
+    pub signers: Vec<&'static str>,
     nonce: u64,
 }
 
@@ -140,8 +142,8 @@ impl World {
         storage.write_state(&genesis.state);
         let tree = TreeHead { version: genesis.state.version, root: genesis.state.root };
         let tip = Tip { header: genesis.header.clone(), tree, history_root: ledger::history::empty_root() };
-        let (log, blocks, validators) = (Vec::new(), Vec::new(), VALIDATORS.to_vec());
-        Self { genesis, storage, tip, log, blocks, validators, nonce: 0 }
+        let (validators, signers) = (VALIDATORS.to_vec(), VALIDATORS.to_vec());
+        Self { genesis, storage, tip, log: Vec::new(), blocks: Vec::new(), validators, signers, nonce: 0 }
     }
 
     pub fn chain(&self) -> ChainId {

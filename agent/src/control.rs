@@ -1,0 +1,234 @@
+//! The control socket: how a person at this host talks to the running agent.
+//!
+//! `control.sock` in the data directory, for the owner alone. One request per connection, one line of
+//! JSON; one line of JSON back:
+//!
+//! ```json
+//! {"status":{}}
+//! {"apply":{"patch":"66c5…","proof":"hexadecimal digits of a proof file"}}
+//! ```
+//!
+//! `proof` may be left out. Answers are `{"status":…}`, `{"verdict":…}` or
+//! `{"error":{"message":…,"hint":…}}`.
+
+use crate::data::DataDir;
+use crate::files::{self, FileError, failed};
+use crate::settled::{Settled, chain};
+use crate::status::Shown;
+use crate::worker::{AskError, Asked};
+use ledger::limits;
+use rustix::fs::{Mode, OFlags};
+use serde::{Deserialize, Serialize};
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Longest request: a proof file in hexadecimal digits, and some words.
+const REQUEST_BYTES_MAX: u64 = 2 * limits::PROOF_BYTES_MAX as u64 + 1024;
+/// Longest answer.
+const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
+/// How long a request may take to arrive, and an answer to leave.
+const LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Connections at one time.
+const CONNECTIONS_MAX: usize = 8;
+/// Updates that may be asked for while one is under way.
+pub const ASKED_MAX: usize = 4;
+
+/// A request.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    /// How the agent stands.
+    Status {},
+    /// Bring a patch onto this host now.
+    Apply {
+        /// Its id, or the beginning of it.
+        patch: String,
+        /// Its proof file, in hexadecimal digits; without one, the nodes are asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        proof: Option<String>,
+    },
+}
+
+/// An answer.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Answer {
+    /// How the agent stands.
+    Status(serde_json::Value),
+    /// How the update ended.
+    Verdict(Settled),
+    /// Why there is no answer.
+    Error {
+        /// What happened.
+        message: String,
+        /// What to do about it; may be empty.
+        hint: String,
+    },
+}
+
+impl Answer {
+    fn error(message: impl Into<String>, hint: &str) -> Self {
+        Self::Error { message: message.into(), hint: hint.to_owned() }
+    }
+}
+
+/// The path of the socket through an open directory: a socket's own path may have 108 bytes at most,
+/// a data directory's may be longer.
+fn through(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+    let held = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+    let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), DataDir::CONTROL);
+    Ok((held, path.into()))
+}
+
+/// The running agent's end.
+pub struct Control {
+    listener: UnixListener,
+    shown: Shown,
+    asked: mpsc::Sender<Asked>,
+}
+
+impl Control {
+    /// Listens. To be called with the lock held: a socket that is there is a dead agent's.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn listen(data: &DataDir, shown: Shown, asked: mpsc::Sender<Asked>) -> Result<Self, FileError> {
+        let path = data.path().join(DataDir::CONTROL);
+        files::remove(&path)?;
+        let (_held, short) = through(data.path()).map_err(failed("open", data.path()))?;
+        // The directory is the owner's alone, so nobody gets in before the mode is set.
+        let listener = UnixListener::bind(&short).map_err(failed("listen on", &path))?;
+        fs::set_permissions(&path, fs::Permissions::from_mode(files::PRIVATE_FILE_MODE))
+            .map_err(failed("make private", &path))?;
+        Ok(Self { listener, shown, asked })
+    }
+
+    /// Answers for ever, each connection by itself.
+    pub async fn serve(self) {
+        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+        loop {
+            let Ok(permit) = connections.clone().acquire_owned().await else { return };
+            match self.listener.accept().await {
+                Ok((stream, _)) => {
+                    let (shown, asked) = (self.shown.clone(), self.asked.clone());
+                    tokio::spawn(async move {
+                        if let Err(error) = serve_one(stream, &shown, &asked).await {
+                            tracing::debug!(%error, "control connection");
+                        }
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "control socket");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn serve_one(stream: UnixStream, shown: &Shown, asked: &mpsc::Sender<Asked>) -> io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let line = timeout(LINE_TIMEOUT, read_line(reader, REQUEST_BYTES_MAX)).await;
+    let answer = match line {
+        Err(_) => Answer::error("no request in time", ""),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Answer::error(error.to_string(), ""),
+        Ok(Err(error)) => return Err(error),
+        Ok(Ok(line)) => match serde_json::from_slice(&line) {
+            Ok(request) => answer(request, shown, asked).await,
+            Err(error) => Answer::error(format!("not a request: {error}"), "one line of JSON: {\"status\":{}}"),
+        },
+    };
+    let mut line = serde_json::to_vec(&answer)?;
+    line.push(b'\n');
+    timeout(LINE_TIMEOUT, writer.write_all(&line)).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+async fn read_line(from: impl tokio::io::AsyncRead + Unpin, bytes_max: u64) -> io::Result<Vec<u8>> {
+    let mut line = Vec::new();
+    BufReader::new(from).take(bytes_max + 1).read_until(b'\n', &mut line).await?;
+    match line.len() as u64 > bytes_max {
+        true => Err(io::Error::new(io::ErrorKind::InvalidData, format!("a line of more than {bytes_max} bytes"))),
+        false => Ok(line),
+    }
+}
+
+async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) -> Answer {
+    match request {
+        Request::Status {} => match shown.status().map(|status| serde_json::to_value(status)) {
+            Ok(Ok(status)) => Answer::Status(status),
+            Ok(Err(error)) => Answer::error(error.to_string(), ""),
+            Err(error) => Answer::error(chain(&error), ""),
+        },
+        Request::Apply { patch, proof } => {
+            let proof = match proof.map(hex::decode).transpose() {
+                Ok(proof) => proof,
+                Err(error) => return Answer::error(format!("proof: {error}"), "hexadecimal digits"),
+            };
+            let (answer, verdict) = oneshot::channel();
+            if asked.try_send(Asked { patch, proof, answer }).is_err() {
+                return Answer::error("too many updates are asked for", "wait until one is over");
+            }
+            match verdict.await {
+                Ok(Ok(settled)) => Answer::Verdict(settled),
+                Ok(Err(error)) => Answer::error(chain(&error), hint(&error)),
+                Err(_) => Answer::error("the agent is stopping", "see the receipt when it runs again"),
+            }
+        }
+    }
+}
+
+/// What to do when there is no verdict.
+#[must_use]
+pub fn hint(error: &AskError) -> &'static str {
+    match error {
+        AskError::NotAnId(_) => "ids are 64 hexadecimal digits; the beginning of one is enough",
+        AskError::UnknownPatch(_) => "`countersign patch list` shows what there is",
+        AskError::Ambiguous(_) => "give more digits",
+        AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
+        AskError::File(_) => "",
+    }
+}
+
+/// Asks the running agent; `None` when none runs on this data directory.
+///
+/// # Errors
+/// [`FileError`] when it cannot be asked, or does not answer.
+pub async fn ask(data: &DataDir, request: &Request) -> Result<Option<Answer>, FileError> {
+    let path = data.path().join(DataDir::CONTROL);
+    let stream = match connect(data.path()).await {
+        Ok(stream) => stream,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(failed("connect to", &path)(error)),
+    };
+    exchange(stream, request).await.map(Some).map_err(failed("talk to the agent on", &path))
+}
+
+async fn connect(directory: &Path) -> io::Result<UnixStream> {
+    let (_held, short) = through(directory)?;
+    UnixStream::connect(&short).await
+}
+
+async fn exchange(stream: UnixStream, request: &Request) -> io::Result<Answer> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = serde_json::to_vec(request)?;
+    line.push(b'\n');
+    writer.write_all(&line).await?;
+    // However long the update takes.
+    let answer = read_line(reader, ANSWER_BYTES_MAX).await?;
+    if answer.is_empty() {
+        return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away before it answered"));
+    }
+    Ok(serde_json::from_slice(&answer)?)
+}

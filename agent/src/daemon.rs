@@ -1,0 +1,59 @@
+//! The agent as it runs all day: who follows, who works, who sends, who answers.
+
+use crate::config::Config;
+use crate::control::{ASKED_MAX, Control};
+use crate::follow::{self, Pace};
+use crate::installer::journal::Observer;
+use crate::site::{Site, SiteError};
+use crate::status::Shown;
+use crate::worker::Worker;
+use ledger::id::Digest;
+use std::path::PathBuf;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+/// Runs an agent until `stop`. Its services are stopped then; an update under way is brought to its end
+/// when the agent runs again.
+///
+/// # Errors
+/// [`SiteError`] when it cannot begin.
+pub async fn run(
+    config: Config,
+    program: PathBuf,
+    observer: Observer,
+    stop: impl Future<Output = ()>,
+) -> Result<(), SiteError> {
+    let mut site = Site::open(config, program, observer)?;
+    let endpoint = site.key().public();
+    tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
+    site.recover().await?;
+
+    let (mut others, services) = (JoinSet::new(), site.installer.services().clone());
+    for place in 0..site.sources.all().len() {
+        // Each follower strays in its own way, on every host in another.
+        let seed = Digest::blake3(&[endpoint.as_bytes().as_slice(), &place.to_le_bytes()].concat());
+        let pace = Pace::new(&site.config.ledger, seed);
+        others.spawn(follow::follow(place, site.sources.clone(), site.heads.clone(), pace));
+    }
+    others.spawn(site.sender().run());
+
+    let worker = Worker::new(site);
+    let (ask, asked) = mpsc::channel(ASKED_MAX);
+    let shown = Shown {
+        config: worker.site().config.clone(),
+        endpoint,
+        heads: worker.site().heads.clone(),
+        services: services.clone(),
+        receipts: worker.site().receipts.clone(),
+        work: worker.watch(),
+    };
+    let control = Control::listen(worker.site().data(), shown, ask)?;
+    tokio::select! {
+        () = worker.run(asked) => {}
+        () = control.serve() => {}
+        () = stop => tracing::info!("stopping"),
+    }
+    others.shutdown().await;
+    services.stop_all().await;
+    Ok(())
+}

@@ -1,0 +1,462 @@
+//! Artifacts on their way in: every 16 KiB group is checked against the signed digest before it is
+//! written, and what is written is never fetched again.
+//!
+//! `downloads/BLAKE3.partial` holds the groups that are there, without gaps from the beginning. When
+//! it is whole, both digests are taken again over the file, through the handle it is later unpacked
+//! from.
+
+use crate::config;
+use crate::files::{self, FileError, failed};
+use crate::follow::sources::{CallError, Source, Sources};
+use bao_tree::io::{BaoContentItem, DecodeError, sync::DecodeResponseIter};
+use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges, blake3};
+use ledger::artifact::{GROUP_BYTES, PayloadHasher};
+use ledger::id::Digest;
+use ledger::patch::Artifact;
+use ledger::receipt::ReasonCode;
+use rustix::fs::{Mode, OFlags};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_stream::StreamExt as _;
+
+/// 2^4 BLAKE3 chunks of 1 KiB.
+const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
+/// Bytes of a BLAKE3 chunk.
+const CHUNK_BYTES: u64 = 1024;
+/// Pieces of a stream between the socket and the checking thread.
+const PIECES_MAX: usize = 2;
+/// Bytes hashed at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// Room that must stay free on the disk.
+const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Why an artifact is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum DownloadError {
+    /// No source could give it, or what is missing of it.
+    #[error("artifact {artifact}: {have} of {size} bytes are there, no node gives the rest; {last}")]
+    Unavailable {
+        /// Which.
+        artifact: Digest,
+        /// Bytes there.
+        have: u64,
+        /// Its size.
+        size: u64,
+        /// What the last one said.
+        last: String,
+    },
+    /// A source has one of another length under this digest.
+    #[error("artifact {artifact}: {node}: {detail}; the manifest says {size} bytes")]
+    Length {
+        /// Which.
+        artifact: Digest,
+        /// Who.
+        node: String,
+        /// What it did.
+        detail: String,
+        /// The signed size.
+        size: u64,
+    },
+    /// What came, or what is there, is something else.
+    #[error("artifact {artifact}: {detail}")]
+    Digest {
+        /// Which.
+        artifact: Digest,
+        /// What did not fit.
+        detail: String,
+    },
+    /// There is no room for it.
+    #[error("artifact {artifact} needs {needed} bytes of free disk, {free} are there")]
+    DiskFull {
+        /// Which.
+        artifact: Digest,
+        /// Bytes needed to fetch and to unpack it.
+        needed: u64,
+        /// Bytes free.
+        free: u64,
+    },
+    /// The disk said no.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+impl DownloadError {
+    /// The check that said no, as receipts name it.
+    #[must_use]
+    pub fn code(&self) -> ReasonCode {
+        match self {
+            Self::Unavailable { .. } => ReasonCode::ArtifactUnavailable,
+            Self::Length { .. } => ReasonCode::ArtifactLength,
+            Self::Digest { .. } => ReasonCode::ArtifactDigest,
+            Self::DiskFull { .. } => ReasonCode::DiskFull,
+            Self::File(error) if error.is_disk_full() => ReasonCode::DiskFull,
+            Self::File(_) => ReasonCode::Io,
+        }
+    }
+}
+
+/// An artifact that was checked as a whole, through the handle it is held by.
+#[derive(Debug)]
+pub struct Verified {
+    file: File,
+}
+
+impl Verified {
+    /// The file, from its beginning.
+    pub(crate) fn rewound(mut self) -> io::Result<File> {
+        self.file.seek(SeekFrom::Start(0))?;
+        Ok(self.file)
+    }
+}
+
+/// How one source disappointed.
+enum Disappointment {
+    /// It cannot, now: another may, and it may later.
+    Cannot(String),
+    /// Its artifact has another length.
+    Length(String),
+    /// It sent something else. Not asked again.
+    Forged(String),
+    /// Our own disk.
+    Disk(io::Error),
+}
+
+/// Fetches an artifact, or what is missing of it, from the sources in turn, beginning with `first`.
+///
+/// # Errors
+/// [`DownloadError`].
+pub async fn download(
+    artifact: &Artifact,
+    sources: &Sources,
+    first: usize,
+    directory: &Path,
+    patience: &config::Download,
+) -> Result<Verified, DownloadError> {
+    let partial = Partial::open(directory, artifact)?;
+    let resumed = partial.have()? > 0;
+    partial.check_room(directory)?;
+    let deadline = Instant::now() + patience.deadline;
+    partial.fill(sources, first, patience, deadline).await?;
+    match partial.verify().await {
+        Err(DownloadError::Digest { .. }) if resumed => {
+            // Groups from before a power cut may be holes now. Once more from the beginning.
+            tracing::warn!(artifact = %artifact.blake3, "what was there before is damaged, fetched again");
+            partial.file.set_len(0).map_err(failed("empty", &partial.path))?;
+            partial.fill(sources, first, patience, deadline).await?;
+            partial.verify().await?;
+        }
+        result => result?,
+    }
+    Ok(Verified { file: partial.file })
+}
+
+/// Removes everything but what belongs to these artifacts.
+///
+/// # Errors
+/// [`FileError`].
+pub fn prune(directory: &Path, kept: &[Artifact]) -> Result<(), FileError> {
+    let kept: Vec<_> = kept.iter().map(|artifact| file_name(&artifact.blake3)).collect();
+    let names = files::names(directory)?.into_iter().filter(|name| !kept.contains(name));
+    names.into_iter().try_for_each(|name| files::remove(&directory.join(name)))
+}
+
+fn file_name(blake3: &Digest) -> String {
+    format!("{blake3}.partial")
+}
+
+/// The groups of an artifact that are there.
+struct Partial {
+    path: PathBuf,
+    file: File,
+    blake3: Digest,
+    sha256: Digest,
+    size: u64,
+}
+
+impl Partial {
+    fn open(directory: &Path, artifact: &Artifact) -> Result<Self, FileError> {
+        let path = directory.join(file_name(&artifact.blake3));
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let opened = rustix::fs::open(&path, flags, Mode::from_raw_mode(files::PRIVATE_FILE_MODE));
+        let file = File::from(opened.map_err(|error| failed("open", &path)(error.into()))?);
+        let Artifact { blake3, sha256, size, .. } = *artifact;
+        let partial = Self { path, file, blake3, sha256, size };
+        // Whole groups only; and nothing can be there beyond the signed size.
+        let length = partial.have()?;
+        let whole = if length >= size { size } else { length - length % GROUP_BYTES };
+        partial.file.set_len(whole).map_err(failed("cut", &partial.path))?;
+        Ok(partial)
+    }
+
+    fn have(&self) -> Result<u64, FileError> {
+        Ok(self.file.metadata().map_err(failed("examine", &self.path))?.len())
+    }
+
+    /// Room for what is missing, and for the tree that is unpacked from it.
+    fn check_room(&self, directory: &Path) -> Result<(), DownloadError> {
+        let stat = rustix::fs::statvfs(directory).map_err(|error| failed("examine", directory)(error.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        let missing = self.size.saturating_sub(self.have()?);
+        let needed = missing.saturating_add(self.size).saturating_add(FREE_BYTES_MIN);
+        match needed > free {
+            true => Err(DownloadError::DiskFull { artifact: self.blake3, needed, free }),
+            false => Ok(()),
+        }
+    }
+
+    /// Asks the sources in turn for what is missing, as long as a round over all of them brings
+    /// something.
+    async fn fill(
+        &self,
+        sources: &Sources,
+        first: usize,
+        patience: &config::Download,
+        deadline: Instant,
+    ) -> Result<(), DownloadError> {
+        let mut forgers = Vec::new();
+        let mut worst: Option<DownloadError> = None;
+        loop {
+            let before = self.have()?;
+            for source in sources.from(first) {
+                if self.have()? >= self.size {
+                    return Ok(());
+                }
+                if forgers.contains(&source.node()) {
+                    continue;
+                }
+                let Err(disappointment) = self.fetch(source, patience, deadline).await else { continue };
+                if matches!(disappointment, Disappointment::Forged(_)) {
+                    forgers.push(source.node());
+                }
+                let error = self.error(source, disappointment)?;
+                tracing::warn!(node = source.node(), %error, "source of an artifact is left");
+                worst = Some(graver(worst, error));
+            }
+            let have = self.have()?;
+            if have >= self.size {
+                return Ok(());
+            }
+            if have == before || Instant::now() >= deadline {
+                return Err(worst.unwrap_or_else(|| self.unavailable("there is no node".to_owned())));
+            }
+        }
+    }
+
+    fn unavailable(&self, last: String) -> DownloadError {
+        let have = self.have().unwrap_or(0);
+        DownloadError::Unavailable { artifact: self.blake3, have, size: self.size, last }
+    }
+
+    fn error(&self, source: &Source, disappointment: Disappointment) -> Result<DownloadError, DownloadError> {
+        let (artifact, node) = (self.blake3, source.node().to_owned());
+        match disappointment {
+            Disappointment::Cannot(why) => Ok(self.unavailable(format!("{node}: {why}"))),
+            Disappointment::Length(detail) => Ok(DownloadError::Length { artifact, node, detail, size: self.size }),
+            Disappointment::Forged(detail) => Ok(DownloadError::Digest { artifact, detail: format!("{node}: {detail}") }),
+            // No other source would do better.
+            Disappointment::Disk(error) => Err(failed("write", &self.path)(error).into()),
+        }
+    }
+
+    /// Takes from one source what it gives of what is missing.
+    async fn fetch(&self, source: &Source, patience: &config::Download, deadline: Instant) -> Result<(), Disappointment> {
+        let offset = self.have().map_err(|error| Disappointment::Disk(error.source))?;
+        let asked = source.fetch(self.blake3, self.size, offset);
+        let mut stream = match timeout_at(deadline, asked).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(self.refused(&error)),
+            Err(_) => return Err(Disappointment::Cannot("the deadline is over".to_owned())),
+        };
+        let (sender, receiver) = mpsc::channel::<Vec<u8>>(PIECES_MAX);
+        let file = self.file.try_clone().map_err(Disappointment::Disk)?;
+        let (blake3, size) = (self.blake3, self.size);
+        let checking = tokio::task::spawn_blocking(move || {
+            let pieces = Pieces { pieces: receiver, piece: io::Cursor::new(Vec::new()) };
+            check_and_write(&file, blake3, size, offset, pieces)
+        });
+        let ended = feed(&mut stream, &sender, patience, deadline).await;
+        drop(sender);
+        let checked = checking.await.unwrap_or_else(|error| Err(Disappointment::Disk(io::Error::other(error))));
+        match (checked, ended) {
+            // Whatever follows the last group is not looked at: the stream is let go.
+            (Ok(()), _) => Ok(()),
+            (Err(Disappointment::Length(_)), Ended::Slow) => Err(Disappointment::Cannot(format!(
+                "slower than {} bytes/s for {:?}",
+                patience.minimum_bytes_per_s, patience.patience
+            ))),
+            (Err(Disappointment::Length(_)), Ended::Deadline) => {
+                Err(Disappointment::Cannot("the deadline is over".to_owned()))
+            }
+            (Err(Disappointment::Length(_)), Ended::Broken(status)) => {
+                Err(self.refused(&source.failed("Fetch", &status)))
+            }
+            (Err(disappointment), _) => Err(disappointment),
+        }
+    }
+
+    fn refused(&self, error: &CallError) -> Disappointment {
+        match error.check() {
+            Some("artifact-length") => Disappointment::Length(error.cause.to_string()),
+            _ => Disappointment::Cannot(error.cause.to_string()),
+        }
+    }
+
+    /// Hashes the whole file under both names.
+    async fn verify(&self) -> Result<(), DownloadError> {
+        let mut file = self.file.try_clone().map_err(failed("hold", &self.path))?;
+        let hashing = tokio::task::spawn_blocking(move || {
+            file.seek(SeekFrom::Start(0))?;
+            let (mut hasher, mut buffer) = (PayloadHasher::default(), vec![0; READ_BYTES]);
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => return Ok(hasher.finish()),
+                    count => hasher.update(&buffer[..count]),
+                }
+            }
+        });
+        let digests: io::Result<_> = hashing.await.map_err(io::Error::other).and_then(|result| result);
+        let digests = digests.map_err(failed("read", &self.path))?;
+        let differs = |what, actual: &dyn ToString, expected: &dyn ToString| DownloadError::Digest {
+            artifact: self.blake3,
+            detail: format!("{what} of the whole is {}, the manifest says {}", actual.to_string(), expected.to_string()),
+        };
+        if digests.size != self.size {
+            return Err(differs("size", &digests.size, &self.size));
+        }
+        if digests.blake3 != self.blake3 {
+            return Err(differs("BLAKE3", &digests.blake3, &self.blake3));
+        }
+        match digests.sha256 == self.sha256 {
+            true => Ok(()),
+            false => Err(differs("SHA-256", &digests.sha256, &self.sha256)),
+        }
+    }
+}
+
+/// What says most about why there is no artifact: a lie before a length before an absence.
+fn graver(known: Option<DownloadError>, new: DownloadError) -> DownloadError {
+    let grave = |error: &DownloadError| match error {
+        DownloadError::Digest { .. } => 2,
+        DownloadError::Length { .. } => 1,
+        _ => 0,
+    };
+    match known {
+        Some(known) if grave(&known) > grave(&new) => known,
+        _ => new,
+    }
+}
+
+/// Why no more came.
+enum Ended {
+    /// The source has no more, or no more is wanted.
+    Over,
+    /// It is too slow.
+    Slow,
+    /// The deadline is over.
+    Deadline,
+    /// The stream broke.
+    Broken(tonic::Status),
+}
+
+/// Hands pieces to the checking thread until it wants no more.
+async fn feed(
+    stream: &mut tonic::Streaming<proto::v1::FetchResponse>,
+    pieces: &mpsc::Sender<Vec<u8>>,
+    patience: &config::Download,
+    deadline: Instant,
+) -> Ended {
+    let wanted = patience.minimum_bytes_per_s.saturating_mul(window_ms(patience.patience)) / 1000;
+    let (mut window_end, mut received) = (Instant::now() + patience.patience, 0u64);
+    loop {
+        let next = match timeout(until(window_end.min(deadline)), stream.next()).await {
+            Ok(Some(Ok(message))) => Some(message.data),
+            Ok(Some(Err(status))) => return Ended::Broken(status),
+            Ok(None) => return Ended::Over,
+            Err(_) => None,
+        };
+        if let Some(piece) = next {
+            received = received.saturating_add(piece.len() as u64);
+            // The thread stops listening when it has everything, or has seen enough.
+            if pieces.send(piece).await.is_err() {
+                return Ended::Over;
+            }
+        }
+        if Instant::now() >= deadline {
+            return Ended::Deadline;
+        }
+        if Instant::now() >= window_end {
+            if received < wanted.max(1) {
+                return Ended::Slow;
+            }
+            (window_end, received) = (Instant::now() + patience.patience, 0);
+        }
+    }
+}
+
+fn window_ms(window: Duration) -> u64 {
+    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn until(instant: Instant) -> Duration {
+    instant.saturating_duration_since(Instant::now())
+}
+
+/// Checks group after group and writes each at its place. Blocking.
+fn check_and_write(file: &File, blake3: Digest, size: u64, offset: u64, pieces: Pieces) -> Result<(), Disappointment> {
+    let tree = BaoTree::new(size, BLOCK_SIZE);
+    let ranges = ChunkRanges::from(ChunkNum(offset / CHUNK_BYTES)..ChunkNum(size.div_ceil(CHUNK_BYTES)));
+    let root = blake3::Hash::from_bytes(blake3.0);
+    let mut place = offset;
+    for item in DecodeResponseIter::new(root, tree, pieces, &ranges) {
+        let leaf = match item.map_err(judge)? {
+            BaoContentItem::Leaf(leaf) => leaf,
+            BaoContentItem::Parent(_) => continue,
+        };
+        // Without gaps: the length of the file is what is there.
+        if leaf.offset != place {
+            return Err(Disappointment::Forged(format!("a group for {} where {place} is due", leaf.offset)));
+        }
+        file.write_all_at(&leaf.data, place).map_err(Disappointment::Disk)?;
+        place += leaf.data.len() as u64;
+    }
+    match place == size {
+        true => Ok(()),
+        false => Err(Disappointment::Length(format!("it ended after {place} bytes"))),
+    }
+}
+
+fn judge(error: DecodeError) -> Disappointment {
+    match error {
+        DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => Disappointment::Length("it ended early".to_owned()),
+        DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
+            Disappointment::Forged("sent bytes that do not belong to it".to_owned())
+        }
+        DecodeError::Io(error) => Disappointment::Cannot(error.to_string()),
+    }
+}
+
+/// Reads what comes out of a channel.
+struct Pieces {
+    pieces: mpsc::Receiver<Vec<u8>>,
+    piece: io::Cursor<Vec<u8>>,
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            let read = self.piece.read(buffer)?;
+            if read > 0 || buffer.is_empty() {
+                return Ok(read);
+            }
+            match self.pieces.blocking_recv() {
+                Some(piece) => self.piece = io::Cursor::new(piece),
+                None => return Ok(0),
+            }
+        }
+    }
+}

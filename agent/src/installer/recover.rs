@@ -1,0 +1,194 @@
+//! What to do about an update that was interrupted: a decision, made from the journal and from what
+//! is there, so that the host becomes exactly old or exactly new.
+//!
+//! What was not judged healthy is taken back: the new version may be what brought the host down, and
+//! trying it again and again would keep it down.
+
+use super::installs::VersionId;
+use super::journal::{Begun, Record};
+use ledger::bounded::Sentence;
+use ledger::receipt::{Reason, ReasonCode};
+
+/// What is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Observed {
+    /// Where `current` leads.
+    pub current: Option<VersionId>,
+    /// Whether the old version's tree is there.
+    pub from_there: bool,
+    /// Whether the new version's tree is there.
+    pub to_there: bool,
+}
+
+/// What to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Plan {
+    /// Nothing was interrupted.
+    Nothing,
+    /// The host is old: throw away what was made of the new version.
+    Discard {
+        /// The update.
+        begun: Begun,
+        /// Why it came to nothing.
+        reason: Reason,
+    },
+    /// The host is new and not known to be healthy: switch back.
+    RollBack {
+        /// The update.
+        begun: Begun,
+        /// Why.
+        reason: Reason,
+    },
+    /// The host is new and was judged healthy: only the receipt was missing.
+    Finish {
+        /// The update.
+        begun: Begun,
+    },
+    /// The host is neither, by somebody else's hand: a person is needed, nothing is touched.
+    Stranded {
+        /// The update.
+        begun: Begun,
+        /// What was found.
+        reason: Reason,
+    },
+}
+
+/// Decides.
+#[must_use]
+pub fn recover(records: &[Record], observed: &Observed) -> Plan {
+    let Some(Record::Begun(begun)) = records.first().cloned() else { return Plan::Nothing };
+    if records.last() == Some(&Record::Done) {
+        return Plan::Nothing;
+    }
+    let verdict = records.iter().rev().find_map(|record| match record {
+        Record::Judged { against } => Some(against.clone()),
+        _ => None,
+    });
+    let reason = verdict.clone().flatten().unwrap_or_else(|| interrupted(records));
+    match &observed.current {
+        current if *current == begun.from => Plan::Discard { begun, reason },
+        Some(current) if *current == begun.to && observed.to_there => match verdict {
+            Some(None) => Plan::Finish { begun },
+            _ if begun.from.is_some() && !observed.from_there => {
+                let reason = stranded(&format!("{current} was not judged healthy, and what was before is gone"));
+                Plan::Stranded { begun, reason }
+            }
+            _ => Plan::RollBack { begun, reason },
+        },
+        Some(current) => {
+            let reason = stranded(&format!("{current} is installed, which this update knows nothing of"));
+            Plan::Stranded { begun, reason }
+        }
+        // Only an atomic rename ever replaces the link; somebody took it away.
+        None if observed.from_there => Plan::RollBack { begun, reason },
+        None => Plan::Stranded { begun, reason: stranded("nothing is installed, and what was before is gone") },
+    }
+}
+
+fn interrupted(records: &[Record]) -> Reason {
+    let step = match records.last() {
+        Some(Record::Begun(_)) => "while the new tree was unpacked",
+        Some(Record::Unpacked { .. }) => "before the switch",
+        Some(Record::Switching) => "at the switch",
+        Some(Record::Switched) => "before health was judged",
+        Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
+    };
+    let detail = Sentence::cut(&format!("the agent was interrupted {step}; the old version is in place"));
+    Reason { code: ReasonCode::Interrupted, detail }
+}
+
+fn stranded(found: &str) -> Reason {
+    Reason { code: ReasonCode::Interrupted, detail: Sentence::cut(&format!("the agent was interrupted: {found}")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::{Name, Product, Version};
+    use ledger::id::{Digest, PatchId};
+
+    const OLD: Digest = Digest([1; 32]);
+    const NEW: PatchId = PatchId([2; 32]);
+
+    fn begun(from: Option<VersionId>) -> Begun {
+        Begun {
+            run: 1,
+            patch: NEW,
+            product: Product::new("acme/widget").unwrap(),
+            channel: Name::new("stable").unwrap(),
+            from,
+            to: VersionId::of_patch(NEW),
+            from_version: Version::cut("1"),
+            to_version: Version::cut("2"),
+        }
+    }
+
+    fn unhealthy() -> Reason {
+        Reason { code: ReasonCode::HealthFailed, detail: Sentence::cut("probe") }
+    }
+
+    /// What the plan does, in a word, and the reason it gives.
+    fn word(plan: &Plan) -> (&'static str, Option<ReasonCode>) {
+        match plan {
+            Plan::Nothing => ("nothing", None),
+            Plan::Discard { reason, .. } => ("discard", Some(reason.code)),
+            Plan::RollBack { reason, .. } => ("roll back", Some(reason.code)),
+            Plan::Finish { .. } => ("finish", None),
+            Plan::Stranded { reason, .. } => ("stranded", Some(reason.code)),
+        }
+    }
+
+    #[test]
+    fn every_place_of_interruption_has_its_way_out() {
+        use ReasonCode::{HealthFailed, Interrupted};
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let other = VersionId::of_baseline(Digest([9; 32]));
+        let unpacked = Record::Unpacked { tree: OLD };
+        let (healthy, sick) = (Record::Judged { against: None }, Record::Judged { against: Some(unhealthy()) });
+        let (switching, switched) = (Record::Switching, Record::Switched);
+        let until_switching = vec![unpacked.clone(), switching.clone()];
+        let until_switched = [until_switching.clone(), vec![switched.clone()]].concat();
+        let with = |record: &Record| [until_switched.clone(), vec![record.clone()]].concat();
+        let restored = [with(&sick), vec![Record::Restored]].concat();
+        let done = [with(&healthy), vec![Record::Done]].concat();
+
+        type Row<'a> = (&'a str, Vec<Record>, &'a VersionId, (&'static str, Option<ReasonCode>));
+        let rows: [Row<'_>; 11] = [
+            ("begun", vec![], &old, ("discard", Some(Interrupted))),
+            ("unpacked", vec![unpacked], &old, ("discard", Some(Interrupted))),
+            ("announced, not switched", until_switching.clone(), &old, ("discard", Some(Interrupted))),
+            ("switched, not noted", until_switching, &new, ("roll back", Some(Interrupted))),
+            ("switched", until_switched.clone(), &new, ("roll back", Some(Interrupted))),
+            ("judged healthy", with(&healthy), &new, ("finish", None)),
+            ("judged sick", with(&sick), &new, ("roll back", Some(HealthFailed))),
+            ("switched back, not noted", with(&sick), &old, ("discard", Some(HealthFailed))),
+            ("restored", restored, &old, ("discard", Some(HealthFailed))),
+            ("done", done, &new, ("nothing", None)),
+            ("somebody else's", until_switched, &other, ("stranded", Some(Interrupted))),
+        ];
+        for (what, rest, current, expected) in rows {
+            let records = [vec![Record::Begun(begun(Some(old.clone())))], rest].concat();
+            let observed = Observed { current: Some(current.clone()), from_there: true, to_there: true };
+            assert_eq!(word(&recover(&records, &observed)), expected, "{what}");
+        }
+        assert_eq!(recover(&[], &Observed::default()), Plan::Nothing);
+    }
+
+    #[test]
+    fn the_first_installation_is_taken_back_to_nothing() {
+        let records = [Record::Begun(begun(None)), Record::Switching, Record::Switched];
+        let observed = Observed { current: None, from_there: false, to_there: true };
+        assert_eq!(word(&recover(&records, &observed)).0, "discard");
+        let observed = Observed { current: Some(VersionId::of_patch(NEW)), ..observed };
+        assert_eq!(word(&recover(&records, &observed)).0, "roll back");
+    }
+
+    #[test]
+    fn without_the_old_version_nothing_is_touched() {
+        let records = [Record::Begun(begun(Some(VersionId::of_baseline(OLD)))), Record::Switching, Record::Switched];
+        for current in [None, Some(VersionId::of_patch(NEW))] {
+            let observed = Observed { current, from_there: false, to_there: true };
+            assert_eq!(word(&recover(&records, &observed)).0, "stranded");
+        }
+    }
+}

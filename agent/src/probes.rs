@@ -1,0 +1,164 @@
+//! Probes: asking an installed version whether it works. What was seen is judged elsewhere
+//! ([`policy::health`]).
+
+use crate::attempt_log::AttemptLog;
+use crate::package_database;
+use crate::parameters::{Parameters, UnknownParameter};
+use crate::services::{kill_group, launch::Launcher};
+use ledger::patch::{HealthCheck, Probe};
+use policy::health::{Failure, Judgement, Observation, describe, judge};
+use std::collections::BTreeMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+/// Bytes of a command's output kept.
+pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// How long all checks of a patch together may take, whatever its manifest says.
+pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60 * 60);
+
+/// What probes are made with.
+#[derive(Clone, Debug)]
+pub struct Prober {
+    launcher: Launcher,
+    parameters: Parameters,
+}
+
+impl Prober {
+    /// Commands are started by `launcher`, `{name}`s are this host's.
+    #[must_use]
+    pub fn new(launcher: Launcher, parameters: Parameters) -> Self {
+        Self { launcher, parameters }
+    }
+
+    /// Makes all checks of a patch against an installed tree, one after the other, until one fails for
+    /// good.
+    ///
+    /// # Errors
+    /// [`Failure`] is the first check that failed.
+    pub async fn examine(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
+        match timeout(HEALTH_DEADLINE, self.examine_all(checks, tree, log)).await {
+            Ok(result) => result,
+            Err(_) => {
+                let (probe, cause) = ("health checks".to_owned(), format!("not over after {HEALTH_DEADLINE:?}"));
+                Err(Failure { probe, attempts: 1, cause })
+            }
+        }
+    }
+
+    async fn examine_all(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
+        for check in checks {
+            let mut observations = Vec::new();
+            loop {
+                match judge(check, &observations) {
+                    Judgement::Passed => break log.line(&format!("passed: {}", describe(&check.probe))),
+                    Judgement::Failed(failure) => return Err(failure),
+                    Judgement::Again { wait_ms } => sleep(Duration::from_millis(wait_ms.into())).await,
+                }
+                let observation = self.observe(check, tree).await;
+                log.line(&format!("attempt {}: {}", observations.len() + 1, shown(&check.probe, &observation)));
+                // Only the number of earlier attempts is looked at; their output need not be kept.
+                observations.iter_mut().for_each(forget_output);
+                observations.push(observation);
+            }
+        }
+        Ok(())
+    }
+
+    async fn observe(&self, check: &HealthCheck, tree: &Path) -> Observation {
+        let parameters = self.parameters.with_tree(&tree.to_string_lossy());
+        let patience = Duration::from_millis(check.timeout_ms.into());
+        let observation = match &check.probe {
+            Probe::Command { arguments, .. } => {
+                let words: Result<Vec<_>, UnknownParameter> =
+                    arguments.iter().map(|argument| parameters.expand(argument.as_str())).collect();
+                match words {
+                    Ok(words) => return self.run(&words, tree, patience).await,
+                    Err(unknown) => Err(unknown.to_string()),
+                }
+            }
+            Probe::Tcp { port } => match parameters.expand(port.as_str()).map(|port| port.parse::<u16>()) {
+                Ok(Ok(port)) => return connect(port, patience).await,
+                Ok(Err(_)) => Err("not a port".to_owned()),
+                Err(unknown) => Err(unknown.to_string()),
+            },
+            Probe::PackageVersion { package, .. } => package_database::version(tree, package.as_str())
+                .map(Observation::Package)
+                .map_err(|error| format!("the package database cannot be read: {error}")),
+        };
+        observation.unwrap_or_else(Observation::Impossible)
+    }
+
+    /// Runs a command in the tree: bounded output, bounded time, nothing left behind.
+    async fn run(&self, words: &[String], tree: &Path, patience: Duration) -> Observation {
+        let mut command = self.launcher.command(words, &BTreeMap::new(), tree);
+        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        let mut child = match command.spawn() {
+            Ok(child) => child,
+            Err(error) => return Observation::Impossible(format!("cannot be started: {error}")),
+        };
+        let (pid, stdout) = (child.id(), child.stdout.take());
+        let ended = timeout(patience, async {
+            let (output, truncated) = read_bounded(stdout).await?;
+            // What writes without end would otherwise never end.
+            let status = if truncated { None } else { child.wait().await?.code() };
+            Ok(Observation::Exited { status, output, truncated })
+        });
+        let observation = match ended.await {
+            Ok(Ok(observation)) => observation,
+            Ok(Err::<_, io::Error>(error)) => Observation::Impossible(error.to_string()),
+            Err(_) => Observation::TimedOut,
+        };
+        let _ = child.start_kill();
+        let _ = child.wait().await;
+        kill_group(pid).await;
+        observation
+    }
+}
+
+async fn read_bounded(stdout: Option<tokio::process::ChildStdout>) -> io::Result<(Vec<u8>, bool)> {
+    let mut output = Vec::new();
+    if let Some(stdout) = stdout {
+        stdout.take(OUTPUT_BYTES_MAX + 1).read_to_end(&mut output).await?;
+    }
+    let truncated = output.len() as u64 > OUTPUT_BYTES_MAX;
+    Ok((output, truncated))
+}
+
+async fn connect(port: u16, patience: Duration) -> Observation {
+    let loopbacks = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+    let mut refused = String::new();
+    for address in loopbacks {
+        match timeout(patience, TcpStream::connect((address, port))).await {
+            Ok(Ok(_)) => return Observation::Connected,
+            Ok(Err(error)) if refused.is_empty() => refused = format!("port {port}: {error}"),
+            Ok(Err(_)) => {}
+            Err(_) => return Observation::TimedOut,
+        }
+    }
+    Observation::Impossible(refused)
+}
+
+fn forget_output(observation: &mut Observation) {
+    if let Observation::Exited { output, .. } = observation {
+        *output = Vec::new();
+    }
+}
+
+fn shown(probe: &Probe, observation: &Observation) -> String {
+    let seen = match observation {
+        Observation::Exited { status, output, .. } => {
+            format!("status {status:?}, output {:?}", String::from_utf8_lossy(&output[..output.len().min(512)]))
+        }
+        Observation::Connected => "connected".to_owned(),
+        Observation::Package(version) => format!("version {version:?}"),
+        Observation::TimedOut => "no answer in time".to_owned(),
+        Observation::Impossible(why) => why.clone(),
+    };
+    format!("{}: {seen}", describe(probe))
+}

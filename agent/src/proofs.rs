@@ -1,0 +1,116 @@
+//! Proof files: from the nodes, or from a person's hands.
+
+use crate::clock::now_ms;
+use crate::follow::heads::Heads;
+use crate::follow::sources::{CallError, Source, Sources};
+use ledger::id::PatchId;
+use ledger::proof::{HostClock, ProofBundle, ProofError, TrustRoot};
+use ledger::transaction::Payload;
+use std::time::Duration;
+
+/// How often one node is asked for a proof that is not there yet, or not as new as what was seen.
+const ASKED_AGAIN_MAX: usize = 5;
+/// Wait before it is asked again, if it does not say.
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// No node may make the agent wait longer than this before it is asked again.
+const ASK_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
+
+/// A proof file that was offered for a patch, and what it is judged by.
+#[derive(Clone, Debug)]
+pub struct Offer {
+    /// The patch asked for.
+    pub patch: PatchId,
+    /// The proof file.
+    pub proof: Vec<u8>,
+    /// What was known of time and height when it was asked for: a node cannot be blamed for headers
+    /// that came after its answer.
+    pub clock: HostClock,
+    /// Somebody asked for this patch; it was not the agent's own idea.
+    pub asked: bool,
+}
+
+/// Asks the nodes for the proof of a patch, beginning with the one that brought the newest header. The
+/// first proof that holds is taken; else one that names what is missing in the ledger itself; else
+/// the last that was offered, so that its fault has a name.
+///
+/// # Errors
+/// [`CallError`] when no node offers anything.
+pub async fn obtain(
+    patch: PatchId,
+    asked: bool,
+    sources: &Sources,
+    heads: &Heads,
+    trust: &TrustRoot,
+) -> Result<Offer, Option<CallError>> {
+    let (mut faulty, mut trouble) = (None, None);
+    for source in sources.from(heads.newest_from()) {
+        match ask(source, patch, asked, heads, trust).await {
+            Ok((offer, None)) => return Ok(offer),
+            // Every node would say the same: it is proven that the patch may not be applied.
+            Ok((offer, Some(fault))) if is_of_the_ledger(&fault) => return Ok(offer),
+            Ok((offer, Some(fault))) => {
+                tracing::warn!(node = source.node(), %patch, %fault, "a proof that does not hold");
+                faulty = Some(offer);
+            }
+            Err(error) => trouble = Some(error),
+        }
+    }
+    faulty.ok_or(trouble)
+}
+
+/// Asks one node, again if it is only a little behind.
+async fn ask(
+    source: &Source,
+    patch: PatchId,
+    asked: bool,
+    heads: &Heads,
+    trust: &TrustRoot,
+) -> Result<(Offer, Option<ProofError>), CallError> {
+    let mut times = 0;
+    loop {
+        times += 1;
+        let clock = heads.clock(now_ms());
+        let wait = match source.proof(patch).await {
+            Err(error) => match error.check() {
+                Some("not-yet-provable") if times < ASKED_AGAIN_MAX => error.retry_after(),
+                _ => return Err(error),
+            },
+            Ok(proof) => {
+                let fault = ProofBundle::parse(&proof).and_then(|bundle| bundle.verify(trust, clock)).err();
+                match fault {
+                    Some(ProofError::HeightBelowSeen { .. }) if times < ASKED_AGAIN_MAX => None,
+                    fault => return Ok((Offer { patch, proof, clock, asked }, fault)),
+                }
+            }
+        };
+        tokio::time::sleep(wait.unwrap_or(ASK_AGAIN_AFTER).min(ASK_AGAIN_AFTER_MAX)).await;
+    }
+}
+
+/// Whether a fault is a fact of the ledger, proven at a fresh header, and not a node's.
+fn is_of_the_ledger(fault: &ProofError) -> bool {
+    matches!(
+        fault,
+        ProofError::NoApprovalRule
+            | ProofError::ApprovalMissing { .. }
+            | ProofError::Rejected { .. }
+            | ProofError::Held { .. }
+            | ProofError::Recalled { .. }
+            | ProofError::Halted(_)
+    )
+}
+
+/// The patch a proof file claims to be about; nothing is believed by this.
+#[must_use]
+pub fn claimed_patch(proof: &[u8]) -> Option<PatchId> {
+    claimed(proof).map(|manifest| manifest.id())
+}
+
+/// The manifest a proof file claims to prove; nothing is believed by this.
+#[must_use]
+pub fn claimed(proof: &[u8]) -> Option<ledger::patch::PatchManifest> {
+    match ProofBundle::parse(proof).ok()?.publish.transaction.transaction.payload {
+        Payload::Publish { manifest } => Some(manifest),
+        _ => None,
+    }
+}

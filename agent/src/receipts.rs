@@ -1,0 +1,309 @@
+//! Receipts on their way to the ledger: on the disk before anything is sent, and there until they are
+//! final.
+//!
+//! `receipts/RUN-PATCH.json` waits; `receipts/RUN-PATCH.tx` are the bytes that were signed and sent for
+//! it, so that an answer that got lost does not become a second receipt; `receipts/sent/` keeps the
+//! last ones that are final. A receipt's number is given when it is signed: the ledger wants exactly
+//! one more than the last, and the last is what the ledger says.
+
+use crate::clock::now_ms;
+use crate::files::{self, FileError};
+use crate::follow::heads::Heads;
+use crate::follow::sources::{CallCause, CallError, Source, Sources};
+use crate::settled::Settled;
+use ledger::block::PROTOCOL_VERSION;
+use ledger::encoding::encode;
+use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::key::SecretKey;
+use ledger::limits;
+use ledger::receipt::Receipt;
+use ledger::transaction::{Payload, SignedTransaction, Transaction};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::Notify;
+
+/// Receipts that wait; the oldest is given up when there are more.
+const WAITING_MAX: usize = 256;
+/// Receipts kept after they are final.
+const SENT_MAX: usize = 100;
+/// Largest waiting receipt.
+const WAITING_BYTES_MAX: usize = 16 * 1024;
+/// How long a signed receipt stays valid. Counted from the ledger's own time: this host's clock may be
+/// what is wrong.
+const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
+/// Wait before trying again, at first …
+const RETRY_MIN: Duration = Duration::from_millis(500);
+/// … and at the most.
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// A receipt that waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Waiting {
+    settled: Settled,
+    log_digest: Digest,
+    ended_at_ms: u64,
+}
+
+/// The queue on the disk.
+#[derive(Clone, Debug)]
+pub struct Receipts {
+    directory: PathBuf,
+    added: Arc<Notify>,
+}
+
+impl Receipts {
+    /// Opens the queue.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn open(directory: &Path) -> Result<Self, FileError> {
+        files::private_dir(&directory.join("sent"))?;
+        Ok(Self { directory: directory.to_owned(), added: Arc::new(Notify::new()) })
+    }
+
+    /// Queues a receipt; on the disk when this returns. Doing it again for the same attempt does
+    /// nothing.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn queue(&self, settled: &Settled, log_digest: Digest) -> Result<(), FileError> {
+        let name = format!("{:08}-{}", settled.run, settled.patch);
+        let waiting = self.directory.join(format!("{name}.json"));
+        if waiting.exists() || self.directory.join("sent").join(format!("{name}.tx")).exists() {
+            return Ok(());
+        }
+        let receipt = Waiting { settled: settled.clone(), log_digest, ended_at_ms: now_ms() };
+        files::replace(&waiting, &serde_json::to_vec_pretty(&receipt).unwrap_or_default())?;
+        self.give_up_oldest()?;
+        self.added.notify_one();
+        Ok(())
+    }
+
+    /// How many wait.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn waiting(&self) -> Result<usize, FileError> {
+        Self::waiting_in(&self.directory)
+    }
+
+    /// How many wait in a queue nobody has opened.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn waiting_in(directory: &Path) -> Result<usize, FileError> {
+        Ok(names(directory)?.len())
+    }
+
+    fn names(&self) -> Result<Vec<String>, FileError> {
+        names(&self.directory)
+    }
+
+    fn give_up_oldest(&self) -> Result<(), FileError> {
+        let names = self.names()?;
+        for name in &names[..names.len().saturating_sub(WAITING_MAX)] {
+            tracing::error!(receipt = name, "too many receipts wait, this one is given up");
+            files::remove(&self.directory.join(format!("{name}.json")))?;
+            files::remove(&self.directory.join(format!("{name}.tx")))?;
+        }
+        Ok(())
+    }
+
+    /// Moves a receipt to those that are final.
+    fn sent(&self, name: &str, transaction: &[u8]) -> Result<(), FileError> {
+        let sent = self.directory.join("sent");
+        files::replace(&sent.join(format!("{name}.tx")), transaction)?;
+        files::remove(&self.directory.join(format!("{name}.json")))?;
+        files::remove(&self.directory.join(format!("{name}.tx")))?;
+        let names = files::names(&sent)?;
+        names[..names.len().saturating_sub(SENT_MAX)].iter().try_for_each(|name| files::remove(&sent.join(name)))
+    }
+}
+
+fn names(directory: &Path) -> Result<Vec<String>, FileError> {
+    let names = files::names(directory)?.into_iter();
+    Ok(names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
+}
+
+/// Sends what waits.
+pub struct Sender {
+    receipts: Receipts,
+    sources: Sources,
+    heads: Arc<Heads>,
+    key: SecretKey,
+    chain_id: ChainId,
+}
+
+/// Why a receipt still waits.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// No node took it.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// The queue.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A node took it, and it is not final yet.
+    #[error("taken, and not final yet")]
+    NotFinal,
+    /// There is no node.
+    #[error("no node")]
+    NoNode,
+}
+
+impl Sender {
+    /// Prepares.
+    #[must_use]
+    pub fn new(receipts: Receipts, sources: Sources, heads: Arc<Heads>, key: SecretKey, chain_id: ChainId) -> Self {
+        Self { receipts, sources, heads, key, chain_id }
+    }
+
+    /// Sends what waits, and what comes, for ever.
+    pub async fn run(self) {
+        let mut retry = RETRY_MIN;
+        loop {
+            match self.send_all().await {
+                Ok(()) => {
+                    retry = RETRY_MIN;
+                    self.receipts.added.notified().await;
+                }
+                Err(error) => {
+                    let wait = match &error {
+                        SendError::Call(call) => call.retry_after().unwrap_or(retry),
+                        _ => retry,
+                    };
+                    tracing::warn!(%error, again_in = ?wait, "a receipt waits");
+                    retry = (retry * 2).min(RETRY_MAX);
+                    // A new receipt is no reason to press a node that asked for patience.
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    /// Sends everything that waits, oldest first. A receipt that is not taken holds up only those for
+    /// the same patch.
+    ///
+    /// # Errors
+    /// [`SendError`]: the first thing that went wrong; what could be sent was.
+    pub async fn send_all(&self) -> Result<(), SendError> {
+        let (mut held_up, mut trouble) = (BTreeSet::new(), None);
+        for name in self.receipts.names()? {
+            let path = self.receipts.directory.join(format!("{name}.json"));
+            let bytes = files::read(&path, WAITING_BYTES_MAX)?;
+            let Ok(waiting) = serde_json::from_slice::<Waiting>(&bytes) else {
+                tracing::error!(receipt = name, "not readable, given up");
+                files::remove(&path)?;
+                continue;
+            };
+            if held_up.contains(&waiting.settled.patch) {
+                continue;
+            }
+            if let Err(error) = self.send(&name, &waiting).await {
+                held_up.insert(waiting.settled.patch);
+                trouble.get_or_insert(error);
+            }
+        }
+        trouble.map_or(Ok(()), Err)
+    }
+
+    /// Sends one receipt through the first node that takes it.
+    async fn send(&self, name: &str, waiting: &Waiting) -> Result<(), SendError> {
+        let mut trouble = SendError::NoNode;
+        for source in self.sources.from(self.heads.newest_from()) {
+            match self.send_through(source, name, waiting).await {
+                Ok(transaction) => {
+                    tracing::info!(receipt = name, node = source.node(), "receipt is final");
+                    return Ok(self.receipts.sent(name, &transaction)?);
+                }
+                // What one node judged, the others would judge the same.
+                Err(error) if !is_about_the_node(&error) => return Err(error),
+                Err(error) => trouble = error,
+            }
+        }
+        Err(trouble)
+    }
+
+    async fn send_through(&self, source: &Source, name: &str, waiting: &Waiting) -> Result<Vec<u8>, SendError> {
+        let path = self.receipts.directory.join(format!("{name}.tx"));
+        if let Some(signed) = files::read_if_there(&path, limits::TRANSACTION_BYTES_MAX)? {
+            match self.submit(source, &signed).await {
+                Err(SendError::Call(error)) if must_be_signed_again(&error) => {}
+                result => return result.map(|()| signed),
+            }
+        }
+        let signed = self.sign(source, waiting).await?;
+        files::replace(&path, &signed)?;
+        self.submit(source, &signed).await.map(|()| signed)
+    }
+
+    /// Submits and waits; `AlreadyFinalised` is the best of answers.
+    async fn submit(&self, source: &Source, signed: &[u8]) -> Result<(), SendError> {
+        match source.submit(signed.to_vec()).await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SendError::NotFinal),
+            Err(error) if error.check() == Some("already-finalised") => Ok(()),
+            // It may have become final before its number was found to be taken: by itself.
+            Err(error) if error.check() == Some("attempt") => match self.id(signed) {
+                Some(id) if source.is_final(id).await? => Ok(()),
+                _ => Err(error.into()),
+            },
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn id(&self, signed: &[u8]) -> Option<TransactionId> {
+        SignedTransaction::verify_bytes(signed, &self.chain_id).ok().map(|transaction| transaction.id())
+    }
+
+    /// Signs a receipt with the number that is next according to this node.
+    async fn sign(&self, source: &Source, waiting: &Waiting) -> Result<Vec<u8>, CallError> {
+        let Waiting { settled, log_digest, ended_at_ms } = waiting.clone();
+        let last = source.last_attempt(self.key.public(), settled.patch).await?;
+        let newest = self.heads.newest();
+        let ledger_ms = if newest.height > 0 { newest.time_ms } else { now_ms() };
+        let receipt = Receipt {
+            patch: settled.patch,
+            rollout: None,
+            attempt: last.saturating_add(1),
+            from_version: settled.from_version,
+            to_version: settled.to_version,
+            outcome: settled.outcome,
+            reason: settled.reason,
+            health: settled.health,
+            log_digest,
+            ended_at_ms,
+        };
+        let transaction = Transaction {
+            version: PROTOCOL_VERSION,
+            chain_id: self.chain_id,
+            signer: self.key.public(),
+            nonce: settled.run,
+            expires_at_ms: ledger_ms.saturating_add(EXPIRY_MS),
+            payload: Payload::Receipt { receipt },
+        };
+        Ok(encode(&transaction.sign(&self.key)))
+    }
+}
+
+/// Whether another node may do better.
+fn is_about_the_node(error: &SendError) -> bool {
+    match error {
+        SendError::Call(call) => match &call.cause {
+            CallCause::Refused { check, .. } => {
+                matches!(check.as_str(), "stopping" | "storage" | "mempool-full" | "quota" | "unavailable" | "unimplemented")
+            }
+            _ => true,
+        },
+        _ => false,
+    }
+}
+
+/// Whether the bytes that were signed can never become final any more.
+fn must_be_signed_again(error: &CallError) -> bool {
+    matches!(error.check(), Some("attempt" | "expired" | "expires-too-late"))
+}

@@ -1,0 +1,127 @@
+//! Starting processes that cannot outlive the agent.
+//!
+//! Services and probes are started through the agent's own program ([`LAUNCH`]), which asks the kernel
+//! to kill it when the agent dies, and then becomes the command. Every such process also carries a
+//! marker in its environment, so that the next agent on the same data directory finds what a dead one
+//! left ([`reap`]): children of children do not get the kernel's signal.
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+/// First argument of the agent's program when it is to become another one.
+pub const LAUNCH: &str = "__launch";
+/// Variable that says which agent a process belongs to: the path of its data directory.
+const MARKER: &str = "COUNTERSIGN_AGENT";
+/// Where programs without a path are looked for.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Bytes of an environment looked at.
+const ENVIRONMENT_BYTES_MAX: u64 = 256 * 1024;
+/// How long a killed process may take to be gone.
+const REAP_SECONDS_MAX: i64 = 5;
+
+/// How processes are started.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    program: PathBuf,
+    data_dir: PathBuf,
+}
+
+impl Launcher {
+    /// `program` is the agent's own, `data_dir` what its processes are known by.
+    #[must_use]
+    pub fn new(program: PathBuf, data_dir: &Path) -> Self {
+        let data_dir = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_owned());
+        Self { program, data_dir }
+    }
+
+    /// A command in its own process group, in a directory, with nothing of the agent's environment.
+    #[must_use]
+    pub fn command(
+        &self,
+        words: &[String],
+        environment: &BTreeMap<String, String>,
+        directory: &Path,
+    ) -> tokio::process::Command {
+        let mut command = tokio::process::Command::new(&self.program);
+        command
+            .arg(LAUNCH)
+            .arg(std::process::id().to_string())
+            .args(words)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("LANG", "C.UTF-8")
+            .envs(environment)
+            .env(MARKER, &self.data_dir)
+            .current_dir(directory)
+            .stdin(Stdio::null())
+            .process_group(0)
+            .kill_on_drop(true);
+        command
+    }
+
+    /// Kills what an agent that died on this data directory left running; how many processes. To be
+    /// called with the lock held: whatever carries the marker then belongs to nobody.
+    #[must_use]
+    pub fn reap(&self) -> usize {
+        let Ok(processes) = fs::read_dir("/proc") else { return 0 };
+        let pids = processes.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+        let own = i32::try_from(std::process::id()).ok();
+        let ours = pids.filter(|pid| Some(*pid) != own).filter_map(|pid| self.kill_if_ours(pid));
+        let killed: Vec<OwnedFd> = ours.collect();
+        killed.iter().for_each(wait_for_end);
+        killed.len()
+    }
+
+    /// Holds the process before looking: its number cannot become another's in between.
+    fn kill_if_ours(&self, pid: i32) -> Option<OwnedFd> {
+        if !self.is_ours(pid) {
+            return None;
+        }
+        let held = pidfd_open(Pid::from_raw(pid)?, PidfdFlags::empty()).ok()?;
+        if !self.is_ours(pid) {
+            return None;
+        }
+        pidfd_send_signal(&held, Signal::KILL).ok()?;
+        Some(held)
+    }
+
+    fn is_ours(&self, pid: i32) -> bool {
+        let mut environment = Vec::new();
+        let read = File::open(format!("/proc/{pid}/environ"))
+            .and_then(|file| file.take(ENVIRONMENT_BYTES_MAX).read_to_end(&mut environment));
+        let marker = [MARKER.as_bytes(), b"=", self.data_dir.as_os_str().as_encoded_bytes()].concat();
+        read.is_ok() && environment.split(|byte| *byte == 0).any(|variable| variable == marker)
+    }
+}
+
+fn wait_for_end(process: &OwnedFd) {
+    let timeout = Timespec { tv_sec: REAP_SECONDS_MAX, tv_nsec: 0 };
+    // A process that does not end in time is stuck in the kernel; there is nothing more to do.
+    let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
+}
+
+/// Becomes another program; returns only when that fails. The arguments are the agent's process id,
+/// the program and its arguments.
+#[must_use]
+pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
+    let agent = arguments.next().and_then(|pid| Pid::from_raw(pid.to_str()?.parse().ok()?));
+    if let Err(error) = rustix::process::set_parent_process_death_signal(Some(Signal::KILL)) {
+        return error.into();
+    }
+    // The agent may have died before the kernel was asked.
+    if agent.is_none() || getppid() != agent {
+        return io::Error::other("the agent is gone");
+    }
+    match arguments.next() {
+        Some(program) => std::process::Command::new(program).args(arguments).exec(),
+        None => io::Error::other("no program"),
+    }
+}

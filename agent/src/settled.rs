@@ -1,0 +1,139 @@
+//! How an update ended.
+
+use crate::installer::journal::Begun;
+use ledger::bounded::{Sentence, Version};
+use ledger::id::PatchId;
+use ledger::receipt::{Health, Outcome, Reason, ReasonCode};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// How an update ended: everything a receipt says but its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settled {
+    /// Number of the attempt among all of this agent.
+    pub run: u64,
+    /// The patch.
+    pub patch: PatchId,
+    /// Installed before; empty when nothing was.
+    pub from_version: Version,
+    /// Installed now.
+    pub to_version: Version,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// Why, for every outcome but `Applied`.
+    pub reason: Option<Reason>,
+    /// What the health checks said.
+    pub health: Health,
+}
+
+/// Why nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// `Refused`, or `NotApplicable`.
+    pub outcome: Outcome,
+    /// The check that said no, with its evidence.
+    pub reason: Reason,
+}
+
+impl Refusal {
+    /// Refused, by a check.
+    #[must_use]
+    pub fn new(code: ReasonCode, detail: impl fmt::Display) -> Self {
+        Self { outcome: Outcome::Refused, reason: reason(code, detail) }
+    }
+}
+
+impl From<ledger::proof::ProofError> for Refusal {
+    fn from(error: ledger::proof::ProofError) -> Self {
+        Self::new(error.code(), error)
+    }
+}
+
+impl From<policy::Reason> for Refusal {
+    fn from(reason: policy::Reason) -> Self {
+        Self { outcome: reason.outcome(), reason: (&reason).into() }
+    }
+}
+
+impl From<crate::files::FileError> for Refusal {
+    fn from(error: crate::files::FileError) -> Self {
+        let code = if error.is_disk_full() { ReasonCode::DiskFull } else { ReasonCode::Io };
+        Self::new(code, chain(&error))
+    }
+}
+
+/// A reason with what fits of its evidence.
+#[must_use]
+pub fn reason(code: ReasonCode, detail: impl fmt::Display) -> Reason {
+    Reason { code, detail: Sentence::cut(&detail.to_string()) }
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
+
+impl Settled {
+    /// Nothing was changed.
+    #[must_use]
+    pub fn refused(run: u64, patch: PatchId, installed: Version, refusal: Refusal) -> Self {
+        let Refusal { outcome, reason } = refusal;
+        let (from_version, to_version) = (installed.clone(), installed);
+        Self { run, patch, from_version, to_version, outcome, reason: Some(reason), health: Health::NotRun }
+    }
+
+    /// The new version runs and is healthy.
+    #[must_use]
+    pub fn applied(begun: &Begun) -> Self {
+        Self {
+            run: begun.run,
+            patch: begun.patch,
+            from_version: begun.from_version.clone(),
+            to_version: begun.to_version.clone(),
+            outcome: Outcome::Applied,
+            reason: None,
+            health: Health::Passed,
+        }
+    }
+
+    /// The old version is back.
+    #[must_use]
+    pub fn rolled_back(begun: &Begun, reason: Reason) -> Self {
+        let health = match reason.code {
+            ReasonCode::HealthFailed | ReasonCode::ServiceFailed => Health::Failed,
+            _ => Health::NotRun,
+        };
+        let to_version = begun.from_version.clone();
+        Self { outcome: Outcome::RolledBack, reason: Some(reason), health, to_version, ..Self::applied(begun) }
+    }
+
+    /// Neither version could be reached; `installed` is what is there.
+    #[must_use]
+    pub fn failed(begun: &Begun, reason: Reason, installed: Version) -> Self {
+        let health = Health::Failed;
+        Self { outcome: Outcome::Failed, reason: Some(reason), health, to_version: installed, ..Self::applied(begun) }
+    }
+}
+
+impl fmt::Display for Settled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.outcome)?;
+        if let Some(reason) = &self.reason {
+            write!(f, ": {reason}")?;
+        }
+        let shown = |version: &Version| if version.as_str().is_empty() { "nothing".to_owned() } else { version.to_string() };
+        match self.from_version == self.to_version {
+            true => write!(f, " (installed: {})", shown(&self.to_version)),
+            false => write!(f, " ({} → {})", shown(&self.from_version), shown(&self.to_version)),
+        }
+    }
+}

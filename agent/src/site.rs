@@ -1,0 +1,232 @@
+//! One endpoint: everything an update needs, opened in the right order.
+
+use crate::attempt_log::{self, AttemptLog};
+use crate::attempts::Attempts;
+use crate::clock::now_ms;
+use crate::config::{Config, ConfigError};
+use crate::data::{DataDir, DataError, DataLock};
+use crate::files::{self, FileError};
+use crate::follow::heads::Heads;
+use crate::follow::memory::MemoryError;
+use crate::follow::sources::{SourceError, Sources};
+use crate::installer::{Installer, installs, journal::Observer};
+use crate::key::{self, KeyError};
+use crate::probes::Prober;
+use crate::proofs::{self, Offer};
+use crate::receipts::{Receipts, Sender};
+use crate::services::{Services, launch::Launcher};
+use crate::settled::Settled;
+use ledger::bounded::{Name, Version};
+use ledger::genesis::{Genesis, GenesisError};
+use ledger::id::PatchId;
+use ledger::key::SecretKey;
+use ledger::limits;
+use ledger::proof::TrustRoot;
+use policy::{Host, Pause, Policy, Subscription};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// Why an endpoint cannot begin to work.
+#[derive(Debug, thiserror::Error)]
+pub enum SiteError {
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The data directory.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The genesis file.
+    #[error("{} is no genesis file", path.display())]
+    Genesis {
+        /// Where.
+        path: PathBuf,
+        /// What is wrong with it.
+        #[source]
+        source: GenesisError,
+    },
+    /// What was remembered.
+    #[error(transparent)]
+    Memory(#[from] MemoryError),
+    /// The nodes.
+    #[error(transparent)]
+    Sources(#[from] SourceError),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+}
+
+/// One endpoint.
+pub struct Site {
+    /// Its configuration.
+    pub config: Config,
+    /// What it trusts.
+    pub trust: TrustRoot,
+    /// What it knows of the ledger.
+    pub heads: Arc<Heads>,
+    /// The nodes it asks.
+    pub sources: Sources,
+    /// What puts versions in place.
+    pub installer: Installer,
+    /// What was tried.
+    pub attempts: Attempts,
+    /// Receipts on their way.
+    pub receipts: Receipts,
+    key: SecretKey,
+    data: DataDir,
+    _lock: DataLock,
+}
+
+impl Site {
+    /// Opens an endpoint: lock, trust root, memory, journal, in this order. What a dead agent left
+    /// running is killed. `program` is the agent's own, for starting others; `observer` is told of
+    /// every record of the journal.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub fn open(config: Config, program: PathBuf, observer: Observer) -> Result<Self, SiteError> {
+        let data = DataDir::at(config.data_dir.clone());
+        let key = key::read(&config.key)?;
+        let genesis_file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
+        let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
+        let genesis = Genesis::parse(&genesis_file).map_err(not_one)?;
+        let trust = TrustRoot::parse(&genesis_file).map_err(not_one)?;
+        let sources = Sources::new(&config.ledger)?;
+        let lock = data.lock()?;
+        let launcher = Launcher::new(program, data.path());
+        match launcher.reap() {
+            0 => {}
+            left => tracing::warn!(left, "killed processes that an earlier agent left behind"),
+        }
+        let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
+        let prober = Prober::new(launcher.clone(), config.parameters.clone());
+        let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
+        let installer = Installer::open(&data, config.download, Arc::new(services), prober, observer)?;
+        attempt_log::prune(&data.logs())?;
+        Ok(Self {
+            trust,
+            heads: Arc::new(heads),
+            sources,
+            installer,
+            attempts: Attempts::open(&data.attempts())?,
+            receipts: Receipts::open(&data.receipts())?,
+            key,
+            data,
+            config,
+            _lock: lock,
+        })
+    }
+
+    /// Its data directory.
+    #[must_use]
+    pub fn data(&self) -> &DataDir {
+        &self.data
+    }
+
+    /// Its key, for receipts.
+    #[must_use]
+    pub fn key(&self) -> &SecretKey {
+        &self.key
+    }
+
+    /// What sends its receipts.
+    #[must_use]
+    pub fn sender(&self) -> Sender {
+        let chain_id = self.trust.chain_id();
+        Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
+    }
+
+    /// Finishes or takes back what was interrupted, and starts the services of what is installed.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
+        let logs = self.data.logs();
+        let recovered = self.installer.recover(|begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
+        let settled = match recovered {
+            Some((settled, log)) => {
+                tracing::warn!(%settled, patch = %settled.patch, "an interrupted update was brought to its end");
+                self.write_receipt(&settled, log, false)?;
+                Some(settled)
+            }
+            None => None,
+        };
+        self.installer.start_services().await;
+        Ok(settled)
+    }
+
+    /// Begins an attempt: what an earlier one left open is brought to its end first.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(crate) fn begin(&mut self, patch: PatchId) -> Result<(u64, AttemptLog), FileError> {
+        let run = self.attempts.next_run()?;
+        let mut log = AttemptLog::begin(&self.data.logs(), run, patch);
+        log.line(&format!("patch {patch}"));
+        Ok((run, log))
+    }
+
+    /// Puts a receipt on its way: on the disk before the journal says that the update is over, and
+    /// once, however often this is interrupted.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub(crate) fn write_receipt(&mut self, settled: &Settled, mut log: AttemptLog, asked: bool) -> Result<(), FileError> {
+        log.line(&format!("{settled}"));
+        let log_digest = log.finish();
+        if asked || self.attempts.is_news(settled) {
+            self.receipts.queue(settled, log_digest)?;
+        }
+        self.attempts.record(settled, now_ms())?;
+        self.installer.close()
+    }
+
+    /// House law now: while the ledger is known to be split, nothing is applied.
+    #[must_use]
+    pub fn policy(&self) -> Policy {
+        let mut policy = self.config.policy.clone();
+        if let Some(evidence) = self.heads.split() {
+            let reason = format!("the ledger was split, see {}; remove it when that is cleared up", evidence.display());
+            policy.pause = Some(Pause { reason, until_ms: None });
+        }
+        policy
+    }
+
+    /// The facts about this host, as they are now.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn host(&self) -> Result<Host, FileError> {
+        Ok(Host {
+            os: host_name(std::env::consts::OS),
+            architecture: host_name(std::env::consts::ARCH),
+            hardware: self.config.hardware.clone(),
+            labels: self.config.labels.clone(),
+            installed: installs::all_installed(&self.data.installs())?,
+            installers: Installer::kinds().iter().copied().collect(),
+            may_restart: false,
+        })
+    }
+
+    /// The version installed of what an offer claims to be about; empty when none is, or nothing can be
+    /// told.
+    pub(crate) fn version_installed(&self, offer: &Offer) -> Version {
+        let Some(manifest) = proofs::claimed(&offer.proof) else { return Version::default() };
+        let of = Subscription { product: manifest.product, channel: manifest.channel };
+        let installed = installs::installed(&self.data.installs(), &of);
+        installed.ok().flatten().map(|installed| installed.meta.version).unwrap_or_default()
+    }
+}
+
+/// What the compiler calls this machine, as selectors do.
+fn host_name(text: &str) -> Name {
+    Name::new(text).expect("operating systems and architectures are named in lower-case letters, digits and _")
+}
+
+/// The path that starts this very program again, even after its file was replaced.
+#[must_use]
+pub fn own_program() -> &'static Path {
+    Path::new("/proc/self/exe")
+}

@@ -1,0 +1,217 @@
+//! What an agent shows of itself.
+
+use crate::clock::now_ms;
+use crate::config::Config;
+use crate::data::DataDir;
+use crate::files::FileError;
+use crate::follow::heads::{Freshness, Heads, NodeView};
+use crate::installer::installs;
+use crate::receipts::Receipts;
+use crate::services::{Phase, ServiceView, Services};
+use crate::worker::WorkerView;
+use ledger::bounded::{Name, Product, Version};
+use ledger::id::{ChainId, PatchId};
+use ledger::key::PublicKey;
+use policy::Policy;
+use serde::Serialize;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// An agent's state.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// Whether the agent runs; without it, only what is on the disk is known.
+    pub running: bool,
+    /// What people call the host.
+    pub name: Name,
+    /// The endpoint's key.
+    pub endpoint: PublicKey,
+    /// What is known of the ledger.
+    pub ledger: Option<LedgerStatus>,
+    /// What is installed.
+    pub installed: Vec<InstalledStatus>,
+    /// Services.
+    pub services: Vec<ServiceView>,
+    /// Receipts that are not final yet.
+    pub receipts_waiting: usize,
+    /// Why nothing is applied now, if somebody said so.
+    pub paused: Option<String>,
+    /// What the agent does, and did.
+    pub work: Option<WorkerView>,
+}
+
+/// What is known of the ledger.
+#[derive(Clone, Debug, Serialize)]
+pub struct LedgerStatus {
+    /// Which.
+    pub chain_id: ChainId,
+    /// Whether what is known is recent enough to act on.
+    pub freshness: Freshness,
+    /// The highest header believed.
+    pub height: u64,
+    /// Its time.
+    pub time_ms: u64,
+    /// The file that shows that the ledger was split.
+    pub split: Option<PathBuf>,
+    /// What each node says.
+    pub nodes: Vec<NodeView>,
+}
+
+/// Something installed.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstalledStatus {
+    /// Its product.
+    pub product: Product,
+    /// Its channel.
+    pub channel: Name,
+    /// Its version.
+    pub version: Version,
+    /// Its release counter.
+    pub release: u64,
+    /// The patch that brought it; none for a baseline.
+    pub patch: Option<PatchId>,
+    /// Where it stands.
+    pub tree: PathBuf,
+}
+
+/// Everything a running agent's status is made from.
+#[derive(Clone)]
+pub struct Shown {
+    /// Its configuration.
+    pub config: Config,
+    /// Its key.
+    pub endpoint: PublicKey,
+    /// What it knows.
+    pub heads: Arc<Heads>,
+    /// Its services.
+    pub services: Arc<Services>,
+    /// Its receipts.
+    pub receipts: Receipts,
+    /// What it does.
+    pub work: watch::Receiver<WorkerView>,
+}
+
+impl Shown {
+    /// The state now.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn status(&self) -> Result<Status, FileError> {
+        let seen = self.heads.newest();
+        let split = self.heads.split();
+        let paused = match &split {
+            Some(evidence) => Some(format!("the ledger was split, see {}", evidence.display())),
+            None => paused(&self.config.policy),
+        };
+        Ok(Status {
+            running: true,
+            name: self.config.name.clone(),
+            endpoint: self.endpoint,
+            ledger: Some(LedgerStatus {
+                chain_id: seen.chain_id,
+                freshness: self.heads.freshness(now_ms()),
+                height: seen.height,
+                time_ms: seen.time_ms,
+                split,
+                nodes: self.heads.nodes(),
+            }),
+            installed: installed(&self.config)?,
+            services: self.services.views(),
+            receipts_waiting: self.receipts.waiting()?,
+            paused,
+            work: Some(self.work.borrow().clone()),
+        })
+    }
+}
+
+impl Status {
+    /// What the disk says of an agent that does not run.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn of_the_disk(config: &Config, endpoint: PublicKey) -> Result<Self, FileError> {
+        let receipts = Receipts::waiting_in(&DataDir::at(config.data_dir.clone()).receipts())?;
+        Ok(Self {
+            running: false,
+            name: config.name.clone(),
+            endpoint,
+            ledger: None,
+            installed: installed(config)?,
+            services: Vec::new(),
+            receipts_waiting: receipts,
+            paused: paused(&config.policy),
+            work: None,
+        })
+    }
+}
+
+fn paused(policy: &Policy) -> Option<String> {
+    policy.pause.as_ref().map(ToString::to_string)
+}
+
+fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
+    let installs = DataDir::at(config.data_dir.clone()).installs();
+    let mut all = Vec::new();
+    for (product, channel) in installs::all_installed(&installs)?.into_keys() {
+        let of = policy::Subscription { product, channel };
+        if let Some(installs::InstalledTree { tree, meta, .. }) = installs::installed(&installs, &of)? {
+            let policy::Subscription { product, channel } = of;
+            let installs::VersionMeta { version, release, patch, .. } = meta;
+            all.push(InstalledStatus { product, channel, version, release, patch, tree });
+        }
+    }
+    Ok(all)
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { name, endpoint, running, .. } = self;
+        writeln!(f, "host       {name} ({})", if *running { "agent runs" } else { "agent does not run" })?;
+        writeln!(f, "endpoint   {endpoint}")?;
+        if let Some(ledger) = &self.ledger {
+            let LedgerStatus { freshness, height, chain_id, .. } = ledger;
+            let word = match freshness {
+                Freshness::Fresh => "fresh",
+                Freshness::Stale => "STALE: nothing is applied",
+                Freshness::Unknown => "nothing heard yet",
+            };
+            writeln!(f, "ledger     height {height}, {word} (chain {chain_id})")?;
+            for NodeView { node, reachable, height, trouble } in &ledger.nodes {
+                let reachable = if *reachable { "answers" } else { "does not answer" };
+                writeln!(f, "node       {node} {reachable}, height {height}{}", with(": ", trouble.as_deref()))?;
+            }
+        }
+        if let Some(paused) = &self.paused {
+            writeln!(f, "PAUSED     {paused}")?;
+        }
+        for InstalledStatus { product, channel, version, release, .. } in &self.installed {
+            writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;
+        }
+        for ServiceView { service, phase, pid, deaths, last_end, .. } in &self.services {
+            let phase = match phase {
+                Phase::Running => "runs",
+                Phase::Waiting => "died, is started again",
+                Phase::Stopped => "does not run",
+            };
+            let pid = pid.map(|pid| pid.to_string());
+            write!(f, "service    {service} {phase}{}", with(", process ", pid.as_deref()))?;
+            let deaths = (*deaths > 0).then(|| deaths.to_string());
+            writeln!(f, "{}{}", with(", deaths ", deaths.as_deref()), with(", last: ", last_end.as_deref()))?;
+        }
+        if let Some(work) = &self.work {
+            if let Some(patch) = work.updating {
+                writeln!(f, "updating   patch {patch}")?;
+            }
+            if let Some(last) = &work.last {
+                writeln!(f, "last       patch {}: {last}", last.patch)?;
+            }
+        }
+        write!(f, "receipts   {} waiting", self.receipts_waiting)
+    }
+}
+
+fn with(before: &str, text: Option<&str>) -> String {
+    text.map_or_else(String::new, |text| format!("{before}{text}"))
+}

@@ -1,0 +1,88 @@
+//! The sentence everything else serves.
+//!
+//! `verify → permit → stage → apply → health → keep or roll back → receipt`. Each step takes what only
+//! the step before can make ([`FinalizedPatch`], [`Permit`], [`Staged`], [`Applied`]), so that leaving
+//! one out does not compile:
+//!
+//! ```compile_fail
+//! fn skip_the_proof(policy: &policy::Policy, manifest: ledger::patch::PatchManifest, host: &policy::Host) {
+//!     let permit = policy.permit(manifest, host, 0); // wants a FinalizedPatch
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! async fn skip_the_download(installer: &mut agent::installer::Installer, permit: policy::Permit, log: &mut agent::attempt_log::AttemptLog) {
+//!     let applied = installer.apply(1, permit, log).await; // wants what is Staged
+//! }
+//! ```
+//!
+//! [`FinalizedPatch`]: ledger::proof::FinalizedPatch
+//! [`Permit`]: policy::Permit
+//! [`Staged`]: crate::installer::Staged
+//! [`Applied`]: crate::installer::Applied
+
+use crate::attempt_log::AttemptLog;
+use crate::clock::now_ms;
+use crate::files::FileError;
+use crate::proofs::Offer;
+use crate::settled::{Refusal, Settled, chain};
+use crate::site::Site;
+use ledger::id::PatchId;
+use ledger::proof::{FinalizedPatch, ProofBundle};
+use ledger::receipt::ReasonCode;
+
+/// Brings an offered patch onto this host, or says why not; either way there is a receipt.
+///
+/// # Errors
+/// [`FileError`] when not even that can be written down. Recovery takes it from there.
+pub async fn update(site: &mut Site, offer: &Offer) -> Result<Settled, FileError> {
+    let (run, mut log) = site.begin(offer.patch)?;
+    let settled = match attempt(site, run, offer, &mut log).await {
+        Ok(settled) => settled,
+        Err(refusal) => Settled::refused(run, offer.patch, site.version_installed(offer), refusal),
+    };
+    site.write_receipt(&settled, log, offer.asked)?;
+    Ok(settled)
+}
+
+async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog) -> Result<Settled, Refusal> {
+    let bundle = ProofBundle::parse(&offer.proof)?;
+    let patch = bundle.verify(&site.trust, offer.clock)?; //                      who signed, who approved, what is final
+    let patch = is_the_one(patch, offer.patch)?;
+    site.remember(&patch, log)?; //                                               before anything hangs on it
+    let permit = site.policy().permit(patch, &site.host()?, now_ms())?; //        this host, now
+    let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
+    let applied = site.installer.apply(run, staged, log).await?; //               journal first
+    let settled = match site.installer.examine(&applied, log).await {
+        Ok(()) => site.installer.keep(applied, log).await,
+        Err(reason) => site.installer.roll_back(applied, reason, log).await,
+    };
+    Ok(settled)
+}
+
+/// A proof of something else proves nothing about what was asked for.
+fn is_the_one(patch: FinalizedPatch, asked: PatchId) -> Result<FinalizedPatch, Refusal> {
+    match patch.id() == asked {
+        true => Ok(patch),
+        false => Err(Refusal::new(ReasonCode::ProofMalformed, format!("the proof is about patch {}", patch.id()))),
+    }
+}
+
+impl Site {
+    /// Puts the header of a proof where it can never be forgotten, and compares it with what the nodes
+    /// say.
+    fn remember(&self, patch: &FinalizedPatch, log: &mut AttemptLog) -> Result<(), Refusal> {
+        let header = patch.header();
+        let seen = self.heads.see(header);
+        seen.map_err(|disbelief| Refusal::new(ReasonCode::Certificate, chain(&disbelief)))?;
+        self.heads.persist()?;
+        log.line(&format!(
+            "proven at height {} ({}): {}, rule {}",
+            header.header().height,
+            header.hash(),
+            patch.count(),
+            patch.rule()
+        ));
+        Ok(())
+    }
+}

@@ -1,0 +1,257 @@
+//! The worker: brings what is approved onto this host, one patch at a time, by itself and when asked.
+
+use crate::clock::now_ms;
+use crate::files::FileError;
+use crate::follow::Pace;
+use crate::follow::sources::{CallError, Source, id};
+use crate::proofs::{self, Offer};
+use crate::settled::{Settled, chain};
+use crate::site::Site;
+use crate::update::update;
+use ledger::id::{Digest, PatchId};
+use ledger::receipt::Outcome;
+use policy::Subscription;
+use proto::v1;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::sleep;
+
+/// Patches of one subscription tried in one pass.
+const CANDIDATES_MAX: usize = 16;
+/// The ledger may have many blocks a second; an agent looks less often.
+const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
+
+/// Somebody asks for a patch.
+pub struct Asked {
+    /// Its id, or the beginning of it.
+    pub patch: String,
+    /// Its proof file; without one, the nodes are asked.
+    pub proof: Option<Vec<u8>>,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Settled, AskError>>,
+}
+
+/// Why there is no verdict on what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Not the beginning of an id.
+    #[error("{0:?} is not a patch id, nor the beginning of one")]
+    NotAnId(String),
+    /// No node knows it.
+    #[error("no node knows a patch {0}")]
+    UnknownPatch(String),
+    /// More than one begins so.
+    #[error("more than one patch begins with {0}")]
+    Ambiguous(String),
+    /// No node could be asked.
+    #[error("no node could be asked")]
+    NoNode(#[source] Option<CallError>),
+    /// The host's own disk.
+    #[error("the host's own disk says no")]
+    File(#[from] FileError),
+}
+
+/// What the worker does, for those who watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WorkerView {
+    /// The patch an update is under way for.
+    pub updating: Option<PatchId>,
+    /// How the last update ended.
+    pub last: Option<Settled>,
+    /// What was tried, by patch: how it ended last.
+    pub tried: BTreeMap<PatchId, Option<Outcome>>,
+}
+
+/// The worker.
+pub struct Worker {
+    site: Site,
+    view: watch::Sender<WorkerView>,
+    /// Which node is asked what there is: in turn, so that none of them can keep a patch secret.
+    turn: usize,
+}
+
+impl Worker {
+    /// Takes over an endpoint that was recovered.
+    #[must_use]
+    pub fn new(site: Site) -> Self {
+        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0 };
+        worker.show(None);
+        worker
+    }
+
+    /// What it does, as it changes.
+    #[must_use]
+    pub fn watch(&self) -> watch::Receiver<WorkerView> {
+        self.view.subscribe()
+    }
+
+    /// The endpoint.
+    #[must_use]
+    pub fn site(&self) -> &Site {
+        &self.site
+    }
+
+    /// Works until nobody can ask any more: at once when somebody asks, when the ledger has something
+    /// new, and now and then anyway.
+    pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
+        let mut changed = self.site.heads.watch();
+        let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
+        loop {
+            let wait = self.site.attempts.next_try_ms(now_ms()).map(|at| at.saturating_sub(now_ms()));
+            let wait = wait.map_or_else(|| pace.next(), |ms| Duration::from_millis(ms).min(pace.next()));
+            tokio::select! {
+                biased;
+                job = asked.recv() => match job {
+                    None => return,
+                    Some(Asked { patch, proof, answer }) => {
+                        // Whoever asked may be gone; the host is patched all the same.
+                        let _ = answer.send(self.apply(&patch, proof).await);
+                        continue;
+                    }
+                },
+                Ok(()) = changed.changed() => {}
+                () = sleep(wait) => {}
+            }
+            self.pass().await;
+            sleep(PASS_INTERVAL_MIN).await;
+        }
+    }
+
+    /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no verdict at all. A refusal is a verdict.
+    pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
+        let offer = match proof {
+            Some(proof) => {
+                let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch)) {
+                    Some(claimed) => claimed,
+                    // A proof of something else, or of nothing: refused under the name that was asked for.
+                    None => full_id(patch)?,
+                };
+                Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true }
+            }
+            None => {
+                let patch = self.find(patch).await?;
+                let Site { sources, heads, trust, .. } = &self.site;
+                proofs::obtain(patch, true, sources, heads, trust).await.map_err(|error| match error {
+                    Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
+                    error => AskError::NoNode(error),
+                })?
+            }
+        };
+        Ok(self.update(&offer).await?)
+    }
+
+    async fn update(&mut self, offer: &Offer) -> Result<Settled, FileError> {
+        if self.site.installer.is_interrupted() {
+            self.site.recover().await?;
+        }
+        self.show(Some(offer.patch));
+        let settled = update(&mut self.site, offer).await;
+        self.show(None);
+        if let Ok(settled) = &settled {
+            self.view.send_modify(|view| view.last = Some(settled.clone()));
+        }
+        settled
+    }
+
+    fn show(&self, updating: Option<PatchId>) {
+        let tried = self.site.attempts.all().map(|(patch, tried)| (*patch, tried.outcome)).collect();
+        self.view.send_modify(|view| (view.updating, view.tried) = (updating, tried));
+    }
+
+    /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
+    pub async fn pass(&mut self) {
+        let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();
+        for of in subscriptions {
+            if let Err(error) = self.pass_over(&of).await {
+                tracing::error!(product = %of.product, error = chain(&error), "cannot work");
+            }
+        }
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    async fn pass_over(&mut self, of: &Subscription) -> Result<(), FileError> {
+        let installed = self.site.host()?.installed(&of.product, &of.channel).map_or(0, |installed| installed.release);
+        let old = |patch: &v1::Patch| patch.channel == of.channel.as_str() && patch.release <= installed;
+        let listed = self.first_answer(async |source| source.approved(of.product.as_str(), &old).await).await;
+        for patch in candidates(listed.unwrap_or_default(), of, installed) {
+            if !self.site.attempts.may_try(patch, now_ms()) {
+                continue;
+            }
+            let Site { sources, heads, trust, .. } = &self.site;
+            let offer = match proofs::obtain(patch, false, sources, heads, trust).await {
+                Ok(offer) => offer,
+                Err(error) => {
+                    let why = error.as_ref().map(ToString::to_string);
+                    tracing::warn!(%patch, why, "no node gives a proof");
+                    continue;
+                }
+            };
+            let settled = self.update(&offer).await?;
+            tracing::info!(%patch, %settled, "update is over");
+            if settled.outcome == Outcome::Applied {
+                break; // What is older than that is no longer newer than what is installed.
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks the nodes in turn until one answers.
+    async fn first_answer<T>(&self, ask: impl AsyncFn(&Source) -> Result<T, CallError>) -> Result<T, Option<CallError>> {
+        let mut trouble = None;
+        for source in self.site.sources.from(self.turn) {
+            match ask(source).await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => {
+                    tracing::debug!(%error, "no answer");
+                    trouble = Some(error);
+                }
+            }
+        }
+        Err(trouble)
+    }
+
+    /// The one patch whose id begins so.
+    async fn find(&self, prefix: &str) -> Result<PatchId, AskError> {
+        if let Ok(patch) = full_id(prefix) {
+            return Ok(patch);
+        }
+        let hex = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if !hex {
+            return Err(AskError::NotAnId(prefix.chars().take(80).collect()));
+        }
+        let prefix = prefix.to_ascii_lowercase();
+        let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
+        let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
+        let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
+        match found[..] {
+            [patch] => Ok(patch),
+            [] => Err(AskError::UnknownPatch(prefix)),
+            _ => Err(AskError::Ambiguous(prefix)),
+        }
+    }
+}
+
+fn full_id(text: &str) -> Result<PatchId, AskError> {
+    text.parse().map_err(|_| AskError::NotAnId(text.chars().take(80).collect()))
+}
+
+/// Approved patches above what is installed, newest first. What a node lists is believed as far as
+/// asking for proofs goes.
+fn candidates(listed: Vec<v1::Patch>, of: &Subscription, installed: u64) -> Vec<PatchId> {
+    let fits = |patch: &v1::Patch| {
+        patch.product == of.product.as_str()
+            && patch.channel == of.channel.as_str()
+            && patch.release > installed
+            && patch.standing == "approved"
+    };
+    let mut fitting: Vec<_> =
+        listed.iter().filter(|patch| fits(patch)).filter_map(|patch| Some((patch.release, PatchId(id(&patch.id)?)))).collect();
+    fitting.sort_unstable_by(|a, b| b.cmp(a));
+    fitting.dedup();
+    fitting.into_iter().take(CANDIDATES_MAX).map(|(_, patch)| patch).collect()
+}

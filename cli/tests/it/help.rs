@@ -1,0 +1,158 @@
+//! Help, usage, and programs beside this one.
+
+use crate::hands::{Hands, set_mode};
+use std::fs;
+
+const COMMANDS: &[&[&str]] = &[
+    &["key", "new"],
+    &["key", "show"],
+    &["init"],
+    &["trust", "show"],
+    &["patch", "pack"],
+    &["patch", "publish"],
+    &["patch", "show"],
+    &["patch", "list"],
+    &["patch", "recall"],
+    &["review"],
+    &["approve"],
+    &["reject"],
+    &["hold"],
+    &["endpoint", "enroll"],
+    &["endpoint", "retire"],
+    &["status"],
+    &["get", "patches"],
+    &["get", "endpoints"],
+    &["get", "receipts"],
+    &["get", "blocks"],
+    &["get", "transaction"],
+    &["proof", "get"],
+    &["proof", "show"],
+    &["verify"],
+    &["chain", "show"],
+    &["chain", "fsck"],
+    &["submit"],
+];
+
+#[test]
+fn the_first_help_is_as_written_down() {
+    Hands::new().run(&["-h"]).is(0, include_str!("help.txt"), "");
+    Hands::new().run(&[]).is(2, "", include_str!("help.txt"));
+}
+
+#[test]
+fn every_command_explains_itself_with_an_example() {
+    let hands = Hands::new();
+    for command in COMMANDS {
+        let help = hands.run(&[*command, &["--help"]].concat()).done();
+        let name = command.join(" ");
+        assert!(help.stdout.contains(&format!("countersign {name} ")), "{name}: no example of itself: {}", help.stdout);
+        assert!(help.stdout.contains("Example"), "{name}");
+        for option in ["--node", "--ca", "--genesis", "--key", "--output", "COUNTERSIGN_NODE", "COUNTERSIGN_KEY"] {
+            assert!(help.stdout.contains(option), "{name} does not tell of {option}");
+        }
+        assert!(help.stdout.lines().all(|line| line.chars().count() <= 100), "{name}: a line is too long");
+        assert_eq!(help.stderr, "");
+    }
+}
+
+#[test]
+fn wrong_usage_ends_with_two_and_says_what_is_missing() {
+    let hands = Hands::new();
+    for (arguments, says) in [
+        (vec!["key", "new", "--role", "publisher"], "--organisation <NAME>"),
+        (vec!["key", "new", "--role", "emperor", "--organisation", "acme", "--out", "x"], "invalid value 'emperor'"),
+        (vec!["key", "new", "--role", "node", "--organisation", "A CME", "--out", "x"], "is not a name"),
+        (vec!["approve"], "<PATCH>"),
+        (vec!["approve", "xyz"], "expected 4 to 64 hexadecimal digits"),
+        (vec!["approve", "abcd", "--offline"], "--out <FILE>"),
+        (vec!["verify", "a", "--max-age", "soon"], "expected a number with its unit"),
+        (vec!["verify", "a", "--at", "yesterday"], "RFC 3339"),
+        (vec!["get", "patches", "--limit", "0"], "0 is not in"),
+        (vec!["get", "patches", "-o", "yaml"], "invalid value 'yaml'"),
+        (vec!["patch", "pack", "--product", "noslash"], "is not a product"),
+        (vec!["init"], "--spec <FILE>"),
+    ] {
+        let ran = hands.run(&arguments);
+        ran.fails(2, says);
+    }
+}
+
+#[test]
+fn what_a_command_needs_and_was_not_given_is_named_with_a_hint() {
+    let hands = Hands::new();
+    let no_node = "error: no node given\n\
+                   hint: say which with --node URL or COUNTERSIGN_NODE, for instance https://127.0.0.1:7101\n";
+    hands.run(&["status"]).is(2, "", no_node);
+    hands.run(&["approve", "abcd"]).is(
+        2,
+        "",
+        "error: no key given\nhint: say whose signature it is with --key FILE or COUNTERSIGN_KEY\n",
+    );
+    hands.run(&["verify", "x.proof"]).is(
+        2,
+        "",
+        "error: no trust root given\nhint: say which ledger you trust with --trust GENESIS\n",
+    );
+    hands.run(&["status", "--node", "https://127.0.0.1:1"]).is(
+        2,
+        "",
+        "error: no root certificates for https://127.0.0.1:1\n\
+         hint: give the PEM file with the node's root with --ca FILE or COUNTERSIGN_CA\n",
+    );
+    hands.run(&["status", "--node", "http://node.example:7101"]).fails(2, "plain http is for this machine itself only");
+    hands.run(&["status", "--node", "ftp://127.0.0.1"]).fails(2, "neither https nor http");
+    hands.run(&["status", "--node", "http://127.0.0.1:1"]).fails(2, "cannot reach the node at http://127.0.0.1:1");
+}
+
+#[test]
+fn an_unknown_word_runs_the_program_of_that_name_from_path() {
+    let hands = Hands::new();
+    let program = hands.write(
+        "bin/countersign-hello",
+        "#!/bin/sh\necho \"$1 $2 $COUNTERSIGN_NODE $COUNTERSIGN_KEY\"\necho oops >&2\nexit 7\n",
+    );
+    set_mode(&program, 0o755);
+    let line = ["--node", "https://a:1", "--key", "k", "hello", "--world", "x y"];
+    hands.run(&line).is(7, "--world x y https://a:1 k\n", "oops\n");
+}
+
+#[test]
+fn a_program_beside_this_one_goes_before_one_on_path() {
+    let hands = Hands::new();
+    set_mode(&hands.write("bin/countersign-hello", "#!/bin/sh\necho path\n"), 0o755);
+    set_mode(&hands.write("here/countersign-hello", "#!/bin/sh\necho beside\n"), 0o755);
+    let own = hands.path("here/countersign");
+    fs::copy(env!("CARGO_BIN_EXE_countersign"), &own).unwrap();
+    hands.run_program(&own, &["hello"]).is(0, "beside\n", "");
+}
+
+#[test]
+fn an_unknown_word_without_a_program_is_a_usage_error() {
+    let hands = Hands::new();
+    let error = |word: &str| {
+        format!(
+            "error: \"{word}\" is not a countersign command, and there is no program countersign-{word} beside it or on \
+             PATH\nhint: `countersign --help` lists the commands\n"
+        )
+    };
+    hands.run(&["fnord"]).is(2, "", &error("fnord"));
+    // A word, not a path: nothing is run from anywhere else.
+    set_mode(&hands.write("countersign-", "#!/bin/sh\necho ran\n"), 0o755);
+    hands.write("bin/countersign-../x", "");
+    hands.run(&["../x"]).is(2, "", &error("../x"));
+}
+
+#[test]
+fn chain_fsck_runs_the_node_program_and_ends_with_its_code() {
+    let hands = Hands::new();
+    let fsck = ["chain", "fsck", "--store", "data"];
+    hands.run(&fsck).is(
+        2,
+        "",
+        "error: cannot run countersign-node\n  because: No such file or directory (os error 2)\n\
+         hint: install countersign-node beside countersign or on PATH\n",
+    );
+    let program = "#!/bin/sh\necho \"$@\"\necho 'block 7: altered' >&2\nexit 1\n";
+    set_mode(&hands.write("bin/countersign-node", program), 0o755);
+    hands.run(&fsck).is(1, "fsck --dir data\n", "block 7: altered\n");
+}

@@ -1,0 +1,18 @@
+//! The command line, asked as a person asks it: a command, its exit code, what it says on standard
+//! output and on standard error.
+
+mod archives;
+mod double;
+mod fixture;
+mod hands;
+
+mod catalogue;
+mod genesis;
+mod help;
+mod hostile;
+mod judging;
+mod keys;
+mod packing;
+mod proofs;
+mod publishing;
+mod submitting;

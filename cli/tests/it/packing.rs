@@ -1,0 +1,267 @@
+//! Packing honest things: the same input gives the same patch, whatever it comes from.
+
+use crate::archives::{control, deb, directory, entry, file, gzip, link, tar, xz, zstd};
+use crate::hands::{Hands, Ran, mode, set_mode};
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Read as _;
+use std::os::unix::fs::symlink;
+use tar::EntryType;
+
+const START: [&str; 12] = [
+    "patch", "pack", "--product", "acme/hello", "--version", "1.0", "--release", "1", "--class", "feature", "--severity",
+    "low",
+];
+
+pub(crate) fn pack(hands: &Hands, out: &str, more: &[&str]) -> Ran {
+    hands.run(&[&START[..], &["--out", out, "-o", "json"], more].concat())
+}
+
+/// The packed tree: by path, kind with mode and target, and content.
+fn unpacked(hands: &Hands, out: &str, packed: &Value) -> BTreeMap<String, (String, Vec<u8>)> {
+    let blake3 = packed["artifacts"][0]["blake3"].as_str().unwrap();
+    let bytes = hands.read(&format!("{out}/artifacts/{blake3}"));
+    assert_eq!(ledger::id::Digest::blake3(&bytes).to_string(), blake3);
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let entries = archive.entries().unwrap().map(|entry| {
+        let mut entry = entry.unwrap();
+        let header = entry.header().clone();
+        assert_eq!((header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap()), (0, 0, 0));
+        let path = entry.path().unwrap().to_str().unwrap().to_owned();
+        let target = entry.link_name().unwrap().map(|target| format!(" {}", target.display())).unwrap_or_default();
+        let kind = format!("{:?} {:o}{target}", header.entry_type(), header.mode().unwrap());
+        let mut content = Vec::new();
+        entry.read_to_end(&mut content).unwrap();
+        (path, (kind, content))
+    });
+    entries.collect()
+}
+
+/// What both of the trees below contain.
+fn expected() -> BTreeMap<String, (String, Vec<u8>)> {
+    let long = format!("share/{}/{}", "long".repeat(25), "name".repeat(25));
+    let parent = long.rsplit_once('/').unwrap().0.to_owned();
+    let far = format!("../{}", "far".repeat(50));
+    [
+        ("bin/".to_owned(), "Directory 755", ""),
+        ("bin/hello".to_owned(), "Regular 755", "hello"),
+        ("bin/hi".to_owned(), "Symlink 777 ./hello", ""),
+        ("bin/secret".to_owned(), "Regular 640", "s"),
+        ("share/".to_owned(), "Directory 750", ""),
+        ("share/away".to_owned(), &format!("Symlink 777 {far}"), ""),
+        ("share/empty".to_owned(), "Regular 644", ""),
+        (format!("{parent}/"), "Directory 755", ""),
+        (long, "Regular 644", "deep"),
+    ]
+    .into_iter()
+    .map(|(path, kind, content)| (path, (kind.to_owned(), content.as_bytes().to_vec())))
+    .collect()
+}
+
+fn honest_tar() -> Vec<u8> {
+    let long = format!("share/{}/{}", "long".repeat(25), "name".repeat(25));
+    let far = format!("../{}", "far".repeat(50));
+    let longname = |kind, name: &str| entry("././@LongLink", kind, 0, "", format!("{name}\0").as_bytes());
+    tar(&[
+        directory("./", 0o700),
+        directory("./bin", 0o755),
+        // Setuid is not kept.
+        file("./bin/hello", 0o4755, "hello"),
+        link("bin/hi", "./hello"),
+        file("bin/secret", 0o640, "s"),
+        directory("share/", 0o750),
+        longname(EntryType::GNULongLink, &far),
+        link("share/away", "shortened"),
+        longname(EntryType::GNULongName, &long),
+        file("shortened", 0o644, "deep"),
+        file("share/empty", 0o644, ""),
+    ])
+}
+
+fn honest_directory(hands: &Hands) {
+    for (path, mode, content) in [
+        ("in/bin/hello", 0o4755, "hello"),
+        ("in/bin/secret", 0o640, "s"),
+        ("in/share/empty", 0o644, ""),
+        (&format!("in/share/{}/{}", "long".repeat(25), "name".repeat(25)), 0o644, "deep"),
+    ] {
+        set_mode(&hands.write(path, content), mode);
+    }
+    symlink("./hello", hands.path("in/bin/hi")).unwrap();
+    symlink(format!("../{}", "far".repeat(50)), hands.path("in/share/away")).unwrap();
+    for (path, mode) in [("in/bin", 0o755), ("in/share", 0o750), (&format!("in/share/{}", "long".repeat(25)), 0o755)] {
+        set_mode(&hands.path(path), mode);
+    }
+}
+
+#[test]
+fn a_directory_and_every_kind_of_archive_of_it_are_one_patch() {
+    let hands = Hands::new();
+    honest_directory(&hands);
+    let plain = honest_tar();
+    hands.write("a.tar", &plain);
+    hands.write("a.tar.gz", gzip(&plain));
+    hands.write("a.tar.xz", xz(plain.as_slice()));
+    hands.write("a.tar.zst", zstd(&plain));
+    // It is what a file is that counts, not what it is called.
+    hands.write("b.deb", &plain);
+    let mut ids = std::collections::BTreeSet::new();
+    for (place, input) in ["in", "a.tar", "a.tar.gz", "a.tar.xz", "a.tar.zst", "b.deb", "in"].iter().enumerate() {
+        let out = format!("out-{place}");
+        let packed = pack(&hands, &out, &[input]).done().json();
+        assert_eq!(unpacked(&hands, &out, &packed), expected(), "{input}");
+        ids.insert(packed["patch"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids.len(), 1, "{ids:?}");
+}
+
+#[test]
+fn the_result_is_a_manifest_that_reads_back_exactly() {
+    let hands = Hands::new();
+    hands.write("a.tar", honest_tar());
+    hands.write("notes.txt", "Two\nlines.\n");
+    let more = [
+        "--channel", "edge", "--advisory", "CVE-2026-0002", "--advisory", "CVE-2026-0001", "--title", "Hello",
+        "--notes", "notes.txt", "--target", "os=linux,arch=x86_64,label:site=hamburg,from=0.9", "--target", "hardware=h1",
+        "--depends", "acme/base=2..", "--conflicts", "acme/bye", "--supersedes", "acme/hey=1..3", "--service", "hello",
+        "--reboot", "if-needed", "--health-command", "{tree}/bin/hello --say 'good day' \"\"", "--expect", "good day",
+        "--health-tcp", "{port}", "--health-package", "hello=1:1.0-1", "--probe-timeout", "250", "--probe-attempts", "3",
+        "--probe-interval", "2s", "a.tar",
+    ];
+    let packed = pack(&hands, "out", &more).done().json();
+    let text = String::from_utf8(hands.read("out/manifest.json")).unwrap();
+    let manifest: ledger::patch::PatchManifest = serde_json::from_str(&text).unwrap();
+    assert_eq!(manifest.id().to_string(), packed["patch"].as_str().unwrap());
+    let json: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(json["advisories"], serde_json::json!(["CVE-2026-0001", "CVE-2026-0002"]));
+    assert_eq!(json["notes"], "Two\nlines.\n");
+    assert_eq!(json["targets"][0]["labels"], serde_json::json!([{"key": "site", "value": "hamburg"}]));
+    assert_eq!(json["targets"][1]["hardware"], serde_json::json!(["h1"]));
+    assert_eq!(json["conflicts"][0]["release_max"], u64::MAX);
+    assert_eq!((&json["supersedes"][0]["release_min"], &json["supersedes"][0]["release_max"]), (&1.into(), &3.into()));
+    let health = json["health"].as_array().unwrap();
+    assert_eq!(health[0]["probe"]["package-version"]["version"], "1:1.0-1");
+    assert_eq!(health[1]["probe"]["tcp"]["port"], "{port}");
+    let command = serde_json::json!({"arguments": ["{tree}/bin/hello", "--say", "good day", ""], "expect": "good day"});
+    assert_eq!(health[2]["probe"]["command"], command);
+    assert_eq!((&health[2]["timeout_ms"], &health[2]["attempts"], &health[2]["interval_ms"]), (&250.into(), &3.into(), &2000.into()));
+    assert_eq!(mode(&hands.path("out")) & 0o700, 0o700);
+}
+
+#[test]
+fn packages_become_one_tree_that_knows_their_versions() {
+    let hands = Hands::new();
+    let server = [
+        directory("./", 0o755),
+        directory("./usr/", 0o755),
+        directory("./usr/bin/", 0o755),
+        link("./usr/bin/hello-server", "hello-check"),
+    ];
+    let tools = [
+        directory("./usr/", 0o755),
+        directory("./usr/bin/", 0o755),
+        file("./usr/bin/hello-check", 0o755, "check"),
+        entry("./usr/bin/hello-again", EntryType::Link, 0o755, "./usr/bin/hello-check", b""),
+    ];
+    hands.write("server.deb", deb("hello-server", "1:1.0-1", "amd64", &server));
+    hands.write("tools.deb", deb("hello-tools", "1:1.0-1+b1", "amd64", &tools));
+    hands.write("doc.deb", deb("hello-doc", "1.0", "all", &[file("usr/share/doc/hello", 0o644, "doc")]));
+    let packed = pack(&hands, "out", &["server.deb", "tools.deb", "doc.deb"]).done().json();
+    let tree = unpacked(&hands, "out", &packed);
+    assert_eq!(tree["usr/bin/hello-server"].0, "Symlink 777 hello-check");
+    assert_eq!(tree["usr/bin/hello-check"], ("Regular 755".to_owned(), b"check".to_vec()));
+    assert_eq!(tree["usr/bin/hello-again"], tree["usr/bin/hello-check"], "a hard link is a file of its own");
+    let status = &tree["var/lib/dpkg/status.d/hello-tools"];
+    assert_eq!(status, &("Regular 644".to_owned(), control("hello-tools", "1:1.0-1+b1", "amd64").into_bytes()));
+    let names: Vec<&str> =
+        packed["packages"].as_array().unwrap().iter().map(|package| package["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hello-doc", "hello-server", "hello-tools"]);
+    assert_eq!(packed["packages"][2]["version"], "1:1.0-1+b1");
+    // In whatever order they are given.
+    let again = pack(&hands, "again", &["doc.deb", "tools.deb", "server.deb"]).done().json();
+    assert_eq!(again["patch"], packed["patch"]);
+}
+
+#[test]
+fn directories_that_packages_share_allow_what_both_allow_in_any_order() {
+    let hands = Hands::new();
+    hands.write("a.deb", deb("a", "1", "all", &[directory("etc", 0o755), file("etc/a", 0o644, "a")]));
+    hands.write("b.deb", deb("b", "1", "all", &[directory("etc", 0o750), file("etc/b", 0o644, "b")]));
+    hands.write("c.deb", deb("c", "1", "all", &[file("etc/c", 0o644, "c")]));
+    let first = pack(&hands, "1", &["a.deb", "b.deb", "c.deb"]).done().json();
+    let second = pack(&hands, "2", &["c.deb", "b.deb", "a.deb"]).done().json();
+    assert_eq!(unpacked(&hands, "1", &first)["etc/"].0, "Directory 750");
+    assert_eq!(first["patch"], second["patch"]);
+}
+
+#[test]
+fn packages_that_do_not_go_together_are_refused() {
+    let hands = Hands::new();
+    hands.write("a.deb", deb("a", "1", "amd64", &[file("etc/x", 0o644, "a")]));
+    hands.write("b.deb", deb("b", "1", "amd64", &[file("etc/x", 0o644, "b")]));
+    hands.write("c.deb", deb("c", "1", "arm64", &[file("etc/c", 0o644, "c")]));
+    hands.write("d.deb", deb("d", "1", "all", &[file("etc/x/y", 0o644, "d")]));
+    pack(&hands, "out", &["a.deb", "b.deb"]).fails(1, "b.deb: entry \"etc/x\" is there already, with other content");
+    pack(&hands, "out", &["a.deb", "c.deb"]).fails(1, "c.deb: for arm64, the packages before it are for amd64");
+    pack(&hands, "out", &["a.deb", "d.deb"]).fails(1, "is beneath \"etc/x\", which is no directory");
+    pack(&hands, "out", &["a.deb", "a.deb"]).fails(2, "package a is given twice");
+    hands.write("t.tar", honest_tar());
+    pack(&hands, "out", &["a.deb", "t.tar"]).fails(2, "t.tar is no Debian package");
+    assert_eq!(left_behind(&hands), ["a.deb", "b.deb", "c.deb", "d.deb", "t.tar"]);
+}
+
+#[test]
+fn what_is_there_is_not_overwritten_and_nothing_is_packed_into_itself() {
+    let hands = Hands::new();
+    honest_directory(&hands);
+    hands.write("out/precious", "precious");
+    pack(&hands, "out", &["in"]).fails(2, "out exists");
+    assert_eq!(hands.read("out/precious"), b"precious");
+    pack(&hands, "in/out", &["in"]).fails(2, "in/out is inside in");
+    pack(&hands, "in/share/out", &["in"]).fails(2, "is inside in");
+    pack(&hands, "absent/out", &["in"]).fails(2, "cannot read directory absent");
+    pack(&hands, "new", &["absent"]).fails(2, "cannot read input absent");
+    fs::create_dir(hands.path("empty")).unwrap();
+    pack(&hands, "new", &["empty"]).fails(1, "there is nothing in empty");
+}
+
+#[test]
+fn what_the_manifest_cannot_hold_is_named() {
+    let hands = Hands::new();
+    hands.write("a.tar", honest_tar());
+    hands.write("large.txt", "x".repeat(16 * 1024 + 1));
+    let title = "x".repeat(513);
+    let many = ["--service"; 17].iter().enumerate().flat_map(|(n, option)| [(*option).to_owned(), format!("s{n}")]);
+    let many: Vec<String> = many.collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).chain(["a.tar"]).collect();
+    for (more, says) in [
+        (vec!["--title", &title, "a.tar"], "--title: 513 bytes of text, at most 512 allowed"),
+        (vec!["--title", "a\u{1b}[2J", "a.tar"], "--title: control character U+001B in text"),
+        (vec!["--notes", "large.txt", "a.tar"], "at most 16384 bytes"),
+        (vec!["--target", "cpu=x", "a.tar"], "is none of os, arch, hardware, from, label:NAME"),
+        (vec!["--target", "linux", "a.tar"], "is not key=value"),
+        (vec!["--health-command", "say 'hi", "a.tar"], "a quote is not closed"),
+        (vec!["--health-command", " ", "a.tar"], "no program"),
+        (vec!["--health-package", "hello", "a.tar"], "expected name=version"),
+        (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
+        (vec!["--kind", "debian", "a.tar"], "invalid value 'debian'"),
+        (vec!["--expect", "x", "a.tar"], "--health-command"),
+        (vec!["--probe-attempts", "3", "a.tar"], "--health"),
+        (vec!["--health-command", "a", "--health-command", "b", "--expect", "c", "a.tar"], "belongs to one"),
+        (many, "--service: 17 elements, at most 16 allowed"),
+    ] {
+        let ran = pack(&hands, "out", &more);
+        assert!(ran.code > 0);
+        ran.fails(ran.code, says);
+        assert!(!hands.path("out").exists());
+    }
+}
+
+/// What is in the working directory, hidden or not.
+pub(crate) fn left_behind(hands: &Hands) -> Vec<String> {
+    let entries = fs::read_dir(hands.path(".")).unwrap();
+    let mut names: Vec<String> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}

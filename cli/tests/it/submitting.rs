@@ -1,0 +1,130 @@
+//! Transactions from files, and what a node may answer.
+
+use crate::double::{Fault, Lie, Node};
+use crate::publishing::pack;
+
+#[test]
+fn submitting_twice_finalises_once() {
+    let node = Node::start();
+    let hands = node.hands();
+    let enroll = [
+        "endpoint", "enroll", "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c", "--name", "host7",
+        "--group", "web", "--label", "site=hamburg", "--key", "operator.key", "--offline", "--out", "e.tx",
+    ];
+    let signed = hands.run(&enroll).done();
+    assert!(signed.stdout.contains("signed only, in  e.tx"), "{}", signed.stdout);
+    assert_eq!(node.submissions(), 0);
+    let first = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
+    let second = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
+    assert_eq!(first, second);
+    assert_eq!(first["kind"], "enroll");
+    assert_eq!(node.finalised(), 1);
+
+    let id = first["transaction"].as_str().unwrap();
+    let found = hands.run(&["get", "transaction", id, "-o", "json"]).done().json();
+    assert_eq!((&found["state"], &found["kind"]), (&"finalised".into(), &"enroll".into()));
+    assert_eq!(found["position"], first["position"]);
+    let unknown = hands.run(&["get", "transaction", &"0".repeat(64), "-o", "json"]);
+    assert_eq!((unknown.code, unknown.json()["state"].as_str()), (1, Some("unknown")));
+}
+
+#[test]
+fn an_altered_transaction_is_not_even_sent() {
+    let node = Node::start();
+    let hands = node.hands();
+    let key = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+    let out = ["--key", "operator.key", "--offline", "--out", "e.tx"];
+    hands.run(&[&["endpoint", "enroll", key, "--name", "a", "--group", "b"][..], &out].concat()).done();
+    let honest = hands.read("e.tx");
+    for place in (0..honest.len()).step_by(7) {
+        let mut altered = honest.clone();
+        altered[place] ^= 0x10;
+        hands.write("altered.tx", altered);
+        hands.run(&["submit", "altered.tx"]).fails(2, "altered.tx is no transaction of this ledger");
+    }
+    assert_eq!(node.submissions(), 0);
+    hands.write("large.tx", vec![0; 64 * 1024 + 1]);
+    hands.run(&["submit", "large.tx"]).fails(2, "at most 65536 bytes");
+}
+
+#[test]
+fn endpoints_are_enrolled_from_a_file_and_retired_by_prefix() {
+    let node = Node::start();
+    let hands = node.hands();
+    let public = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
+    hands.write("host.pub", format!("role = \"endpoint\"\npublic_key = \"{public}\"\n"));
+    let enroll = ["endpoint", "enroll", "host.pub", "--name", "host7", "--group", "web", "--key", "operator.key"];
+    let enrolled = hands.run(&[&enroll[..], &["-o", "json"]].concat()).done().json();
+    assert_eq!(enrolled["endpoint"], public);
+    hands.run(&enroll).fails(1, &format!("key {public} is already in use"));
+    hands.run(&["endpoint", "retire", "ffff", "--key", "operator.key"]).fails(1, "no endpoint begins with ffff");
+    let retired = hands.run(&["endpoint", "retire", "8A88", "--key", "operator.key", "-o", "json"]).done().json();
+    assert_eq!(retired["endpoint"], public);
+    let listed = hands.run(&["get", "endpoints", "-o", "json"]).done().json();
+    assert_eq!(listed["endpoints"][0]["status"], "retired");
+    // A member's key is no endpoint's.
+    let ran = hands.run(&["endpoint", "enroll", "bank.key", "--name", "a", "--group", "b", "--key", "operator.key"]);
+    ran.fails(2, "bank.key is a key with role approver");
+}
+
+#[test]
+fn a_node_of_another_ledger_is_refused() {
+    let node = Node::start();
+    let hands = node.hands();
+    pack(&hands, "1");
+    node.lie(Lie::OtherChain);
+    for arguments in [
+        vec!["patch", "publish", "packed-1", "--key", "vendor.key"],
+        vec!["status"],
+        vec!["get", "patches"],
+        vec!["review"],
+    ] {
+        hands.run(&arguments).fails(1, "refused by check chain-id: the node is of chain");
+    }
+    assert_eq!(node.submissions(), 0);
+}
+
+#[test]
+fn an_answer_for_another_transaction_is_not_believed() {
+    let node = Node::start();
+    let hands = node.hands();
+    pack(&hands, "1");
+    node.lie(Lie::OtherTransaction);
+    let ran = hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key"]);
+    ran.fails(1, "the node's answer cannot be believed: it answers for another transaction");
+}
+
+#[test]
+fn who_does_not_want_to_wait_is_told_how_to_ask_later() {
+    let node = Node::start();
+    let hands = node.hands();
+    pack(&hands, "1");
+    node.will(&[Fault::RequestLost; 3]);
+    let ran = hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--wait", "0s"]);
+    ran.fails(2, "hint: it may still be finalised: `countersign get transaction ");
+    assert_eq!(node.submissions(), 1);
+}
+
+#[test]
+fn expiry_is_bounded_before_anything_is_signed() {
+    let node = Node::start();
+    let hands = node.hands();
+    pack(&hands, "1");
+    for expires in ["31d", "0s"] {
+        let publish = ["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", expires];
+        hands.run(&publish).fails(2, "a transaction may expire at most 30days from now");
+    }
+    hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "30days"]).fails(1, "more than 30 days");
+    hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "29days"]).done();
+}
+
+#[test]
+fn the_connection_is_encrypted_to_a_node_whose_certificate_is_known() {
+    let node = Node::start_tls();
+    let hands = node.hands();
+    hands.run(&["status"]).done();
+    let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    hands.write("other.pem", other.cert.pem());
+    hands.run(&["status", "--ca", "other.pem"]).fails(2, "cannot reach the node at https://localhost");
+    hands.run(&["status", "--ca", "absent.pem"]).fails(2, "cannot read root certificates absent.pem");
+}
