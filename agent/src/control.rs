@@ -14,7 +14,7 @@
 use crate::data::DataDir;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Settled, chain};
-use crate::status::Shown;
+use crate::status::{Shown, Status};
 use crate::worker::{AskError, Asked};
 use ledger::limits;
 use rustix::fs::{Mode, OFlags};
@@ -63,7 +63,7 @@ pub enum Request {
 #[serde(rename_all = "kebab-case")]
 pub enum Answer {
     /// How the agent stands.
-    Status(serde_json::Value),
+    Status(Box<Status>),
     /// How the update ended.
     Verdict(Settled),
     /// Why there is no answer.
@@ -164,9 +164,8 @@ async fn read_line(from: impl tokio::io::AsyncRead + Unpin, bytes_max: u64) -> i
 
 async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) -> Answer {
     match request {
-        Request::Status {} => match shown.status().map(|status| serde_json::to_value(status)) {
-            Ok(Ok(status)) => Answer::Status(status),
-            Ok(Err(error)) => Answer::error(error.to_string(), ""),
+        Request::Status {} => match shown.status() {
+            Ok(status) => Answer::Status(Box::new(status)),
             Err(error) => Answer::error(chain(&error), ""),
         },
         Request::Apply { patch, proof } => {

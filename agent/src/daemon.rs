@@ -35,6 +35,7 @@ pub async fn run(
         let pace = Pace::new(&site.config.ledger, seed);
         others.spawn(follow::follow(place, site.sources.clone(), site.heads.clone(), pace));
     }
+    others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
 
     let worker = Worker::new(site);

@@ -257,14 +257,21 @@ impl Partial {
         match disappointment {
             Disappointment::Cannot(why) => Ok(self.unavailable(format!("{node}: {why}"))),
             Disappointment::Length(detail) => Ok(DownloadError::Length { artifact, node, detail, size: self.size }),
-            Disappointment::Forged(detail) => Ok(DownloadError::Digest { artifact, detail: format!("{node}: {detail}") }),
+            Disappointment::Forged(detail) => {
+                Ok(DownloadError::Digest { artifact, detail: format!("{node}: {detail}") })
+            }
             // No other source would do better.
             Disappointment::Disk(error) => Err(failed("write", &self.path)(error).into()),
         }
     }
 
     /// Takes from one source what it gives of what is missing.
-    async fn fetch(&self, source: &Source, patience: &config::Download, deadline: Instant) -> Result<(), Disappointment> {
+    async fn fetch(
+        &self,
+        source: &Source,
+        patience: &config::Download,
+        deadline: Instant,
+    ) -> Result<(), Disappointment> {
         let offset = self.have().map_err(|error| Disappointment::Disk(error.source))?;
         let asked = source.fetch(self.blake3, self.size, offset);
         let mut stream = match timeout_at(deadline, asked).await {
@@ -323,7 +330,11 @@ impl Partial {
         let digests = digests.map_err(failed("read", &self.path))?;
         let differs = |what, actual: &dyn ToString, expected: &dyn ToString| DownloadError::Digest {
             artifact: self.blake3,
-            detail: format!("{what} of the whole is {}, the manifest says {}", actual.to_string(), expected.to_string()),
+            detail: format!(
+                "{what} of the whole is {}, the manifest says {}",
+                actual.to_string(),
+                expected.to_string()
+            ),
         };
         if digests.size != self.size {
             return Err(differs("size", &digests.size, &self.size));
@@ -432,7 +443,9 @@ fn check_and_write(file: &File, blake3: Digest, size: u64, offset: u64, pieces: 
 
 fn judge(error: DecodeError) -> Disappointment {
     match error {
-        DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => Disappointment::Length("it ended early".to_owned()),
+        DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
+            Disappointment::Length("it ended early".to_owned())
+        }
         DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
             Disappointment::Forged("sent bytes that do not belong to it".to_owned())
         }

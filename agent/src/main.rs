@@ -1,2 +1,38 @@
-//! x
-fn main() {}
+//! Keep one endpoint patched.
+//!
+//! `countersign-agent`: commands in, exit codes and one line of data out; everything else is in the
+//! library.
+
+mod commands;
+mod failure;
+
+use clap::Parser as _;
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    // The agent starts other programs through itself; see `agent::services::launch`.
+    if arguments.nth(1).is_some_and(|first| first == agent::services::launch::LAUNCH) {
+        return failure::not_launched(&agent::services::launch::launch(arguments));
+    }
+    let cli = commands::Cli::parse();
+    start_log();
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Logs go to standard error; `COUNTERSIGN_LOG` chooses how much (`debug`, `agent=trace`).
+fn start_log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("COUNTERSIGN_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let terminal = std::io::stderr().is_terminal();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(terminal)
+        .with_target(false)
+        .init();
+}

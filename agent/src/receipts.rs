@@ -295,7 +295,10 @@ fn is_about_the_node(error: &SendError) -> bool {
     match error {
         SendError::Call(call) => match &call.cause {
             CallCause::Refused { check, .. } => {
-                matches!(check.as_str(), "stopping" | "storage" | "mempool-full" | "quota" | "unavailable" | "unimplemented")
+                matches!(
+                    check.as_str(),
+                    "stopping" | "storage" | "mempool-full" | "quota" | "unavailable" | "unimplemented"
+                )
             }
             _ => true,
         },

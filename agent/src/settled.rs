@@ -130,7 +130,8 @@ impl fmt::Display for Settled {
         if let Some(reason) = &self.reason {
             write!(f, ": {reason}")?;
         }
-        let shown = |version: &Version| if version.as_str().is_empty() { "nothing".to_owned() } else { version.to_string() };
+        let shown =
+            |version: &Version| if version.as_str().is_empty() { "nothing".to_owned() } else { version.to_string() };
         match self.from_version == self.to_version {
             true => write!(f, " (installed: {})", shown(&self.to_version)),
             false => write!(f, " ({} → {})", shown(&self.from_version), shown(&self.to_version)),

@@ -173,7 +173,12 @@ impl Site {
     ///
     /// # Errors
     /// [`FileError`].
-    pub(crate) fn write_receipt(&mut self, settled: &Settled, mut log: AttemptLog, asked: bool) -> Result<(), FileError> {
+    pub(crate) fn write_receipt(
+        &mut self,
+        settled: &Settled,
+        mut log: AttemptLog,
+        asked: bool,
+    ) -> Result<(), FileError> {
         log.line(&format!("{settled}"));
         let log_digest = log.finish();
         if asked || self.attempts.is_news(settled) {

@@ -13,14 +13,14 @@ use ledger::bounded::{Name, Product, Version};
 use ledger::id::{ChainId, PatchId};
 use ledger::key::PublicKey;
 use policy::Policy;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::sync::watch;
 
 /// An agent's state.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Status {
     /// Whether the agent runs; without it, only what is on the disk is known.
     pub running: bool,
@@ -43,7 +43,7 @@ pub struct Status {
 }
 
 /// What is known of the ledger.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct LedgerStatus {
     /// Which.
     pub chain_id: ChainId,
@@ -60,7 +60,7 @@ pub struct LedgerStatus {
 }
 
 /// Something installed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct InstalledStatus {
     /// Its product.
     pub product: Product,

@@ -12,7 +12,7 @@ use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
 use policy::Subscription;
 use proto::v1;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -54,7 +54,7 @@ pub enum AskError {
 }
 
 /// What the worker does, for those who watch.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerView {
     /// The patch an update is under way for.
     pub updating: Option<PatchId>,
@@ -99,8 +99,9 @@ impl Worker {
         let mut changed = self.site.heads.watch();
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
-            let wait = self.site.attempts.next_try_ms(now_ms()).map(|at| at.saturating_sub(now_ms()));
-            let wait = wait.map_or_else(|| pace.next(), |ms| Duration::from_millis(ms).min(pace.next()));
+            let retry =
+                self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
+            let wait = retry.unwrap_or(Duration::MAX).min(pace.interval());
             tokio::select! {
                 biased;
                 job = asked.recv() => match job {
@@ -126,7 +127,8 @@ impl Worker {
     pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
         let offer = match proof {
             Some(proof) => {
-                let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch)) {
+                let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch))
+                {
                     Some(claimed) => claimed,
                     // A proof of something else, or of nothing: refused under the name that was asked for.
                     None => full_id(patch)?,
@@ -201,7 +203,10 @@ impl Worker {
     }
 
     /// Asks the nodes in turn until one answers.
-    async fn first_answer<T>(&self, ask: impl AsyncFn(&Source) -> Result<T, CallError>) -> Result<T, Option<CallError>> {
+    async fn first_answer<T>(
+        &self,
+        ask: impl AsyncFn(&Source) -> Result<T, CallError>,
+    ) -> Result<T, Option<CallError>> {
         let mut trouble = None;
         for source in self.site.sources.from(self.turn) {
             match ask(source).await {
@@ -249,8 +254,11 @@ fn candidates(listed: Vec<v1::Patch>, of: &Subscription, installed: u64) -> Vec<
             && patch.release > installed
             && patch.standing == "approved"
     };
-    let mut fitting: Vec<_> =
-        listed.iter().filter(|patch| fits(patch)).filter_map(|patch| Some((patch.release, PatchId(id(&patch.id)?)))).collect();
+    let mut fitting: Vec<_> = listed
+        .iter()
+        .filter(|patch| fits(patch))
+        .filter_map(|patch| Some((patch.release, PatchId(id(&patch.id)?))))
+        .collect();
     fitting.sort_unstable_by(|a, b| b.cmp(a));
     fitting.dedup();
     fitting.into_iter().take(CANDIDATES_MAX).map(|(_, patch)| patch).collect()

@@ -122,10 +122,16 @@ impl Failure {
     /// `error:`, its causes and `hint:`, one line each, escaped.
     #[must_use]
     pub fn report(&self) -> String {
-        let mut text = format!("error: {}\n", escape(&self.to_string()));
+        let mut told = self.to_string();
+        let mut text = format!("error: {}\n", escape(&told));
         let mut cause = self.source();
         while let Some(error) = cause {
-            let _ = writeln!(text, "  because: {}", escape(&error.to_string()));
+            // Libraries wrap errors in errors that say the same.
+            let says = error.to_string();
+            if says != told {
+                let _ = writeln!(text, "  because: {}", escape(&says));
+            }
+            told = says;
             cause = error.source();
         }
         if let Some(hint) = self.hint() {

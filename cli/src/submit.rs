@@ -38,12 +38,15 @@ impl From<proto::v1::Position> for PositionView {
 /// Why a transaction is not known to be finalised.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitError {
-    /// The node refused it, or was lost.
-    #[error("transaction {id} is not finalised")]
-    Node {
+    /// The node refused it: it is not finalised, and will not be.
+    #[error(transparent)]
+    Refused(Box<NodeError>),
+    /// The node was lost: nobody knows.
+    #[error("transaction {id} may or may not be finalised")]
+    Lost {
         /// The transaction.
         id: TransactionId,
-        /// Why.
+        /// How it was lost.
         source: Box<NodeError>,
     },
     /// The time to wait is over.
@@ -57,17 +60,19 @@ pub enum SubmitError {
 }
 
 impl SubmitError {
+    fn new(id: TransactionId, error: NodeError) -> Self {
+        let source = Box::new(error);
+        if source.is_refusal() { Self::Refused(source) } else { Self::Lost { id, source } }
+    }
+
     pub(crate) fn is_refusal(&self) -> bool {
-        match self {
-            Self::Node { source, .. } => source.is_refusal(),
-            Self::NotYet { .. } => true,
-        }
+        !matches!(self, Self::Lost { .. })
     }
 
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
-            Self::Node { source, .. } if source.is_refusal() => source.hint(),
-            Self::Node { id, .. } | Self::NotYet { id, .. } => {
+            Self::Refused(source) => source.hint(),
+            Self::Lost { id, .. } | Self::NotYet { id, .. } => {
                 Some(format!("it may still be finalised: `countersign get transaction {id}` tells"))
             }
         }
@@ -95,7 +100,7 @@ pub async fn submit(
     wait_ms: u64,
 ) -> Result<PositionView, SubmitError> {
     let id = transaction.id();
-    let refused = |error| SubmitError::Node { id, source: Box::new(error) };
+    let refused = |error| SubmitError::new(id, error);
     let started = Instant::now();
     let left = || wait_ms.saturating_sub(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
     let mut offers = 0;
@@ -159,7 +164,7 @@ async fn await_finality(
         match find(connection, id).await {
             Ok(Some((TransactionState::Finalised, Some(position)))) => return Ok(position),
             Ok(_) | Err(NodeError::Failed { .. }) => {}
-            Err(error) => return Err(SubmitError::Node { id, source: Box::new(error) }),
+            Err(error) => return Err(SubmitError::new(id, error)),
         }
         tokio::time::sleep(Duration::from_millis(PAUSE_MS)).await;
     }

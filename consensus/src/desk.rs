@@ -68,7 +68,7 @@ impl Desk {
 
     /// Takes note of a message of ours that comes from the log or from a peer, so that nothing else is
     /// signed in its place. Its signature has been verified.
-    pub(crate) fn learn(&mut self, signed: Signed) {
+    fn learn(&mut self, signed: Signed) {
         if self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed) == Answer::Sign {
             let record = self.guard.record(signed, None);
             self.effects.push(Effect::Guard(record));
@@ -219,13 +219,7 @@ impl Hands for Desk {
         if proposal.signature == WITHHELD {
             return false;
         }
-        if self.now.has_proposal(proposal) {
-            return true;
-        }
-        let checked = proposal.verify(&self.chain).map_err(Refusal::from);
-        if checked.is_ok() {
-            self.now.keep_proposal(*proposal);
-        }
+        let checked = self.verify_proposal(proposal);
         self.holds(checked)
     }
 

@@ -18,6 +18,7 @@
 use crate::message::{Polka, SignedProposal, SignedVote, VoteKind};
 use ledger::encoding::{Canonical, Limit};
 use ledger::id::BlockHash;
+use ledger::key::PublicKey;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -78,6 +79,15 @@ impl Signed {
         match self {
             Self::Vote(vote) => vote.kind.into(),
             Self::Proposal(_) => SignedKind::Proposal,
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub fn author(&self) -> PublicKey {
+        match self {
+            Self::Vote(vote) => vote.voter,
+            Self::Proposal(proposal) => proposal.proposer,
         }
     }
 

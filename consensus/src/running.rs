@@ -73,9 +73,6 @@ impl Running {
             return Err(Refusal::NotAValidator(vote.voter));
         }
         self.desk.verify_vote(&vote)?;
-        if vote.voter == self.desk.me {
-            self.desk.learn(Signed::Vote(vote));
-        }
         self.tell(Told::Vote(vote));
         self.ask_for_what_it_names(&vote);
         Ok(())
@@ -95,9 +92,6 @@ impl Running {
         }
         if !self.desk.proposal_holds(&proposal) {
             return Ok(());
-        }
-        if proposal.proposer == self.desk.me {
-            self.desk.learn(Signed::Proposal(proposal));
         }
         self.tell(Told::Proposal(proposal));
         Ok(())

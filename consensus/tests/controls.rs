@@ -2,7 +2,7 @@
 //! is no evidence.
 
 use crate::sim::block::{Block, CHAIN, secret, set_of};
-use crate::sim::faults::Fault;
+use crate::sim::faults;
 use crate::sim::host::{Flaws, Sets};
 use crate::sim::invariants::Violation;
 use crate::sim::network::Packet;
@@ -20,20 +20,15 @@ fn first_violation(play: impl Fn(u64) -> World) -> Option<Violation> {
     (0..SEEDS).find_map(|seed| play(seed).watch.violations.first().cloned())
 }
 
-/// A cluster whose hosts lose power every few hundred milliseconds.
+/// A cluster whose hosts lose power all the time.
 fn restless(seed: u64, flaws: Flaws) -> World {
     let mut rng = Rng::new(seed);
     let mut world = World::calm(4, rng.next());
-    world.network.loss_percent = 10;
     for host in &mut world.hosts {
         host.flaws = flaws;
+        host.batches = rng.once_in(2);
     }
-    let crash = |n: u64, rng: &mut Rng| {
-        let fault =
-            Fault::Crash { host: rng.index(4), after_effects: rng.index(8), down_us: rng.between(1_000, 50_000) };
-        (n * 60_000, fault)
-    };
-    world.plan((1..60).map(|n| crash(n, &mut rng)).collect());
+    world.plan(faults::restless(&mut rng, 4, 4_000_000));
     world.boot();
     world.run(4_000_000, |_| false);
     world

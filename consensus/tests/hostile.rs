@@ -94,6 +94,9 @@ fn each_refusal_gives_its_reason() {
     let out_of_turn = SignedProposal::sign(out_of_turn, &table.keys[3], &CHAIN);
     assert!(matches!(refusal(&mut table, Message::Proposal(out_of_turn)), Some(Refusal::OutOfTurn { round: 0, .. })));
 
+    let forged = SignedProposal { signature: out_of_turn.signature, ..table.proposal(H, 0, None, X) };
+    assert!(matches!(refusal(&mut table, Message::Proposal(forged)), Some(Refusal::Signature(_))));
+
     let early_polka = table.proposal(H, 2, Some(2), X);
     let expected = Refusal::PolRoundNotEarlier { round: 2, pol_round: 2 };
     assert_eq!(refusal(&mut table, Message::Proposal(early_polka)), Some(expected));

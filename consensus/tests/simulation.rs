@@ -41,23 +41,30 @@ fn four_replicas_decide_a_hundred_heights() {
 
 #[test]
 fn four_validators_agree_and_move_on_whatever_happens() {
-    check("four", 4, 0..120);
+    check("four_validators", 4, faults::draw, 0..100);
 }
 
 #[test]
 fn seven_validators_agree_and_move_on_whatever_happens() {
-    check("seven", 7, 0..40);
+    check("seven_validators", 7, faults::draw, 0..30);
 }
 
+#[test]
+fn restless_validators_agree_and_move_on_whenever_they_crash() {
+    check("restless_validators", 4, faults::restless, 0..60);
+}
+
+/// Draws what goes wrong among so many hosts until then.
+type Plan = fn(&mut Rng, usize, u64) -> Vec<(u64, Fault)>;
+
 /// Plays seeds, each twice.
-fn check(test: &str, count: usize, seeds: Range<u64>) {
+fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
     let mut done: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in chosen(seeds) {
-        let outcome = play(seed, count);
-        let again =
-            format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test}_validators -- --nocapture");
+        let outcome = play(seed, count, plan);
+        let again = format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
         assert!(outcome.violations.is_empty(), "seed {seed}: {:?}\nplay it again: {again}", outcome.violations);
-        assert_eq!(outcome, play(seed, count), "seed {seed} does not replay\nplay it again: {again}");
+        assert_eq!(outcome, play(seed, count, plan), "seed {seed} does not replay\nplay it again: {again}");
         println!("{test} {seed}: {outcome:?}");
         for (fault, times) in outcome.faults {
             *done.entry(fault).or_default() += times;
@@ -67,8 +74,8 @@ fn check(test: &str, count: usize, seeds: Range<u64>) {
     println!("{test}: {done:?}");
 }
 
-fn play(seed: u64, count: usize) -> Outcome {
-    let (mut world, plan) = world_of(seed, count);
+fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
+    let (mut world, plan) = world_of(seed, count, plan);
     world.loud = number("LOUD").is_some();
     world.plan(plan);
     world.boot();
@@ -89,7 +96,7 @@ fn play(seed: u64, count: usize) -> Outcome {
 }
 
 /// The cluster of a seed, and what will go wrong in it.
-fn world_of(seed: u64, count: usize) -> (World, Vec<(u64, Fault)>) {
+fn world_of(seed: u64, count: usize, plan: Plan) -> (World, Vec<(u64, Fault)>) {
     let mut rng = Rng::new(seed);
     // At most f of them: one.
     let (with_twin, with_mischief) = (seed % 5 == 3, seed % 5 == 1);
@@ -106,7 +113,7 @@ fn world_of(seed: u64, count: usize) -> (World, Vec<(u64, Fault)>) {
         host.clock_percent = rng.between(70, 140);
         host.batches = rng.once_in(2);
     }
-    let plan = faults::draw(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
+    let plan = plan(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
     (world, plan)
 }
 

@@ -1,7 +1,10 @@
 //! The nine traps of the core, each with a test that fails when we fall into it.
 
 use crate::table::{Table, X, Y, decisions, guarded, logged, proposals, said, votes};
-use consensus::{Alarm, Effect, LogEntry, Message, Refusal, SkipReason, TimerKind, VoteKind};
+use consensus::{
+    Alarm, Effect, GuardRecord, LogEntry, Message, Refusal, SignedKind, SkipReason, Timer, TimerKind, VoteKind,
+};
+use ledger::id::BlockHash;
 use ledger::key::Signature;
 use ledger::limits::VALIDATORS_MAX;
 
@@ -293,8 +296,8 @@ fn trap_9_the_core_is_pinned_exactly() {
     }
 }
 
-#[test]
-fn a_precommitted_block_binds_even_when_the_log_is_lost() {
+/// Precommits X, loses the log, and keeps of the guard file what `keep` keeps.
+fn amnesiac(keep: impl Fn(&mut GuardRecord) -> bool) -> Table {
     let mut table = table();
     let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
     effects.extend(table.judged(H, X, true));
@@ -302,20 +305,127 @@ fn a_precommitted_block_binds_even_when_the_log_is_lost() {
         effects.extend(table.hear_vote(table.prevote(n, H, 0, Some(X))));
     }
     assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 0, Some(X))));
-
-    let mut amnesiac = Table::with_guard(4, 1, guarded(&effects));
+    let mut guard = guarded(&effects);
+    guard.retain_mut(keep);
+    let mut amnesiac = Table::with_guard(4, 1, guard);
     amnesiac.start(H);
-    let skip = amnesiac.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 0);
-    amnesiac.hear(2, Message::Skip(skip));
-    let effects = amnesiac.ring(H, 0, TimerKind::Precommit);
-    assert_eq!(amnesiac.replica.round(), Some(1));
+    amnesiac
+}
+
+/// Leaves a round because the others say it is over.
+fn leave(table: &mut Table, round: u32) {
+    let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, round);
+    table.hear(2, Message::Skip(skip));
+    table.ring(H, round, TimerKind::Precommit);
+    assert_eq!(table.replica.round(), Some(round + 1));
+}
+
+#[test]
+fn a_precommitted_block_binds_even_when_the_log_is_lost() {
+    let mut table = amnesiac(|_| true);
+    let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 0);
+    table.hear(2, Message::Skip(skip));
+    let effects = table.ring(H, 0, TimerKind::Precommit);
     let [proposal] = proposals(&effects).try_into().expect("round 1 is our turn");
     assert_eq!((proposal.body.block, proposal.body.pol_round), (X, Some(0)), "what binds us is what we propose");
-    let skip = amnesiac.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 1);
-    amnesiac.hear(2, Message::Skip(skip));
-    amnesiac.ring(H, 1, TimerKind::Precommit);
-    assert_eq!(amnesiac.replica.round(), Some(2));
-    let mut effects = amnesiac.hear_proposal(amnesiac.proposal(H, 2, None, Y));
-    effects.extend(amnesiac.judged(H, Y, true));
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
+    effects.extend(table.judged(H, Y, true));
     assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, None)], "not Y, while bound to X");
+}
+
+#[test]
+fn the_guard_keeps_us_bound_even_when_it_does_not_know_why() {
+    let mut table = amnesiac(|record| {
+        record.binding = None;
+        true
+    });
+    leave(&mut table, 0);
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, None)], "not Y, while bound to X");
+    assert!(effects.iter().any(|e| matches!(e, Effect::Alarm(Alarm::BoundElsewhere { .. }))), "{effects:?}");
+}
+
+#[test]
+fn a_later_quorum_for_another_block_sets_us_free() {
+    let mut table = amnesiac(|record| {
+        record.binding = None;
+        true
+    });
+    leave(&mut table, 0);
+    let polka = table.polka(&[0, 2, 3], H, 1, Y);
+    table.hear(2, Message::Polka(polka));
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, Some(1), Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, Some(Y))]);
+}
+
+#[test]
+fn a_precommit_of_ours_still_counts_when_the_log_is_lost() {
+    let mut table = amnesiac(|record| {
+        record.binding = None;
+        true
+    });
+    table.hear_proposal(table.proposal(H, 0, None, X));
+    table.judged(H, X, true);
+    table.hear_vote(table.precommit(0, H, 0, Some(X)));
+    let effects = table.hear_vote(table.precommit(2, H, 0, Some(X)));
+    assert_eq!(decisions(&effects).len(), 1, "two of others and ours: {effects:?}");
+}
+
+/// One sync for several records, torn in the middle: the prevote is lost, and what is left of it stands
+/// in the quorum that the precommit was cast on.
+#[test]
+fn a_vote_left_only_inside_a_quorum_is_ours_all_the_same() {
+    let is_prevote = |record: &GuardRecord| record.signed.kind() == SignedKind::Prevote;
+    let mut table = amnesiac(|record| !is_prevote(record));
+    let effects = table.ring(H, 0, TimerKind::Propose);
+    let others =
+        |(kind, _, block): &(VoteKind, u32, Option<BlockHash>)| *kind == VoteKind::Prevote && *block != Some(X);
+    assert!(!said(&effects).iter().any(others), "{effects:?}");
+    let mut again = amnesiac(|record| !is_prevote(record));
+    let effects = again.ring(H, 0, TimerKind::Rebroadcast);
+    assert!(said(&effects).contains(&(VoteKind::Prevote, 0, Some(X))), "and is said again: {effects:?}");
+}
+
+#[test]
+fn a_proposal_that_the_guard_withholds_does_not_stop_the_clock() {
+    let before = proposed_and_prevoted();
+    let only_proposal = guarded(&before).into_iter().filter(|record| record.signed.kind() == SignedKind::Proposal);
+    let mut table = Table::with_guard(4, 0, only_proposal.collect());
+    table.start(H);
+    // Nobody asked for it, and the core believes that it has proposed now, and waits no longer.
+    let effects = table.propose(H, 0, Y);
+    let timer = Timer { height: H, round: 0, kind: TimerKind::Propose };
+    let last = effects.iter().rev().find_map(|effect| match effect {
+        Effect::Cancel(cancelled) if *cancelled == timer => Some(false),
+        Effect::Schedule { timer: scheduled, .. } if *scheduled == timer => Some(true),
+        _ => None,
+    });
+    assert_ne!(last, Some(false), "{effects:?}");
+    assert!(proposals(&effects).iter().all(|proposal| proposal.body.block == X), "{effects:?}");
+}
+
+#[test]
+fn the_first_good_verdict_stands() {
+    let mut table = table();
+    table.judged(H, X, true);
+    let effects = table.judged(H, X, false);
+    assert_eq!(effects, vec![Effect::Alarm(Alarm::VerdictChanged { height: H, block: X })]);
+    let effects = table.hear_proposal(table.proposal(H, 0, None, X));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 0, Some(X))]);
+}
+
+#[test]
+fn a_certified_block_that_the_node_calls_bad_raises_an_alarm_and_decides_nothing() {
+    let mut table = table();
+    table.hear(2, Message::Decided(table.certificate(&[0, 2, 3], H, 0, X)));
+    let effects = table.judged(H, X, false);
+    let alarm = Effect::Alarm(Alarm::CertifiedButInvalid { height: H, block: X });
+    assert_eq!(effects.iter().filter(|effect| **effect == alarm).count(), 1, "{effects:?}");
+    assert_eq!(table.replica.decided(), None);
+    assert_eq!(decisions(&table.judged(H, X, true)).len(), 1, "until it thinks better of it");
 }

@@ -244,10 +244,9 @@ fn make_genesis(
     let path = dir.join("genesis.toml");
     fs::write(&path, spec).map_err(io_error("cannot write genesis.toml"))?;
     let genesis = dir.join("genesis.trust");
-    let chain_id = run(
-        "countersign",
-        &["init", "--spec", &path.display().to_string(), "--out", &genesis.display().to_string()],
-    )?;
+    let (spec, out) = (path.display().to_string(), genesis.display().to_string());
+    let made = run("countersign", &["init", "--spec", &spec, "--out", &out, "-o", "json"])?;
+    let chain_id = json_field(&made, "chain_id")?;
     Ok((genesis, chain_id))
 }
 

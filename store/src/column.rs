@@ -41,6 +41,8 @@ pub(crate) enum Column {
     PatchReceipts,
     EndpointReceipts,
     Outcomes,
+    /// Only in the scratch of a check: column and key of a row → the height that wrote it last.
+    Written,
 }
 
 impl Column {
@@ -81,12 +83,8 @@ impl Column {
             Self::PatchReceipts => "patch-receipts",
             Self::EndpointReceipts => "endpoint-receipts",
             Self::Outcomes => "outcomes",
+            Self::Written => "written",
         }
-    }
-
-    /// The column with this name on disk.
-    pub(crate) fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|column| column.name() == name)
     }
 
     /// What kind of number a key begins with, if it is one.
@@ -110,6 +108,13 @@ impl Column {
             }
             _ => hex::encode(key),
         }
+    }
+
+    /// A key of this column as a key of [`Column::Written`].
+    pub(crate) fn tagged(self, key: &[u8]) -> Vec<u8> {
+        let mut tagged = vec![self as u8];
+        tagged.extend_from_slice(key);
+        tagged
     }
 
     /// The height a key is about, where the key says so.

@@ -22,19 +22,31 @@ pub(crate) const HASH_BYTES: usize = 32;
 pub(crate) struct Batch<'a> {
     database: &'a Database,
     rows: WriteBatch,
+    /// The block it is for.
+    height: u64,
 }
 
 impl<'a> Batch<'a> {
-    fn new(database: &'a Database) -> Self {
-        Self { database, rows: WriteBatch::default() }
+    fn new(database: &'a Database, height: u64) -> Self {
+        Self { database, rows: WriteBatch::default(), height }
     }
 
     pub(crate) fn put(&mut self, column: Column, key: &[u8], value: &[u8]) {
         self.rows.put_cf(self.database.column(column), key, value);
+        self.note(column, key);
     }
 
     fn delete(&mut self, column: Column, key: &[u8]) {
         self.rows.delete_cf(self.database.column(column), key);
+        self.note(column, key);
+    }
+
+    /// A check wants to know which block a row is from.
+    fn note(&mut self, column: Column, key: &[u8]) {
+        if self.database.is_scratch() {
+            let height = numeric(self.height);
+            self.rows.put_cf(self.database.column(Column::Written), column.tagged(key), height);
+        }
     }
 
     fn header(&mut self, header: &Header) {
@@ -42,7 +54,10 @@ impl<'a> Batch<'a> {
     }
 
     fn state(&mut self, update: &TreeUpdate) {
-        for (key, record) in &update.records {
+        // In key order, as everything else comes: each is put in beside the one before.
+        let mut records: Vec<_> = update.records.iter().collect();
+        records.sort_unstable_by_key(|(key, _)| key);
+        for (key, record) in records {
             self.put(Column::Records, &key.0, record);
         }
         for (key, node) in &update.nodes {
@@ -105,7 +120,7 @@ pub(crate) fn genesis_tip(genesis: &GenesisBlock) -> Tip {
 
 /// What a new store begins with.
 pub(crate) fn genesis_batch(database: &Database, genesis: &GenesisBlock) -> WriteBatch {
-    let mut batch = Batch::new(database);
+    let mut batch = Batch::new(database, 0);
     batch.put(Column::Meta, meta::SCHEMA_KEY, &numeric(meta::SCHEMA));
     batch.put(Column::Meta, meta::CHAIN_ID_KEY, genesis.chain_id.as_bytes());
     batch.put(Column::Meta, meta::GENESIS_KEY, &genesis.genesis.bytes());
@@ -123,15 +138,20 @@ pub(crate) fn block_batch(
 ) -> Result<WriteBatch, StoreError> {
     let header = &executed.block.header;
     let (height, first) = (header.height, header.history_size);
-    let mut batch = Batch::new(database);
+    let mut batch = Batch::new(database, height);
     batch.header(header);
     batch.put(Column::Certificates, &numeric(height), &encode(certificate));
     if !executed.transactions.is_empty() {
         batch.put(Column::Spans, &numeric(first), &numeric(height));
     }
+    let mut ids = Vec::new();
     for (index, transaction) in (first..).zip(&executed.transactions) {
         batch.put(Column::Transactions, &numeric(index), transaction.bytes());
-        batch.put(Column::TransactionIds, transaction.id().as_bytes(), &place(height, index));
+        ids.push((transaction.id(), index));
+    }
+    ids.sort_unstable();
+    for (id, index) in ids {
+        batch.put(Column::TransactionIds, id.as_bytes(), &place(height, index));
     }
     index::write(database, &mut batch, first, &executed.transactions)?;
     batch.state(&executed.state);

@@ -38,7 +38,8 @@ impl Database {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         options.set_error_if_exists(true);
-        let db = DB::open_cf_descriptors(&options, path, descriptors(&tuning::Memory::new()));
+        let scratch = (purpose == Purpose::Scratch).then_some(Column::Written);
+        let db = DB::open_cf_descriptors(&options, path, descriptors(Column::ALL.into_iter().chain(scratch)));
         let db = db.map_err(|error| fault(path, None, &error))?;
         Ok(Self { db, path: path.to_owned(), purpose })
     }
@@ -66,12 +67,17 @@ impl Database {
                 detail,
             })));
         }
-        let columns = descriptors(&tuning::Memory::new());
+        let columns = descriptors(Column::ALL);
         let db = match purpose {
             Purpose::Inspect => DB::open_cf_descriptors_read_only(&options, path, columns, false),
             Purpose::Keep | Purpose::Scratch => DB::open_cf_descriptors(&options, path, columns),
         };
         Ok(Self { db: db.map_err(|error| fault(path, None, &error))?, path: path.to_owned(), purpose })
+    }
+
+    /// Whether it is the scratch of a check.
+    pub(crate) fn is_scratch(&self) -> bool {
+        self.purpose == Purpose::Scratch
     }
 
     /// Where it is.
@@ -140,6 +146,8 @@ impl Database {
     /// Writes all of a batch or nothing; on disk when this returns.
     pub(crate) fn write(&self, batch: WriteBatch) -> Result<(), StoreError> {
         let mut options = WriteOptions::default();
+        // Rows of one column come in key order for the most part: each is looked for beside the one before.
+        options.set_memtable_insert_hint_per_batch(true);
         match self.purpose {
             Purpose::Keep => options.set_sync(true),
             Purpose::Inspect | Purpose::Scratch => options.disable_wal(true),
@@ -152,9 +160,10 @@ impl Database {
     }
 }
 
-fn descriptors(memory: &tuning::Memory) -> Vec<ColumnFamilyDescriptor> {
-    let columns = Column::ALL.into_iter();
-    columns.map(|column| ColumnFamilyDescriptor::new(column.name(), tuning::column(column, memory))).collect()
+fn descriptors(columns: impl IntoIterator<Item = Column>) -> Vec<ColumnFamilyDescriptor> {
+    let memory = tuning::Memory::new();
+    let descriptor = |column: Column| ColumnFamilyDescriptor::new(column.name(), tuning::column(column, &memory));
+    columns.into_iter().map(descriptor).collect()
 }
 
 /// RocksDB says what happened in words only; these are the words, in one place. The system's own come

@@ -14,6 +14,8 @@ const ROW_OVERHEAD_BYTES: usize = 96;
 pub(crate) struct Hot {
     rows: Mutex<Generations>,
     bytes_max: usize,
+    /// Whether a row that nobody asked for yet is worth its room.
+    take_new: bool,
 }
 
 /// Two generations instead of a list in order of use: a row that is read moves to the young one, and when
@@ -31,8 +33,14 @@ struct Generations {
 pub(crate) struct Moment(u64);
 
 impl Hot {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        Self { rows: Mutex::default(), bytes_max }
+    /// For rows that are written to be read by the next block.
+    pub(crate) fn of_all(bytes_max: usize) -> Self {
+        Self { rows: Mutex::default(), bytes_max, take_new: true }
+    }
+
+    /// For rows of which many are written and few are ever read again.
+    pub(crate) fn of_read(bytes_max: usize) -> Self {
+        Self { rows: Mutex::default(), bytes_max, take_new: false }
     }
 
     /// The row, or the moment from which it is to be read from disk.
@@ -68,8 +76,10 @@ impl Hot {
         let mut rows = self.lock();
         rows.commits += 1;
         for (key, value) in written {
-            rows.old.remove(key);
-            self.insert(&mut rows, key.into(), value.into());
+            let known = rows.old.remove(key).is_some() || rows.young.contains_key(key);
+            if known || self.take_new {
+                self.insert(&mut rows, key.into(), value.into());
+            }
         }
         for key in deleted {
             rows.old.remove(key);

@@ -13,6 +13,7 @@ mod column;
 mod commit;
 mod database;
 mod error;
+mod fsck;
 mod hot;
 mod index;
 mod lock;
@@ -24,6 +25,7 @@ mod view;
 mod wal;
 
 pub use error::{Corruption, StoreError};
+pub use fsck::{PROBLEMS_MAX, Progress, Report, fsck};
 pub use query::{Cursor, Located, PAGE_ROWS_MAX, Page, ParseCursorError, ReceiptEntry, ReceiptFilter};
 pub use store::Store;
 pub use view::View;

@@ -89,6 +89,22 @@ impl Store {
         Self::over(Database::open(path, Purpose::Keep)?, lock)
     }
 
+    /// Makes an empty chain beside the one being checked, to derive that one again in.
+    pub(crate) fn scratch(path: &Path, genesis: &GenesisBlock) -> Result<Self, StoreError> {
+        if !is_free(path)? {
+            return Err(StoreError::AlreadyExists { path: path.to_owned() });
+        }
+        fs::create_dir_all(path).map_err(|source| file_error(path, source))?;
+        let lock = Lock::take(path)?;
+        let database = Database::create(path, Purpose::Scratch)?;
+        database.write(genesis_batch(&database, genesis))?;
+        Self::over(database, lock)
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
+    }
+
     fn over(database: Database, lock: Lock) -> Result<Self, StoreError> {
         meta::check_schema(&database)?;
         let genesis = meta::required(&database, meta::GENESIS_KEY)?;
@@ -99,8 +115,8 @@ impl Store {
             chain_id,
             genesis,
             tip: RwLock::new(tip),
-            records: Hot::new(tuning::HOT_RECORDS_BYTES),
-            nodes: Hot::new(tuning::HOT_NODES_BYTES),
+            records: Hot::of_read(tuning::HOT_RECORDS_BYTES),
+            nodes: Hot::of_all(tuning::HOT_NODES_BYTES),
             stopped: Mutex::new(false),
             _lock: lock,
         })
@@ -135,7 +151,7 @@ impl Store {
     /// program.
     #[must_use]
     pub fn view(&self) -> View<'_> {
-        View::new(&self.database, &self.nodes)
+        View::new(&self.database, Some(&self.nodes))
     }
 
     /// Adds a block: on disk, whole, when this returns.

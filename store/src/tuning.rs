@@ -9,7 +9,7 @@ const BLOCK_CACHE_BYTES: usize = 64 << 20;
 /// Tree nodes kept for the next blocks: all inner nodes over half a million records.
 pub(crate) const HOT_NODES_BYTES: usize = 48 << 20;
 /// Records kept for the next blocks.
-pub(crate) const HOT_RECORDS_BYTES: usize = 16 << 20;
+pub(crate) const HOT_RECORDS_BYTES: usize = 24 << 20;
 /// Rows of all columns in memory and not yet in sorted files, together.
 const MEMTABLES_BYTES: usize = 64 << 20;
 /// Rows of one busy column before a sorted file is made of them.

@@ -20,12 +20,13 @@ use rocksdb::{DBPinnableSlice, Direction, Snapshot};
 pub struct View<'a> {
     database: &'a Database,
     snapshot: Snapshot<'a>,
-    /// A node never changes under its key, so the newest ones serve older moments as well.
-    nodes: &'a Hot,
+    /// A node never changes under its key, so the newest ones serve older moments as well. A check reads
+    /// past them.
+    nodes: Option<&'a Hot>,
 }
 
 impl<'a> View<'a> {
-    pub(crate) fn new(database: &'a Database, nodes: &'a Hot) -> Self {
+    pub(crate) fn new(database: &'a Database, nodes: Option<&'a Hot>) -> Self {
         Self { database, snapshot: database.snapshot(), nodes }
     }
 
@@ -59,7 +60,7 @@ impl StateStorage for View<'_> {
     }
 
     fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        if let Ok(node) = self.nodes.get(key) {
+        if let Some(Ok(node)) = self.nodes.map(|nodes| nodes.get(key)) {
             return Ok(Some(node));
         }
         Ok(self.get(Column::Nodes, key)?.map(|row| row.to_vec()))

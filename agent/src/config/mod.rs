@@ -166,10 +166,9 @@ fn wrong<T>(field: impl Into<String>, problem: impl ToString) -> Result<T, Wrong
 }
 
 fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
-    for path in [Some(&mut raw.data_dir), Some(&mut raw.key), raw.ledger.ca.as_mut(), raw.ledger.genesis.as_mut()] {
-        if let Some(path) = path {
-            *path = base.join(&*path);
-        }
+    let optional = [raw.ledger.ca.as_mut(), raw.ledger.genesis.as_mut()].into_iter().flatten();
+    for path in optional.chain([&mut raw.data_dir, &mut raw.key]) {
+        *path = base.join(&*path);
     }
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
     Ok(Config {

@@ -11,10 +11,11 @@ use ledger::genesis::GenesisBlock;
 use ledger::limits;
 use ledger::proof::{EpochLink, HostClock};
 use proto::v1;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Headers kept to compare what nodes say about one height.
@@ -48,7 +49,7 @@ pub enum Disbelief {
 }
 
 /// What one node says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodeView {
     /// Its address.
     pub node: String,
@@ -61,7 +62,7 @@ pub struct NodeView {
 }
 
 /// Whether what is known is recent enough to act on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Freshness {
     /// It is.
@@ -206,6 +207,12 @@ impl Heads {
         }
     }
 
+    /// How long until it is not, if nothing new is heard.
+    #[must_use]
+    pub fn stale_in(&self, now_ms: u64) -> Duration {
+        Duration::from_millis(self.newest().time_ms.saturating_add(self.max_age_ms).saturating_sub(now_ms))
+    }
+
     /// The file that shows that the ledger was split, if there is one. Nothing is applied until a
     /// person has looked at it and taken it away.
     #[must_use]
@@ -248,7 +255,12 @@ impl Known {
     }
 
     /// Compares with what is known at this height, and keeps it in ascending order.
-    fn keep(&mut self, header: FinalizedHeader, from: Option<usize>, evidence: &std::path::Path) -> Result<(), Disbelief> {
+    fn keep(
+        &mut self,
+        header: FinalizedHeader,
+        from: Option<usize>,
+        evidence: &std::path::Path,
+    ) -> Result<(), Disbelief> {
         let height = header.header().height;
         match self.recent.binary_search_by_key(&height, |known| known.header().height) {
             Ok(place) if self.recent[place].hash() == header.hash() => {}

@@ -7,7 +7,7 @@ pub mod sources;
 
 use crate::clock::now_ms;
 use crate::config;
-use heads::{Disbelief, Heads};
+use heads::{Disbelief, Freshness, Heads};
 use ledger::id::Digest;
 use ledger::proof::ProofBundle;
 use sources::{CallCause, CallError, Source, Sources};
@@ -17,6 +17,11 @@ use tokio_stream::StreamExt as _;
 
 /// Wait after a stream of heads broke, at first; it doubles up to the poll interval.
 const RETRY_MIN: Duration = Duration::from_millis(250);
+
+/// How often the age of what is known is looked at, at the most …
+const ALARM_LOOK_MIN: Duration = Duration::from_secs(1);
+/// … and at the least: the host's clock may be set meanwhile.
+const ALARM_LOOK_MAX: Duration = Duration::from_secs(60);
 
 /// How often to ask.
 #[derive(Clone, Debug)]
@@ -36,7 +41,7 @@ impl Pace {
     }
 
     /// The interval, strayed from.
-    pub fn next(&mut self) -> Duration {
+    pub fn interval(&mut self) -> Duration {
         self.stray(self.interval)
     }
 
@@ -74,6 +79,31 @@ pub async fn follow(place: usize, sources: Sources, heads: Arc<Heads>, mut pace:
             }
         };
         tokio::time::sleep(pace.stray(retry.max(hint.min(pace.interval)))).await;
+    }
+}
+
+/// Says aloud when what is known of the ledger becomes too old to act on, and when that is over. For
+/// ever.
+pub async fn alarm(heads: Arc<Heads>) {
+    let (mut changed, mut alarmed) = (heads.watch(), false);
+    loop {
+        let stale = heads.freshness(now_ms()) == Freshness::Stale;
+        if stale && !alarmed {
+            let seen = heads.newest();
+            tracing::error!(
+                height = seen.height,
+                time_ms = seen.time_ms,
+                "STALE: no recent header, nothing is applied"
+            );
+        } else if alarmed && !stale {
+            tracing::info!("what is known of the ledger is recent again");
+        }
+        alarmed = stale;
+        // While it is stale only a new head changes anything; a head that says nothing new does not wake.
+        tokio::select! {
+            _ = changed.changed(), if stale => {}
+            () = tokio::time::sleep(heads.stale_in(now_ms()).clamp(ALARM_LOOK_MIN, ALARM_LOOK_MAX)) => {}
+        }
     }
 }
 

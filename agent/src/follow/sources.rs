@@ -216,7 +216,8 @@ impl Source {
             page_token = answer.next_page_token;
             let enough = page_token.is_empty() || answer.patches.iter().any(&old);
             // The signed manifest comes with the proof; here it would only take up memory.
-            patches.extend(answer.patches.into_iter().map(|patch| v1::Patch { publish_transaction: Vec::new(), ..patch }));
+            patches
+                .extend(answer.patches.into_iter().map(|patch| v1::Patch { publish_transaction: Vec::new(), ..patch }));
             if enough {
                 break;
             }
@@ -262,7 +263,12 @@ impl Source {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn fetch(&self, blake3: Digest, size: u64, offset: u64) -> Result<Streaming<v1::FetchResponse>, CallError> {
+    pub async fn fetch(
+        &self,
+        blake3: Digest,
+        size: u64,
+        offset: u64,
+    ) -> Result<Streaming<v1::FetchResponse>, CallError> {
         let mut client = self.artifacts.clone();
         let request = v1::FetchRequest { blake3: blake3.0.to_vec(), size, offset, length: 0 };
         self.call("Fetch", CALL_TIMEOUT, client.fetch(request)).await
@@ -314,7 +320,8 @@ impl Source {
                 page_token,
             };
             let answer = self.call("ListReceipts", CALL_TIMEOUT, client.list_receipts(request)).await?;
-            let wanted = answer.receipts.iter().filter(|receipt| receipt.patch == patch.0 && receipt.endpoint == endpoint.0);
+            let wanted =
+                answer.receipts.iter().filter(|receipt| receipt.patch == patch.0 && receipt.endpoint == endpoint.0);
             last = wanted.map(|receipt| receipt.attempt).max().unwrap_or(0).max(last);
             page_token = answer.next_page_token;
             if last > 0 || page_token.is_empty() {
@@ -339,7 +346,8 @@ impl Source {
 
     /// Translates what a call or a stream ended with.
     pub(crate) fn failed(&self, call: &'static str, status: &Status) -> CallError {
-        let refused = |check: String, message: String, retry_after_ms| CallCause::Refused { check, message, retry_after_ms };
+        let refused =
+            |check: String, message: String, retry_after_ms| CallCause::Refused { check, message, retry_after_ms };
         let cause = match (proto::refusal(status), status.code()) {
             (Some(refusal), _) => refused(refusal.check, refusal.message, refusal.retry_after_ms),
             (None, Code::DeadlineExceeded) => CallCause::TimedOut,

@@ -249,7 +249,10 @@ impl Installer {
     ///
     /// # Errors
     /// [`FileError`] when it cannot even be seen what is there.
-    pub async fn recover(&mut self, log: impl FnOnce(&Begun) -> AttemptLog) -> Result<Option<(Settled, AttemptLog)>, FileError> {
+    pub async fn recover(
+        &mut self,
+        log: impl FnOnce(&Begun) -> AttemptLog,
+    ) -> Result<Option<(Settled, AttemptLog)>, FileError> {
         let Some(Record::Begun(begun)) = self.journal.records().first().cloned() else { return Ok(None) };
         let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
         let place = Place::new(&self.data.installs(), &of);

@@ -51,7 +51,8 @@ impl New {
         // A byte that was changed after it was verified may look like anything: say that it was changed.
         let actual = passing.finish().map_err(|error| io_refusal("read the artifact", &error))?;
         if actual != artifact.blake3 {
-            let detail = format!("artifact {} was changed after it was verified: it hashes to {actual}", artifact.blake3);
+            let detail =
+                format!("artifact {} was changed after it was verified: it hashes to {actual}", artifact.blake3);
             return Err(Refusal::new(ReasonCode::ArtifactDigest, detail));
         }
         unpacked.map_err(refusal)?;

@@ -43,11 +43,8 @@ pub struct Limits {
 }
 
 /// The limits in force.
-pub const LIMITS: Limits = Limits {
-    entries_max: 200_000,
-    entry_bytes_max: 8 * 1024 * 1024 * 1024,
-    tree_bytes_max: 16 * 1024 * 1024 * 1024,
-};
+pub const LIMITS: Limits =
+    Limits { entries_max: 200_000, entry_bytes_max: 8 * 1024 * 1024 * 1024, tree_bytes_max: 16 * 1024 * 1024 * 1024 };
 
 /// What is wrong with one entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -194,13 +191,9 @@ impl Refused {
     }
 }
 
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const NEW_FILE: OFlags = OFlags::WRONLY
-    .union(OFlags::CREATE)
-    .union(OFlags::EXCL)
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const NEW_FILE: OFlags =
+    OFlags::WRONLY.union(OFlags::CREATE).union(OFlags::EXCL).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 impl Growing {
     /// Beneath a directory that is empty and the agent's own.
@@ -273,7 +266,12 @@ impl Growing {
         self.free(&path)?;
         let (from_parent, from_name) = split(&target);
         let from = self.in_directory(from_parent, |directory| {
-            Ok(rustix::fs::openat(directory, from_name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
+            Ok(rustix::fs::openat(
+                directory,
+                from_name,
+                OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+                Mode::empty(),
+            )?)
         })?;
         let (parent, name) = split(&path);
         let held = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&from));

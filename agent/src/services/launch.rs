@@ -121,7 +121,10 @@ pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
         return io::Error::other("the agent is gone");
     }
     match arguments.next() {
-        Some(program) => std::process::Command::new(program).args(arguments).exec(),
+        Some(program) => {
+            let error = std::process::Command::new(&program).args(arguments).exec();
+            io::Error::new(error.kind(), format!("{}: {error}", program.to_string_lossy()))
+        }
         None => io::Error::other("no program"),
     }
 }

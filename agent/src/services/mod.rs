@@ -11,7 +11,7 @@ use crate::parameters::{Parameters, UnknownParameter};
 use launch::Launcher;
 use ledger::bounded::Name;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
@@ -57,7 +57,7 @@ pub enum ServiceError {
 }
 
 /// What a service does now.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Phase {
     /// It runs.
@@ -69,7 +69,7 @@ pub enum Phase {
 }
 
 /// A service as people see it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServiceView {
     /// Its name.
     pub service: Name,

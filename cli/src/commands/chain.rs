@@ -10,7 +10,7 @@ use crate::trust::Trust;
 use clap::{Args, Subcommand};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
-use ledger::encoding::{decode, encode};
+use ledger::encoding::decode;
 use ledger::id::{BlockHash, PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::merkle;
@@ -182,7 +182,6 @@ impl ShownBlock {
             ("validators", header.validators_hash.to_string()),
             ("next", header.next_validators_hash.to_string()),
             ("proposer", header.proposer.to_string()),
-            ("size", format!("{} bytes of header", encode(header).len())),
             ("certificate", certificate),
         ]);
         if self.transactions.is_empty() {

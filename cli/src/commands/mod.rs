@@ -15,6 +15,7 @@ mod review;
 mod status;
 mod subject;
 mod submit;
+mod transaction;
 mod trust;
 mod verdict;
 mod verify;

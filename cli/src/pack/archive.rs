@@ -30,16 +30,20 @@ pub(super) fn read(tree: &mut Tree, input: &Path, from: impl Read) -> Result<(),
             EntryType::Link => tree.add_hard_link(&path, &link),
             kind => Err(EntryProblem::Kind(name(kind)).into()),
         };
-        taken.map_err(|refused| entry_refused(&path, refused)).map(|()| Step::Next)
+        taken.map_err(|refused| entry_refused(&path, refused))
     })
 }
 
-/// Reads one small file of an archive; `None` when there is no such file.
+/// Reads one small file of an archive; `None` when there is no such file. The rest is read too: only at
+/// the end do decompressors say whether all of it was what was compressed.
 pub(super) fn read_one(input: &Path, from: impl Read, name: &str, limit: u64) -> Result<Option<Vec<u8>>, PackError> {
     let mut found = None;
     walk(input, from, |entry| {
         if entry.path.strip_prefix(b"./").unwrap_or(&entry.path) != name.as_bytes() {
-            return Ok(Step::Next);
+            return Ok(());
+        }
+        if found.is_some() {
+            return Err(refuse(input, &entry.path, EntryProblem::Conflict.into()));
         }
         let mut bytes = Vec::new();
         let size = entry.from.size();
@@ -52,7 +56,7 @@ pub(super) fn read_one(input: &Path, from: impl Read, name: &str, limit: u64) ->
             return Err(refuse(input, &entry.path, problem.into()));
         }
         found = Some(bytes);
-        Ok(Step::Stop)
+        Ok(())
     })?;
     Ok(found)
 }
@@ -65,17 +69,12 @@ struct Found<'a, R: Read> {
     from: Entry<'a, R>,
 }
 
-enum Step {
-    Next,
-    Stop,
-}
-
 /// Goes through an archive. Extended headers are read here and not by the archive reader, which would
 /// take any number of bytes for a name.
 fn walk<R: Read>(
     input: &Path,
     from: R,
-    mut visit: impl FnMut(&mut Found<'_, Counter<R>>) -> Result<Step, PackError>,
+    mut visit: impl FnMut(&mut Found<'_, Counter<R>>) -> Result<(), PackError>,
 ) -> Result<(), PackError> {
     let count = Rc::new(Cell::new(0));
     let mut archive = Archive::new(Counter { from, count: Rc::clone(&count) });
@@ -97,10 +96,7 @@ fn walk<R: Read>(
         }
         let link = entry.link_name_bytes().map(|link| link.into_owned()).unwrap_or_default();
         let (path, link) = (extended.path.unwrap_or(name), extended.link.unwrap_or(link));
-        match visit(&mut Found { path, link, kind, from: entry })? {
-            Step::Next => {}
-            Step::Stop => return Ok(()),
-        }
+        visit(&mut Found { path, link, kind, from: entry })?;
     }
     // An archive that was cut between two entries looks complete except for the block that ends it.
     if count.get() < end.saturating_add(BLOCK_BYTES) {

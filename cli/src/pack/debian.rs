@@ -132,7 +132,10 @@ impl Package {
         let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"+-.".contains(byte);
         let (first, rest) = package.name.as_bytes().split_first().unwrap_or((&b'-', &[]));
         // Becomes a file name in the tree: Debian policy §5.6.1 leaves no room for mischief.
-        if !first.is_ascii_alphanumeric() || !rest.iter().all(plain) || package.name.len() > 200 {
+        if !(first.is_ascii_lowercase() || first.is_ascii_digit())
+            || !rest.iter().all(plain)
+            || package.name.len() > 200
+        {
             return Err("its name is not a package name".to_owned());
         }
         Ok(package)

@@ -146,11 +146,8 @@ impl Tree {
 
     fn room(&mut self, size: u64) -> Result<(), EntryProblem> {
         let limit = self.limits.tree_bytes_max;
-        self.tree_bytes = self
-            .tree_bytes
-            .checked_add(size)
-            .filter(|bytes| *bytes <= limit)
-            .ok_or(EntryProblem::TooLarge(limit))?;
+        self.tree_bytes =
+            self.tree_bytes.checked_add(size).filter(|bytes| *bytes <= limit).ok_or(EntryProblem::TooLarge(limit))?;
         Ok(())
     }
 

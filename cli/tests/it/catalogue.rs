@@ -124,7 +124,10 @@ fn a_block_is_shown_with_what_could_be_checked() {
     let patch = node.publish([1])[0].to_string();
     let view = hands.run(&["chain", "show", "1", "-o", "json"]).done().json();
     assert_eq!((&view["certificate"], &view["signers"]), (&"verified".into(), &3.into()));
-    assert_eq!((&view["transactions"][0]["kind"], &view["transactions"][0]["patch"]), (&"publish".into(), &patch.into()));
+    assert_eq!(
+        (&view["transactions"][0]["kind"], &view["transactions"][0]["patch"]),
+        (&"publish".into(), &patch.into())
+    );
     assert_eq!(view["header"]["height"], 1);
     assert_eq!(hands.run(&["chain", "show", "-o", "json"]).done().json()["header"]["height"], 2);
     let genesis = hands.run(&["chain", "show", "0"]).done().stdout;

@@ -63,8 +63,8 @@ impl LedgerInMemory {
 
     fn block(&mut self, transactions: Vec<VerifiedTransaction>, time_ms: u64) {
         let proposer = self.scenario.proposer(self.tip.header.height + 1);
-        let (block, dropped) =
-            execution::propose(&self.storage, &self.tip, transactions, time_ms, proposer).expect("memory does not fail");
+        let (block, dropped) = execution::propose(&self.storage, &self.tip, transactions, time_ms, proposer)
+            .expect("memory does not fail");
         assert!(dropped.is_empty(), "{}", dropped[0].1);
         let header = &block.block.header;
         // A quorum and not everybody, so that "3 of 4" can be told from "all".

@@ -31,7 +31,7 @@ organisations = 1
 emergency = { approvals = 1, organisations = 1 }
 "#;
 
-const CHAIN: &str = "CHAIN";
+const CHAIN: &str = "33f027e68a0bf828f045b65e5540d7eabcdc6fe53232462c9c58e9674020fd25";
 const BANK: &str = "role = \"approver\"\norganisation = \"bank\"\n\
     public_key = \"ed4928c628d1c2c6eae90338905995612959273a5c63f93636c14614ac8737d1\"\n";
 
@@ -82,10 +82,20 @@ fn a_description_that_is_wrong_is_refused_by_what_is_wrong() {
         (2, "bank.pub", "absent.pub", "cannot read key file ./absent.pub"),
         (1, "heartbeat_ms = 5000", "heartbeat_ms = 5", "heartbeat_ms is 5, at least 100 is needed"),
         (1, "{ key_file = \"bank.pub\" }", "{ role = \"node\" }", example),
-        (1, "{ key_file = \"bank.pub\" }", "{ role = \"node\", key_file = \"bank.pub\" }", "role approver does not belong"),
+        (
+            1,
+            "{ key_file = \"bank.pub\" }",
+            "{ role = \"node\", key_file = \"bank.pub\" }",
+            "role approver does not belong",
+        ),
         (1, "role = \"publisher\"", "role = \"endpoint\"", "endpoints are enrolled later"),
-        (1, "organisation = \"bank\"", "organisation = \"nobody\"", "validator of nobody: no organisation has that name"),
-        (1, "name = \"bank\"", "name = \"clinic\"", "bank.pub is a key of bank"),
+        (
+            1,
+            "organisation = \"bank\"",
+            "organisation = \"nobody\"",
+            "validator of nobody: no organisation has that name",
+        ),
+        (1, "\"bank.pub\"", "\"clinic.pub\"", "organisation bank: clinic.pub is a key of clinic"),
         (1, "approvals = 1\n", "approvals = 0\n", "the ledger refuses this genesis\n  because: approval rule default"),
         (1, "namespaces = [\"acme\"]", "namespaces = [\"acme\"]\n[[organisation]]\nname = \"acme\"", "occurs twice"),
     ] {
@@ -93,6 +103,7 @@ fn a_description_that_is_wrong_is_refused_by_what_is_wrong() {
         assert!(SPEC.contains(from), "{from}");
         hands.write("ledger.toml", SPEC.replacen(from, to, 1));
         hands.write("bank.pub", BANK);
+        hands.write("clinic.pub", BANK.replace("bank", "clinic"));
         hands.run(&["init", "--spec", "ledger.toml", "--out", "genesis"]).fails(code, says);
         assert!(!hands.path("genesis").exists());
     }

@@ -1,8 +1,8 @@
 //! Approvers: what they see, what they sign, and what they refuse to sign.
 
 use crate::double::{Lie, Node};
-use ledger::transaction::Payload;
 use ledger::state::record::Role;
+use ledger::transaction::Payload;
 
 #[test]
 fn two_approvals_approve_and_each_shows_what_it_signs() {
@@ -50,7 +50,8 @@ fn a_rejection_and_a_hold_are_verdicts_with_a_note() {
     hands.run(&["reject", &first, "--key", "bank.key"]).fails(2, "--note <TEXT>");
     hands.run(&["reject", &first, "--note", "breaks replication", "--key", "bank.key"]).done();
     hands.run(&["hold", &second, "--note", "waiting", "--key", "bank.key"]).done();
-    let standing = |id: &str| hands.run(&["patch", "show", id, "-o", "json"]).done().json()["patch"]["standing"].clone();
+    let standing =
+        |id: &str| hands.run(&["patch", "show", id, "-o", "json"]).done().json()["patch"]["standing"].clone();
     assert_eq!((standing(&first), standing(&second)), ("rejected".into(), "held".into()));
 }
 
@@ -63,7 +64,9 @@ fn a_recall_by_the_vendor_withdraws_at_once() {
     assert!(hands.run(&recall).done().stderr.contains("This is what is recalled:"));
     assert_eq!(hands.run(&["patch", "show", &id, "-o", "json"]).done().json()["patch"]["standing"], "recalled");
     hands.run(&["approve", &id, "--key", "bank.key"]).fails(1, "is recalled");
-    hands.run(&["patch", "recall", &id, "--reason", "x", "--key", "operator.key"]).fails(2, "role publisher or approver");
+    hands
+        .run(&["patch", "recall", &id, "--reason", "x", "--key", "operator.key"])
+        .fails(2, "role publisher or approver");
 }
 
 #[test]
@@ -169,11 +172,13 @@ fn the_arithmetic_under_review_is_proven_from_the_trust_root() {
     let hands = node.hands();
     let id = node.publish([1])[0].to_string();
     hands.run(&["approve", &id, "--key", "bank.key"]).done();
-    let evidence = |hands: &crate::hands::Hands| {
-        hands.run(&["review", &id, "-o", "json"]).done().json()["evidence"].clone()
-    };
+    let evidence =
+        |hands: &crate::hands::Hands| hands.run(&["review", &id, "-o", "json"]).done().json()["evidence"].clone();
     let pending = evidence(&hands);
-    assert_eq!((&pending["proven"], &pending["check"], &pending["rule"]), (&true.into(), &"approval-rule".into(), &"default".into()));
+    assert_eq!(
+        (&pending["proven"], &pending["check"], &pending["rule"]),
+        (&true.into(), &"approval-rule".into(), &"default".into())
+    );
     let count = "1 of 2 approvals from 1 of 2 organisations; approved by bank; missing clinic, depot";
     assert_eq!(pending["count"], count);
     assert_eq!(pending["height"], 4);

@@ -1,6 +1,8 @@
 //! The command line, asked as a person asks it: a command, its exit code, what it says on standard
 //! output and on standard error.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
 mod archives;
 mod double;
 mod fixture;
@@ -16,3 +18,4 @@ mod packing;
 mod proofs;
 mod publishing;
 mod submitting;
+mod words;

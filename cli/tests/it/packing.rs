@@ -10,7 +10,17 @@ use std::os::unix::fs::symlink;
 use tar::EntryType;
 
 const START: [&str; 12] = [
-    "patch", "pack", "--product", "acme/hello", "--version", "1.0", "--release", "1", "--class", "feature", "--severity",
+    "patch",
+    "pack",
+    "--product",
+    "acme/hello",
+    "--version",
+    "1.0",
+    "--release",
+    "1",
+    "--class",
+    "feature",
+    "--severity",
     "low",
 ];
 
@@ -122,12 +132,45 @@ fn the_result_is_a_manifest_that_reads_back_exactly() {
     hands.write("a.tar", honest_tar());
     hands.write("notes.txt", "Two\nlines.\n");
     let more = [
-        "--channel", "edge", "--advisory", "CVE-2026-0002", "--advisory", "CVE-2026-0001", "--title", "Hello",
-        "--notes", "notes.txt", "--target", "os=linux,arch=x86_64,label:site=hamburg,from=0.9", "--target", "hardware=h1",
-        "--depends", "acme/base=2..", "--conflicts", "acme/bye", "--supersedes", "acme/hey=1..3", "--service", "hello",
-        "--reboot", "if-needed", "--health-command", "{tree}/bin/hello --say 'good day' \"\"", "--expect", "good day",
-        "--health-tcp", "{port}", "--health-package", "hello=1:1.0-1", "--probe-timeout", "250", "--probe-attempts", "3",
-        "--probe-interval", "2s", "a.tar",
+        "--channel",
+        "edge",
+        "--advisory",
+        "CVE-2026-0002",
+        "--advisory",
+        "CVE-2026-0001",
+        "--title",
+        "Hello",
+        "--notes",
+        "notes.txt",
+        "--target",
+        "os=linux,arch=x86_64,label:site=hamburg,from=0.9",
+        "--target",
+        "hardware=h1",
+        "--depends",
+        "acme/base=2..",
+        "--conflicts",
+        "acme/bye",
+        "--supersedes",
+        "acme/hey=1..3",
+        "--service",
+        "hello",
+        "--reboot",
+        "if-needed",
+        "--health-command",
+        "{tree}/bin/hello --say 'good day' \"\"",
+        "--expect",
+        "good day",
+        "--health-tcp",
+        "{port}",
+        "--health-package",
+        "hello=1:1.0-1",
+        "--probe-timeout",
+        "250",
+        "--probe-attempts",
+        "3",
+        "--probe-interval",
+        "2s",
+        "a.tar",
     ];
     let packed = pack(&hands, "out", &more).done().json();
     let text = String::from_utf8(hands.read("out/manifest.json")).unwrap();
@@ -145,7 +188,10 @@ fn the_result_is_a_manifest_that_reads_back_exactly() {
     assert_eq!(health[1]["probe"]["tcp"]["port"], "{port}");
     let command = serde_json::json!({"arguments": ["{tree}/bin/hello", "--say", "good day", ""], "expect": "good day"});
     assert_eq!(health[2]["probe"]["command"], command);
-    assert_eq!((&health[2]["timeout_ms"], &health[2]["attempts"], &health[2]["interval_ms"]), (&250.into(), &3.into(), &2000.into()));
+    assert_eq!(
+        (&health[2]["timeout_ms"], &health[2]["attempts"], &health[2]["interval_ms"]),
+        (&250.into(), &3.into(), &2000.into())
+    );
     assert_eq!(mode(&hands.path("out")) & 0o700, 0o700);
 }
 

@@ -10,8 +10,25 @@ pub(crate) fn pack(hands: &Hands, release: &str) -> Value {
     hands.write(&format!("in-{release}.tar"), tar(&[file("bin/hello", 0o755, &"hello ".repeat(100_000))]));
     let (input, out) = (format!("in-{release}.tar"), format!("packed-{release}"));
     let arguments = [
-        "patch", "pack", "--product", "acme/hello", "--version", "1.0", "--release", release, "--class", "security",
-        "--severity", "important", "--title", "Says hello", "--out", &out, "-o", "json", &input,
+        "patch",
+        "pack",
+        "--product",
+        "acme/hello",
+        "--version",
+        "1.0",
+        "--release",
+        release,
+        "--class",
+        "security",
+        "--severity",
+        "important",
+        "--title",
+        "Says hello",
+        "--out",
+        &out,
+        "-o",
+        "json",
+        &input,
     ];
     hands.run(&arguments).done().json()
 }
@@ -56,7 +73,7 @@ fn publishing_twice_is_refused_by_name() {
     let publish = ["patch", "publish", "packed-1", "--key", "vendor.key"];
     hands.run(&publish).done();
     let again = hands.run(&publish);
-    again.fails(1, "refused by check rule: patch ");
+    again.fails(1, "error: refused by check rule: patch ");
     again.fails(1, "is already published");
     again.fails(1, "hint: about rule");
 }
@@ -115,8 +132,18 @@ fn a_patch_is_signed_on_one_machine_and_submitted_from_another() {
     crate::hands::set_mode(&safe.path("vendor.key"), 0o600);
     let packed = pack(&safe, "1");
     let sign = [
-        "patch", "publish", "packed-1", "--key", "vendor.key", "--genesis", "genesis", "--offline", "--out", "p.tx",
-        "-o", "json",
+        "patch",
+        "publish",
+        "packed-1",
+        "--key",
+        "vendor.key",
+        "--genesis",
+        "genesis",
+        "--offline",
+        "--out",
+        "p.tx",
+        "-o",
+        "json",
     ];
     let signed = safe.run(&sign).done().json();
     assert_eq!((&signed["file"], &signed["patch"]), (&"p.tx".into(), &packed["patch"]));
@@ -151,7 +178,7 @@ fn a_node_that_stays_busy_is_left_after_ten_offers() {
     pack(&hands, "1");
     node.will(&[Fault::Busy; 20]);
     let ran = hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key"]);
-    ran.fails(1, "is not finalised\n  because: refused by check mempool-full: no room\nhint: about mempool-full\n");
+    ran.fails(1, "error: refused by check mempool-full: no room\nhint: about mempool-full\n");
     assert_eq!((node.submissions(), node.finalised()), (10, 0));
 }
 

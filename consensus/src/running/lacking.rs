@@ -77,15 +77,14 @@ impl Running {
         if self.is_decided() {
             return;
         }
-        match self.desk.now.verdict(&block) {
-            None => self.ask_to_judge(round, block, certified),
-            Some(verdict) if !verdict.told => {
-                self.tell(Told::Verdict { round, block, valid: verdict.valid, certified })
-            }
-            Some(verdict) if certified && !verdict.valid && self.desk.now.alarm_once() => {
-                self.desk.alarm(Alarm::CertifiedButInvalid { height: self.height(), block });
-            }
-            Some(_) => {}
+        let Some(verdict) = self.desk.now.verdict(&block) else {
+            return self.ask_to_judge(round, block, certified);
+        };
+        if !verdict.told {
+            self.tell(Told::Verdict { round, block, valid: verdict.valid, certified });
+        }
+        if certified && !verdict.valid && self.desk.now.alarm_once() {
+            self.desk.alarm(Alarm::CertifiedButInvalid { height: self.height(), block });
         }
     }
 

@@ -6,7 +6,7 @@ use crate::engine::Told;
 use crate::guard::{Binding, Signed};
 use crate::height::Height;
 use crate::log::LogEntry;
-use crate::message::ProposalBody;
+use crate::message::{Polka, ProposalBody};
 use crate::proposer::proposer;
 use crate::timer::{Timer, TimerKind};
 use ledger::validators::ValidatorSet;
@@ -42,17 +42,29 @@ impl Running {
         self.resume_turn();
     }
 
+    /// Everything of ours in the log and in the guard file, wherever it stands: a vote may have been lost
+    /// by itself, and be left in a quorum it was part of.
     fn learn_what_we_signed(&mut self, log: &[LogEntry]) {
-        for entry in log {
-            match entry {
-                LogEntry::Vote(vote) if vote.voter == self.desk.me && vote.verify(&self.desk.chain).is_ok() => {
-                    self.desk.learn(Signed::Vote(*vote));
-                }
-                LogEntry::Proposal(p) if p.proposer == self.desk.me && p.verify(&self.desk.chain).is_ok() => {
-                    self.desk.learn(Signed::Proposal(*p));
-                }
-                _ => {}
-            }
+        let binding = self.desk.guard.binding(self.height()).cloned();
+        let polkas = log.iter().filter_map(|entry| if let LogEntry::Polka(polka) = entry { Some(polka) } else { None });
+        let in_polkas =
+            polkas.chain(binding.iter().map(|binding| &binding.polka)).flat_map(Polka::votes).map(Signed::Vote);
+        let by_itself = log.iter().filter_map(|entry| match entry {
+            LogEntry::Vote(vote) => Some(Signed::Vote(*vote)),
+            LogEntry::Proposal(proposal) => Some(Signed::Proposal(*proposal)),
+            _ => None,
+        });
+        let proposed = binding.iter().map(|binding| Signed::Proposal(binding.proposal));
+        let me = self.desk.me;
+        let mut ours: Vec<Signed> = by_itself.chain(in_polkas).chain(proposed).filter(|s| s.author() == me).collect();
+        // In the order in which they were signed: the guard takes nothing for rounds it has left.
+        ours.sort_by_key(|signed| (signed.round(), signed.kind()));
+        for signed in ours {
+            // What does not verify is reported when it is read.
+            match signed {
+                Signed::Vote(vote) => self.desk.verify_vote(&vote).ok(),
+                Signed::Proposal(proposal) => self.desk.verify_proposal(&proposal).ok(),
+            };
         }
     }
 

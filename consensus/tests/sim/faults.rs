@@ -72,3 +72,15 @@ pub(crate) fn draw(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, Faul
     }
     faults
 }
+
+/// Somebody loses power every few dozen milliseconds, in the middle of something.
+pub(crate) fn restless(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, Fault)> {
+    let crash = |at_us: u64, rng: &mut Rng| {
+        let down_us = rng.between(1_000, 50_000);
+        (at_us, Fault::Crash { host: rng.index(hosts), after_effects: rng.index(8), down_us })
+    };
+    let mut faults = vec![(0, Fault::Loss { percent: *rng.pick(&[0, 10, 20]) })];
+    let every_us = rng.between(20_000, 100_000);
+    faults.extend((1..until_us / every_us).map(|n| crash(n * every_us, rng)));
+    faults
+}

@@ -40,9 +40,9 @@ fn every_altered_byte_of_an_approved_proof_is_refused() {
     let world = story();
     let bytes = world.prove(patch(1)).bytes();
     let refusals =
-        alter_every_byte(&bytes, &world, &[|byte| byte ^ 1, |byte| !byte, |_| 0]);
+        alter_every_byte(&bytes, &world, &[|byte| byte ^ 1, |byte| !byte]);
     let total: usize = refusals.values().sum();
-    assert!(total > 2 * bytes.len(), "{total} alterations of {} bytes", bytes.len());
+    assert!(total == 2 * bytes.len(), "{total} alterations of {} bytes", bytes.len());
     for check in ["proof-malformed", "chain-id", "certificate", "inclusion", "state-proof"] {
         assert!(refusals.contains_key(check), "{check} had something to refuse: {refusals:?}");
     }
@@ -51,8 +51,8 @@ fn every_altered_byte_of_an_approved_proof_is_refused() {
 #[test]
 fn every_altered_byte_of_a_proof_through_two_validator_sets_is_refused() {
     let (world, bundle) = epochs::through_two_changes();
-    let refusals = alter_every_byte(&bundle.bytes(), &world, &[|byte| byte ^ 1, |byte| byte.wrapping_add(0x40)]);
-    assert!(refusals["epoch-chain"] > 500, "{refusals:?}");
+    let refusals = alter_every_byte(&bundle.bytes(), &world, &[|byte| byte ^ 1]);
+    assert!(refusals["epoch-chain"] > 1_000, "{refusals:?}");
 }
 
 #[test]

@@ -81,8 +81,12 @@ impl<C: Chain> Core<C> {
     }
 
     pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
+        // Its first word may be here before the news that it is connected.
         if !self.peers.known.contains_key(&peer) {
-            return Ok(());
+            if !self.is_member(peer)? {
+                return Ok(());
+            }
+            self.peers.known.insert(peer, Peer::default());
         }
         match message {
             PeerMessage::Hello { version, chain, height, validator } => {

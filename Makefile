@@ -1,0 +1,38 @@
+# The words people use here. Everything installs by itself what a fresh machine lacks.
+.PHONY: demo test check setup build bench sim clean
+
+CARGO ?= cargo
+
+help:
+	@echo "make demo             raise a ledger and play the whole story on a real update (KEEP=1 leaves it running)"
+	@echo "make test             everything CI runs"
+	@echo "make check            formatting, lints, the plan of the house"
+	@echo "make bench            measure; figures in out/bench/results.jsonl"
+	@echo "make sim SEEDS=1000   long simulation of consensus (FIRST_SEED=… to begin elsewhere)"
+
+setup:
+	@scripts/setup
+
+build: setup
+	$(CARGO) build --workspace --bins
+
+demo: build
+	@scripts/demo
+
+test: setup
+	@scripts/test
+
+check: setup
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+bench: build
+	@scripts/bench
+
+SEEDS ?= 1000
+FIRST_SEED ?= 0
+sim: setup
+	SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) $(CARGO) test -p consensus --test consensus -- --nocapture
+
+clean:
+	rm -rf out .build

@@ -1,0 +1,104 @@
+//! `apply`: bring a patch onto this host now.
+
+use super::{ConfigArgs, Output, block_on, json, observer, print};
+use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
+use agent::clock::now_ms;
+use agent::config::Config;
+use agent::control::{self, Answer, Request};
+use agent::data::DataDir;
+use agent::settled::Settled;
+use agent::site::{Site, own_program};
+use agent::worker::Worker;
+use clap::Args;
+use ledger::limits;
+use ledger::receipt::Outcome;
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+/// How long to wait for the receipt to be final when no agent runs that would see to it.
+const RECEIPT_WAIT: Duration = Duration::from_secs(15);
+
+/// Bring a patch onto this host now, whatever was tried before; print the verdict.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign-agent apply 66c5d1
+  countersign-agent apply 66c5d1 --from valkey.proof -o json
+
+A running agent is asked to do it; without one, this command does it itself.")]
+pub(super) struct Apply {
+    /// The patch: its id, or the beginning of it.
+    patch: String,
+    /// Its proof file; without, the nodes are asked for it.
+    #[arg(long, value_name = "FILE.proof")]
+    from: Option<PathBuf>,
+    /// How the verdict is printed.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Apply {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+        let proof = self.from.as_deref().map(read_proof).transpose()?;
+        let settled = block_on(settle(config, self.patch, proof))?;
+        match self.output {
+            Output::Text => print(&format!("patch {}: {settled}", settled.patch))?,
+            Output::Json => print(&json(&settled)?)?,
+        }
+        Ok(if settled.outcome == Outcome::Applied { OK.into() } else { REFUSED.into() })
+    }
+}
+
+/// One byte more than a proof file may have, so that one that is too large is refused as that.
+fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
+    let mut proof = Vec::new();
+    let read = File::open(path).and_then(|file| file.take(limits::PROOF_BYTES_MAX as u64 + 1).read_to_end(&mut proof));
+    read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT))?;
+    Ok(proof)
+}
+
+async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
+    let data = DataDir::at(config.data_dir.clone());
+    let request = Request::Apply { patch: patch.clone(), proof: proof.as_ref().map(hex::encode) };
+    match control::ask(&data, &request).await? {
+        Some(Answer::Verdict(settled)) => Ok(settled),
+        Some(Answer::Error { message, hint }) => Err(Failure::new(message, Some(hint), NO_VERDICT)),
+        Some(Answer::Status(_)) => Err(Failure::new("the agent answered something else", None, NO_VERDICT)),
+        None => settle_here(config, patch, proof).await,
+    }
+}
+
+/// Without a running agent: everything it would do, once.
+async fn settle_here(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
+    let mut site = Site::open(config, own_program().to_owned(), observer())?;
+    site.recover().await?;
+    let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
+    let services = site.installer.services().clone();
+    for (place, source) in sources.all().iter().enumerate() {
+        match source.head().await {
+            Ok(head) => {
+                if let Err(disbelief) = heads.take(place, &head, now_ms()) {
+                    tracing::warn!(node = source.node(), %disbelief, "head not believed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "node does not answer"),
+        }
+    }
+    let mut worker = Worker::new(site);
+    let settled = worker.apply(&patch, proof).await;
+    if settled.is_ok() {
+        match tokio::time::timeout(RECEIPT_WAIT, sender.send_all()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the receipt waits for the agent to run"),
+            Err(_) => tracing::warn!("the receipt waits for the agent to run"),
+        }
+    }
+    services.stop_all().await;
+    Ok(settled?)
+}

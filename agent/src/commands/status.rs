@@ -1,0 +1,42 @@
+//! `status`: how this host stands.
+
+use super::{ConfigArgs, Output, block_on, json, print};
+use crate::failure::{Failure, NO_VERDICT, OK};
+use agent::control::{self, Answer, Request};
+use agent::data::DataDir;
+use agent::key;
+use agent::status::Status as Shown;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Show how this host stands: what is installed, what runs, what is known of the ledger.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  countersign-agent status\n  countersign-agent status -o json")]
+pub(super) struct Status {
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Status {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+        let data = DataDir::at(config.data_dir.clone());
+        let answer = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
+        let status = match answer {
+            Some(Answer::Status(status)) => *status,
+            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Verdict(_)) => {
+                return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
+            }
+            None => Shown::of_the_disk(&config, key::read(&config.key)?.public())?,
+        };
+        match self.output {
+            Output::Text => print(&status.to_string())?,
+            Output::Json => print(&json(&status)?)?,
+        }
+        Ok(OK.into())
+    }
+}

@@ -1,0 +1,82 @@
+//! A manifest for people.
+
+use crate::sign::SignedPatch;
+use crate::terminal::facts;
+use crate::trust::{Trust, word};
+use ledger::patch::{HealthCheck, PatchManifest, Probe, Relation, Target};
+
+/// What a vendor signed, for people: from the transaction itself.
+#[must_use]
+pub fn signed_patch_text(patch: &SignedPatch, trust: Option<&Trust>) -> String {
+    let mut rows = vec![("patch", patch.id.to_string()), ("signed by", patch.vendor(trust))];
+    rows.extend(manifest_facts(patch.manifest()));
+    facts(&rows)
+}
+
+fn manifest_facts(manifest: &PatchManifest) -> Vec<(&'static str, String)> {
+    let mut rows = vec![
+        ("product", manifest.product.to_string()),
+        ("channel", manifest.channel.to_string()),
+        ("version", manifest.version.to_string()),
+        ("release", manifest.release.to_string()),
+        ("class", word(&manifest.class)),
+        ("severity", word(&manifest.severity)),
+    ];
+    let mut some = |name, value: String| {
+        if !value.is_empty() {
+            rows.push((name, value));
+        }
+    };
+    some("title", manifest.title.to_string());
+    some("advisories", join(manifest.advisories.iter(), ", "));
+    some("targets", manifest.targets.iter().map(show_target).collect::<Vec<_>>().join("\n"));
+    some("depends", manifest.depends.iter().map(show_relation).collect::<Vec<_>>().join("\n"));
+    some("conflicts", manifest.conflicts.iter().map(show_relation).collect::<Vec<_>>().join("\n"));
+    some("supersedes", manifest.supersedes.iter().map(show_relation).collect::<Vec<_>>().join("\n"));
+    some("installer", word(&manifest.installer));
+    for artifact in manifest.artifacts.iter() {
+        some("artifact", format!("{}, {} bytes", artifact.name, artifact.size));
+        some("  blake3", artifact.blake3.to_string());
+        some("  sha256", artifact.sha256.to_string());
+    }
+    some("services", join(manifest.services.iter(), ", "));
+    some("health", manifest.health.iter().map(show_check).collect::<Vec<_>>().join("\n"));
+    some("reboot", word(&manifest.reboot));
+    some("notes", manifest.notes.to_string());
+    rows
+}
+
+fn join<T: ToString>(values: impl Iterator<Item = T>, between: &str) -> String {
+    values.map(|value| value.to_string()).collect::<Vec<_>>().join(between)
+}
+
+fn show_target(target: &Target) -> String {
+    let mut parts = Vec::new();
+    parts.extend(target.os.iter().map(|os| format!("os={os}")));
+    parts.extend(target.architectures.iter().map(|arch| format!("arch={arch}")));
+    parts.extend(target.hardware.iter().map(|id| format!("hardware={id}")));
+    parts.extend(target.labels.iter().map(|label| format!("label:{}={}", label.key, label.value)));
+    parts.extend(target.from_versions.iter().map(|version| format!("from={version}")));
+    if parts.is_empty() { "every host".to_owned() } else { parts.join(",") }
+}
+
+fn show_relation(relation: &Relation) -> String {
+    match relation.release_max {
+        u64::MAX => format!("{}={}..", relation.product, relation.release_min),
+        max => format!("{}={}..{max}", relation.product, relation.release_min),
+    }
+}
+
+fn show_check(check: &HealthCheck) -> String {
+    let HealthCheck { probe, timeout_ms, attempts, interval_ms } = check;
+    let asked = match probe {
+        Probe::Command { arguments, expect } => {
+            let command = arguments.iter().map(|argument| format!("{:?}", argument.as_str())).collect::<Vec<_>>();
+            let expect = expect.as_ref().map_or(String::new(), |expect| format!(" says {:?}", expect.as_str()));
+            format!("command {}{expect}", command.join(" "))
+        }
+        Probe::Tcp { port } => format!("tcp port {port} accepts"),
+        Probe::PackageVersion { package, version } => format!("package {package} has version {version}"),
+    };
+    format!("{asked} ({attempts} attempts of {timeout_ms} ms, {interval_ms} ms between)")
+}

@@ -1,0 +1,242 @@
+//! A node's double: the two services over loopback, the rules and proofs of a real ledger behind them,
+//! and on demand every way in which a node can fail or lie.
+
+mod artifact_service;
+mod ledger_service;
+mod shared;
+
+use crate::fixture::LedgerInMemory;
+use crate::hands::Hands;
+use ledger::id::{Digest, PatchId};
+use ledger::state::record::Role;
+use ledger::transaction::{Payload, VerifiedTransaction};
+use proto::v1::artifacts_server::ArtifactsServer;
+use proto::v1::ledger_server::LedgerServer;
+use proto::v1::{Receipt, Refusal};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
+use tests::Scenario;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio_stream::Stream;
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Code, Response, Status};
+
+/// Elements of one page at most, whatever is asked for: so that pages must be followed.
+const PAGE_MAX: usize = 2;
+
+/// What goes wrong with the next submission.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Fault {
+    /// No room now.
+    Busy,
+    /// Taken, but the answer is lost.
+    AnswerLost,
+    /// Lost before it was taken.
+    RequestLost,
+    /// Taken, finalised only when asked about it later.
+    Slow,
+}
+
+/// In what way the node lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lie {
+    /// It shows another patch's publishing transaction.
+    OtherPatch,
+    /// It shows a publishing transaction that nobody signed so.
+    Altered,
+    /// It says to be of another chain.
+    OtherChain,
+    /// Its pages never end.
+    Endless,
+    /// It answers for another transaction.
+    OtherTransaction,
+    /// Its titles act on terminals.
+    Hostile,
+}
+
+#[derive(Default)]
+struct Manners {
+    faults: VecDeque<Fault>,
+    lie: Option<Lie>,
+    slow: Vec<VerifiedTransaction>,
+    provable_after: u32,
+    submissions: u32,
+    uploads: u32,
+}
+
+/// What the services share.
+struct Shared {
+    ledger: LedgerInMemory,
+    endpoints: BTreeSet<ledger::key::PublicKey>,
+    receipts: Vec<Receipt>,
+    artifacts: BTreeMap<[u8; 32], Vec<u8>>,
+    manners: Manners,
+}
+
+/// A running double.
+pub(crate) struct Node {
+    shared: Arc<Mutex<Shared>>,
+    address: String,
+    pem: Option<String>,
+    /// Keeps the servers running.
+    _runtime: Runtime,
+}
+
+impl Node {
+    /// A node of a fresh ledger.
+    pub(crate) fn start() -> Self {
+        Self::serve(None)
+    }
+
+    /// The same over TLS, with a certificate of its own making.
+    pub(crate) fn start_tls() -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        Self::serve(Some((made.cert.pem(), made.signing_key.serialize_pem())))
+    }
+
+    fn serve(tls: Option<(String, String)>) -> Self {
+        let shared = Arc::new(Mutex::new(Shared {
+            ledger: LedgerInMemory::new(Scenario::new(7)),
+            endpoints: BTreeSet::new(),
+            receipts: Vec::new(),
+            artifacts: BTreeMap::new(),
+            manners: Manners::default(),
+        }));
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let service = Double(Arc::clone(&shared));
+        let mut server = Server::builder();
+        if let Some((certificate, key)) = &tls {
+            server = server.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))).unwrap();
+        }
+        let router = server
+            .add_service(LedgerServer::new(service.clone()).max_decoding_message_size(proto::MESSAGE_BYTES_MAX))
+            .add_service(ArtifactsServer::new(service).max_decoding_message_size(proto::MESSAGE_BYTES_MAX));
+        runtime.spawn(router.serve_with_incoming(TcpIncoming::from(listener)));
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let pem = tls.map(|(certificate, _)| certificate);
+        Self { shared, address: format!("{scheme}://localhost:{port}"), pem, _runtime: runtime }
+    }
+
+    /// Hands that know this node and its ledger, with a key file for every role: `vendor.key`,
+    /// `operator.key` and `bank.key`, `clinic.key`, `depot.key` of approvers.
+    pub(crate) fn hands(&self) -> Hands {
+        let hands = Hands::new().with("COUNTERSIGN_NODE", &self.address).with("COUNTERSIGN_GENESIS", "genesis");
+        let hands = match &self.pem {
+            Some(_) => hands.with("COUNTERSIGN_CA", "ca.pem"),
+            None => hands,
+        };
+        hands.write("ca.pem", self.pem.clone().unwrap_or_default());
+        let shared = self.shared();
+        hands.write("genesis", shared.ledger.trust_root());
+        let scenario = &shared.ledger.scenario;
+        hands.write_key("vendor.key", "publisher", "acme", &scenario.key("acme", Role::Publisher));
+        hands.write_key("operator.key", "operator", "bank", &scenario.key("bank", Role::Operator));
+        for organisation in tests::APPROVERS {
+            let key = scenario.key(organisation, Role::Approver);
+            hands.write_key(&format!("{organisation}.key"), "approver", organisation, &key);
+        }
+        hands
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.shared.lock().unwrap()
+    }
+
+    pub(crate) fn will(&self, faults: &[Fault]) {
+        self.shared().manners.faults.extend(faults);
+    }
+
+    pub(crate) fn lie(&self, lie: Lie) {
+        self.shared().manners.lie = Some(lie);
+    }
+
+    /// The next proofs are not there yet.
+    pub(crate) fn prove_later(&self, times: u32) {
+        self.shared().manners.provable_after = times;
+    }
+
+    pub(crate) fn submissions(&self) -> u32 {
+        self.shared().manners.submissions
+    }
+
+    pub(crate) fn uploads(&self) -> u32 {
+        self.shared().manners.uploads
+    }
+
+    pub(crate) fn artifact(&self, blake3: &str) -> Option<Vec<u8>> {
+        let blake3: Digest = blake3.parse().unwrap();
+        self.shared().artifacts.get(&blake3.0).cloned()
+    }
+
+    /// How many transactions are finalised.
+    pub(crate) fn finalised(&self) -> usize {
+        self.shared().ledger.log.len()
+    }
+
+    /// Signs and finalises something behind the command's back.
+    pub(crate) fn record(&self, organisation: &str, role: Role, payload: Payload) {
+        let mut shared = self.shared();
+        let key = shared.ledger.scenario.key(organisation, role);
+        let nonce = shared.ledger.log.len() as u64;
+        let transaction = shared.ledger.scenario.transaction(&key, nonce, now_ms(), payload);
+        shared.finalise(transaction).unwrap();
+    }
+
+    /// Publishes these releases of the scenario's one product.
+    pub(crate) fn publish(&self, releases: impl IntoIterator<Item = u64>) -> Vec<PatchId> {
+        let publish = |release| {
+            let manifest = self.shared().ledger.scenario.manifest(release);
+            let id = manifest.id();
+            self.record("acme", Role::Publisher, Payload::Publish { manifest });
+            id
+        };
+        releases.into_iter().map(publish).collect()
+    }
+
+    /// An endpoint of the scenario writes a receipt.
+    pub(crate) fn receipt(&self, endpoint: u64, receipt: ledger::receipt::Receipt) {
+        let mut shared = self.shared();
+        let key = shared.ledger.scenario.endpoint(endpoint);
+        let nonce = shared.ledger.log.len() as u64;
+        let transaction = shared.ledger.scenario.transaction(&key, nonce, now_ms(), Payload::Receipt { receipt });
+        shared.finalise(transaction).unwrap();
+    }
+}
+
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis()).unwrap()
+}
+
+fn refusal(check: &str, message: impl ToString, retry_after_ms: u64) -> Refusal {
+    Refusal { check: check.to_owned(), message: message.to_string(), hint: format!("about {check}"), retry_after_ms }
+}
+
+fn refused(check: &str, message: impl ToString) -> Status {
+    proto::refuse(Code::FailedPrecondition, &refusal(check, message, 0))
+}
+
+fn not_found(what: &str) -> Status {
+    proto::refuse(Code::NotFound, &refusal("not-found", format!("no such {what}"), 0))
+}
+
+fn bytes32(bytes: &[u8]) -> Result<[u8; 32], Status> {
+    bytes.try_into().map_err(|_| refused("malformed", "not 32 bytes"))
+}
+
+#[derive(Clone)]
+struct Double(Arc<Mutex<Shared>>);
+
+type Answer<T> = Result<Response<T>, Status>;
+type NoStream<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Double {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap()
+    }
+}

@@ -1,0 +1,135 @@
+//! Is every byte what it must be?
+//!
+//! A store is a function of its chain. So the check believes the genesis and, block by block, nothing but
+//! signatures: it verifies every transaction and every certificate, executes every block again into a
+//! scratch store, and then compares the two stores row by row. What differs was changed on disk.
+
+mod compare;
+mod replay;
+
+use crate::column::Column;
+use crate::database::{Database, Purpose};
+use crate::error::{Corruption, StoreError};
+use crate::lock::{Lock, file_error};
+use crate::store::Store;
+use crate::view::View;
+use crate::{meta, wal};
+use ledger::genesis::{Genesis, GenesisBlock};
+use std::fs;
+use std::path::Path;
+
+/// Problems listed in one report. One is reason enough to sync a new store.
+pub const PROBLEMS_MAX: usize = 100;
+
+/// How far a check is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// Blocks executed again.
+    Replayed {
+        /// Height reached.
+        height: u64,
+        /// Height of the tip, as the store says.
+        of: u64,
+    },
+    /// A column compared.
+    Compared {
+        /// Its name.
+        column: &'static str,
+        /// Rows in it.
+        rows: u64,
+    },
+}
+
+/// What a check found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Height of the tip, as the store says.
+    pub height: u64,
+    /// Height up to which every block was proven.
+    pub proven: u64,
+    /// Transactions in those blocks.
+    pub transactions: u64,
+    /// Rows compared; none when a block could not be proven, because what should follow is not known then.
+    pub rows: u64,
+    /// What is not as it must be, the cause first; at most [`PROBLEMS_MAX`].
+    pub problems: Vec<Corruption>,
+}
+
+impl Report {
+    /// Whether every byte is what it must be.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.problems.is_empty()
+    }
+
+    fn add(&mut self, problem: Corruption) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+
+    /// Takes corruption down as found; what else goes wrong ends the check.
+    fn add_error(&mut self, error: StoreError) -> Result<(), StoreError> {
+        match error {
+            StoreError::Corrupt(problem) => self.add(*problem),
+            StoreError::Unreadable(error) => {
+                self.add(Corruption { column: None, key: None, height: None, file: None, detail: error.to_string() })
+            }
+            other => return Err(other),
+        }
+        Ok(())
+    }
+}
+
+/// Checks a store that nobody has open, and changes nothing in it. `scratch` is a missing or empty
+/// directory with as much room as the store takes; it is removed at the end.
+///
+/// # Errors
+/// [`StoreError`] when the check itself cannot be made: the store is in use, it does not open (then the
+/// error says why), the scratch is out of room. What is wrong *in* the store is in the report.
+pub fn fsck(path: &Path, scratch: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Report, StoreError> {
+    if !path.join("CURRENT").is_file() {
+        return Err(StoreError::NotAStore { path: path.to_owned(), detail: "there is no database in it" });
+    }
+    let _lock = Lock::take_to_read(path)?;
+    let mut report = Report::default();
+    if let Err(error) = wal::check(path) {
+        report.add_error(error)?;
+    }
+    let database = Database::open(path, Purpose::Inspect)?;
+    meta::check_schema(&database)?;
+    let Some(genesis) = genesis(&database, &mut report)? else { return Ok(report) };
+    let derived = Store::scratch(scratch, &genesis)?;
+    let chain = View::new(&database, None);
+    let checked = replay::replay(&chain, &derived, &mut report, progress).and_then(|whole| match whole {
+        true => compare::compare(&database, &derived, &mut report, progress),
+        false => Ok(()),
+    });
+    drop(derived);
+    fs::remove_dir_all(scratch).map_err(|source| file_error(scratch, source))?;
+    checked.map(|()| report)
+}
+
+/// The genesis, if its bytes are still those the store was made from.
+fn genesis(database: &Database, report: &mut Report) -> Result<Option<GenesisBlock>, StoreError> {
+    let bytes = match meta::required(database, meta::GENESIS_KEY) {
+        Ok(bytes) => bytes,
+        Err(error) => return report.add_error(error).map(|()| None),
+    };
+    let problem = |detail: String| StoreError::row(Column::Meta, meta::GENESIS_KEY, Some(0), detail);
+    let genesis = match Genesis::parse(&bytes) {
+        Ok(genesis) => genesis,
+        Err(error) => return report.add_error(problem(error.to_string())).map(|()| None),
+    };
+    // Two places name the chain. When both disagree with the genesis bytes, those are what changed; when
+    // one does, the comparison will say which.
+    let row = database.get(Column::Meta, meta::CHAIN_ID_KEY)?;
+    let header = View::new(database, None).header(0);
+    let named_by_row = row.is_some_and(|row| row[..] == genesis.chain_id.0);
+    let named_by_header = header.is_ok_and(|header| header.is_some_and(|header| header.chain_id == genesis.chain_id));
+    if !named_by_row && !named_by_header {
+        let detail = format!("these bytes are the genesis of another ledger, {}", genesis.chain_id);
+        return report.add_error(problem(detail)).map(|()| None);
+    }
+    Ok(Some(genesis))
+}
