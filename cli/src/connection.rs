@@ -287,6 +287,7 @@ fn endpoint(url: &str, ca: Option<&PathBuf>) -> Result<Endpoint, NodeError> {
         Some("https") => {
             let ca = ca.ok_or_else(|| NodeError::NoCa { url: url.to_owned() })?;
             let roots = Certificate::from_pem(files::read(ca, "root certificates", CA_BYTES_MAX)?);
+            proto::install_tls_provider();
             let tls = ClientTlsConfig::new().ca_certificate(roots);
             endpoint.tls_config(tls).map_err(|source| NodeError::Unreachable { url: url.to_owned(), source })
         }

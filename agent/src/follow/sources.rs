@@ -132,6 +132,7 @@ impl Sources {
     pub fn new(config: &config::Ledger) -> Result<Self, SourceError> {
         let roots = Certificate::from_pem(files::read(&config.ca, CA_BYTES_MAX)?);
         let source = |node: &String| {
+            proto::install_tls_provider();
             let mut tls = ClientTlsConfig::new().ca_certificate(roots.clone());
             if let Some(name) = &config.server_name {
                 tls = tls.domain_name(name);

@@ -90,11 +90,9 @@ fn nothing_is_signed_that_the_node_made_up() {
 }
 
 #[test]
-fn a_prefix_must_mean_one_patch() {
+fn a_patch_that_is_not_there_is_not_judged() {
     let node = Node::start();
     let hands = node.hands();
-    // Enough patches for two to begin with the same digit; four digits are asked for, so the shared
-    // prefix is made by asking for what no patch has.
     node.publish(1..=3);
     hands.run(&["approve", "0000", "--key", "bank.key"]).is(1, "", "error: no patch begins with 0000\n");
     let absent = "1".repeat(64);

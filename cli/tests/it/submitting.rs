@@ -80,6 +80,24 @@ fn endpoints_are_enrolled_from_a_file_and_retired_by_prefix() {
 }
 
 #[test]
+fn a_prefix_must_mean_one() {
+    let node = Node::start();
+    let hands = node.hands();
+    let keys = ["abcd01", "abcd02", "abce00"].map(|start| start.to_owned() + &"5".repeat(58));
+    for (key, name) in keys.iter().zip(["one", "two", "three"]) {
+        let enroll = ["endpoint", "enroll", key, "--name", name, "--group", "web", "--key", "operator.key"];
+        hands.run(&enroll).done();
+    }
+    hands.run(&["endpoint", "retire", "abcd", "--key", "operator.key"]).is(
+        1,
+        "",
+        "error: several endpoints begin with abcd: abcd01555555, abcd02555555\nhint: type more of it\n",
+    );
+    hands.run(&["endpoint", "retire", "abcd02", "--key", "operator.key"]).done();
+    hands.run(&["endpoint", "retire", "abc", "--key", "operator.key"]).fails(2, "4 to 64 hexadecimal digits");
+}
+
+#[test]
 fn a_node_of_another_ledger_is_refused() {
     let node = Node::start();
     let hands = node.hands();

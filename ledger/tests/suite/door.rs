@@ -100,7 +100,7 @@ fn bytes_before_the_beginning_are_refused() {
 fn no_value_has_two_encodings() {
     for Example { file, bytes, read, .. } in examples() {
         for place in 0..bytes.len() {
-            for value in [0, 1, 2, 0x7f, 0x80, 0xff, bytes[place] ^ 1, bytes[place].wrapping_add(1)] {
+            for value in [0, 1, 2, 0xff, bytes[place] ^ 1, bytes[place].wrapping_add(1)] {
                 let mut altered = bytes.clone();
                 altered[place] = value;
                 if let Ok(again) = read(&altered) {
@@ -115,7 +115,7 @@ fn no_value_has_two_encodings() {
 /// these claims would abort the process; being alive at the end is the assertion.
 #[test]
 fn claims_of_great_length_reserve_nothing() {
-    let claims = [u64::MAX, u64::MAX / 2, 1 << 62, 1 << 48, 1 << 40, 1 << 33, u64::from(u32::MAX), 1 << 24, 70_000];
+    let claims = [u64::MAX, 1 << 62, 1 << 40, u64::from(u32::MAX), 70_000];
     for Example { file, bytes, read, .. } in examples() {
         for place in 0..bytes.len().saturating_sub(8) {
             for claim in claims {

@@ -23,8 +23,7 @@ pub(super) fn replay(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<bool, StoreError> {
-    // A tip that cannot be read is named by the comparison; the headers say as well where the chain ends.
-    report.height = chain.tip().map_or_else(|_| last_header(chain), |tip| tip.header.height);
+    report.height = end(chain);
     for height in 1..=report.height {
         match replay_block(chain, derived, height) {
             Ok(transactions) => report.transactions += transactions,
@@ -36,9 +35,17 @@ pub(super) fn replay(
     Ok(true)
 }
 
-fn last_header(chain: &View<'_>) -> u64 {
-    let mut rows = chain.scan(Column::Headers, &numeric(u64::MAX), Direction::Reverse);
-    rows.next().and_then(Result::ok).and_then(|(key, _)| number(&key)).unwrap_or(0)
+/// Where the chain ends. A tip that is not the header it claims to be is named by the comparison; the
+/// headers know as well.
+fn end(chain: &View<'_>) -> u64 {
+    let tip = chain.tip().ok().map(|tip| tip.header);
+    match tip.filter(|tip| chain.header(tip.height).is_ok_and(|header| header.as_ref() == Some(tip))) {
+        Some(tip) => tip.height,
+        None => {
+            let mut rows = chain.scan(Column::Headers, &numeric(u64::MAX), Direction::Reverse);
+            rows.next().and_then(Result::ok).and_then(|(key, _)| number(&key)).unwrap_or(0)
+        }
+    }
 }
 
 fn replay_block(chain: &View<'_>, derived: &Store, height: u64) -> Result<u64, StoreError> {
@@ -60,8 +67,8 @@ fn replay_block(chain: &View<'_>, derived: &Store, height: u64) -> Result<u64, S
     Ok(executed.transactions.len() as u64)
 }
 
-/// A quorum of the right validators signed this header. When they signed another, the next block tells
-/// which of the two was changed.
+/// A quorum of the right validators signed this header. When they signed another, the next block, or the
+/// tip, tells which of the two was changed.
 fn check_certificate(
     chain: &View<'_>,
     derived: &Store,
@@ -71,12 +78,12 @@ fn check_certificate(
     let unknown = || StorageError::new("state records", "no validator sets");
     let validators = derived.upcoming_validators()?.ok_or_else(unknown)?.next;
     let Err(error) = certificate.verify(header, &derived.chain_id(), &validators) else { return Ok(()) };
-    let child = chain.header(header.height + 1).ok().flatten();
-    let column = match (&error, child) {
-        (CertificateError::WrongBlock { certificate, .. }, Some(child)) if child.parent == *certificate => {
-            Column::Headers
-        }
-        (CertificateError::WrongValidators { .. }, _) => Column::Headers,
+    let child = chain.header(header.height + 1).ok().flatten().map(|child| child.parent);
+    let tip = chain.tip().ok().map(|tip| tip.header).filter(|tip| tip.height == header.height);
+    let witness = child.or_else(|| tip.map(|tip| tip.hash()));
+    let column = match &error {
+        CertificateError::WrongBlock { certificate, .. } if witness == Some(*certificate) => Column::Headers,
+        CertificateError::WrongValidators { .. } => Column::Headers,
         _ => Column::Certificates,
     };
     Err(StoreError::row(column, &numeric(header.height), None, error.to_string()))

@@ -112,6 +112,7 @@ impl Node {
         let service = Double(Arc::clone(&shared));
         let mut server = Server::builder();
         if let Some((certificate, key)) = &tls {
+            proto::install_tls_provider();
             server = server.tls_config(ServerTlsConfig::new().identity(Identity::from_pem(certificate, key))).unwrap();
         }
         let router = server

@@ -1,0 +1,16 @@
+//! What the agent promises, against a ledger with real signatures and proofs.
+//!
+//! The node is a stand-in (`support::node`): a real gRPC server over TLS on the loopback interface, in
+//! front of a chain that `ledger::execution` makes block by block. What an agent verifies is therefore
+//! what it would verify anywhere.
+
+mod applying;
+mod archives;
+mod commands;
+mod control;
+mod crash;
+mod downloads;
+mod following;
+mod refusals;
+mod services;
+mod support;

@@ -1,0 +1,25 @@
+//! What the tests stand on.
+
+pub(crate) mod archive;
+pub(crate) mod endpoint;
+pub(crate) mod ledger;
+pub(crate) mod node;
+
+use std::future::Future;
+use std::time::Duration;
+
+/// How long anything may take on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks again and again until the answer is `Some`.
+pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
+    let asking = async {
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("waited too long for: {what}"))
+}

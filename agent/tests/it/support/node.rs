@@ -1,0 +1,405 @@
+//! A stand-in for a node: the services an agent uses, honest or as dishonest as a test wants.
+
+use super::ledger::Ledger;
+use bao_tree::io::outboard::PreOrderMemOutboard;
+use bao_tree::io::sync::encode_ranges_validated;
+use bao_tree::{BlockSize, ChunkNum, ChunkRanges};
+use ledger::encoding::encode;
+use ledger::id::{Digest, PatchId, TransactionId};
+use ledger::state::{Rejection, StateView as _};
+use ledger::state::storage::StateStorage as _;
+use ledger::transaction::{Payload, SignedTransaction};
+use proto::v1::{self, artifacts_server, ledger_server};
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
+use tonic::transport::server::TcpIncoming;
+use tonic::transport::{Identity, Server, ServerTlsConfig};
+use tonic::{Code, Request, Response, Status};
+
+/// How a node serves artifacts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Artifacts {
+    /// As it should.
+    #[default]
+    Honest,
+    /// It has none.
+    Missing,
+    /// One bit is wrong in the byte at this place of the artifact.
+    FlipAt(usize),
+    /// It has a shorter one under this digest.
+    Shorter,
+    /// The stream ends after so many bytes.
+    EndsAfter(usize),
+    /// The stream breaks after so many bytes.
+    BreaksAfter(usize),
+    /// Everything, and then zeros for ever.
+    Endless,
+    /// A byte now and then.
+    Dripping,
+}
+
+/// How a node behaves. Honest, unless a test says otherwise.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Manners {
+    pub(crate) artifacts: Artifacts,
+    /// Given instead of any proof.
+    pub(crate) proof: Option<Vec<u8>>,
+    /// No stream of heads: the agent has to ask.
+    pub(crate) no_watch: bool,
+    /// Heads are those of so many blocks ago.
+    pub(crate) behind: usize,
+    /// Transactions are not taken, with this check.
+    pub(crate) no_submit: Option<&'static str>,
+    /// Lists patches that do not stand approved as if they did.
+    pub(crate) lists_all_as_approved: bool,
+}
+
+/// What a node was asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct AskedOfIt {
+    /// Offsets of artifacts.
+    pub(crate) fetches: Vec<u64>,
+    /// Bytes of artifact streams sent.
+    pub(crate) sent: u64,
+}
+
+/// What all nodes of a test share.
+pub(crate) struct World {
+    pub(crate) ledger: Mutex<Ledger>,
+    artifacts: Mutex<BTreeMap<Digest, Vec<u8>>>,
+    pub(crate) ca_pem: String,
+    identity: Identity,
+    grown: watch::Sender<u64>,
+}
+
+impl World {
+    pub(crate) fn new() -> Arc<Self> {
+        let ca_key = rcgen::KeyPair::generate().unwrap();
+        let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let ca_cert = ca.self_signed(&ca_key).unwrap();
+        let issuer = rcgen::Issuer::new(ca, ca_key);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+        let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+        Arc::new(Self {
+            ledger: Mutex::new(Ledger::new()),
+            artifacts: Mutex::default(),
+            ca_pem: ca_cert.pem(),
+            identity: Identity::from_pem(certificate.pem(), key.serialize_pem()),
+            grown: watch::channel(0).0,
+        })
+    }
+
+    pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger.lock().unwrap()
+    }
+
+    /// Stores an artifact on every node.
+    pub(crate) fn store(&self, bytes: Vec<u8>) {
+        self.artifacts.lock().unwrap().insert(Digest::blake3(&bytes), bytes);
+    }
+
+    /// Does something with the ledger, and tells who watches.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut Ledger) -> T) -> T {
+        let changed = change(&mut self.ledger());
+        let height = self.ledger().tip.header.height;
+        self.grown.send_replace(height);
+        changed
+    }
+
+    /// Receipts that are final, in order.
+    pub(crate) fn receipts(&self) -> Vec<ledger::receipt::Receipt> {
+        let ledger = self.ledger();
+        let receipt = |payload: &Payload| match payload {
+            Payload::Receipt { receipt } => Some(receipt.clone()),
+            _ => None,
+        };
+        ledger.transactions.iter().filter_map(|transaction| receipt(transaction.payload())).collect()
+    }
+
+    /// Starts a node on a free port.
+    pub(crate) async fn node(self: &Arc<Self>) -> Node {
+        let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap().with_nodelay(Some(true));
+        let port = incoming.local_addr().unwrap().port();
+        let node = Node {
+            address: format!("https://127.0.0.1:{port}"),
+            world: self.clone(),
+            manners: Arc::default(),
+            asked: Arc::default(),
+        };
+        proto::install_tls_provider();
+        let tls = ServerTlsConfig::new().identity(self.identity.clone());
+        let server = Server::builder()
+            .tls_config(tls)
+            .unwrap()
+            .add_service(ledger_server::LedgerServer::new(node.clone()))
+            .add_service(artifacts_server::ArtifactsServer::new(node.clone()));
+        tokio::spawn(server.serve_with_incoming(incoming));
+        node
+    }
+}
+
+/// One node.
+#[derive(Clone)]
+pub(crate) struct Node {
+    pub(crate) address: String,
+    world: Arc<World>,
+    manners: Arc<Mutex<Manners>>,
+    asked: Arc<Mutex<AskedOfIt>>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl Node {
+    pub(crate) fn behave(&self, change: impl FnOnce(&mut Manners)) {
+        change(&mut self.manners.lock().unwrap());
+    }
+
+    pub(crate) fn asked(&self) -> AskedOfIt {
+        self.asked.lock().unwrap().clone()
+    }
+
+    fn manners(&self) -> Manners {
+        self.manners.lock().unwrap().clone()
+    }
+
+    fn head(&self) -> v1::Head {
+        let (ledger, behind) = (self.world.ledger(), self.manners().behind);
+        let Some((header, certificate)) = ledger.heads.iter().rev().nth(behind) else { return v1::Head::default() };
+        v1::Head {
+            height: header.height,
+            hash: header.hash().0.to_vec(),
+            header: encode(header),
+            certificate: encode(certificate),
+            poll_after_ms: 50,
+        }
+    }
+
+    fn patch(&self, id: PatchId) -> Option<v1::Patch> {
+        let record = self.world.ledger().record(id)?;
+        let as_approved = self.manners().lists_all_as_approved;
+        Some(v1::Patch {
+            id: id.0.to_vec(),
+            product: record.product.to_string(),
+            channel: record.channel.to_string(),
+            version: record.version.to_string(),
+            release: record.release,
+            standing: if as_approved { "approved".to_owned() } else { record.standing.to_string() },
+            ..Default::default()
+        })
+    }
+}
+
+fn refused(code: Code, check: &str, message: impl ToString) -> Status {
+    let (check, message) = (check.to_owned(), message.to_string());
+    proto::refuse(code, &v1::Refusal { check, message, hint: String::new(), retry_after_ms: 20 })
+}
+
+fn check_word(rejection: &Rejection) -> &'static str {
+    match rejection {
+        Rejection::AlreadyFinalised(_) => "already-finalised",
+        Rejection::AttemptOutOfOrder { .. } => "attempt",
+        Rejection::Expired { .. } => "expired",
+        Rejection::ExpiresTooLate { .. } => "expires-too-late",
+        Rejection::UnknownKey(_) => "unknown-key",
+        _ => "state",
+    }
+}
+
+#[tonic::async_trait]
+impl ledger_server::Ledger for Node {
+    async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Answer<v1::Head> {
+        Ok(Response::new(self.head()))
+    }
+
+    type WatchHeadsStream = Answers<v1::Head>;
+
+    async fn watch_heads(&self, _: Request<v1::WatchHeadsRequest>) -> Answer<Self::WatchHeadsStream> {
+        if self.manners().no_watch {
+            return Err(Status::unimplemented("no stream"));
+        }
+        let node = self.clone();
+        Ok(Response::new(Box::pin(WatchStream::new(self.world.grown.subscribe()).map(move |_| Ok(node.head())))))
+    }
+
+    async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
+        let request = request.into_inner();
+        let known = self.world.ledger().patches.clone();
+        let patches = known.into_iter().rev().filter_map(|id| self.patch(id)).filter(|patch| {
+            (request.product.is_empty() || patch.product == request.product)
+                && (request.standing.is_empty() || patch.standing == request.standing)
+                && hex::encode(&patch.id).starts_with(&request.id_prefix)
+        });
+        let patches = patches.take(request.page_size as usize).collect();
+        Ok(Response::new(v1::ListPatchesResponse { patches, next_page_token: String::new() }))
+    }
+
+    async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
+        if let Some(proof) = self.manners().proof {
+            return Ok(Response::new(v1::GetProofResponse { proof }));
+        }
+        let patch = PatchId(request.into_inner().patch.try_into().unwrap());
+        let ledger = self.world.ledger();
+        if ledger.record(patch).is_none() {
+            return Err(refused(Code::NotFound, "not-found", "no such patch"));
+        }
+        match ledger.proof(patch) {
+            Some(proof) => Ok(Response::new(v1::GetProofResponse { proof: proof.bytes() })),
+            None => Err(refused(Code::Unavailable, "not-yet-provable", "the next block proves it")),
+        }
+    }
+
+    async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+        if let Some(check) = self.manners().no_submit {
+            return Err(refused(Code::ResourceExhausted, check, "not now"));
+        }
+        let bytes = request.into_inner().transaction;
+        let chain_id = self.world.ledger().scenario.chain_id();
+        let transaction = SignedTransaction::verify_bytes(&bytes, &chain_id)
+            .map_err(|error| refused(Code::InvalidArgument, "signature", error))?;
+        let id = transaction.id();
+        let rejections = self.world.change(|ledger| {
+            ledger.offer(transaction);
+            ledger.block_at(agent::clock::now_ms())
+        });
+        match rejections.first() {
+            Some(rejection) => Err(refused(Code::FailedPrecondition, check_word(rejection), rejection)),
+            None => {
+                let state = v1::TransactionState::Finalised.into();
+                Ok(Response::new(v1::SubmitResponse { id: id.0.to_vec(), state, position: None }))
+            }
+        }
+    }
+
+    async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
+        let id = TransactionId(request.into_inner().id.try_into().unwrap());
+        let state = match self.world.ledger().storage.is_finalised(&id).unwrap() {
+            true => v1::TransactionState::Finalised,
+            false => v1::TransactionState::Unknown,
+        };
+        Ok(Response::new(v1::GetTransactionResponse { state: state.into(), ..Default::default() }))
+    }
+
+    async fn list_receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Answer<v1::ListReceiptsResponse> {
+        let v1::ListReceiptsRequest { patch, endpoint, .. } = request.into_inner();
+        let endpoint_key = ledger::key::PublicKey(endpoint.clone().try_into().unwrap());
+        let id = PatchId(patch.clone().try_into().unwrap());
+        let record = self.world.ledger().storage.receipt(endpoint_key, id).unwrap();
+        let receipts = record.map(|record| v1::Receipt { endpoint, patch, attempt: record.attempt, ..Default::default() });
+        let receipts = receipts.into_iter().collect();
+        Ok(Response::new(v1::ListReceiptsResponse { receipts, next_page_token: String::new() }))
+    }
+
+    async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Answer<v1::GetGenesisResponse> {
+        Err(Status::unimplemented("an agent that asks a node for its trust root trusts the node"))
+    }
+
+    type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
+
+    async fn submit_stream(
+        &self,
+        _: Request<tonic::Streaming<v1::SubmitRequest>>,
+    ) -> Answer<Self::SubmitStreamStream> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn get_block(&self, _: Request<v1::GetBlockRequest>) -> Answer<v1::GetBlockResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn list_blocks(&self, _: Request<v1::ListBlocksRequest>) -> Answer<v1::ListBlocksResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn get_patch(&self, _: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn list_endpoints(&self, _: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+}
+
+/// Bytes of one message of an artifact stream.
+const PIECE_BYTES: usize = 20_000;
+
+/// The self-checking form of an artifact from `offset` on.
+fn encoded(bytes: &[u8], offset: u64) -> Vec<u8> {
+    let outboard = PreOrderMemOutboard::create(bytes, BlockSize::from_chunk_log(4));
+    let ranges = ChunkRanges::from(ChunkNum(offset / 1024)..ChunkNum((bytes.len() as u64).div_ceil(1024)));
+    let mut encoded = Vec::new();
+    encode_ranges_validated(bytes, &outboard, &ranges, &mut encoded).unwrap();
+    encoded
+}
+
+#[tonic::async_trait]
+impl artifacts_server::Artifacts for Node {
+    type FetchStream = Answers<v1::FetchResponse>;
+
+    async fn fetch(&self, request: Request<v1::FetchRequest>) -> Answer<Self::FetchStream> {
+        let v1::FetchRequest { blake3, offset, .. } = request.into_inner();
+        let blake3 = Digest(blake3.try_into().unwrap());
+        self.asked.lock().unwrap().fetches.push(offset);
+        let manners = self.manners().artifacts;
+        let stored = self.world.artifacts.lock().unwrap().get(&blake3).cloned();
+        let Some(bytes) = stored.filter(|_| manners != Artifacts::Missing) else {
+            return Err(refused(Code::NotFound, "artifact-unavailable", "not here"));
+        };
+        if manners == Artifacts::Shorter {
+            return Err(refused(Code::InvalidArgument, "artifact-length", "mine is shorter"));
+        }
+        let mut encoded = encoded(&bytes, offset);
+        let (mut breaks, mut endless, mut pause, mut piece) = (false, false, Duration::ZERO, PIECE_BYTES);
+        match manners {
+            Artifacts::FlipAt(place) => {
+                // The byte in the stream is the one in the artifact, and what follows it.
+                let rest = &bytes[place..(place + 64).min(bytes.len())];
+                let found = encoded.windows(rest.len()).position(|window| window == rest).unwrap();
+                encoded[found] ^= 1;
+            }
+            Artifacts::EndsAfter(count) => encoded.truncate(count),
+            Artifacts::BreaksAfter(count) => {
+                encoded.truncate(count);
+                breaks = true;
+            }
+            Artifacts::Endless => endless = true,
+            Artifacts::Dripping => (pause, piece) = (Duration::from_millis(50), 1),
+            Artifacts::Honest | Artifacts::Missing | Artifacts::Shorter => {}
+        }
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        let asked = self.asked.clone();
+        tokio::spawn(async move {
+            let pieces = encoded.chunks(piece).map(<[u8]>::to_vec).collect::<Vec<_>>();
+            let zeros = std::iter::repeat_with(|| vec![0; PIECE_BYTES]).take_while(|_| endless);
+            for data in pieces.into_iter().chain(zeros) {
+                tokio::time::sleep(pause).await;
+                asked.lock().unwrap().sent += data.len() as u64;
+                if sender.send(Ok(v1::FetchResponse { data })).await.is_err() {
+                    return;
+                }
+            }
+            if breaks {
+                let _ = sender.send(Err(Status::unavailable("gone"))).await;
+            }
+        });
+        Ok(Response::new(Box::pin(tokio_stream::wrappers::ReceiverStream::new(receiver))))
+    }
+
+    async fn stat(&self, _: Request<v1::StatRequest>) -> Answer<v1::StatResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn upload(&self, _: Request<tonic::Streaming<v1::UploadRequest>>) -> Answer<v1::UploadResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+}
