@@ -24,7 +24,7 @@ Example:
   countersign-agent init --dir /etc/countersign --name edge-1 \\
       --node https://ledger-a.example:7400 --ca roots.pem --genesis genesis
   # prints the public key; then, by an operator:
-  countersign endpoint enroll --key PUBLIC_KEY --name edge-1 --group servers")]
+  countersign endpoint enroll PUBLIC_KEY --name edge-1 --group servers")]
 pub(super) struct Init {
     /// Where key and configuration go; data goes into `data` beneath.
     #[arg(long)]

@@ -130,6 +130,7 @@ impl Sources {
     /// # Errors
     /// [`SourceError`].
     pub fn new(config: &config::Ledger) -> Result<Self, SourceError> {
+        proto::install_tls_provider();
         let roots = Certificate::from_pem(files::read(&config.ca, CA_BYTES_MAX)?);
         let source = |node: &String| {
             proto::install_tls_provider();

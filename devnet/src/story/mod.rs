@@ -114,14 +114,14 @@ impl Theatre {
         r.step(say, "three hosts run the old version", "3 × PONG, agents enrolled", self.set_hosts()).await?;
         let patch = r.step(say, "vendor signs and publishes", "finalised", self.publish()).await?;
         self.patch = patch;
-        r.step(say, "first approver approves", "finalised", self.approve("approver-a")).await?;
+        r.step(say, "first approver approves", "finalised, patch stands pending", self.approve("approver-a", "pending")).await?;
         r.step(say, "a host is asked to apply now", "refused: approval-rule, missing approver-b", self.too_early()).await?;
-        r.step(say, "second approver approves", "finalised, patch stands approved", self.approve("approver-b")).await?;
+        r.step(say, "second approver approves", "finalised, patch stands approved", self.approve("approver-b", "approved")).await?;
         r.step(say, "hosts find it and apply it", "2 × applied, PONG, new version", self.applied()).await?;
         r.step(say, "unhealthy host rolls back", "rolled-back: health-failed, PONG, old version", self.rolled_back()).await?;
         r.step(say, "every outcome is a signed receipt", "4 receipts in the ledger", self.receipts_are_there(4)).await?;
         r.step(say, "proof file exported", "proof and trust root written", self.export()).await?;
-        r.step(say, "vendor recalls the patch", "finalised", self.recall()).await?;
+        r.step(say, "vendor recalls the patch", "finalised, patch stands recalled", self.recall()).await?;
         r.step(say, "a late host is asked to apply it", "refused: recalled", self.late_host()).await?;
         r.step(say, "proof verified offline", "exit 0", self.verify_offline()).await?;
         r.step(say, "one byte of the proof changed", "exit 1, the check named", self.verify_altered()).await?;
@@ -170,11 +170,25 @@ impl Theatre {
         Ok((format!("{} {}, patch {}", PRODUCT, self.new.version, &patch[..12]), patch))
     }
 
-    async fn approve(&mut self, organisation: &str) -> Result<(String, ()), Box<dyn Error>> {
+    async fn approve(&mut self, organisation: &str, then: &str) -> Result<(String, ()), Box<dyn Error>> {
         let who = self.client(organisation, "approver")?;
         self.countersign(&["approve", &self.patch, "--note", "looked at and tried"], &who)?;
-        let standing = self.standing().await?;
-        Ok((format!("finalised, patch stands {standing}"), ()))
+        Ok((self.await_standing(then).await?, ()))
+    }
+
+    /// Waits until the site's node has the patch standing so: it may be a block behind.
+    async fn await_standing(&self, wanted: &str) -> Result<String, Box<dyn Error>> {
+        let deadline = Instant::now() + HOSTS_PATIENCE;
+        loop {
+            let standing = self.standing().await.unwrap_or_else(|_| "unknown".to_owned());
+            if standing == wanted {
+                return Ok(format!("finalised, patch stands {standing}"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("the patch stands {standing}, not {wanted}").into());
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
     }
 
     async fn standing(&self) -> Result<String, Box<dyn Error>> {
@@ -269,7 +283,7 @@ impl Theatre {
     async fn recall(&mut self) -> Result<(String, ()), Box<dyn Error>> {
         let who = self.client("vendor-a", "publisher")?;
         self.countersign(&["patch", "recall", &self.patch, "--reason", "a regression was found"], &who)?;
-        Ok((format!("finalised, patch stands {}", self.standing().await?), ()))
+        Ok((self.await_standing("recalled").await?, ()))
     }
 
     async fn late_host(&mut self) -> Result<(String, ()), Box<dyn Error>> {

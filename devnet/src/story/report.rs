@@ -1,7 +1,7 @@
 //! What the story found: live lines, a table at the end, `report.json`.
 
 use super::Say;
-use comfy_table::{ContentArrangement, Table, presets::UTF8_HORIZONTAL_ONLY};
+use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use proto::v1::{GetStatusResponse, Receipt};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -190,6 +190,6 @@ impl Report {
 
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     table
 }

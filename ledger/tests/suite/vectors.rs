@@ -370,7 +370,7 @@ fn near_misses(vectors: &mut Vectors, world: &World) {
     long[118..126].copy_from_slice(&u64::MAX.to_le_bytes());
     transaction("bomb", long, "malformed", "a text that claims 2^64 - 1 bytes");
     let large = [&recall[..], &vec![0; ledger::limits::TRANSACTION_BYTES_MAX]].concat();
-    transaction("large", large[..=ledger::limits::TRANSACTION_BYTES_MAX].to_vec(), "too-large", "65,537 bytes");
+    transaction("large", large[..=ledger::limits::TRANSACTION_BYTES_MAX].to_vec(), "size", "65,537 bytes");
     let mut version = recall.clone();
     version[0] = 2;
     transaction("version", version, "version", "a later version");
@@ -467,7 +467,7 @@ fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
     let judge = |entry: &Value| {
         match SignedTransaction::verify_bytes(&vectors.files[entry["file"].as_str().unwrap()], &chain) {
             Ok(_) => "",
-            Err(TransactionError::Decode(DecodeError::TooLarge { .. })) => "too-large",
+            Err(TransactionError::Decode(DecodeError::TooLarge { .. })) => "size",
             Err(TransactionError::Decode(DecodeError::Malformed { .. })) => "malformed",
             Err(TransactionError::Decode(DecodeError::Trailing { .. })) => "trailing",
             Err(TransactionError::Decode(DecodeError::NotCanonical { .. })) => "not-canonical",

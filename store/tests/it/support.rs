@@ -39,7 +39,8 @@ impl Oracle {
 
     /// The tip when the chain had this height.
     pub(crate) fn tip(&mut self, height: u64) -> Tip {
-        self.block(height).map_or(self.genesis.clone(), |block| block.executed.tip())
+        let genesis = self.genesis.clone();
+        self.block(height).map_or(genesis, |block| block.executed.tip())
     }
 
     /// Commits the blocks that the store does not have yet.

@@ -35,6 +35,8 @@ pub(crate) struct Endpoint {
     pub(crate) key: SecretKey,
     nodes: Vec<String>,
     extra: String,
+    /// Further fields of `[ledger]`.
+    pub(crate) ledger: String,
 }
 
 impl Endpoint {
@@ -51,7 +53,7 @@ impl Endpoint {
     pub(crate) fn not_enrolled(world: &Arc<World>, nodes: &[&Node], extra: &str, key: SecretKey) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let nodes = nodes.iter().map(|node| node.address.clone()).collect();
-        let endpoint = Self { directory, world: world.clone(), key, nodes, extra: extra.to_owned() };
+        let endpoint = Self { directory, world: world.clone(), key, nodes, extra: extra.to_owned(), ledger: String::new() };
         let genesis = world.ledger().scenario.genesis().genesis.bytes();
         std::fs::write(endpoint.path("genesis"), genesis).unwrap();
         std::fs::write(endpoint.path("ca.pem"), &world.ca_pem).unwrap();
@@ -70,6 +72,7 @@ impl Endpoint {
             ca = "ca.pem"
             genesis = "genesis"
             poll_interval_ms = 200
+            {}
             [host]
             name = "host"
             [[subscriptions]]
@@ -81,7 +84,7 @@ impl Endpoint {
             {}
             {more}
             "#,
-            self.nodes, self.extra
+            self.nodes, self.ledger, self.extra
         );
         std::fs::write(self.config_path(), text).unwrap();
     }

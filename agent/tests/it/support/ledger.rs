@@ -30,11 +30,13 @@ pub(crate) struct Ledger {
     pending: Vec<VerifiedTransaction>,
     forced: Vec<(RecordKey, Record)>,
     nonce: u64,
+    /// How far the ledger's clock is from this machine's.
+    pub(crate) ahead_ms: i64,
 }
 
 impl Ledger {
-    pub(crate) fn new() -> Self {
-        let scenario = Scenario::new(1);
+    pub(crate) fn new(seed: u64) -> Self {
+        let scenario = Scenario::new(seed);
         let genesis = scenario.genesis();
         let mut storage = MemoryStorage::default();
         storage.write_state(&genesis.state);
@@ -44,13 +46,16 @@ impl Ledger {
             history_root: history::empty_root(),
         };
         let (heads, transactions, patches) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scenario, storage, tip, heads, transactions, patches, pending: Vec::new(), forced: Vec::new(), nonce: 0 }
+        Self { scenario, storage, tip, heads, transactions, patches, pending: Vec::new(), forced: Vec::new(), nonce: 0, ahead_ms: 0 }
+    }
+
+    fn now_ms(&self) -> u64 {
+        now_ms().saturating_add_signed(self.ahead_ms)
     }
 
     pub(crate) fn add(&mut self, key: &SecretKey, payload: Payload) {
         self.nonce += 1;
-        // Valid for a day after the block it goes into, whenever that is.
-        let time_ms = self.tip.header.time_ms.max(now_ms());
+        let time_ms = self.tip.header.time_ms.max(self.now_ms());
         let transaction = self.scenario.transaction(key, self.nonce, time_ms, payload);
         self.pending.push(transaction);
     }
@@ -102,13 +107,9 @@ impl Ledger {
         self.pending.push(transaction);
     }
 
-    /// The next block, now.
-    pub(crate) fn block(&mut self) {
-        self.block_at(now_ms());
-    }
-
     /// The next block, with all that waits; what the rules forbid is given back.
-    pub(crate) fn block_at(&mut self, time_ms: u64) -> Vec<ledger::state::Rejection> {
+    pub(crate) fn block(&mut self) -> Vec<ledger::state::Rejection> {
+        let time_ms = self.now_ms();
         let candidates = std::mem::take(&mut self.pending);
         let proposer = self.scenario.proposer(self.tip.header.height + 1);
         let proposed = execution::propose(&self.storage, &self.tip, candidates, time_ms, proposer);
@@ -137,7 +138,7 @@ impl Ledger {
 
     /// Two blocks: what waits is final, and provable.
     pub(crate) fn settle(&mut self) {
-        let dropped = self.block_at(now_ms());
+        let dropped = self.block();
         assert!(dropped.is_empty(), "the rules refuse: {dropped:?}");
         self.block();
     }

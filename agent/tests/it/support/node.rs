@@ -87,7 +87,7 @@ impl World {
         let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
         let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         Arc::new(Self {
-            ledger: Mutex::new(Ledger::new()),
+            ledger: Mutex::new(Ledger::new(1)),
             artifacts: Mutex::default(),
             ca_pem: ca_cert.pem(),
             identity: Identity::from_pem(certificate.pem(), key.serialize_pem()),
@@ -266,7 +266,7 @@ impl ledger_server::Ledger for Node {
         let id = transaction.id();
         let rejections = self.world.change(|ledger| {
             ledger.offer(transaction);
-            ledger.block_at(agent::clock::now_ms())
+            ledger.block()
         });
         match rejections.first() {
             Some(rejection) => Err(refused(Code::FailedPrecondition, check_word(rejection), rejection)),

@@ -1,0 +1,290 @@
+//! Archives from strangers, and what they cannot do.
+
+use crate::support::archive::{Archive, snapshot, tree_of};
+use crate::support::endpoint::{Endpoint, canary, widget};
+use crate::support::node::World;
+use agent::installer::archive::{copy, unpack};
+use agent::installer::digest::digest;
+use agent::installer::unpack::{LIMITS, Limits};
+use ledger::bounded::Version;
+use proptest::prelude::*;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::path::Path;
+use tar::EntryType::{self, Block, Char, Directory, Fifo, GNUSparse, Link, Regular, Symlink, XGlobalHeader, XHeader};
+
+/// A place to unpack into, with things around it that must not change.
+struct Place {
+    around: tempfile::TempDir,
+    check: Box<dyn Fn()>,
+}
+
+impl Place {
+    fn new() -> Self {
+        let around = tempfile::tempdir().unwrap();
+        std::fs::create_dir(around.path().join("tree")).unwrap();
+        let check = Box::new(canary(&around.path().join("canary")));
+        Self { around, check }
+    }
+
+    fn unpack(&self, archive: &[u8], limits: Limits) -> Result<(), String> {
+        let tree = self.around.path().join("tree");
+        let result = unpack(archive, &tree, limits).map_err(|error| error.to_string());
+        (self.check)();
+        let outside: Vec<_> = std::fs::read_dir(self.around.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(outside.len(), 2, "something was made outside: {outside:?}");
+        assert_eq!(std::fs::metadata(self.around.path().join("canary")).unwrap().nlink(), 1, "linked to");
+        result
+    }
+}
+
+fn one(kind: EntryType, name: &str, mode: u32, link: &str) -> Archive {
+    Archive::new().entry(kind, name.as_bytes(), mode, link.as_bytes(), b"")
+}
+
+#[test]
+fn hostile_archives_are_refused_by_name_and_touch_nothing() {
+    let outside = tempfile::tempdir().unwrap();
+    let aim = outside.path().join("aim");
+    let check = canary(&aim);
+    let aim = aim.to_str().unwrap();
+    let deep = format!("{}x", "a/".repeat(45));
+    let pax = |records: &[u8]| Archive::new().entry(XHeader, b"pax", 0o644, b"", records).file("plain", "x");
+    let rows: Vec<(&str, Archive, &str)> = vec![
+        ("climbs", Archive::new().file("../canary", "x"), "`..`"),
+        ("climbs later", Archive::new().file("a/../../canary", "x"), "`..`"),
+        ("absolute", Archive::new().file(aim, "x"), "absolute"),
+        ("absolute directory", one(Directory, "/tmp/somewhere", 0o755, ""), "absolute"),
+        ("through a link", Archive::new().link("d", "sub").file("d/x", "x"), "no directory"),
+        ("through a link to the outside", Archive::new().link("d", "..").file("d/canary", "x"), "out of the tree"),
+        ("over a link", Archive::new().link("x", "y").file("x", "x"), "twice"),
+        ("link out", Archive::new().link("a/b", "../../canary"), "out of the tree"),
+        ("link to an absolute place", Archive::new().link("a", aim), "out of the tree"),
+        ("link that climbs after a link", Archive::new().link("l", ".").link("m", "l/../../canary"), "out of the tree"),
+        ("link to nothing at all", Archive::new().link("a", ""), "out of the tree"),
+        ("hard link out", Archive::new().hard_link("x", "../canary"), "`..`"),
+        ("hard link to an absolute place", Archive::new().hard_link("x", aim), "absolute"),
+        ("hard link to a link", Archive::new().link("l", "f").hard_link("x", "l"), "no file before it"),
+        ("hard link to a directory", Archive::new().directory("d").hard_link("x", "d"), "no file before it"),
+        ("hard link to what comes later", Archive::new().hard_link("x", "f").file("f", ""), "no file before it"),
+        ("character device", one(Char, "null", 0o666, ""), "character device"),
+        ("block device", one(Block, "sda", 0o666, ""), "block device"),
+        ("named pipe", one(Fifo, "pipe", 0o666, ""), "named pipe"),
+        ("sparse", one(GNUSparse, "sparse", 0o644, ""), "sparse"),
+        ("unknown kind", one(EntryType::new(b'Z'), "z", 0o644, ""), "special entry"),
+        ("setuid", one(Regular, "su", 0o4755, ""), "setuid"),
+        ("setgid directory", one(Directory, "sg", 0o2755, ""), "setuid"),
+        ("twice", Archive::new().file("f", "1").file("f", "2"), "twice"),
+        ("twice, written differently", Archive::new().file("a/f", "1").file("./a//f", "2"), "twice"),
+        ("directory twice", Archive::new().directory("d").directory("d"), "twice"),
+        ("file where a directory is", Archive::new().directory("d").file("d", ""), "twice"),
+        ("beneath a file", Archive::new().file("f", "").file("f/g", ""), "no directory"),
+        ("case", Archive::new().file("Readme", "").file("README", ""), "upper and lower case"),
+        ("case of a directory", Archive::new().file("a/x", "").file("A/y", ""), "upper and lower case"),
+        ("not UTF-8", Archive::new().entry(Regular, b"\xff\xfe", 0o644, b"", b""), "UTF-8"),
+        ("escape sequence", Archive::new().file("a\x1b[2Jb", ""), "control characters"),
+        ("link target not UTF-8", Archive::new().entry(Symlink, b"l", 0o777, b"\xff", b""), "UTF-8"),
+        ("no name", one(Regular, ".", 0o644, ""), "no name"),
+        ("nothing but slashes", one(Link, "./.", 0o644, "f"), "no name"),
+        ("long name in a pax header", pax(&record("path", &"x".repeat(300))), "too long"),
+        ("too deep", pax(&record("path", &"a/".repeat(200))), "too long"),
+        ("pax path climbs", pax(&record("path", "../canary")), "`..`"),
+        ("pax link out", pax_link(aim), "out of the tree"),
+        ("pax size contradicts", pax(&record("size", "7")), "extended header"),
+        ("pax path twice", pax(&[record("path", "a"), record("path", "b")].concat()), "extended header"),
+        ("pax sparse", pax(&record("GNU.sparse.major", "1")), "sparse"),
+        ("pax garbage", pax(b"99999 path=x"), "extended header"),
+        ("pax too large", pax(&vec![b'x'; 70_000]), "extended header"),
+        ("pax for nothing", Archive::new().entry(XHeader, b"pax", 0o644, b"", &record("path", "a")), "for no entry"),
+        ("global path", Archive::new().entry(XGlobalHeader, b"pax", 0o644, b"", &record("path", "a")), "extended header"),
+        ("deep enough to be fine, then out", Archive::new().link(&deep, &"../".repeat(46)), "out of the tree"),
+    ];
+    for (what, archive, evidence) in rows {
+        let refused = Place::new().unpack(&archive.bytes(), LIMITS).expect_err(what);
+        assert!(refused.contains(evidence), "{what}: {refused}");
+        check();
+    }
+}
+
+/// `length key=value\n`, the length counting itself.
+fn record(key: &str, value: &str) -> Vec<u8> {
+    let rest = key.len() + value.len() + 3;
+    let length = (1..).find(|length: &usize| *length == rest + length.to_string().len()).unwrap();
+    format!("{length} {key}={value}\n").into_bytes()
+}
+
+fn pax_link(target: &str) -> Archive {
+    Archive::new().entry(XHeader, b"pax", 0o644, b"", &record("linkpath", target)).link("l", "f")
+}
+
+#[test]
+fn archives_that_are_none_are_refused() {
+    let whole = tree_of("1");
+    let after_the_end = [whole.clone(), b"more".to_vec()].concat();
+    let mut checksum = whole.clone();
+    checksum[0] ^= 1;
+    for (what, bytes) in [
+        ("noise", &vec![7; 2048]),
+        ("cut in a file", &whole[..2000].to_vec()),
+        ("bytes after the end", &after_the_end),
+        ("checksum", &checksum),
+    ] {
+        assert!(Place::new().unpack(bytes, LIMITS).is_err(), "{what}");
+    }
+}
+
+#[test]
+fn archives_have_limits() {
+    let small = Limits { entries_max: 3, entry_bytes_max: 10, tree_bytes_max: 15 };
+    let fits = Archive::new().file("a", "0123456789").file("b", "01234").bytes();
+    assert_eq!(Place::new().unpack(&fits, small), Ok(()));
+    for (archive, evidence) in [
+        (Archive::new().file("a", "0123456789x"), "10 bytes are the most"),
+        (Archive::new().file("a", "0123456789").file("b", "012345"), "15 bytes are the most"),
+        (Archive::new().file("a", "").file("b", "").file("c", "").file("d", ""), "3 entries"),
+        (Archive::new().file("a/b/c/d", ""), "3 entries"),
+    ] {
+        let refused = Place::new().unpack(&archive.bytes(), small).unwrap_err();
+        assert!(refused.contains(evidence), "{refused}");
+    }
+    // A header that claims more than there is does not make room for it.
+    let mut bomb = Archive::new().file("a", "x").bytes();
+    let mut header = tar::Header::from_byte_slice(&bomb[..512]).clone();
+    header.set_size(1 << 40);
+    header.set_cksum();
+    bomb[..512].copy_from_slice(header.as_bytes());
+    assert!(Place::new().unpack(&bomb, LIMITS).is_err());
+}
+
+#[test]
+fn what_is_unpacked_is_what_is_in_the_archive() {
+    let archive = Archive::new()
+        .entry(XGlobalHeader, b"pax_global_header", 0o644, b"", &record("comment", "made by hand"))
+        .entry(Directory, b"./", 0o755, b"", b"")
+        .file("a/implied/file", "content")
+        .entry(Directory, b"a/", 0o750, b"", b"")
+        .entry(Regular, b"secret", 0o000, b"", b"readable by its owner all the same")
+        .entry(Regular, b"open", 0o777, b"", b"")
+        .link("a/up", "../secret")
+        .link("dangling", "not/there")
+        .hard_link("a/twin", "secret")
+        .entry(XHeader, b"pax", 0o644, b"", &record("path", &format!("{}/x", "y".repeat(150))))
+        .file("short", "long name");
+    let place = Place::new();
+    place.unpack(&archive.bytes(), LIMITS).unwrap();
+    let tree = snapshot(&place.around.path().join("tree"));
+    let is = |path: &str, mode: u32, content: &str| {
+        let (actual_mode, actual) = &tree[path];
+        assert_eq!((actual_mode & 0o7777, actual.as_slice()), (mode, content.as_bytes()), "{path}");
+    };
+    is("a", 0o750, "");
+    is("a/implied", 0o755, "");
+    is("a/implied/file", 0o644, "content");
+    is("secret", 0o400, "readable by its owner all the same");
+    is("open", 0o777, "");
+    is("a/up", 0o777, "../secret");
+    is("dangling", 0o777, "not/there");
+    is("a/twin", 0o400, "readable by its owner all the same");
+    is(&format!("{}/x", "y".repeat(150)), 0o644, "long name");
+    assert_eq!(tree.len(), 10);
+    let modified = std::fs::metadata(place.around.path().join("tree/open")).unwrap().mtime();
+    assert_eq!(modified, 1_700_000_000);
+}
+
+#[test]
+fn the_digest_of_a_tree_sees_content_modes_and_links_and_nothing_else() {
+    let base = || Archive::new().file("a", "1").program("b", "2").link("l", "a").directory("d");
+    let digest_of = |archive: Archive| {
+        let place = Place::new();
+        place.unpack(&archive.bytes(), LIMITS).unwrap();
+        digest(&place.around.path().join("tree"), true).unwrap()
+    };
+    let first = digest_of(base());
+    let other_order = Archive::new().directory("d").link("l", "a").program("b", "2").file("a", "1");
+    assert_eq!(digest_of(other_order), first);
+    for (what, different) in [
+        ("content", Archive::new().file("a", "x").program("b", "2").link("l", "a").directory("d")),
+        ("mode", Archive::new().program("a", "1").program("b", "2").link("l", "a").directory("d")),
+        ("link", Archive::new().file("a", "1").program("b", "2").link("l", "b").directory("d")),
+        ("a file more", base().file("d/x", "")),
+        ("an empty directory less", Archive::new().file("a", "1").program("b", "2").link("l", "a")),
+        ("a file for a link", Archive::new().file("a", "1").program("b", "2").file("l", "a").directory("d")),
+    ] {
+        assert_ne!(digest_of(different), first, "{what}");
+    }
+}
+
+#[test]
+fn a_directory_becomes_a_baseline_by_the_same_rules() {
+    let from = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(from.path().join("bin/deep")).unwrap();
+    std::fs::write(from.path().join("bin/deep/x"), "x").unwrap();
+    symlink("deep/x", from.path().join("bin/link")).unwrap();
+    let place = Place::new();
+    copy(from.path(), &place.around.path().join("tree"), LIMITS).unwrap();
+    assert_eq!(snapshot(&place.around.path().join("tree")), snapshot(from.path()));
+
+    symlink("/etc/passwd", from.path().join("bin/out")).unwrap();
+    let place = Place::new();
+    let refused = copy(from.path(), &place.around.path().join("tree"), LIMITS).unwrap_err().to_string();
+    assert!(refused.contains("bin/out") && refused.contains("out of the tree"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_baseline_is_taken_once() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let again = agent::installer::adopt(
+        &endpoint.data().join("installs"),
+        &widget(),
+        Version::new("2").unwrap(),
+        2,
+        &endpoint.path("baseline.tar"),
+    );
+    assert!(again.unwrap_err().to_string().contains("1.0.1 installed"));
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+}
+
+/// Names that get in each other's way.
+fn name() -> impl Strategy<Value = String> {
+    let part = prop_oneof![Just("a"), Just("b"), Just("A"), Just(".."), Just("."), Just(""), Just("canary"), Just("tree")];
+    proptest::collection::vec(part, 1..4).prop_map(|parts| parts.join("/"))
+}
+
+fn entries() -> impl Strategy<Value = Vec<(u8, String, String)>> {
+    proptest::collection::vec((0u8..4, name(), name()), 1..12)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+    /// Whatever the archive says: nothing outside changes, and whatever is a link leads inside.
+    #[test]
+    fn no_archive_reaches_outside(entries in entries()) {
+        let archive = entries.iter().fold(Archive::new(), |archive, (kind, name, link)| match kind {
+            0 => archive.file(name, "overwritten"),
+            1 => archive.directory(name),
+            2 => archive.link(name, link),
+            _ => archive.hard_link(name, link),
+        });
+        let place = Place::new();
+        let _ = place.unpack(&archive.bytes(), LIMITS);
+        let root = std::fs::canonicalize(place.around.path().join("tree")).unwrap();
+        for path in snapshot(&root).keys() {
+            if let Ok(real) = std::fs::canonicalize(root.join(path)) {
+                prop_assert!(real.starts_with(&root), "{path} leads to {}", real.display());
+            }
+        }
+    }
+}
+
+/// Names that are bytes are bytes.
+#[test]
+fn the_support_writes_what_it_is_told() {
+    let bytes = Archive::new().entry(Regular, b"\xff", 0o644, b"", b"").bytes();
+    let mut archive = tar::Archive::new(&bytes[..]);
+    let entry = archive.entries().unwrap().next().unwrap().unwrap();
+    assert_eq!(Path::new(std::ffi::OsStr::from_bytes(b"\xff")), entry.path().unwrap());
+}
