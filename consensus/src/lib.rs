@@ -26,7 +26,8 @@
 //!    ([`Effect::Guard`]), and the bodies of blocks that were called good ([`Input::Propose`],
 //!    [`Input::Judged`]). One sync for all of it is enough, and none is needed when nothing is sent.
 //! 4. On [`Effect::Decide`], make block and certificate durable. When there is a reason for another
-//!    block, or a message speaks of the next height, let the log start over and begin that height.
+//!    block, or a message speaks of the next height, let the log start over and begin that height. A
+//!    height that finds no decision goes on writing: the log must be able to grow.
 //! 5. Blocks of heights that were missed are fetched elsewhere; a height may be begun at any time.
 //!
 //! The guard file has [`GuardRecord::SLOTS`] slots of [`GuardRecord::BYTES_MAX`] bytes, and whoever keeps

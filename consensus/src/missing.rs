@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Peers asked for one proposal between two rebroadcasts: one may have gone silent.
 const ASKED_FOR_PROPOSAL_MAX: usize = 2;
-/// Blocks of one height whose bodies are asked for.
+/// Blocks of one height whose bodies are asked for at a time.
 const BLOCKS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
     proposals: BTreeMap<u32, BTreeSet<PublicKey>>,
-    judging: BTreeSet<BlockHash>,
+    /// With the round that named it, so that the oldest makes room.
+    judging: BTreeMap<BlockHash, u32>,
     bodies: BTreeMap<BlockHash, BTreeSet<PublicKey>>,
 }
 
@@ -29,17 +30,27 @@ impl Missing {
 
     /// Whether the node has been asked for a verdict on this block, so that its body is on its way.
     pub(crate) fn is_judging(&self, block: &BlockHash) -> bool {
-        self.judging.contains(block)
+        self.judging.contains_key(block)
     }
 
     /// Whether to ask the node for a verdict on this block now.
-    pub(crate) fn ask_to_judge(&mut self, block: BlockHash) -> bool {
-        self.judging.len() < BLOCKS_MAX && self.judging.insert(block)
+    pub(crate) fn ask_to_judge(&mut self, round: u32, block: BlockHash) -> bool {
+        if self.is_judging(&block) {
+            return false;
+        }
+        let oldest = self.judging.iter().map(|(block, named_in)| (*named_in, *block)).min();
+        match oldest.filter(|_| self.judging.len() >= BLOCKS_MAX) {
+            Some((named_in, _)) if named_in >= round => return false,
+            Some((_, oldest)) => drop(self.judging.remove(&oldest)),
+            None => {}
+        }
+        self.judging.insert(block, round);
+        true
     }
 
     /// The blocks the node has been asked to judge.
     pub(crate) fn judging(&self) -> impl Iterator<Item = BlockHash> {
-        self.judging.iter().copied()
+        self.judging.keys().copied()
     }
 
     /// Those of these peers who have not been asked for this body yet.
@@ -59,5 +70,39 @@ impl Missing {
 
     pub(crate) fn forget_before(&mut self, round: u32) {
         self.proposals = self.proposals.split_off(&round);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(n: u32) -> BlockHash {
+        let mut hash = [0; 32];
+        hash[..4].copy_from_slice(&n.to_le_bytes());
+        BlockHash(hash)
+    }
+
+    #[test]
+    fn however_many_rounds_pass_the_latest_block_is_judged_and_none_is_asked_for_twice() {
+        let mut missing = Missing::default();
+        for round in 0..500 {
+            let asked: Vec<u32> = (0..=round).filter(|n| missing.ask_to_judge(*n, block(*n))).collect();
+            assert_eq!(asked, vec![round]);
+            assert!(missing.judging().count() <= BLOCKS_MAX);
+        }
+    }
+
+    #[test]
+    fn peers_are_asked_once_each_until_time_has_passed() {
+        let mut missing = Missing::default();
+        let peers: Vec<PublicKey> = (0..5).map(|n| PublicKey([n; 32])).collect();
+        let ask = |missing: &mut Missing| peers.iter().filter(|peer| missing.ask_for_proposal(3, **peer)).count();
+        assert_eq!(ask(&mut missing), ASKED_FOR_PROPOSAL_MAX);
+        assert_eq!(ask(&mut missing), 0);
+        missing.ask_again();
+        assert_eq!(ask(&mut missing), ASKED_FOR_PROPOSAL_MAX);
+        assert_eq!(missing.ask_for_body(block(1), peers.clone()), peers);
+        assert_eq!(missing.ask_for_body(block(1), peers.clone()), vec![]);
     }
 }

@@ -11,7 +11,7 @@ use consensus::{
 };
 use ledger::certificate::VoteBody;
 use ledger::encoding::{decode, encode};
-use ledger::id::ChainId;
+use ledger::id::{BlockHash, ChainId};
 use ledger::key::PublicKey;
 
 const H: u64 = 8;
@@ -160,6 +160,29 @@ fn a_round_that_nobody_gets_to_is_not_entered_whoever_claims_it() {
         assert_eq!(refusal(&mut table, Message::Decided(certificate)), Some(Refusal::RoundOutOfReach(round)));
     }
     assert_eq!(table.replica.round(), Some(0));
+}
+
+/// A height without a decision, for as long as it takes: every round is judged and voted like the first.
+#[test]
+fn five_hundred_rounds_later_everything_still_works() {
+    let mut table = table();
+    for round in 0..500u32 {
+        let mut block = [9; 32];
+        block[..4].copy_from_slice(&round.to_le_bytes());
+        let block = BlockHash(block);
+        let proposal = table.proposal(H, round, None, block);
+        if proposal.proposer != table.key(table.me) {
+            let effects = table.hear_proposal(proposal);
+            assert!(effects.iter().any(|effect| matches!(effect, Effect::Judge { .. })), "round {round}: {effects:?}");
+            let effects = table.judged(H, block, true);
+            assert_eq!(said(&effects), vec![(VoteKind::Prevote, round, Some(block))]);
+        }
+        let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, round);
+        table.hear(2, Message::Skip(skip));
+        table.ring(H, round, TimerKind::Rebroadcast);
+        table.ring(H, round, TimerKind::Precommit);
+        assert_eq!(table.replica.round(), Some(round + 1));
+    }
 }
 
 #[test]

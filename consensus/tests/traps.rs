@@ -429,3 +429,37 @@ fn a_certified_block_that_the_node_calls_bad_raises_an_alarm_and_decides_nothing
     assert_eq!(table.replica.decided(), None);
     assert_eq!(decisions(&table.judged(H, X, true)).len(), 1, "until it thinks better of it");
 }
+
+#[test]
+fn what_the_log_says_we_signed_is_not_contradicted_when_the_guard_file_is_lost() {
+    let table = table();
+    let ours = table.prevote(1, H, 0, None);
+    let log = vec![
+        LogEntry::Proposal(table.proposal(H, 0, None, X)),
+        LogEntry::Verdict { height: H, round: 0, block: X, valid: true, certified: false },
+        LogEntry::Vote(ours),
+    ];
+    let mut again = Table::of(4, 1);
+    let effects = again.restart(H, log);
+    assert_eq!(votes(&effects), vec![ours], "the core would have found X good");
+    assert_eq!(guarded(&effects).len(), 1, "and the guard file knows it again");
+}
+
+#[test]
+fn nothing_is_built_for_a_turn_in_which_nothing_could_be_signed() {
+    let mut later = table_in_turn();
+    later.start(H);
+    leave(&mut later, 0);
+    let effects = later.ring(H, 1, TimerKind::Propose);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 1, None)]);
+    let mut table = Table::with_guard(4, 0, guarded(&effects));
+    let effects = table.start(H);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Build { .. })), "{effects:?}");
+    let [timer] = effects
+        .iter()
+        .filter(|e| matches!(e, Effect::Schedule { timer, .. } if timer.kind == TimerKind::Propose))
+        .collect::<Vec<_>>()
+        .try_into()
+        .expect("the turn passes when its time is over");
+    assert!(matches!(timer, Effect::Schedule { after_ms: 500, .. }));
+}

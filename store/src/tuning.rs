@@ -79,7 +79,7 @@ pub(crate) fn column(column: Column, memory: &Memory) -> Options {
     let mut options = Options::default();
     options.set_compression_type(DBCompressionType::None);
     options.set_write_buffer_size(if is_busy(column) { MEMTABLE_BYTES } else { SMALL_MEMTABLE_BYTES });
-    if is_asked_for_what_is_not_there(column) {
+    if is_filtered(column) {
         table.set_bloom_filter(BLOOM_BITS_PER_KEY, false);
         options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
         options.set_memtable_whole_key_filtering(true);
@@ -96,9 +96,9 @@ const fn is_busy(column: Column) -> bool {
     matches!(column, Column::Transactions | Column::TransactionIds | Column::Records | Column::Nodes | Column::History)
 }
 
-/// Every new transaction is asked for before it is there; every first receipt and every enrolment asks
-/// for a record that is not there.
-const fn is_asked_for_what_is_not_there(column: Column) -> bool {
+/// Has filters that say what is not there: every new transaction is asked for before it is there; every
+/// first receipt and every enrolment asks for a record that is not there.
+pub(crate) const fn is_filtered(column: Column) -> bool {
     matches!(column, Column::TransactionIds | Column::Records)
 }
 

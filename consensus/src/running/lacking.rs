@@ -90,7 +90,7 @@ impl Running {
 
     fn ask_to_judge(&mut self, round: u32, block: BlockHash, certified: bool) {
         let height = self.height();
-        if self.desk.now.missing.ask_to_judge(block) {
+        if self.desk.now.missing.ask_to_judge(round, block) {
             let proposer = proposer(&self.desk.now.validators, height, round);
             self.desk.effects.push(Effect::Judge { height, round, block, proposer });
             // Some voted for it before we knew its name.

@@ -23,7 +23,10 @@ pub(super) fn replay(
     report: &mut Report,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<bool, StoreError> {
-    report.height = end(chain);
+    match end(chain) {
+        Ok(height) => report.height = height,
+        Err(error) => return report.add_error(error).map(|()| false),
+    }
     for height in 1..=report.height {
         match replay_block(chain, derived, height) {
             Ok(transactions) => report.transactions += transactions,
@@ -37,15 +40,15 @@ pub(super) fn replay(
 
 /// Where the chain ends. A tip that is not the header it claims to be is named by the comparison; the
 /// headers know as well.
-fn end(chain: &View<'_>) -> u64 {
-    let tip = chain.tip().ok().map(|tip| tip.header);
-    match tip.filter(|tip| chain.header(tip.height).is_ok_and(|header| header.as_ref() == Some(tip))) {
-        Some(tip) => tip.height,
-        None => {
-            let mut rows = chain.scan(Column::Headers, &numeric(u64::MAX), Direction::Reverse);
-            rows.next().and_then(Result::ok).and_then(|(key, _)| number(&key)).unwrap_or(0)
+fn end(chain: &View<'_>) -> Result<u64, StoreError> {
+    if let Ok(tip) = chain.tip() {
+        let height = tip.header.height;
+        if chain.header(height)?.is_some_and(|header| header == tip.header) {
+            return Ok(height);
         }
     }
+    let mut rows = chain.scan(Column::Headers, &numeric(u64::MAX), Direction::Reverse);
+    Ok(rows.next().transpose()?.and_then(|(key, _)| number(&key)).unwrap_or(0))
 }
 
 fn replay_block(chain: &View<'_>, derived: &Store, height: u64) -> Result<u64, StoreError> {

@@ -82,3 +82,22 @@ fn a_bit_flipped_in_the_log_is_not_taken_for_a_crash() {
     assert!(named > 50, "{named}");
     let _ = Oracle::new(0);
 }
+
+#[test]
+fn zz_layout() {
+    let kept = Kept::new(41, 25);
+    flush(&kept.path());
+    let changed = kept.directory.path().join("changed");
+    let mut dice = Dice::new(41);
+    for name in ["000010.sst", "000020.sst"] {
+        let size = fs::metadata(kept.path().join(name)).unwrap().len() as usize;
+        for place in (0..size).rev().take(2600) {
+            copy(&kept.path(), &changed);
+            flip(&changed.join(name), place, &mut dice);
+            let found = found(&changed, kept.directory.path());
+            if found.is_none() { eprintln!("{name} {place}/{size} SILENT"); }
+            fs::remove_dir_all(&changed).unwrap();
+        }
+    }
+    let _ = fs::copy(kept.path().join("000010.sst"), "/tmp/000010.sst");
+}
