@@ -110,3 +110,18 @@ fn a_host_that_does_not_count_signatures_is_caught() {
         assert_eq!(caught, expected, "no_check: {no_check}, {:?}", world.watch.violations);
     }
 }
+
+/// Two and two, and each pair takes itself for all: half of the validators count as a quorum.
+#[test]
+fn a_half_that_counts_as_a_quorum_breaks_agreement_and_is_caught() {
+    let violation = first_violation(|seed| {
+        let mut world = World::calm(4, seed);
+        for (host, pair) in [(0, [0, 1]), (1, [0, 1]), (2, [2, 3]), (3, [2, 3])] {
+            world.hosts[host].sets = Sets(Rc::new(vec![(0, set_of(&pair.map(secret)))]));
+        }
+        world.boot();
+        world.run(10_000_000, |_| false);
+        world
+    });
+    assert!(matches!(violation, Some(Violation::Agreement { .. })), "{violation:?}");
+}

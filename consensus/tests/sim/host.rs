@@ -338,7 +338,11 @@ impl Host {
                     watch.evidence_names_only_who_did_it(&evidence);
                 }
             }
-            Effect::Refused { .. } => {}
+            Effect::Refused { from, why } => {
+                if self.honest {
+                    watch.nothing_an_honest_replica_sends_is_refused(from, why);
+                }
+            }
             Effect::Alarm(alarm) => {
                 let is_a_bug = matches!(alarm, Alarm::CoreBrokeOff(_) | Alarm::Undecidable { .. });
                 if self.honest && is_a_bug {

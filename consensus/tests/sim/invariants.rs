@@ -1,7 +1,7 @@
 //! What must hold after every event, whatever happened before. Each is a sentence.
 
 use super::block::CHAIN;
-use consensus::{Alarm, Evidence, Message, ProposalBody, SignedProposal, SignedVote, VoteKind};
+use consensus::{Alarm, Evidence, Message, ProposalBody, Refusal, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
@@ -20,6 +20,8 @@ pub(crate) enum Violation {
     HonestAccused(PublicKey),
     #[error("evidence that does not check: {0}")]
     BadEvidence(String),
+    #[error("honest {from} was refused: {why}")]
+    HonestRefused { from: PublicKey, why: Refusal },
     #[error("no progress: {0}")]
     NoProgress(String),
     #[error("alarm: {0}")]
@@ -81,6 +83,13 @@ impl Invariants {
                 let key = proposal.proposer;
                 self.violations.push(Violation::DoubleSign { key, height, round, what: "proposal" });
             }
+        }
+    }
+
+    /// A node may well cut off whoever sends something that is refused.
+    pub(crate) fn nothing_an_honest_replica_sends_is_refused(&mut self, from: PublicKey, why: Refusal) {
+        if self.honest.contains(&from) {
+            self.violations.push(Violation::HonestRefused { from, why });
         }
     }
 

@@ -16,10 +16,11 @@ use std::path::{Path, PathBuf};
 const LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// Length the file of judged bodies is made with; more than one body per height is rare.
 const BODIES_BYTES: u64 = 4 * 1024 * 1024;
-/// A guard slot: one disk sector, so that writing one never touches another.
-const SLOT_BYTES: usize = 512;
 /// Length and checksum before a guard record.
 const SLOT_HEADER_BYTES: usize = 8;
+/// A guard slot: whole disk sectors with room for the largest record, so that writing one slot never
+/// touches another.
+const SLOT_BYTES: usize = (SLOT_HEADER_BYTES + GuardRecord::BYTES_MAX).next_multiple_of(512);
 /// Length, height and checksum before a body.
 const BODY_HEADER_BYTES: usize = 16;
 
@@ -148,11 +149,12 @@ impl Journal {
     /// [`JournalError`].
     pub fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError> {
         let bytes = encode(record);
-        let mut slot = Vec::with_capacity(SLOT_BYTES);
+        let mut slot = Vec::with_capacity(SLOT_HEADER_BYTES + bytes.len());
         slot.extend_from_slice(&length_of(&bytes).to_le_bytes());
         slot.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         slot.extend_from_slice(&bytes);
-        slot.resize(SLOT_BYTES, 0);
+        // What an earlier, longer record left behind lies beyond the length and is never read.
+        debug_assert!(slot.len() <= SLOT_BYTES, "a guard record is within its bound");
         self.guard.write_at(&slot, u64::from(record.slot) * SLOT_BYTES as u64)
     }
 
