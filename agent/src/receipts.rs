@@ -264,8 +264,10 @@ impl Sender {
     async fn sign(&self, source: &Source, waiting: &Waiting) -> Result<Vec<u8>, CallError> {
         let Waiting { settled, log_digest, ended_at_ms } = waiting.clone();
         let last = source.last_attempt(self.key.public(), settled.patch).await?;
-        let newest = self.heads.newest();
-        let ledger_ms = if newest.height > 0 { newest.time_ms } else { now_ms() };
+        let ledger_ms = match self.heads.ledger_time_ms() {
+            0 => now_ms(),
+            ledger_ms => ledger_ms,
+        };
         let receipt = Receipt {
             patch: settled.patch,
             rollout: None,

@@ -180,7 +180,8 @@ impl ApprovalRule {
     /// Whether the rule asks for anything at all, and for nothing impossible.
     #[must_use]
     pub fn is_sound(&self) -> bool {
-        let named = |organisations: u16| self.approvers.is_empty() || usize::from(organisations) <= self.approvers.len();
+        let named =
+            |organisations: u16| self.approvers.is_empty() || usize::from(organisations) <= self.approvers.len();
         let asks = |quorum: &Quorum| {
             quorum.organisations >= 1 && quorum.approvals >= quorum.organisations && named(quorum.organisations)
         };

@@ -133,7 +133,8 @@ pub fn execute<S: StateStorage + HistoryStorage>(
 }
 
 fn check_same(block: &Block, transactions: &[VerifiedTransaction]) -> Result<(), BlockError> {
-    let differs = block.transactions.iter().zip(transactions).position(|(signed, verified)| signed != verified.signed());
+    let differs =
+        block.transactions.iter().zip(transactions).position(|(signed, verified)| signed != verified.signed());
     let (carried, verified) = (block.transactions.len(), transactions.len());
     match differs.or((carried != verified).then_some(carried.min(verified))) {
         Some(index) => Err(BlockError::OtherTransactions { index }),

@@ -3,6 +3,9 @@
 //! A store is a function of its chain. So the check believes the genesis and, block by block, nothing but
 //! signatures: it verifies every transaction and every certificate, executes every block again into a
 //! scratch store, and then compares the two stores row by row. What differs was changed on disk.
+//!
+//! Every checksum of the database is verified on the way, with one exception: the filters that say which
+//! keys a file does not have. They hold nothing of the chain, and a damaged one is read past.
 
 mod compare;
 mod replay;

@@ -98,7 +98,7 @@ const fn is_busy(column: Column) -> bool {
 
 /// Has filters that say what is not there: every new transaction is asked for before it is there; every
 /// first receipt and every enrolment asks for a record that is not there.
-pub(crate) const fn is_filtered(column: Column) -> bool {
+const fn is_filtered(column: Column) -> bool {
     matches!(column, Column::TransactionIds | Column::Records)
 }
 

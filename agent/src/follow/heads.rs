@@ -79,6 +79,8 @@ struct Known {
     recent: VecDeque<FinalizedHeader>,
     nodes: Vec<NodeView>,
     newest_from: usize,
+    /// Newest time a quorum signed, whatever this host's clock says about it.
+    certified_ms: u64,
     split: Option<PathBuf>,
 }
 
@@ -112,6 +114,7 @@ impl Heads {
             recent: VecDeque::new(),
             nodes: nodes.iter().map(view).collect(),
             newest_from: 0,
+            certified_ms: 0,
             split,
         };
         Ok(Self { known: Mutex::new(known), max_age_ms, evidence, changed: watch::channel(0).0 })
@@ -190,6 +193,14 @@ impl Heads {
         self.known().memory.newest()
     }
 
+    /// The ledger's own time, as far as a quorum signed it; 0 while nothing was heard. Good for dating
+    /// what is sent to the ledger, and for nothing else: it is not compared with this host's clock.
+    #[must_use]
+    pub fn ledger_time_ms(&self) -> u64 {
+        let known = self.known();
+        known.certified_ms.max(known.memory.newest().time_ms)
+    }
+
     /// The node that brought the newest header: the one most likely to have a proof at it.
     #[must_use]
     pub fn newest_from(&self) -> usize {
@@ -243,8 +254,9 @@ impl Heads {
 }
 
 impl Known {
-    fn judge(&self, header: &[u8], certificate: &[u8], now_ms: u64) -> Result<FinalizedHeader, Disbelief> {
+    fn judge(&mut self, header: &[u8], certificate: &[u8], now_ms: u64) -> Result<FinalizedHeader, Disbelief> {
         let header = self.light.verify(header, certificate)?;
+        self.certified_ms = self.certified_ms.max(header.header().time_ms);
         // Without this, a head from the future would become the floor under the clock.
         let (height, time_ms) = (header.header().height, header.header().time_ms);
         let ahead_ms = time_ms.saturating_sub(now_ms.max(self.memory.newest().time_ms));

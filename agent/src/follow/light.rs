@@ -6,8 +6,8 @@ use ledger::certificate::{Certificate, CertificateError, FinalizedHeader};
 use ledger::encoding::{DecodeError, decode};
 use ledger::genesis::GenesisBlock;
 use ledger::id::ChainId;
-use ledger::proof::EpochLink;
-use ledger::validators::{ValidatorSet, ValidatorSetError};
+use ledger::proof::{EpochError, EpochLink};
+use ledger::validators::ValidatorSet;
 
 /// Why a head is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,25 +32,8 @@ pub enum HeadError {
         /// Which link.
         link: usize,
         /// What is wrong with it.
-        problem: EpochProblem,
+        problem: EpochError,
     },
-}
-
-/// What is wrong with a link of the epoch chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EpochProblem {
-    /// Not certified by the set before.
-    #[error(transparent)]
-    Head(Box<HeadError>),
-    /// The set given is not the one its header names, or none.
-    #[error("the validator set given is not the one its header names")]
-    WrongSet,
-    /// The set given is none.
-    #[error(transparent)]
-    Set(#[from] ValidatorSetError),
-    /// Heights do not grow.
-    #[error("heights do not grow")]
-    NotAscending,
 }
 
 /// One era: the set that certifies headers above a height, until the next era begins.
@@ -117,16 +100,22 @@ impl LightClient {
         Ok(new)
     }
 
-    fn follow(&self, epoch: &EpochLink) -> Result<Era, EpochProblem> {
-        let last = &self.eras[self.eras.len() - 1];
-        if epoch.header.height <= last.above {
-            return Err(EpochProblem::NotAscending);
+    fn follow(&self, epoch: &EpochLink) -> Result<Era, EpochError> {
+        let (header, last) = (&epoch.header, &self.eras[self.eras.len() - 1]);
+        if header.chain_id != self.chain_id {
+            return Err(EpochError::WrongChain(header.chain_id));
         }
-        self.verify_parsed(&epoch.header, &epoch.certificate).map_err(|error| EpochProblem::Head(Box::new(error)))?;
+        if header.height <= last.above {
+            return Err(EpochError::NotAscending { height: header.height, before: last.above });
+        }
+        if header.validators_hash == header.next_validators_hash {
+            return Err(EpochError::NoChange(header.height));
+        }
+        epoch.certificate.verify(header, &self.chain_id, &last.validators)?;
         epoch.validators.check()?;
-        match epoch.validators.hash() == epoch.header.next_validators_hash {
-            true => Ok(Era { above: epoch.header.height, validators: epoch.validators.clone() }),
-            false => Err(EpochProblem::WrongSet),
+        match epoch.validators.hash() == header.next_validators_hash {
+            true => Ok(Era { above: header.height, validators: epoch.validators.clone() }),
+            false => Err(EpochError::WrongSet),
         }
     }
 }

@@ -43,7 +43,11 @@ async fn an_approved_patch_is_applied_judged_and_receipted() {
     assert_eq!((receipt.patch, receipt.attempt, receipt.outcome), (patch, 1, Outcome::Applied));
     assert_eq!((receipt.from_version.as_str(), receipt.to_version.as_str()), ("1.0.1", "1.0.2"));
     let log = std::fs::read_dir(endpoint.data().join("logs")).unwrap().next().unwrap().unwrap().path();
-    assert_eq!(receipt.log_digest, Digest::blake3(&std::fs::read(log).unwrap()), "the log is the one the receipt names");
+    assert_eq!(
+        receipt.log_digest,
+        Digest::blake3(&std::fs::read(log).unwrap()),
+        "the log is the one the receipt names"
+    );
 }
 
 #[tokio::test]
@@ -152,7 +156,8 @@ async fn probes_are_bounded_in_time_and_output() {
         (3, "{tree}/bin/no-such-program", "exit status 127"),
         (4, "{tree}/bin/environment", "PATH="),
     ] {
-        let script = "#!/bin/sh\nenv | grep -v -e ^PATH= -e ^LANG= -e ^PWD= -e ^COUNTERSIGN_AGENT= -e ^_= || echo PATH=\n";
+        let script =
+            "#!/bin/sh\nenv | grep -v -e ^PATH= -e ^LANG= -e ^PWD= -e ^COUNTERSIGN_AGENT= -e ^_= || echo PATH=\n";
         let archive = crate::support::archive::Archive::new().program("bin/environment", script).bytes();
         let patch = approved(&world, release, archive, |manifest| {
             let check = HealthCheck { timeout_ms: 500, ..says(command, "x") };

@@ -1,7 +1,8 @@
 //! Artifacts on their way in: only right bytes are written, and none of them twice.
 
 use crate::support::archive::{Archive, tree_of};
-use crate::support::endpoint::{Endpoint, approved, digest};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, digest};
+use crate::support::eventually;
 use crate::support::node::{Artifacts, Node, World};
 use agent::clock::now_ms;
 use agent::download::{DownloadError, download};
@@ -55,25 +56,41 @@ impl Case {
 }
 
 #[tokio::test]
-async fn a_download_that_broke_goes_on_where_it_was() {
+async fn a_stream_that_breaks_is_taken_up_where_it_was() {
     let case = Case::new(&[Artifacts::BreaksAfter(200_000)]).await;
-    let settled = case.apply().await;
-    assert_eq!(settled.reason.unwrap().code, ReasonCode::ArtifactUnavailable);
-    let there = std::fs::read(case.partial()).unwrap();
-    let groups = there.len() as u64 / GROUP_BYTES;
-    assert!(groups > 10 && there.len() as u64 % GROUP_BYTES == 0, "{}", there.len());
-    assert_eq!(there, case.archive[..there.len()]);
+    assert_eq!(case.apply().await.outcome, Outcome::Applied);
+    let fetches = case.nodes[0].asked().fetches;
+    assert!(fetches.len() > 2 && fetches.is_sorted_by(|a, b| a < b), "{fetches:?}");
+    assert!(fetches.iter().all(|offset| offset % GROUP_BYTES == 0), "{fetches:?}");
+}
 
-    // Torn in the middle of a group, as a killed agent would leave it.
-    let torn = groups * GROUP_BYTES - 5;
+#[tokio::test]
+async fn a_killed_agent_goes_on_where_its_download_was() {
+    let mut case = Case::new(&[Artifacts::HangsAfter(200_000)]).await;
+    case.endpoint.download = "patience_ms = 60000".to_owned();
+    case.endpoint.configure("");
+    let config = case.endpoint.config_path();
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["apply", &case.patch.to_string(), "--config"]).arg(config).kill_on_drop(true);
+    let mut agent = command.stderr(std::process::Stdio::null()).spawn().unwrap();
+    let groups = 200_000 / GROUP_BYTES - 1; // what 200,000 encoded bytes are at least
+    let there = async || std::fs::metadata(case.partial()).ok().filter(|file| file.len() >= groups * GROUP_BYTES);
+    eventually("the groups that were sent", there).await;
+    agent.kill().await.unwrap();
+
+    let there = std::fs::read(case.partial()).unwrap();
+    assert_eq!(there, case.archive[..there.len()]);
+    // And torn in the middle of a group, as a power cut might leave it.
+    let whole = there.len() as u64 / GROUP_BYTES - 1;
+    let torn = (whole + 1) * GROUP_BYTES - 5;
     std::fs::File::options().write(true).open(case.partial()).unwrap().set_len(torn).unwrap();
     case.nodes[0].behave(|manners| manners.artifacts = Artifacts::Honest);
     let before = case.nodes[0].asked();
     assert_eq!(case.apply().await.outcome, Outcome::Applied);
     let after = case.nodes[0].asked();
-    assert_eq!(after.fetches[before.fetches.len()..], [(groups - 1) * GROUP_BYTES]);
+    assert_eq!(after.fetches[before.fetches.len()..], [whole * GROUP_BYTES]);
     let resent = after.sent - before.sent;
-    assert!(resent < case.archive.len() as u64 - (groups - 2) * GROUP_BYTES, "{resent}");
+    assert!(resent < case.archive.len() as u64 - (whole - 1) * GROUP_BYTES, "{resent}");
 }
 
 #[tokio::test]

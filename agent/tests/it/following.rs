@@ -1,0 +1,381 @@
+//! What is believed of the ledger, and what is not.
+
+use crate::support::archive::tree_of;
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, says};
+use crate::support::ledger::Ledger;
+use crate::support::node::World;
+use crate::support::{PATIENCE, eventually};
+use agent::clock::now_ms;
+use agent::follow::heads::{Disbelief, Freshness};
+use agent::follow::light::{HeadError, LightClient};
+use agent::site::Site;
+use ledger::block::Header;
+use ledger::bounded::{List, Name};
+use ledger::certificate::{Certificate, CertificateError, VoteBody};
+use ledger::encoding::encode;
+use ledger::key::{Purpose, SecretKey};
+use ledger::proof::{EpochError, EpochLink};
+use ledger::receipt::{Outcome, ReasonCode};
+use ledger::validators::{Validator, ValidatorSet};
+use proto::v1;
+use std::thread::JoinHandle;
+use tests::Scenario;
+use tokio::sync::oneshot;
+
+/// An agent that runs, in a thread of its own.
+struct Daemon {
+    stop: oneshot::Sender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Daemon {
+    fn start(endpoint: &Endpoint) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let config = endpoint.config();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let until = async move { drop(stopped.await) };
+            let agent = agent::daemon::run(config, PROGRAM.into(), Box::new(|_, _| {}), until);
+            runtime.block_on(agent).unwrap();
+        });
+        Self { stop, thread }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        let ended = tokio::task::spawn_blocking(|| self.thread.join());
+        tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();
+    }
+}
+
+/// Waits until a version is installed and its receipt final.
+async fn applied(world: &World, endpoint: &Endpoint, version: &str) {
+    let receipts = async || world.receipts().iter().find(|receipt| receipt.to_version.as_str() == version).cloned();
+    let receipt = eventually(version, receipts).await;
+    assert_eq!(receipt.outcome, Outcome::Applied);
+    assert_eq!(endpoint.version().as_deref(), Some(version));
+}
+
+#[tokio::test]
+async fn what_is_approved_is_applied_without_hands_and_a_dead_node_stalls_nobody() {
+    let world = World::new();
+    let good = world.node().await;
+    // A port nobody listens on, and one where nobody answers.
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (mute, gone) = (good.at(silent.local_addr().unwrap()), good.at(closed.local_addr().unwrap()));
+    drop(closed);
+    let endpoint = Endpoint::new(&world, &[&gone, &mute, &good], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let daemon = Daemon::start(&endpoint);
+    approved(&world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.health = List::new(vec![says("{tree}/bin/version", "1.0.2")]).unwrap();
+    });
+    applied(&world, &endpoint, "1.0.2").await;
+    // Without a stream of heads, it asks.
+    good.behave(|manners| manners.no_watch = true);
+    approved(&world, 3, tree_of("1.0.3"), |_| {});
+    applied(&world, &endpoint, "1.0.3").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn receipts_outlive_restarts_and_nodes_that_have_no_room() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    node.behave(|manners| manners.no_submit = Some("mempool-full"));
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let daemon = Daemon::start(&endpoint);
+    eventually("the update", async || endpoint.installed()).await;
+    daemon.stop().await;
+    assert!(world.receipts().is_empty());
+
+    let daemon = Daemon::start(&endpoint);
+    node.behave(|manners| manners.no_submit = None);
+    applied(&world, &endpoint, "1.0.1").await;
+    daemon.stop().await;
+    assert_eq!(world.receipts().len(), 1);
+
+    // An agent that lost its memory of receipts goes on with the number the ledger knows.
+    std::fs::remove_file(endpoint.data().join("attempts.json")).unwrap();
+    std::fs::remove_dir_all(endpoint.data().join("receipts")).unwrap();
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Refused);
+    assert_eq!(world.receipts().last().unwrap().attempt, 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_got_lost_is_not_a_second_receipt() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    endpoint.apply(patch).await;
+    assert_eq!(world.receipts().len(), 1);
+    // The ledger has it; the agent was killed before it heard so.
+    let receipts = endpoint.data().join("receipts");
+    let sent = std::fs::read_dir(receipts.join("sent")).unwrap().next().unwrap().unwrap();
+    let name = sent.file_name().into_string().unwrap();
+    std::fs::rename(sent.path(), receipts.join(&name)).unwrap();
+    let waiting = format!(
+        r#"{{"settled":{{"run":1,"patch":"{patch}","from_version":"","to_version":"1.0.1","outcome":"applied",
+        "reason":null,"health":"passed"}},"log_digest":"{}","ended_at_ms":1}}"#,
+        "00".repeat(32)
+    );
+    std::fs::write(receipts.join(name.replace(".tx", ".json")), waiting).unwrap();
+    let worker = endpoint.worker().await;
+    worker.site().sender().send_all().await.unwrap();
+    assert_eq!(world.receipts().len(), 1);
+    assert_eq!(worker.site().receipts.waiting().unwrap(), 0);
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_enrolled_later_delivers_its_receipts_then() {
+    let world = World::new();
+    let node = world.node().await;
+    world.change(Ledger::settle);
+    let endpoint = Endpoint::not_enrolled(&world, &[&node], "", agent::key::generate().unwrap());
+    approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.pass().await;
+    let sender = worker.site().sender();
+    assert!(sender.send_all().await.unwrap_err().to_string().contains("unknown-key"));
+    world.change(|ledger| {
+        ledger.enroll(endpoint.key.public());
+        ledger.settle();
+    });
+    sender.send_all().await.unwrap();
+    assert_eq!(world.receipts().len(), 1);
+}
+
+#[tokio::test]
+async fn an_older_view_of_the_ledger_is_refused_after_a_restart_too() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let first = approved(&world, 1, tree_of("1"), |_| {});
+    assert_eq!(endpoint.apply(first).await.outcome, Outcome::Applied);
+    // What was verified before the update is remembered, though the agent was never told to stop.
+    let second = approved(&world, 2, tree_of("2"), |_| {});
+    let old = world.ledger().proof(second).unwrap().bytes();
+    world.change(Ledger::settle);
+    assert_eq!(endpoint.apply(first).await.reason.unwrap().code, ReasonCode::Downgrade);
+
+    // Another node, or another day: the state of an hour ago, with everything signed.
+    node.behave(|manners| (manners.behind, manners.proof) = (3, Some(old)));
+    let mut worker = endpoint.worker().await;
+    let settled = worker.apply(&second.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.unwrap().code, ReasonCode::HeightBelowSeen);
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+}
+
+#[tokio::test]
+async fn silence_becomes_stale() {
+    let world = World::new();
+    let node = world.node().await;
+    let mut endpoint = Endpoint::new(&world, &[&node], "");
+    let site = endpoint.open();
+    assert_eq!(site.heads.freshness(now_ms()), Freshness::Unknown);
+    hear(&site).await;
+    assert_eq!(site.heads.freshness(now_ms()), Freshness::Fresh);
+    let day = site.config.ledger.max_age_ms;
+    assert_eq!(site.heads.freshness(now_ms() + day + 1_000), Freshness::Stale);
+    drop(site);
+    // And then nothing is applied, though everything is signed.
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    endpoint.ledger = "max_age_ms = 1".to_owned();
+    endpoint.configure("");
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let settled = endpoint.apply(patch).await;
+    assert_eq!(settled.reason.unwrap().code, ReasonCode::Stale);
+    assert!(endpoint.installed().is_none());
+}
+
+fn head(header: &Header, certificate: &Certificate) -> v1::Head {
+    v1::Head { height: header.height, header: encode(header), certificate: encode(certificate), ..Default::default() }
+}
+
+#[tokio::test]
+async fn two_certified_headers_at_one_height_stop_everything_and_name_who_signed_both() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node, &node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    let (header, scenario) = (world.ledger().tip.header.clone(), world.ledger().scenario.clone());
+    let other = Header { time_ms: header.time_ms + 1, ..header.clone() };
+    let culprits = &scenario.validators()[1..];
+    let forged = head(&other, &scenario.certificate_by(&other, culprits));
+    let disbelief = worker.site().heads.take(1, &forged, now_ms() + 10).unwrap_err();
+    let Disbelief::Split { height, evidence } = disbelief else { panic!("{disbelief}") };
+    assert_eq!(height, header.height);
+
+    let text = std::fs::read_to_string(&evidence).unwrap();
+    let file: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let mut named: Vec<_> = file["signed_both"].as_array().unwrap().iter().map(|line| line.as_str().unwrap()).collect();
+    let mut expected: Vec<_> = culprits.iter().map(|key| key.public().to_string()).collect();
+    named.sort_by_key(|line| line.rsplit(' ').next().map(str::to_owned));
+    expected.sort();
+    let keys: Vec<_> = named.iter().map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(keys, expected);
+    // Both sides stand in it, ready to be checked by anybody.
+    for side in ["first", "second"] {
+        let bytes = |part: &str| hex::decode(file[side][part].as_str().unwrap()).unwrap();
+        let certificate: Certificate = ledger::encoding::decode(&bytes("certificate")).unwrap();
+        let header: Header = ledger::encoding::decode(&bytes("header")).unwrap();
+        let validators = &scenario.genesis().genesis.validators;
+        certificate.verify(&header, &scenario.chain_id(), validators).unwrap();
+    }
+
+    // Nothing is applied any more, also after a restart, until a person has cleared it up.
+    let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.as_ref().unwrap().code, ReasonCode::Policy);
+    assert!(settled.to_string().contains("split"), "{settled}");
+    drop(worker);
+    assert_eq!(endpoint.apply(patch).await.reason.unwrap().code, ReasonCode::Policy);
+    std::fs::remove_file(evidence).unwrap();
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn heads_without_a_quorum_or_from_the_future_are_not_believed() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let site: Site = endpoint.open();
+    let (header, scenario) = (world.ledger().tip.header.clone(), world.ledger().scenario.clone());
+    let certificate = scenario.certificate(&header);
+
+    let minority = scenario.certificate_by(&header, &scenario.validators()[..2]);
+    let few = site.heads.take(0, &head(&header, &minority), now_ms()).unwrap_err();
+    assert!(matches!(few, Disbelief::Head(HeadError::Certificate(CertificateError::NoQuorum { .. }))), "{few}");
+    let other = Header { height: header.height + 1, ..header.clone() };
+    let of_another = site.heads.take(0, &head(&other, &certificate), now_ms()).unwrap_err();
+    assert!(matches!(of_another, Disbelief::Head(HeadError::Certificate(_))), "{of_another}");
+    let foreign = Scenario::new(9).genesis().header.clone();
+    let foreign = Header { height: 3, ..foreign };
+    let stranger = site.heads.take(0, &head(&foreign, &certificate), now_ms()).unwrap_err();
+    assert!(matches!(stranger, Disbelief::Head(HeadError::WrongChain { .. })), "{stranger}");
+    for garbage in [
+        v1::Head { height: 1, ..Default::default() },
+        v1::Head { certificate: vec![1; 9], ..head(&header, &certificate) },
+    ] {
+        assert!(matches!(site.heads.take(0, &garbage, now_ms()), Err(Disbelief::Head(HeadError::Decode(_)))));
+    }
+    // A clock three days slow: the header is certified and still does not become the floor.
+    let slow = now_ms() - 3 * 24 * 60 * 60 * 1000;
+    let ahead = site.heads.take(0, &head(&header, &certificate), slow).unwrap_err();
+    assert!(matches!(ahead, Disbelief::ClockBehind { .. }), "{ahead}");
+    assert_eq!(site.heads.newest().height, 0);
+    assert!(site.heads.nodes()[0].trouble.as_ref().unwrap().contains("ahead"));
+
+    assert_eq!(site.heads.take(0, &head(&header, &certificate), now_ms()).unwrap(), header.height);
+    assert_eq!(site.heads.newest().height, header.height);
+    assert!(site.heads.nodes()[0].trouble.is_none());
+}
+
+/// A chain of headers whose validators change, without anything else in it.
+struct Eras {
+    scenario: Scenario,
+    sets: Vec<(ValidatorSet, Vec<SecretKey>)>,
+}
+
+impl Eras {
+    fn new() -> Self {
+        let scenario = Scenario::new(1);
+        let first = (scenario.genesis().genesis.validators.clone(), scenario.validators().to_vec());
+        let later = (1u8..=2).map(|era| {
+            let keys: Vec<_> = (0u8..4).map(|place| SecretKey::from_seed(&[10 * era + place; 32])).collect();
+            let organisation = Name::new("bank").unwrap();
+            let validator = |key: &SecretKey| Validator { key: key.public(), organisation: organisation.clone() };
+            (ValidatorSet::new(keys.iter().map(validator).collect()).unwrap(), keys)
+        });
+        Self { sets: std::iter::once(first).chain(later).collect(), scenario }
+    }
+
+    fn header(&self, height: u64, era: usize, next: usize) -> Header {
+        let (validators_hash, next_validators_hash) = (self.sets[era].0.hash(), self.sets[next].0.hash());
+        Header {
+            height,
+            time_ms: height,
+            validators_hash,
+            next_validators_hash,
+            ..self.scenario.genesis().header.clone()
+        }
+    }
+
+    fn certificate(&self, header: &Header, era: usize) -> Certificate {
+        let (set, keys) = &self.sets[era];
+        let body = VoteBody { height: header.height, round: 0, block: Some(header.hash()) }.bytes();
+        let sign = |key: &SecretKey| (key.public(), key.sign(Purpose::Precommit, &self.scenario.chain_id(), &body));
+        Certificate::assemble(header.height, 0, header.hash(), &keys.iter().map(sign).collect::<Vec<_>>(), set)
+    }
+
+    /// The link from one era to the next at a height, certified by `by`.
+    fn link(&self, height: u64, era: usize, by: usize) -> EpochLink {
+        let header = self.header(height, era, era + 1);
+        EpochLink { certificate: self.certificate(&header, by), validators: self.sets[era + 1].0.clone(), header }
+    }
+
+    fn believes(&self, light: &LightClient, height: u64, era: usize) -> bool {
+        let header = self.header(height, era, era);
+        light.verify(&encode(&header), &encode(&self.certificate(&header, era))).is_ok()
+    }
+}
+
+#[test]
+fn validators_change_only_by_the_word_of_those_before_and_the_old_ones_fall_silent() {
+    let eras = Eras::new();
+    let mut light = LightClient::new(eras.scenario.genesis());
+    let unknown = eras.header(30, 2, 2);
+    let error = light.verify(&encode(&unknown), &encode(&eras.certificate(&unknown, 2))).unwrap_err();
+    assert!(error.is_of_a_later_set(), "{error}");
+
+    let good = [eras.link(10, 0, 0), eras.link(20, 1, 1)];
+    let with = |change: &dyn Fn(&mut EpochLink)| {
+        let mut links = good.to_vec();
+        change(&mut links[1]);
+        links
+    };
+    for (what, links) in [
+        ("signed by the new set only", with(&|link| *link = eras.link(20, 1, 2))),
+        ("another set than named", with(&|link| link.validators = eras.sets[0].0.clone())),
+        ("heights do not grow", with(&|link| *link = eras.link(10, 1, 1))),
+        ("without the first link", good[1..].to_vec()),
+        ("changes nothing", {
+            let header = eras.header(20, 1, 1);
+            with(&|link| (link.header, link.certificate) = (header.clone(), eras.certificate(&header, 1)))
+        }),
+    ] {
+        let error = light.learn(&links).expect_err(what);
+        assert!(matches!(error, HeadError::Epoch { .. }), "{what}: {error}");
+    }
+    assert!(matches!(
+        light.learn(&with(&|link| link.validators = eras.sets[0].0.clone())),
+        Err(HeadError::Epoch { link: 1, problem: EpochError::WrongSet })
+    ));
+
+    assert_eq!(light.learn(&good), Ok(2));
+    assert_eq!(light.learn(&good[..1]), Ok(0), "a shorter chain takes nothing away");
+    for (height, era, believed) in
+        [(10, 0, true), (11, 0, false), (11, 1, true), (20, 1, true), (21, 1, false), (21, 2, true), (1_000, 0, false)]
+    {
+        assert_eq!(eras.believes(&light, height, era), believed, "height {height}, era {era}");
+    }
+}
+
+#[tokio::test]
+async fn one_node_that_hides_a_patch_does_not_keep_it_away() {
+    let (world, hidden) = (World::new(), World::new());
+    let (honest, hiding) = (world.node().await, hidden.node().await);
+    let endpoint = Endpoint::new(&world, &[&hiding, &honest], "");
+    // The node that hides serves another ledger altogether, behind the same name.
+    std::fs::write(endpoint.path("ca.pem"), format!("{}{}", world.ca_pem, hidden.ca_pem)).unwrap();
+    approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.pass().await;
+    worker.pass().await;
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+    let nodes = worker.site().heads.nodes();
+    assert!(nodes[0].height == 0 && nodes[1].height > 0, "{nodes:?}");
+}

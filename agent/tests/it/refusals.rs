@@ -108,7 +108,7 @@ async fn every_check_has_its_name() {
         let validators = ledger.scenario.genesis().genesis.validators.clone();
         bundle.epochs = List::new(vec![EpochLink { header, certificate, validators }; 2]).unwrap();
     };
-    case.refused(patch, case.proof(patch, epochs), Code::EpochChain, "epoch link 1").await;
+    case.refused(patch, case.proof(patch, epochs), Code::EpochChain, "does not change the validator set").await;
     let half = |bundle: &mut ProofBundle, ledger: &Ledger| {
         bundle.certificate = ledger.scenario.certificate_by(&bundle.header, &ledger.scenario.validators()[..2]);
     };
@@ -171,10 +171,12 @@ async fn every_check_has_its_name() {
     }
 
     // This host.
-    let arm = Target { architectures: SortedList::new(vec![Name::new("arm7").unwrap()]).unwrap(), ..Default::default() };
+    let arm =
+        Target { architectures: SortedList::new(vec![Name::new("arm7").unwrap()]).unwrap(), ..Default::default() };
     let for_others = case.approved(|manifest| manifest.targets = List::new(vec![arm]).unwrap());
     case.refused(for_others, None, Code::Target, "architecture must be arm7").await;
-    let gadget = |release| Relation { product: Product::new("acme/gadget").unwrap(), release_min: release, release_max: 9 };
+    let gadget =
+        |release| Relation { product: Product::new("acme/gadget").unwrap(), release_min: release, release_max: 9 };
     let needy = case.approved(|manifest| manifest.depends = SortedList::new(vec![gadget(3)]).unwrap());
     case.refused(needy, None, Code::DependencyMissing, "acme/gadget releases 3 to 9").await;
     let own = Relation { product: widget().product, release_min: 1, release_max: 1 };

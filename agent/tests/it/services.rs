@@ -1,0 +1,175 @@
+//! Services: they run from the version that is installed, and from nothing else.
+
+use crate::support::archive::{Archive, tree_of};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
+use crate::support::eventually;
+use crate::support::node::World;
+use agent::services::{Phase, ServiceView};
+use agent::site::Site;
+use ledger::bounded::{List, Name, SortedList, Text};
+use ledger::patch::{HealthCheck, PatchManifest, Probe};
+use ledger::receipt::{Outcome, ReasonCode};
+use std::path::PathBuf;
+use std::process::Stdio;
+
+const SERVICE: &str =
+    "[services.widget]\ncommand = [\"{tree}/bin/serve\"]\nready_wait_ms = 100\nstop_timeout_ms = 2000";
+
+fn view(site: &Site) -> ServiceView {
+    site.installer.services().views().remove(0)
+}
+
+/// The tree a process runs from, as the kernel knows it.
+fn directory_of(pid: u32) -> PathBuf {
+    std::fs::read_link(format!("/proc/{pid}/cwd")).unwrap()
+}
+
+fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    // The state stands after the name; a zombie is dead, and only not buried yet.
+    stat.rsplit_once(") ").is_some_and(|(_, rest)| !rest.starts_with('Z'))
+}
+
+fn of_widget(manifest: &mut PatchManifest) {
+    manifest.services = SortedList::new(vec![Name::new("widget").unwrap()]).unwrap();
+}
+
+#[tokio::test]
+async fn a_service_runs_from_the_new_tree_after_an_update_and_from_the_old_one_after_a_rollback() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SERVICE);
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let mut worker = endpoint.worker().await;
+    let first = view(worker.site()).pid.unwrap();
+    assert_eq!(directory_of(first), endpoint.installed().unwrap().tree);
+
+    let good = approved(&world, 2, tree_of("1.0.2"), of_widget);
+    assert_eq!(worker.apply(&good.to_string(), None).await.unwrap().outcome, Outcome::Applied);
+    let second = view(worker.site()).pid.unwrap();
+    assert!(!is_alive(first) && is_alive(second));
+    assert_eq!(directory_of(second), endpoint.installed().unwrap().tree);
+
+    let sick = approved(&world, 3, tree_of("1.0.3"), |manifest| {
+        of_widget(manifest);
+        manifest.health = List::new(vec![says("{tree}/bin/version", "x")]).unwrap();
+    });
+    assert_eq!(worker.apply(&sick.to_string(), None).await.unwrap().outcome, Outcome::RolledBack);
+    let third = view(worker.site()).pid.unwrap();
+    assert!(!is_alive(second) && is_alive(third));
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+    assert_eq!(directory_of(third), endpoint.installed().unwrap().tree);
+    worker.site().installer.services().stop_all().await;
+    assert!(!is_alive(third));
+}
+
+#[tokio::test]
+async fn a_service_that_does_not_stay_up_rolls_the_patch_back() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SERVICE);
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let mut worker = endpoint.worker().await;
+    let dies_at_once = Archive::new().program("bin/serve", "#!/bin/sh\nexit 3\n").bytes();
+    let dies_when_asked = Archive::new()
+        .program("bin/serve", "#!/bin/sh\nwhile [ ! -e killed ]; do sleep 0.02; done\nexit 4\n")
+        .program("bin/kill", "#!/bin/sh\n: > killed\nsleep 0.3\n");
+    for (release, archive, probe, evidence) in [
+        (2, dies_at_once, None, "widget: ended with status 3"),
+        (3, dies_when_asked.bytes(), Some("{tree}/bin/kill"), "widget: ended with status 4"),
+        (4, Archive::new().file("empty", "").bytes(), None, "widget: ended with status 127"),
+    ] {
+        let patch = approved(&world, release, archive, |manifest| {
+            let checks = probe.map(|command| says(command, "")).into_iter().collect();
+            manifest.health = List::new(checks).unwrap();
+        });
+        let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+        let reason = settled.reason.unwrap();
+        assert_eq!((settled.outcome, reason.code), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{reason}");
+        assert!(reason.detail.as_str().contains(evidence), "{reason}");
+        assert_eq!(view(worker.site()).phase, Phase::Running, "the old one runs again");
+    }
+    worker.site().installer.services().stop_all().await;
+}
+
+#[tokio::test]
+async fn a_service_that_dies_is_started_again() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SERVICE);
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let worker = endpoint.worker().await;
+    let first = view(worker.site()).pid.unwrap();
+    let pid = rustix::process::Pid::from_raw(i32::try_from(first).unwrap()).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    let again = async || Some(view(worker.site())).filter(|view| view.deaths == 1 && view.pid.is_some());
+    let again = eventually("the service again", again).await;
+    assert_eq!(again.last_end.as_deref(), Some("ended by signal 9"));
+    assert!(is_alive(again.pid.unwrap()));
+    worker.site().installer.services().stop_all().await;
+}
+
+#[tokio::test]
+async fn stopping_leaves_nothing_of_a_service_behind() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SERVICE);
+    // It does not end when asked, and has a child that would not either.
+    let stubborn = "#!/bin/sh\ntrap '' TERM\nsh -c \"trap '' TERM; echo \\$\\$ > child; while :; do sleep 0.05; done\" &\nwhile :; do sleep 0.05; done\n";
+    endpoint.adopt("1.0.1", 1, &Archive::new().program("bin/serve", stubborn).bytes());
+    endpoint.configure("");
+    let worker = endpoint.worker().await;
+    let service = view(worker.site());
+    let child = service.tree.as_ref().unwrap().join("child");
+    let child = async || std::fs::read_to_string(&child).ok()?.trim().parse::<u32>().ok();
+    let child = eventually("the service's child", child).await;
+    worker.site().installer.services().stop_all().await;
+    assert!(!is_alive(service.pid.unwrap()) && !is_alive(child));
+}
+
+#[tokio::test]
+async fn an_agent_that_is_killed_leaves_nothing_that_holds_the_port() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SERVICE);
+    let parent = "#!/bin/sh\nsh -c 'echo $$ > child; while :; do sleep 0.05; done' &\nexec sleep 1000\n";
+    endpoint.adopt("1.0.1", 1, &Archive::new().program("bin/serve", parent).bytes());
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["run", "--config"]).arg(endpoint.config_path()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut agent = command.spawn().unwrap();
+    let child = endpoint.installed().unwrap().tree.join("child");
+    let child = async || std::fs::read_to_string(&child).ok()?.trim().parse::<u32>().ok();
+    let child = eventually("the service's child", child).await;
+    let group = |pid: u32| {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit_once(") ").unwrap().1.split(' ').nth(2).unwrap().parse::<u32>().unwrap()
+    };
+    let service = group(child);
+    assert!(is_alive(service) && service != child);
+
+    agent.kill().await.unwrap();
+    eventually("the service's end", async || (!is_alive(service)).then_some(())).await;
+    // The kernel kills the service; its child is found by the next agent.
+    let site = endpoint.open();
+    assert!(!is_alive(child));
+    drop(site);
+}
+
+#[tokio::test]
+async fn a_port_is_waited_for() {
+    let world = World::new();
+    let node = world.node().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let number = port.local_addr().unwrap().port();
+    let endpoint = Endpoint::new(&world, &[&node], &format!("[parameters]\nport = {number}"));
+    let tcp = |attempts| {
+        let probe = Probe::Tcp { port: Text::new("{port}").unwrap() };
+        HealthCheck { probe, timeout_ms: 1_000, attempts, interval_ms: 10 }
+    };
+    let listening = approved(&world, 1, tree_of("1"), |manifest| manifest.health = List::new(vec![tcp(1)]).unwrap());
+    assert_eq!(endpoint.apply(listening).await.outcome, Outcome::Applied);
+    drop(port);
+    let closed = approved(&world, 2, tree_of("2"), |manifest| manifest.health = List::new(vec![tcp(3)]).unwrap());
+    let reason = endpoint.apply(closed).await.reason.unwrap();
+    assert!(reason.detail.as_str().contains("refused") && reason.detail.as_str().contains("3 attempts"), "{reason}");
+}

@@ -1,4 +1,4 @@
-//! The signature predicate, pinned on public edge cases (docs/protocol.md, sentences 3.4 to 3.9).
+//! The signature predicate, pinned on public edge cases (docs/protocol.md, sentences 1.15 to 1.21).
 
 use super::{PublicKey, Purpose, SecretKey, Signature};
 use crate::id::ChainId;
@@ -171,7 +171,7 @@ fn plus(a: &[u8; 32], b: &[u8; 32]) -> [u8; 32] {
     sum
 }
 
-/// Sentence 3.5. The library's feature `legacy_compatibility` accepts S + L: were it switched on
+/// Sentence 1.17, 1. The library's feature `legacy_compatibility` accepts S + L: were it switched on
 /// anywhere in the workspace, everybody could make a second signature out of any signature.
 #[test]
 fn a_signature_with_a_multiple_of_l_added_is_refused() {
@@ -217,7 +217,7 @@ fn small_order_encodings() -> Vec<[u8; 32]> {
     canonical.iter().chain(&otherwise).map(|text| bytes(text)).collect()
 }
 
-/// Sentence 3.7. Under a key of small order, "signatures" of any message are easy: the library's plain
+/// Sentence 1.17, 3 and 4. Under a key of small order, "signatures" of any message are easy: the library's plain
 /// predicate accepts them, this one must not.
 #[test]
 fn keys_and_nonces_of_small_order_are_refused() {
@@ -235,7 +235,7 @@ fn keys_and_nonces_of_small_order_are_refused() {
     assert!(forgeries > 100, "the test has teeth: the other predicate accepted {forgeries}");
 }
 
-/// Sentence 3.8. Nineteen values of y have a second encoding, y + p. As R, none is ever accepted,
+/// Sentence 1.19. Nineteen values of y have a second encoding, y + p. As R, none is ever accepted,
 /// because R is compared as bytes with what a signer would have written.
 #[test]
 fn a_nonce_that_is_not_canonical_is_refused() {
@@ -256,8 +256,7 @@ fn a_nonce_that_is_not_canonical_is_refused() {
 fn a_signature_holds_for_its_purpose_chain_body_and_key_only() {
     let (key, other) = (SecretKey::from_seed(&[1; 32]), SecretKey::from_seed(&[2; 32]));
     let (chain, elsewhere) = (ChainId([1; 32]), ChainId([2; 32]));
-    let purposes =
-        [Purpose::Transaction, Purpose::Proposal, Purpose::Prevote, Purpose::Precommit, Purpose::Upload];
+    let purposes = [Purpose::Transaction, Purpose::Proposal, Purpose::Prevote, Purpose::Precommit, Purpose::Upload];
     for signed in purposes {
         let signature = key.sign(signed, &chain, b"body");
         for shown in purposes {

@@ -1,11 +1,11 @@
 //! The rules: what each kind of transaction needs and does.
 
-use super::{State, StateView as _};
 use super::record::{
     EndpointRecord, KeyOwner, KeyStatus, PatchRecord, Position, ProductRecord, ReceiptRecord, Record, RecordKey, Role,
     VerdictRecord,
 };
 use super::storage::{StateStorage, StorageError};
+use super::{State, StateView as _};
 use crate::approval::{ApprovalRule, Decision, Standing};
 use crate::bounded::{List, Name, Product};
 use crate::id::{PatchId, TransactionId};

@@ -1,5 +1,5 @@
 //! The Merkle tree of a block: built with `rs_merkle`, checked by our own verifier, both against a
-//! recursive reading of RFC 6962 §2.1 (sentences of section 8).
+//! recursive reading of RFC 6962 §2.1 (sentences 3.6 and 4.4).
 
 use ledger::id::{Digest, context, derive};
 use ledger::merkle::{PathError, path, root, verify};
@@ -35,11 +35,8 @@ impl<L: Fn(&[u8]) -> [u8; 32], N: Fn(&[u8; 32], &[u8; 32]) -> [u8; 32]> Rfc6962<
         }
         let k = split(data.len());
         let (left, right) = data.split_at(k);
-        let (mut path, sibling) = if m < k {
-            (self.path(m, left), self.root(right))
-        } else {
-            (self.path(m - k, right), self.root(left))
-        };
+        let (mut path, sibling) =
+            if m < k { (self.path(m, left), self.root(right)) } else { (self.path(m - k, right), self.root(left)) };
         path.push(Digest(sibling));
         path
     }
@@ -176,7 +173,10 @@ fn a_node_is_not_a_leaf() {
     let (left, right) = (reference.root(&leaves[..2]), reference.root(&leaves[2..]));
     let tree = root(slices(&leaves));
     assert!(verify(&tree, 1, 0, &[left, right].concat(), &[]).is_err());
-    assert!(verify(&tree, 2, 0, &[reference.root(&leaves[..1]), reference.root(&leaves[1..2])].concat(), &[Digest(right)]).is_err());
+    assert!(
+        verify(&tree, 2, 0, &[reference.root(&leaves[..1]), reference.root(&leaves[1..2])].concat(), &[Digest(right)])
+            .is_err()
+    );
 }
 
 /// The tree's hasher, as `rs_merkle` wants it.
@@ -213,7 +213,7 @@ fn forgeries_that_the_library_accepts_are_refused() {
     assert!(verify(&ours, 4, 1, b"forged", &honest).is_err());
 
     // Hashes that are not needed are not looked at by the library: one proof, many spellings.
-    let padded = [&tree.proof(&[1]).proof_hashes()[..], &[[7; 32]]].concat();
+    let padded = [tree.proof(&[1]).proof_hashes(), &[[7; 32]]].concat();
     assert!(MerkleProof::<BlockHasher>::new(padded.clone()).verify(library_root, &[1], &[hashes[1]], 4));
     let padded: Vec<Digest> = padded.into_iter().map(Digest).collect();
     let refused = Err(PathError::WrongLength { index: 1, count: 4, actual: 3 });

@@ -1,5 +1,5 @@
-//! Headers and blocks: the one header a block can have, and the limits of blocks (sentences of
-//! section 5).
+//! Headers and blocks: the one header a block can have, and the limits of blocks (sentences 3.1
+//! to 3.6).
 
 use crate::support::samples::*;
 use crate::support::world::{BLOCK_MS, GENESIS_MS, World};
@@ -141,10 +141,8 @@ fn a_block_carries_the_very_transactions_that_were_verified() {
 
 /// Transactions of about this size each, all acceptable one after the other.
 fn large(world: &mut World, count: usize, bytes: usize) -> Vec<VerifiedTransaction> {
-    let manifest = |release| PatchManifest {
-        notes: Notes::new("n".repeat(bytes)).unwrap(),
-        ..manifest("acme/redis", release)
-    };
+    let manifest =
+        |release| PatchManifest { notes: Notes::new("n".repeat(bytes)).unwrap(), ..manifest("acme/redis", release) };
     (1..=count as u64).map(|release| world.transaction("acme/publisher", publish(&manifest(release)))).collect()
 }
 

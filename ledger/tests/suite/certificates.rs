@@ -1,4 +1,4 @@
-//! Certificates: what makes a header final (sentences of section 6).
+//! Certificates: what makes a header final (sentences 3.7 to 3.12).
 
 use crate::support::world::{World, certify};
 use crate::support::{key, name};

@@ -1,9 +1,9 @@
 //! The chain of validator sets: from the genesis file to today, each change signed by the set before
-//! (sentences of section 7 and 13.4).
+//! (sentences 3.14, 3.15 and 6.6).
 
 use crate::proofs;
-use crate::support::world::{World, certify, validator_set};
 use crate::support::key;
+use crate::support::world::{World, certify, validator_set};
 use ledger::block::Header;
 use ledger::bounded::{List, Name};
 use ledger::certificate::{Certificate, CertificateError};
@@ -140,10 +140,11 @@ fn a_link_shows_the_set_its_header_names() {
     assert_eq!((at, error), (0, EpochError::WrongSet));
     // The same keys under other organisations' names are another set.
     let (at, error) = problem(with_links(|_, links| {
-        let renamed = links[0].validators.validators().iter().map(|validator| Validator {
-            organisation: Name::new("mallory").unwrap(),
-            ..validator.clone()
-        });
+        let renamed = links[0]
+            .validators
+            .validators()
+            .iter()
+            .map(|validator| Validator { organisation: Name::new("mallory").unwrap(), ..validator.clone() });
         links[0].validators = ValidatorSet::new(renamed.collect()).unwrap();
     }));
     assert_eq!((at, error), (0, EpochError::WrongSet));

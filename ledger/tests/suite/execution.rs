@@ -1,4 +1,4 @@
-//! Execution: what one node proposes, another executes to the same roots (sentences of section 5).
+//! Execution: what one node proposes, another executes to the same roots (sentences 2.12 and 3.5).
 
 use crate::support::samples::*;
 use crate::support::world::{World, validator_set};
@@ -137,11 +137,12 @@ fn a_proposer_whose_clock_stands_still_still_moves_time() {
     }
 }
 
-/// Sentence 7.2: block h fixes the set of height h + 2.
+/// Sentence 3.14: block h fixes the set of height h + 2.
 #[test]
 fn a_change_of_the_validator_set_takes_effect_two_heights_later() {
     let mut world = World::new();
-    let (old, new) = (validator_set(&["acme", "north", "south", "west"]), validator_set(&["globex", "north", "south", "west"]));
+    let (old, new) =
+        (validator_set(&["acme", "north", "south", "west"]), validator_set(&["globex", "north", "south", "west"]));
     let upcoming = UpcomingValidators { next: old.clone(), after_next: new.clone() };
     world.impose(&RecordKey::Validators, &Record::Validators(upcoming));
     let header = &world.tip.header;

@@ -1,5 +1,5 @@
 //! The history: roots and paths of `tlog_tiles` against a recursive reading of RFC 6962, checked by
-//! our own verifier (sentences of section 8).
+//! our own verifier (sentences 4.1 to 4.5).
 
 use crate::block_tree::{Rfc6962, SIZES, leaves, refuses_what_is_altered};
 use crate::support::Chance;
@@ -23,10 +23,11 @@ fn slices(leaves: &[Vec<u8>]) -> impl Iterator<Item = &[u8]> {
 #[test]
 fn the_published_roots_of_rfc_6962_come_out() {
     // Test data of the certificate-transparency log: eight leaves, roots of every prefix.
-    let data: Vec<Vec<u8>> = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
-        .iter()
-        .map(|text| hex::decode(text).unwrap())
-        .collect();
+    let data: Vec<Vec<u8>> =
+        ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+            .iter()
+            .map(|text| hex::decode(text).unwrap())
+            .collect();
     let roots = [
         "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",

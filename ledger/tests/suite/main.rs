@@ -3,19 +3,26 @@
 //! Sentence numbers are those of docs/protocol.md.
 
 #![allow(missing_docs, unreachable_pub, reason = "a test suite has no readers outside of it")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test may panic as the test may")]
+#![allow(clippy::type_complexity, reason = "tables of functions read better with their types in place")]
 
 mod block_tree;
 mod blocks;
+mod bounds;
 mod certificates;
+mod document;
 mod door;
 mod epochs;
 mod execution;
+mod forgeries;
 mod history_tree;
+mod near_misses;
 mod proof_flips;
 mod proof_size;
 mod proofs;
 mod round_trips;
 mod rule_counts;
+mod rule_stories;
 mod rules;
 mod sequences;
 mod source;

@@ -39,8 +39,7 @@ fn alter_every_byte(bytes: &[u8], world: &World, ways: &[fn(u8) -> u8]) -> Refus
 fn every_altered_byte_of_an_approved_proof_is_refused() {
     let world = story();
     let bytes = world.prove(patch(1)).bytes();
-    let refusals =
-        alter_every_byte(&bytes, &world, &[|byte| byte ^ 1, |byte| !byte]);
+    let refusals = alter_every_byte(&bytes, &world, &[|byte| byte ^ 1, |byte| !byte]);
     let total: usize = refusals.values().sum();
     assert!(total == 2 * bytes.len(), "{total} alterations of {} bytes", bytes.len());
     for check in ["proof-malformed", "chain-id", "certificate", "inclusion", "state-proof"] {

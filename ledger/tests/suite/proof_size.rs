@@ -185,7 +185,10 @@ fn a_proof_is_at_most_six_kibibytes_in_a_ledger_of_a_million() {
     let usual = bytes_with(&world, &bundle, &with_fleet(&world, &fleet(MILLION, 1_000)), MILLION as u64);
     // The worst a million records can do to this proof: all of them patches, beside the one proven.
     let worst = bytes_with(&world, &bundle, &with_fleet(&world, &fleet(MILLION, MILLION)), MILLION as u64);
-    println!("proof file: {} B new, {usual} B in a fleet's ledger, {worst} B among a million patches", bundle.bytes().len());
+    println!(
+        "proof file: {} B new, {usual} B in a fleet's ledger, {worst} B among a million patches",
+        bundle.bytes().len()
+    );
     assert!(usual <= AIM_BYTES, "{usual} bytes, aim {AIM_BYTES}");
     assert!(worst <= AIM_BYTES + 64, "{worst} bytes: the worst misses the aim by less than a signature");
 }

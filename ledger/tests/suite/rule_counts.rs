@@ -1,4 +1,4 @@
-//! The arithmetic of the approval rule (sentences of section 11), against a second writing of it.
+//! The arithmetic of the approval rule (sentences 5.15 to 5.20), against a second writing of it.
 
 use crate::support::{Chance, name};
 use ledger::approval::{ApprovalRule, ApprovalRules, Count, Decision, Opinion, Quorum, Standing};
@@ -32,12 +32,12 @@ fn opinion(key: u8, organisation: &str, decision: Decision) -> Opinion {
 const DECISIONS: [Decision; 5] =
     [Decision::Approve, Decision::ApproveUrgently, Decision::Reject, Decision::Hold, Decision::Recall];
 
-/// Sentences 11.4 to 11.9, written a second time.
+/// Sentences 5.19 and 5.20, written a second time.
 fn expected(rule: &ApprovalRule, vendor: &Name, opinions: &[Opinion]) -> Standing {
     let counted: Vec<_> = opinions
         .iter()
         .filter(|o| o.organisation != *vendor)
-        .filter(|o| rule.approvers.is_empty() || rule.approvers.iter().any(|a| *a == o.organisation))
+        .filter(|o| rule.approvers.is_empty() || rule.approvers.contains(&o.organisation))
         .collect();
     let keys = |of: &[Decision]| -> usize {
         counted.iter().filter(|o| of.contains(&o.decision)).map(|o| o.key).collect::<BTreeSet<_>>().len()
@@ -45,7 +45,8 @@ fn expected(rule: &ApprovalRule, vendor: &Name, opinions: &[Opinion]) -> Standin
     let organisations = |of: &[Decision]| -> usize {
         counted.iter().filter(|o| of.contains(&o.decision)).map(|o| &o.organisation).collect::<BTreeSet<_>>().len()
     };
-    let reached = |q: Quorum, of: &[Decision]| keys(of) >= q.approvals.into() && organisations(of) >= q.organisations.into();
+    let reached =
+        |q: Quorum, of: &[Decision]| keys(of) >= q.approvals.into() && organisations(of) >= q.organisations.into();
     if rule.recalls != 0 && organisations(&[Decision::Recall]) >= rule.recalls.into() {
         return Standing::Recalled;
     }

@@ -136,7 +136,8 @@ fn check_patch(record: &PatchRecord) {
     assert_eq!(record.recalled.is_some(), record.standing == Standing::Recalled);
     assert!(record.standing != Standing::Approved || record.approved.is_some());
     if record.recalled.is_none() {
-        let rules = ledger::approval::ApprovalRules(ledger::bounded::List::new(crate::support::world::rules()).unwrap());
+        let rules =
+            ledger::approval::ApprovalRules(ledger::bounded::List::new(crate::support::world::rules()).unwrap());
         let rule = rules.rule_for(&record.product, record.class, record.severity).unwrap();
         let opinions: Vec<Opinion> = record.opinions();
         assert_eq!(record.standing, rule.count(&record.organisation, &opinions).standing, "standing is arithmetic");

@@ -38,24 +38,25 @@ fn places(word: &str) -> Vec<String> {
     found
 }
 
-/// Sentence 3.9: predicates that accept other sets of signatures are reachable from nowhere.
+/// Sentence 1.20: predicates that accept other sets of signatures are reachable from nowhere.
 #[test]
 fn the_signature_predicate_has_one_place() {
     assert_eq!(places("verify_strict("), ["ledger/src/key.rs"]);
     assert_eq!(places("ed25519_dalek"), ["ledger/src/key.rs", "ledger/src/key/tests.rs"]);
     for way_around in ["verify_batch", "verify_prehashed", "raw_verify", "legacy_compatibility"] {
-        let elsewhere: Vec<_> = places(way_around).into_iter().filter(|file| file != "ledger/src/key/tests.rs").collect();
+        let elsewhere: Vec<_> =
+            places(way_around).into_iter().filter(|file| file != "ledger/src/key/tests.rs").collect();
         assert!(elsewhere.is_empty(), "{way_around} stands in {elsewhere:?}");
     }
 }
 
-/// Sentence 2.1: all ledger bytes go through one door.
+/// Sentence 1.1: all ledger bytes go through one door.
 #[test]
 fn the_codec_has_one_place() {
     assert_eq!(places("bincode::"), ["ledger/src/encoding.rs"]);
 }
 
-/// Sentence 8.5: the library's verifier is never asked about a proof.
+/// Sentence 4.5: the library's verifier is never asked about a proof.
 #[test]
 fn the_librarys_merkle_verifier_is_not_used() {
     for word in ["MerkleProof", "rs_merkle"] {

@@ -1,5 +1,5 @@
-//! The state tree: `jmt` and our verifier against a naive reading of the document (sentences of
-//! section 9).
+//! The state tree: `jmt` and our verifier against a naive reading of the document (sentences 5.1
+//! to 5.7).
 
 use crate::support::{Chance, key, name, product};
 use ledger::bounded::List;
@@ -29,7 +29,7 @@ fn bit(key: &[u8; 32], place: usize) -> bool {
     key[place / 8] & (0x80 >> (place % 8)) != 0
 }
 
-/// Sentences 9.5 to 9.8 read aloud: nothing is `EMPTY`, one record is its leaf, more are two halves.
+/// Sentence 5.6 read aloud: nothing is `EMPTY`, one record is its leaf, more are two halves.
 fn naive_root(records: &[(&[u8; 32], &Vec<u8>)], depth: usize) -> [u8; 32] {
     match records {
         [] => EMPTY,

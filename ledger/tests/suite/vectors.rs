@@ -4,10 +4,11 @@
 //! `UPDATE_VECTORS=1` writes it. A difference that was not meant is a fork; one that was meant needs a
 //! new protocol version.
 
+use crate::epochs;
+use crate::near_misses::near_misses;
 use crate::support::samples::*;
 use crate::support::world::{World, validator_set};
 use crate::support::{digest, key, name, product};
-use crate::{epochs, proofs};
 use ledger::artifact::UploadGrant;
 use ledger::block::Block;
 use ledger::bounded::{List, SortedList};
@@ -33,7 +34,7 @@ pub struct Vectors {
 }
 
 impl Vectors {
-    fn put(&mut self, section: &'static str, file: &str, bytes: Vec<u8>, mut about: Value) {
+    pub fn put(&mut self, section: &'static str, file: &str, bytes: Vec<u8>, mut about: Value) {
         about["file"] = json!(file);
         about["bytes"] = json!(bytes.len());
         about["blake3"] = json!(Digest::blake3(&bytes).to_string());
@@ -103,27 +104,40 @@ pub fn write_vectors() -> Vectors {
 fn keys(vectors: &mut Vectors) {
     for who in ["acme/publisher", "north/approver", "south/approver", "west/approver", "acme/validator", "host-1"] {
         let key = key(who);
-        vectors.note("keys", json!({
-            "name": who, "seed": hex_of(&*key.seed()), "public": key.public().to_string(),
-        }));
+        vectors.note(
+            "keys",
+            json!({
+                "name": who, "seed": hex_of(&*key.seed()), "public": key.public().to_string(),
+            }),
+        );
     }
 }
 
 fn genesis_and_blocks(vectors: &mut Vectors, world: &World) {
     let header = &world.genesis.header;
-    vectors.put("genesis", "genesis.bin", world.genesis.genesis.bytes(), json!({
-        "chain_id": world.chain().to_string(),
-        "header": hex_of(&encode(header)),
-        "header_hash": header.hash().to_string(),
-        "state_root": header.state_root.to_string(),
-    }));
+    vectors.put(
+        "genesis",
+        "genesis.bin",
+        world.genesis.genesis.bytes(),
+        json!({
+            "chain_id": world.chain().to_string(),
+            "header": hex_of(&encode(header)),
+            "header_hash": header.hash().to_string(),
+            "state_root": header.state_root.to_string(),
+        }),
+    );
     let set = validator_set(&world.validators);
     vectors.put("validators", "validator-set.bin", encode(&set), json!({ "hash": set.hash().to_string() }));
     let block = world.blocks.iter().find(|block| block.transactions.len() == 2).expect("the story has one");
     let header = &block.header;
-    vectors.put("blocks", "header.bin", encode(header), json!({
-        "hash": header.hash().to_string(), "height": header.height, "time_ms": header.time_ms,
-    }));
+    vectors.put(
+        "blocks",
+        "header.bin",
+        encode(header),
+        json!({
+            "hash": header.hash().to_string(), "height": header.height, "time_ms": header.time_ms,
+        }),
+    );
     let certificate = world.certify(header, &world.signers, &set);
     vectors.put("blocks", "certificate.bin", encode(&certificate), json!({ "of": header.hash().to_string() }));
     vectors.put("blocks", "block.bin", encode(block), json!({ "hash": header.hash().to_string() }));
@@ -136,11 +150,14 @@ fn genesis_and_blocks(vectors: &mut Vectors, world: &World) {
     for (purpose, block) in votes {
         let body = VoteBody { height: header.height, round: 3, block }.bytes();
         let voter = key("acme/validator");
-        vectors.note("votes", json!({
-            "tag": purpose.tag(), "body": hex_of(&body), "signer": voter.public().to_string(),
-            "message": hex_of(&purpose.message(&world.chain(), &body)),
-            "signature": voter.sign(purpose, &world.chain(), &body).to_string(),
-        }));
+        vectors.note(
+            "votes",
+            json!({
+                "tag": purpose.tag(), "body": hex_of(&body), "signer": voter.public().to_string(),
+                "message": hex_of(&purpose.message(&world.chain(), &body)),
+                "signature": voter.sign(purpose, &world.chain(), &body).to_string(),
+            }),
+        );
     }
     let grant = UploadGrant {
         chain_id: world.chain(),
@@ -150,18 +167,28 @@ fn genesis_and_blocks(vectors: &mut Vectors, world: &World) {
         expires_at_ms: 1_700_000_600_000,
     };
     let grant = grant.sign(&key("acme/publisher"));
-    vectors.put("grants", "upload-grant.bin", encode(&grant), json!({ "publisher": grant.grant.publisher.to_string() }));
+    vectors.put(
+        "grants",
+        "upload-grant.bin",
+        encode(&grant),
+        json!({ "publisher": grant.grant.publisher.to_string() }),
+    );
 }
 
 fn put_transaction(vectors: &mut Vectors, world: &World, file: &str, signed: &SignedTransaction) {
     let bytes = encode(signed);
     let verified = signed.clone().verify(&world.chain()).expect("the story is well signed");
-    vectors.put("transactions", &format!("transactions/{file}.bin"), bytes, json!({
-        "kind": signed.transaction.payload.kind(),
-        "id": verified.id().to_string(),
-        "signer": signed.transaction.signer.to_string(),
-        "patch": signed.transaction.payload.patch().map(|patch| patch.to_string()),
-    }));
+    vectors.put(
+        "transactions",
+        &format!("transactions/{file}.bin"),
+        bytes,
+        json!({
+            "kind": signed.transaction.payload.kind(),
+            "id": verified.id().to_string(),
+            "signer": signed.transaction.signer.to_string(),
+            "patch": signed.transaction.payload.patch().map(|patch| patch.to_string()),
+        }),
+    );
 }
 
 fn transactions(vectors: &mut Vectors, world: &World) {
@@ -204,9 +231,14 @@ fn records(vectors: &mut Vectors, world: &World) {
         ("receipt", RecordKey::Receipt(host, patch(1))),
     ];
     let mut put = |file: &str, key: &RecordKey, record: &Record| {
-        vectors.put("records", &format!("records/{file}.bin"), encode(record), json!({
-            "key": hex_of(&encode(key)), "state_key": hex_of(&key.state_key().0),
-        }));
+        vectors.put(
+            "records",
+            &format!("records/{file}.bin"),
+            encode(record),
+            json!({
+                "key": hex_of(&encode(key)), "state_key": hex_of(&key.state_key().0),
+            }),
+        );
     };
     for (file, key) in keys {
         put(file, &key, &read(&world.storage, &key).unwrap().expect("the story wrote it"));
@@ -245,10 +277,15 @@ fn trees(vectors: &mut Vectors, world: &World) {
     for (kind, record_key) in absent.into_iter().chain([("present", present)]) {
         let proof = world.prove_record(&record_key);
         let found = proof.verify(&root, &record_key.state_key()).unwrap().map(hex_of);
-        vectors.put("state_proofs", &format!("state-proofs/{kind}.bin"), encode(&proof), json!({
-            "kind": kind, "root": root.to_string(), "key": hex_of(&encode(&record_key)),
-            "state_key": hex_of(&record_key.state_key().0), "record": found,
-        }));
+        vectors.put(
+            "state_proofs",
+            &format!("state-proofs/{kind}.bin"),
+            encode(&proof),
+            json!({
+                "kind": kind, "root": root.to_string(), "key": hex_of(&encode(&record_key)),
+                "state_key": hex_of(&record_key.state_key().0), "record": found,
+            }),
+        );
     }
     // Every leaf of a history and of a block's tree of seven.
     let leaves: Vec<Vec<u8>> = (0..7u8).map(|n| vec![n; usize::from(n)]).collect();
@@ -270,10 +307,15 @@ fn trees(vectors: &mut Vectors, world: &World) {
 }
 
 fn put_proof(vectors: &mut Vectors, file: &str, bundle: &ProofBundle, at_ms: u64, check: &str, about: &str) {
-    vectors.put("proofs", &format!("proofs/{file}.proof"), bundle.bytes(), json!({
-        "about": about, "at_ms": at_ms, "height": bundle.header.height,
-        "verdict": if check.is_empty() { "proven" } else { "refused" }, "check": check,
-    }));
+    vectors.put(
+        "proofs",
+        &format!("proofs/{file}.proof"),
+        bundle.bytes(),
+        json!({
+            "about": about, "at_ms": at_ms, "height": bundle.header.height,
+            "verdict": if check.is_empty() { "proven" } else { "refused" }, "check": check,
+        }),
+    );
 }
 
 fn honest_proofs(vectors: &mut Vectors, world: &World) {
@@ -296,93 +338,6 @@ fn honest_proofs(vectors: &mut Vectors, world: &World) {
     let (changed, bundle) = epochs::through_two_changes();
     let now = changed.tip.header.time_ms;
     put_proof(vectors, "epochs", &bundle, now, "", "the validator set changed twice since genesis");
-}
-
-fn near_misses(vectors: &mut Vectors, world: &World) {
-    let mut miss = |file: String, kind: &str, bytes: Vec<u8>, check: &str, about: &str, at_ms: u64| {
-        vectors.put("near_misses", &format!("near-misses/{file}"), bytes, json!({
-            "kind": kind, "check": check, "about": about, "at_ms": at_ms,
-        }));
-    };
-    // Proofs, altered by somebody without keys.
-    let (approved, id) = proofs::approved();
-    let at_ms = approved.tip.header.time_ms;
-    for (number, (about, check, alter)) in proofs::WITHOUT_KEYS.iter().enumerate() {
-        let mut bundle = approved.prove(id);
-        alter(&approved, &mut bundle);
-        miss(format!("proof-{number:02}.proof"), "proof", bundle.bytes(), check.word(), about, at_ms);
-    }
-    let bundle = approved.prove(id);
-    let stale = "a proof is shown a day and a millisecond later";
-    miss("proof-stale.proof".into(), "proof", bundle.bytes(), "stale", stale, at_ms + 86_400_001);
-    let early = "the verifier's clock is more than two seconds behind the header";
-    miss("proof-early.proof".into(), "proof", bundle.bytes(), "clock-behind", early, at_ms - 2_001);
-    let bytes = bundle.bytes();
-    let trailing = [&bytes[..], &[0]].concat();
-    miss("proof-trailing.proof".into(), "proof", trailing, "proof-malformed", "a byte after the end", at_ms);
-    let cut = bytes[..bytes.len() - 1].to_vec();
-    miss("proof-cut.proof".into(), "proof", cut, "proof-malformed", "the last byte is missing", at_ms);
-    let mut long = bytes.clone();
-    long[34..42].copy_from_slice(&u64::MAX.to_le_bytes());
-    let about = "the list of epochs claims 2^64 - 1 elements";
-    miss("proof-bomb.proof".into(), "proof", long, "proof-malformed", about, at_ms);
-
-    // Transactions at the door. The publish with the full manifest has one of everything.
-    let publish = encode(&world.log[0]);
-    let mut transaction = |file: &str, bytes: Vec<u8>, check: &str, about: &str| {
-        miss(format!("transaction-{file}.bin"), "transaction", bytes, check, about, 0);
-    };
-    transaction("trailing", [&publish[..], &[0]].concat(), "trailing", "a byte after the end");
-    transaction("cut", publish[..publish.len() - 1].to_vec(), "malformed", "the last byte is missing");
-    transaction("empty", Vec::new(), "malformed", "no bytes at all");
-    let with = |find: &[u8], put: &[u8]| {
-        let place = publish.windows(find.len()).position(|window| window == find).expect("it is in there");
-        [&publish[..place], put, &publish[place + find.len()..]].concat()
-    };
-    let text = |word: &str| [&(word.len() as u64).to_le_bytes()[..], word.as_bytes()].concat();
-    let unsorted = with(
-        &[text("CVE-2024-31449"), text("CVE-2024-46981")].concat(),
-        &[text("CVE-2024-46981"), text("CVE-2024-31449")].concat(),
-    );
-    transaction("unsorted", unsorted, "malformed", "the list of advisories is not ascending");
-    let twice = with(&text("CVE-2024-46981"), &text("CVE-2024-31449"));
-    transaction("twice", twice, "malformed", "an advisory is listed twice");
-    let name = with(&text("stable"), &text("Stable"));
-    transaction("name", name, "malformed", "a name with a capital letter");
-    let slash = with(&text("acme/redis"), &text("acme-redis"));
-    transaction("product", slash, "malformed", "a product without a slash");
-    let escape = with(b"Redis: remote", b"\x1b[2J: remote");
-    transaction("escape", escape, "malformed", "a control character in a title");
-    let utf8 = with("größer".as_bytes(), b"gr\xc3\xc3\xc3\xc3er");
-    transaction("utf8", utf8, "malformed", "notes that are not UTF-8");
-    let approve = encode(&world.log[6]);
-    let flag = approve.len() - 64 - 1;
-    for (word, value) in [("bool", 2u8), ("bool-ff", 0xff)] {
-        let mut bytes = approve.clone();
-        bytes[flag] = value;
-        transaction(word, bytes, "malformed", "a truth value that is neither 0 nor 1");
-    }
-    let mut kind = approve.clone();
-    kind[82..86].copy_from_slice(&8u32.to_le_bytes());
-    transaction("kind", kind, "malformed", "a kind of transaction that does not exist");
-    let recall = world.log.iter().find(|s| s.transaction.payload.kind() == "recall").map(encode).unwrap();
-    let mut long = recall.clone();
-    long[118..126].copy_from_slice(&u64::MAX.to_le_bytes());
-    transaction("bomb", long, "malformed", "a text that claims 2^64 - 1 bytes");
-    let large = [&recall[..], &vec![0; ledger::limits::TRANSACTION_BYTES_MAX]].concat();
-    transaction("large", large[..=ledger::limits::TRANSACTION_BYTES_MAX].to_vec(), "size", "65,537 bytes");
-    let mut version = recall.clone();
-    version[0] = 2;
-    transaction("version", version, "version", "a later version");
-    let mut chain = recall.clone();
-    chain[2] ^= 1;
-    transaction("chain", chain, "chain-id", "for another ledger");
-    let mut signature = recall.clone();
-    *signature.last_mut().unwrap() ^= 1;
-    transaction("signature", signature, "signature", "the last bit of the signature is another");
-    let mut nonce = recall;
-    nonce[66] ^= 1;
-    transaction("nonce", nonce, "signature", "another nonce under the same signature");
 }
 
 fn directory() -> PathBuf {
@@ -464,17 +419,18 @@ fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
     use ledger::transaction::TransactionError;
     let vectors = write_vectors();
     let chain = story().chain();
-    let judge = |entry: &Value| {
-        match SignedTransaction::verify_bytes(&vectors.files[entry["file"].as_str().unwrap()], &chain) {
-            Ok(_) => "",
-            Err(TransactionError::Decode(DecodeError::TooLarge { .. })) => "size",
-            Err(TransactionError::Decode(DecodeError::Malformed { .. })) => "malformed",
-            Err(TransactionError::Decode(DecodeError::Trailing { .. })) => "trailing",
-            Err(TransactionError::Decode(DecodeError::NotCanonical { .. })) => "not-canonical",
-            Err(TransactionError::Version(_)) => "version",
-            Err(TransactionError::WrongChain { .. }) => "chain-id",
-            Err(TransactionError::Signature(_)) => "signature",
-        }
+    let judge = |entry: &Value| match SignedTransaction::verify_bytes(
+        &vectors.files[entry["file"].as_str().unwrap()],
+        &chain,
+    ) {
+        Ok(_) => "",
+        Err(TransactionError::Decode(DecodeError::TooLarge { .. })) => "size",
+        Err(TransactionError::Decode(DecodeError::Malformed { .. })) => "malformed",
+        Err(TransactionError::Decode(DecodeError::Trailing { .. })) => "trailing",
+        Err(TransactionError::Decode(DecodeError::NotCanonical { .. })) => "not-canonical",
+        Err(TransactionError::Version(_)) => "version",
+        Err(TransactionError::WrongChain { .. }) => "chain-id",
+        Err(TransactionError::Signature(_)) => "signature",
     };
     for entry in &vectors.index["transactions"] {
         assert_eq!(judge(entry), "", "{}", entry["file"]);

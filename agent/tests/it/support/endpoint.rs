@@ -28,6 +28,9 @@ pub(crate) fn widget() -> Subscription {
     Subscription { product: Product::new("acme/widget").unwrap(), channel: Name::new("stable").unwrap() }
 }
 
+/// Sources are left soon: no test waits for a real network.
+const DOWNLOAD: &str = "patience_ms = 400\nminimum_bytes_per_s = 1000";
+
 /// A host.
 pub(crate) struct Endpoint {
     pub(crate) directory: TempDir,
@@ -37,6 +40,8 @@ pub(crate) struct Endpoint {
     extra: String,
     /// Further fields of `[ledger]`.
     pub(crate) ledger: String,
+    /// `[download]`.
+    pub(crate) download: String,
 }
 
 impl Endpoint {
@@ -53,7 +58,15 @@ impl Endpoint {
     pub(crate) fn not_enrolled(world: &Arc<World>, nodes: &[&Node], extra: &str, key: SecretKey) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let nodes = nodes.iter().map(|node| node.address.clone()).collect();
-        let endpoint = Self { directory, world: world.clone(), key, nodes, extra: extra.to_owned(), ledger: String::new() };
+        let endpoint = Self {
+            directory,
+            world: world.clone(),
+            key,
+            nodes,
+            extra: extra.to_owned(),
+            ledger: String::new(),
+            download: DOWNLOAD.to_owned(),
+        };
         let genesis = world.ledger().scenario.genesis().genesis.bytes();
         std::fs::write(endpoint.path("genesis"), genesis).unwrap();
         std::fs::write(endpoint.path("ca.pem"), &world.ca_pem).unwrap();
@@ -79,12 +92,11 @@ impl Endpoint {
             product = "acme/widget"
             channel = "stable"
             [download]
-            patience_ms = 400
-            minimum_bytes_per_s = 1000
+            {}
             {}
             {more}
             "#,
-            self.nodes, self.ledger, self.extra
+            self.nodes, self.ledger, self.download, self.extra
         );
         std::fs::write(self.config_path(), text).unwrap();
     }

@@ -46,7 +46,18 @@ impl Ledger {
             history_root: history::empty_root(),
         };
         let (heads, transactions, patches) = (Vec::new(), Vec::new(), Vec::new());
-        Self { scenario, storage, tip, heads, transactions, patches, pending: Vec::new(), forced: Vec::new(), nonce: 0, ahead_ms: 0 }
+        Self {
+            scenario,
+            storage,
+            tip,
+            heads,
+            transactions,
+            patches,
+            pending: Vec::new(),
+            forced: Vec::new(),
+            nonce: 0,
+            ahead_ms: 0,
+        }
     }
 
     fn now_ms(&self) -> u64 {
@@ -176,8 +187,7 @@ impl Ledger {
         let prove = |key: RecordKey| tree::prove(&self.storage, self.tip.tree, &key.state_key()).unwrap();
         let approvers = record.verdicts.iter().map(|verdict| verdict.organisation.clone());
         let organisations: BTreeSet<Name> = approvers.chain([record.organisation.clone()]).collect();
-        let organisations =
-            organisations.into_iter().map(|name| (name.clone(), prove(RecordKey::Organisation(name))));
+        let organisations = organisations.into_iter().map(|name| (name.clone(), prove(RecordKey::Organisation(name))));
         Some(ProofBundle {
             version: PROOF_VERSION,
             chain_id: header.chain_id,

@@ -6,8 +6,8 @@ use bao_tree::io::sync::encode_ranges_validated;
 use bao_tree::{BlockSize, ChunkNum, ChunkRanges};
 use ledger::encoding::encode;
 use ledger::id::{Digest, PatchId, TransactionId};
-use ledger::state::{Rejection, StateView as _};
 use ledger::state::storage::StateStorage as _;
+use ledger::state::{Rejection, StateView as _};
 use ledger::transaction::{Payload, SignedTransaction};
 use proto::v1::{self, artifacts_server, ledger_server};
 use std::collections::BTreeMap;
@@ -36,6 +36,8 @@ pub(crate) enum Artifacts {
     EndsAfter(usize),
     /// The stream breaks after so many bytes.
     BreaksAfter(usize),
+    /// So many bytes, and then nothing more happens.
+    HangsAfter(usize),
     /// Everything, and then zeros for ever.
     Endless,
     /// A byte now and then.
@@ -159,6 +161,11 @@ type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 impl Node {
     pub(crate) fn behave(&self, change: impl FnOnce(&mut Manners)) {
         change(&mut self.manners.lock().unwrap());
+    }
+
+    /// The same node, said to be somewhere else.
+    pub(crate) fn at(&self, address: std::net::SocketAddr) -> Self {
+        Self { address: format!("https://{address}"), ..self.clone() }
     }
 
     pub(crate) fn asked(&self) -> AskedOfIt {
@@ -291,7 +298,8 @@ impl ledger_server::Ledger for Node {
         let endpoint_key = ledger::key::PublicKey(endpoint.clone().try_into().unwrap());
         let id = PatchId(patch.clone().try_into().unwrap());
         let record = self.world.ledger().storage.receipt(endpoint_key, id).unwrap();
-        let receipts = record.map(|record| v1::Receipt { endpoint, patch, attempt: record.attempt, ..Default::default() });
+        let receipts =
+            record.map(|record| v1::Receipt { endpoint, patch, attempt: record.attempt, ..Default::default() });
         let receipts = receipts.into_iter().collect();
         Ok(Response::new(v1::ListReceiptsResponse { receipts, next_page_token: String::new() }))
     }
@@ -306,10 +314,7 @@ impl ledger_server::Ledger for Node {
 
     type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
 
-    async fn submit_stream(
-        &self,
-        _: Request<tonic::Streaming<v1::SubmitRequest>>,
-    ) -> Answer<Self::SubmitStreamStream> {
+    async fn submit_stream(&self, _: Request<tonic::Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
         Err(Status::unimplemented("not asked by agents"))
     }
 
@@ -359,7 +364,8 @@ impl artifacts_server::Artifacts for Node {
             return Err(refused(Code::InvalidArgument, "artifact-length", "mine is shorter"));
         }
         let mut encoded = encoded(&bytes, offset);
-        let (mut breaks, mut endless, mut pause, mut piece) = (false, false, Duration::ZERO, PIECE_BYTES);
+        let (mut breaks, mut hangs, mut endless) = (false, false, false);
+        let (mut pause, mut piece) = (Duration::ZERO, PIECE_BYTES);
         match manners {
             Artifacts::FlipAt(place) => {
                 // The byte in the stream is the one in the artifact, and what follows it.
@@ -371,6 +377,10 @@ impl artifacts_server::Artifacts for Node {
             Artifacts::BreaksAfter(count) => {
                 encoded.truncate(count);
                 breaks = true;
+            }
+            Artifacts::HangsAfter(count) => {
+                encoded.truncate(count);
+                hangs = true;
             }
             Artifacts::Endless => endless = true,
             Artifacts::Dripping => (pause, piece) = (Duration::from_millis(50), 1),
@@ -387,6 +397,9 @@ impl artifacts_server::Artifacts for Node {
                 if sender.send(Ok(v1::FetchResponse { data })).await.is_err() {
                     return;
                 }
+            }
+            if hangs {
+                sender.closed().await;
             }
             if breaks {
                 let _ = sender.send(Err(Status::unavailable("gone"))).await;

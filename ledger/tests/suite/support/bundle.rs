@@ -5,9 +5,9 @@ use ledger::bounded::{List, Name};
 use ledger::history;
 use ledger::id::PatchId;
 use ledger::proof::{HostClock, ProofBundle, ProvenState, ProvenTransaction};
+use ledger::state::StateView as _;
 use ledger::state::record::{PatchRecord, RecordKey};
 use ledger::state::tree::{self, StateProof};
-use ledger::state::StateView as _;
 use std::collections::BTreeSet;
 
 impl World {

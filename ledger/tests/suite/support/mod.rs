@@ -2,6 +2,7 @@
 
 pub mod bundle;
 pub mod samples;
+pub mod strategies;
 pub mod world;
 
 use ledger::bounded::{Name, Product};

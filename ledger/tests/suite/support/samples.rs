@@ -130,7 +130,12 @@ pub fn recall(patch: PatchId) -> Payload {
 /// The host called so, in the group of servers.
 pub fn enroll(host: &str) -> Payload {
     let labels = sorted(vec![Label { key: name("site"), value: name("hamburg") }]);
-    Payload::Enroll { endpoint: super::key(host).public(), name: name(&host.replace('/', "-")), group: name("servers"), labels }
+    Payload::Enroll {
+        endpoint: super::key(host).public(),
+        name: name(&host.replace('/', "-")),
+        group: name("servers"),
+        labels,
+    }
 }
 
 pub fn retire(host: &str) -> Payload {

@@ -33,11 +33,8 @@ const ROLES: [Role; 5] = [Role::Publisher, Role::Approver, Role::Operator, Role:
 pub fn organisation(called: &str, more: &[(&str, Role, KeyStatus)]) -> Organisation {
     let one = |role: &Role| (role.name(), *role, KeyStatus::Active);
     let keys = ROLES.iter().map(one).chain(more.iter().copied());
-    let keys = keys.map(|(word, role, status)| MemberKey {
-        key: key(&format!("{called}/{word}")).public(),
-        role,
-        status,
-    });
+    let keys =
+        keys.map(|(word, role, status)| MemberKey { key: key(&format!("{called}/{word}")).public(), role, status });
     let namespaces = if matches!(called, "acme" | "globex") { names(&[called]) } else { SortedList::default() };
     Organisation { name: name(called), namespaces, keys: SortedList::new(keys.collect()).unwrap() }
 }
@@ -61,13 +58,8 @@ pub fn rules() -> Vec<ApprovalRule> {
         name: name("standard"),
         namespaces: names(&["acme", "globex"]),
         classes: SortedList::new(vec![Class::Security, Class::Bugfix, Class::Performance, Class::Feature]).unwrap(),
-        severities: SortedList::new(vec![
-            Severity::Low,
-            Severity::Moderate,
-            Severity::Important,
-            Severity::Critical,
-        ])
-        .unwrap(),
+        severities: SortedList::new(vec![Severity::Low, Severity::Moderate, Severity::Important, Severity::Critical])
+            .unwrap(),
         approvers,
         quorum: Quorum { approvals: 2, organisations: 2 },
         emergency: Some(Quorum { approvals: 1, organisations: 1 }),

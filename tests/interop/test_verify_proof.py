@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""Asks the verifier written from docs/protocol.md what docs/vectors/ and, when it is there, out/demo/ promise.
+
+Run it with the packages of requirements.txt installed. The last line is `N passed, N failed`."""
+import copy, json, subprocess, sys, unittest
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+import verify_proof as v
+
+ROOT = HERE.parent.parent
+VECTORS, DEMO = ROOT / "docs" / "vectors", ROOT / "out" / "demo"
+INDEX = json.loads((VECTORS / "index.json").read_text())
+GENESIS = (VECTORS / "genesis.bin").read_bytes()
+CHAIN = v.trust_root(GENESIS)[0]
+
+
+def vector(entry):
+    return (VECTORS / entry["file"]).read_bytes()
+
+
+def verdict(proof, genesis, at_ms):
+    """The word of the check that refuses; empty when the proof holds."""
+    try:
+        v.verify(proof, genesis, at_ms)
+        return ""
+    except v.Refused as refused:
+        return refused.check
+
+
+def proven_files():
+    """Name, proof, genesis and clock of every file that must be accepted."""
+    for entry in INDEX["proofs"]:
+        if entry["verdict"] == "proven":
+            yield entry["file"], vector(entry), GENESIS, entry["at_ms"]
+    trust = DEMO / "genesis.trust"
+    for file in sorted(DEMO.glob("*.proof")) if trust.exists() else []:
+        if file.name != "altered.proof":
+            proof = file.read_bytes()
+            header = v.decode(v.BUNDLE, proof, len(proof), "demo")["header"]
+            yield f"out/demo/{file.name}", proof, trust.read_bytes(), header["time_ms"]
+
+
+# ---- an encoder, so that decoded structures can be altered and written again
+
+def encode(of, value):
+    kind = of[0]
+    if kind == "int":
+        return value.to_bytes(of[1], "little")
+    if kind == "raw":
+        return value
+    if kind == "bool":
+        return bytes([value])
+    if kind == "option":
+        return b"\0" if value is None else b"\1" + encode(of[1], value)
+    if kind == "struct":
+        return b"".join(encode(type_, value[field]) for field, type_ in of[1].items())
+    if kind == "enum":
+        fields = of[1][value.number]
+        return value.number.to_bytes(4, "little") + b"".join(encode(t, value[f]) for f, t in fields.items())
+    if kind in ("list", "set"):
+        return len(value).to_bytes(8, "little") + b"".join(encode(of[1], element) for element in value)
+    piece = value if kind == "bytes" else value.encode()
+    return len(piece).to_bytes(8, "little") + piece
+
+
+def some(of):
+    """A value of this type that was not there before."""
+    kind = of[0]
+    if kind in ("struct", "enum"):
+        value = v.Value()
+        value.number = 0 if kind == "enum" else -1
+        for field, type_ in (of[1][0] if kind == "enum" else of[1]).items():
+            value[field] = some(type_)
+        return value
+    return {"int": 1, "raw": v.EMPTY[:of[1]] if kind == "raw" else b"", "bool": True, "option": None, "list": [], "set": [],
+            "text": "x", "name": "x", "product": "x/x", "bytes": b"x"}[kind]
+
+
+def with_(value, field, other):
+    changed = copy.copy(value)
+    changed.number = value.number
+    changed[field] = other
+    return changed
+
+
+def alterations(of, value, path):
+    """Every single change of a decoded value: (where and what, the changed value)."""
+    kind = of[0]
+    if kind == "int":
+        top = 2 ** (8 * of[1]) - 1
+        for other in {value ^ 1, (value + 1) & top, 0, top} - {value}:
+            yield f"{path} = {other}", other
+    elif kind == "raw":
+        for place in (0, len(value) // 2, len(value) - 1):
+            yield f"{path}, byte {place}", value[:place] + bytes([value[place] ^ 1]) + value[place + 1:]
+        yield f"{path} = 0", bytes(len(value))
+    elif kind == "bool":
+        yield f"{path} = {not value}", not value
+    elif kind == "option":
+        if value is None:
+            yield f"{path} appears", some(of[1])
+        else:
+            yield f"{path} is left out", None
+            yield from alterations(of[1], value, path)
+    elif kind == "struct":
+        for field, type_ in of[1].items():
+            for where, other in alterations(type_, value[field], f"{path}.{field}"):
+                yield where, with_(value, field, other)
+    elif kind == "enum":
+        for number, fields in enumerate(of[1]):
+            if number != value.number and fields is not None:
+                other = v.Value({field: some(type_) for field, type_ in fields.items()})
+                other.number = number
+                yield f"{path} becomes variant {number}", other
+        for field, type_ in of[1][value.number].items():
+            for where, other in alterations(type_, value[field], f"{path}.{field}"):
+                yield where, with_(value, field, other)
+    elif kind in ("list", "set"):
+        for i, element in enumerate(value):
+            yield f"{path}[{i}] removed", value[:i] + value[i + 1:]
+            yield f"{path}[{i}] duplicated", value[:i] + [element] + value[i:]
+            if i + 1 < len(value) and element != value[i + 1]:
+                yield f"{path}[{i}] and the next swapped", value[:i] + [value[i + 1], element] + value[i + 2:]
+            for where, other in alterations(of[1], element, f"{path}[{i}]"):
+                yield where, value[:i] + [other] + value[i + 1:]
+        yield f"{path} grows", value + [some(of[1])]
+    elif kind == "bytes":
+        yield f"{path} grows", value + b"\0"
+        yield f"{path} shrinks", value[:-1]
+        # Bytes in a proof file are a record: every change inside of it, too.
+        record = v.decode(v.RECORD, value, 65536, "record")
+        for where, other in alterations(v.RECORD, record, path):
+            yield where, encode(v.RECORD, other)
+    else:
+        yield f"{path} grows", value + "x"
+        yield f"{path} = x", "x/x" if kind == "product" else "x"
+
+
+def must_still_hold(where, bundle):
+    """The one change that takes nothing away: approvals beyond what the rule needs need not be shown (6.20)."""
+    return where.startswith("bundle.approvals[") and where.endswith("removed") and len(bundle["approvals"]) > 1
+
+
+class Vectors(unittest.TestCase):
+    def test_every_proof_of_the_index_is_judged_as_it_says(self):
+        misses = [miss for miss in INDEX["near_misses"] if miss["kind"] == "proof"]
+        self.assertGreater(len(misses), 30)
+        for entry in INDEX["proofs"] + misses:
+            with self.subTest(entry["file"], about=entry["about"]):
+                self.assertEqual(verdict(vector(entry), GENESIS, entry["at_ms"]), entry["check"])
+
+    def test_every_signature_is_judged_as_the_index_says(self):
+        for case in json.loads((VECTORS / "signatures.json").read_text()):
+            key, message, signature = (bytes.fromhex(case[part]) for part in ("key", "message", "signature"))
+            with self.subTest(case["about"]):
+                self.assertEqual(v.holds(key, message, signature), case["accepted"])
+
+    def test_transactions_have_the_ids_and_signatures_the_document_says(self):
+        def judge(data):
+            """2.8."""
+            try:
+                transaction = v.decode(v.SIGNED, data, 65536, "malformed")
+            except v.Refused as refused:
+                detail = str(refused).split(": ", 1)[1]
+                return (detail if detail in ("size", "trailing") else "malformed"), None
+            body = transaction["body"]
+            if body["version"] != 1:
+                return "version", None
+            if body["chain_id"] != CHAIN:
+                return "chain-id", None
+            if not v.signed(b"transaction", CHAIN, body.raw, body["signer"], transaction["signature"]):
+                return "signature", None
+            return "", body
+
+        for entry in INDEX["transactions"]:
+            with self.subTest(entry["file"]):
+                word, body = judge(vector(entry))
+                self.assertEqual(word, "")
+                self.assertEqual(v.H("transaction-id", body.raw).hex(), entry["id"])
+                self.assertEqual(body["signer"].hex(), entry["signer"])
+                if entry["kind"] == "publish":
+                    self.assertEqual(v.H("patch-id", body["payload"]["manifest"].raw).hex(), entry["patch"])
+        for entry in INDEX["near_misses"]:
+            if entry["kind"] == "transaction":
+                with self.subTest(entry["file"], about=entry["about"]):
+                    self.assertEqual(judge(vector(entry))[0], entry["check"])
+
+    def test_what_is_decoded_is_encoded_to_the_same_bytes(self):
+        for of, section in ((v.BUNDLE, "proofs"), (v.SIGNED, "transactions"), (v.GENESIS, "genesis")):
+            for entry in INDEX[section]:
+                with self.subTest(entry["file"]):
+                    self.assertEqual(encode(of, v.decode(of, vector(entry), 2**20, "malformed")), vector(entry))
+
+    def test_hashes_are_those_of_the_index(self):
+        self.assertEqual(CHAIN.hex(), INDEX["genesis"][0]["chain_id"])
+        header = v.decode(v.HEADER, bytes.fromhex(INDEX["genesis"][0]["header"]), 65536, "header")
+        self.assertEqual(v.H("block-hash", header.raw).hex(), INDEX["genesis"][0]["header_hash"])
+        self.assertEqual(header["tx_root"], v.H("block-empty", b""))
+        validators = v.decode(v.VALIDATORS, vector(INDEX["validators"][0]), 65536, "validators")
+        self.assertEqual(v.validators_hash(validators).hex(), INDEX["validators"][0]["hash"])
+        for vote in INDEX["votes"]:
+            signer, signature = bytes.fromhex(vote["signer"]), bytes.fromhex(vote["signature"])
+            tag, body = vote["tag"].removeprefix("countersign/v1/").encode(), bytes.fromhex(vote["body"])
+            self.assertTrue(v.signed(tag, CHAIN, body, signer, signature))
+
+    def test_records_stand_under_the_keys_the_document_says(self):
+        kinds = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+        for entry in INDEX["records"]:
+            name = bytes.fromhex(entry["key"])
+            key = v.H("state-key", name)
+            key = bytes([kinds[name[0]] * 16 + key[0] % 16]) + key[1:]
+            self.assertEqual(key.hex(), entry["state_key"])
+            self.assertEqual(vector(entry)[:4], name[:4], "a record has the number of its name")
+
+    def test_state_proofs_show_presence_and_both_kinds_of_absence(self):
+        kinds = [0, 0, 0, 0, 1, 2, 3, 4, 5, 6]
+        for entry in INDEX["state_proofs"]:
+            name, root = bytes.fromhex(entry["key"]), bytes.fromhex(entry["root"])
+            proof = v.decode(v.STATE_PROOF, vector(entry), 2**20, "state proof")
+            with self.subTest(entry["kind"]):
+                if entry["kind"] == "present":
+                    record = v.in_state(root, name[0], name[4:], kinds[name[0]], proof, "it")
+                    self.assertEqual(record.raw, bytes.fromhex(entry["record"])[4:])
+                else:
+                    with self.assertRaisesRegex(v.Refused, "it: absent"):
+                        v.in_state(root, name[0], name[4:], kinds[name[0]], proof, "it")
+                with self.assertRaisesRegex(v.Refused, "it: another root"):
+                    v.in_state(bytes(32), name[0], name[4:], kinds[name[0]], proof, "it")
+
+    def test_history_paths_lead_to_the_root_and_altered_ones_do_not(self):
+        for entry in INDEX["history_paths"]:
+            header = {"history_root": bytes.fromhex(entry["root"]), "history_size": entry["size"]}
+            leaf, path = bytes.fromhex(entry["leaf"]), [bytes.fromhex(hash_) for hash_ in entry["path"]]
+            self.assertTrue(v.in_history(header, entry["index"], leaf, path))
+            for index in set(range(9)) - {entry["index"]}:
+                self.assertFalse(v.in_history(header, index, leaf, path))
+            self.assertFalse(v.in_history(header, entry["index"], leaf + b"x", path))
+            self.assertFalse(v.in_history(header, entry["index"], leaf, path[1:]))
+            self.assertFalse(v.in_history(header, entry["index"], leaf, path + path[:1]))
+
+
+class Alterations(unittest.TestCase):
+    def test_files_that_must_be_accepted_are(self):
+        for file, proof, genesis, at_ms in proven_files():
+            with self.subTest(file):
+                self.assertEqual(verdict(proof, genesis, at_ms), "")
+        altered, honest = DEMO / "altered.proof", DEMO / "redis.proof"
+        if altered.exists() and honest.exists():
+            time_ms = v.decode(v.BUNDLE, honest.read_bytes(), 2**20, "demo")["header"]["time_ms"]
+            self.assertNotEqual(verdict(altered.read_bytes(), (DEMO / "genesis.trust").read_bytes(), time_ms), "")
+
+    def test_every_single_change_of_a_structure_is_refused(self):
+        for file, proof, genesis, at_ms in proven_files():
+            bundle, changes, checks = v.decode(v.BUNDLE, proof, len(proof), "proof"), 0, set()
+            for where, changed in alterations(v.BUNDLE, bundle, "bundle"):
+                data = encode(v.BUNDLE, changed)
+                word = verdict(data, genesis, at_ms)
+                if data == proof or (word == "" and must_still_hold(where, bundle)):
+                    continue
+                self.assertNotEqual(word, "", f"{file}: {where} is believed")
+                changes += 1
+                checks.add(word)
+            self.assertGreater(changes, 1000, file)
+            print(f"{file}: {changes} changes, refused as {', '.join(sorted(checks))}")
+
+    def test_every_flipped_byte_is_refused(self):
+        for file, proof, genesis, at_ms in proven_files():
+            for place in range(len(proof)):
+                flipped = bytearray(proof)
+                flipped[place] ^= 0x11
+                self.assertNotEqual(verdict(bytes(flipped), genesis, at_ms), "", f"{file}: byte {place}")
+            print(f"{file}: {len(proof)} bytes flipped")
+
+    def test_another_genesis_file_is_another_ledger(self):
+        _, proof, genesis, at_ms = next(proven_files())
+        for place in range(0, len(genesis), 3):
+            flipped = bytearray(genesis)
+            flipped[place] ^= 1
+            self.assertIn(verdict(proof, bytes(flipped), at_ms), ("chain-id", "genesis"), f"byte {place}")
+
+    def test_time_and_height_are_judged_as_the_document_says(self):
+        entry = INDEX["proofs"][0]
+        proof, time_ms, height = vector(entry), entry["at_ms"], entry["height"]
+        for now, options, word in [
+            (time_ms, {}, ""), (time_ms + 86400000, {}, ""), (time_ms + 86400001, {}, "stale"),
+            (time_ms - 2000, {}, ""), (time_ms - 2001, {}, "clock-behind"), (0, {"floor_ms": time_ms}, ""),
+            (time_ms + 1, {"max_age_ms": 0}, "stale"), (time_ms, {"height_seen": height}, ""),
+            (time_ms, {"height_seen": height + 1}, "height-below-seen"), (0, {"height_seen": 2**64}, "height-below-seen"),
+        ]:
+            with self.subTest(now=now, **options):
+                try:
+                    v.verify(proof, GENESIS, now, **options)
+                    self.assertEqual(word, "")
+                except v.Refused as refused:
+                    self.assertEqual(refused.check, word)
+
+
+class CommandLine(unittest.TestCase):
+    def run_it(self, *arguments):
+        command = [sys.executable, str(HERE / "verify_proof.py"), *map(str, arguments)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return done.returncode, done.stdout
+
+    def test_exit_status_and_words(self):
+        proofs = {Path(entry["file"]).stem: entry for entry in INDEX["proofs"]}
+        for name, status, begins in [("approved", 0, "proven: acme/redis"), ("pending", 1, "refused: approval-rule"),
+                                     ("recalled", 1, "refused: recalled"), ("halted", 1, "refused: halted")]:
+            entry = proofs[name]
+            code, said = self.run_it(VECTORS / entry["file"], VECTORS / "genesis.bin", "--at", entry["at_ms"])
+            self.assertEqual((code, said[:len(begins)]), (status, begins))
+        approved = VECTORS / proofs["approved"]["file"]
+        self.assertEqual(self.run_it(approved, VECTORS / "genesis.bin")[1][:14], "refused: stale")
+        code, _ = self.run_it(approved, VECTORS / "genesis.bin", "--max-age", 2**62)
+        self.assertEqual(code, 0)
+        self.assertEqual(self.run_it(VECTORS / "genesis.bin", VECTORS / "genesis.bin")[0], 1)
+        for usage in [(), (approved,), (approved, approved), (approved, VECTORS / "nothing-here"),
+                      (approved, VECTORS / "genesis.bin", "--at", "soon")]:
+            self.assertEqual(self.run_it(*usage)[0], 2, usage)
+
+
+if __name__ == "__main__":
+    result = unittest.main(exit=False, verbosity=2).result
+    failed = len(result.failures) + len(result.errors)
+    print(f"{result.testsRun - failed} passed, {failed} failed")
+    sys.exit(failed > 0)
