@@ -16,8 +16,10 @@ const ATTEMPTS_BYTES_MAX: usize = 1024 * 1024;
 const INTERRUPTIONS_MAX: u32 = 3;
 /// Wait before a refused patch is tried again by itself, at first …
 const RETRY_MS_MIN: u64 = 15_000;
-/// … and at the most.
+/// … and at the most …
 const RETRY_MS_MAX: u64 = 60 * 60 * 1000;
+/// … or, when it is the ledger that says no, at the most: a halt that is lifted is over for everybody.
+const RETRY_LEDGER_MS_MAX: u64 = 60_000;
 
 /// What was tried with one patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,11 +109,12 @@ impl Attempts {
         !(is_refusal(settled.outcome) && repeated)
     }
 
-    /// Takes note of how an attempt ended.
+    /// Takes note of how an attempt ended. One that somebody `asked` for too early keeps nobody waiting
+    /// when its time has come: waits are for what the agent tries by itself.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn record(&mut self, settled: &Settled, now_ms: u64) -> Result<(), FileError> {
+    pub fn record(&mut self, settled: &Settled, now_ms: u64, asked: bool) -> Result<(), FileError> {
         let code = settled.reason.as_ref().map(|reason| reason.code);
         let tried = self.stored.patches.entry(settled.patch).or_default();
         if tried.run == settled.run {
@@ -120,13 +123,16 @@ impl Attempts {
         let refused = is_refusal(settled.outcome);
         tried.run = settled.run;
         tried.outcome = Some(settled.outcome);
-        tried.refusals = if refused { tried.refusals.saturating_add(1) } else { 0 };
         tried.interruptions += u32::from(code == Some(ReasonCode::Interrupted));
-        let wait_ms = RETRY_MS_MIN << tried.refusals.max(1).saturating_sub(1).min(20);
-        tried.not_before_ms = match settled.outcome {
-            Outcome::Applied | Outcome::Failed => 0,
-            _ => now_ms.saturating_add(wait_ms.min(RETRY_MS_MAX)),
-        };
+        if !(refused && asked) {
+            tried.refusals = if refused { tried.refusals.saturating_add(1) } else { 0 };
+            let wait_ms = RETRY_MS_MIN << tried.refusals.max(1).saturating_sub(1).min(20);
+            let most_ms = if code.is_some_and(is_of_the_ledger) { RETRY_LEDGER_MS_MAX } else { RETRY_MS_MAX };
+            tried.not_before_ms = match settled.outcome {
+                Outcome::Applied | Outcome::Failed => 0,
+                _ => now_ms.saturating_add(wait_ms.min(most_ms)),
+            };
+        }
         if let Some(code) = code {
             tried.reasons.retain(|known| *known != code);
             tried.reasons.push(code);
@@ -152,6 +158,11 @@ impl Attempts {
     fn save(&self) -> Result<(), FileError> {
         files::replace(&self.path, &serde_json::to_vec(&self.stored).unwrap_or_default())
     }
+}
+
+/// Whether a refusal is one the ledger itself may take back at any block.
+fn is_of_the_ledger(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::ApprovalRule | ReasonCode::Rejected | ReasonCode::Held | ReasonCode::Halted)
 }
 
 fn is_refusal(outcome: Outcome) -> bool {
@@ -196,7 +207,7 @@ mod tests {
             let _ = std::fs::remove_file(&path);
             let mut attempts = Attempts::open(&path).unwrap();
             assert!(attempts.may_try(PATCH, 0));
-            attempts.record(&settled(1, outcome, code), 1_000).unwrap();
+            attempts.record(&settled(1, outcome, code), 1_000, false).unwrap();
             let attempts = Attempts::open(&path).unwrap();
             assert_eq!(attempts.may_try(PATCH, 1_001), soon, "{outcome}");
             assert_eq!(attempts.may_try(PATCH, u64::MAX), later, "{outcome}");
@@ -210,7 +221,7 @@ mod tests {
         for run in 1..=u64::from(INTERRUPTIONS_MAX) {
             assert!(attempts.may_try(PATCH, u64::MAX), "{run}");
             let interrupted = settled(run, Outcome::RolledBack, Some(ReasonCode::Interrupted));
-            attempts.record(&interrupted, 0).unwrap();
+            attempts.record(&interrupted, 0, false).unwrap();
         }
         assert!(!attempts.may_try(PATCH, u64::MAX));
     }
@@ -223,7 +234,7 @@ mod tests {
         let (missing, stale) = (ReasonCode::ApprovalRule, ReasonCode::Stale);
         let mut next = |run, code| {
             let (refused, news) = (refused(run, code), attempts.is_news(&refused(run, code)));
-            attempts.record(&refused, 0).unwrap();
+            attempts.record(&refused, 0, false).unwrap();
             (news, attempts.next_try_ms(0))
         };
         assert_eq!(next(1, missing), (true, Some(RETRY_MS_MIN)));
@@ -232,6 +243,25 @@ mod tests {
         for run in 4..100 {
             next(run, missing);
         }
-        assert_eq!(next(100, missing), (false, Some(RETRY_MS_MAX)));
+        // What the ledger may take back at any block is looked at again soon.
+        assert_eq!(next(100, missing), (false, Some(RETRY_LEDGER_MS_MAX)));
+        assert_eq!(next(101, stale), (false, Some(RETRY_MS_MAX)));
+    }
+
+    #[test]
+    fn what_somebody_asked_for_too_early_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let refused = |run| settled(run, Outcome::Refused, Some(ReasonCode::ApprovalRule));
+        attempts.record(&refused(1), 1_000, true).unwrap();
+        assert!(attempts.may_try(PATCH, 1_001));
+        assert_eq!(attempts.next_try_ms(1_000), None);
+        // Nor does asking shorten a wait.
+        attempts.record(&refused(2), 1_000, false).unwrap();
+        attempts.record(&refused(3), 2_000, true).unwrap();
+        assert_eq!(attempts.next_try_ms(2_000), Some(1_000 + RETRY_MS_MIN));
+        let rolled_back = settled(4, Outcome::RolledBack, Some(ReasonCode::HealthFailed));
+        attempts.record(&rolled_back, 3_000, true).unwrap();
+        assert!(!attempts.may_try(PATCH, u64::MAX), "what failed is not tried again, whoever asked");
     }
 }

@@ -10,6 +10,9 @@
 //!
 //! `proof` may be left out. Answers are `{"status":…}`, `{"verdict":…}` or
 //! `{"error":{"message":…,"hint":…}}`.
+//!
+//! The socket is there as soon as the data directory is locked. Who asks before the agent has found out
+//! how it left the host is answered when it has.
 
 use crate::data::DataDir;
 use crate::files::{self, FileError, failed};
@@ -89,6 +92,9 @@ fn through(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
     Ok((held, path.into()))
 }
 
+/// The socket, where people may already ask.
+pub struct Listening(UnixListener);
+
 /// The running agent's end.
 pub struct Control {
     listener: UnixListener,
@@ -96,12 +102,12 @@ pub struct Control {
     asked: mpsc::Sender<Asked>,
 }
 
-impl Control {
+impl Listening {
     /// Listens. To be called with the lock held: a socket that is there is a dead agent's.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn listen(data: &DataDir, shown: Shown, asked: mpsc::Sender<Asked>) -> Result<Self, FileError> {
+    pub fn on(data: &DataDir) -> Result<Self, FileError> {
         let path = data.path().join(DataDir::CONTROL);
         files::remove(&path)?;
         let (_held, short) = through(data.path()).map_err(failed("open", data.path()))?;
@@ -109,7 +115,15 @@ impl Control {
         let listener = UnixListener::bind(&short).map_err(failed("listen on", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(files::PRIVATE_FILE_MODE))
             .map_err(failed("make private", &path))?;
-        Ok(Self { listener, shown, asked })
+        Ok(Self(listener))
+    }
+}
+
+impl Control {
+    /// Whoever asks sees this, and is heard there.
+    #[must_use]
+    pub fn new(Listening(listener): Listening, shown: Shown, asked: mpsc::Sender<Asked>) -> Self {
+        Self { listener, shown, asked }
     }
 
     /// Answers for ever, each connection by itself.

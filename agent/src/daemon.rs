@@ -1,7 +1,7 @@
 //! The agent as it runs all day: who follows, who works, who sends, who answers.
 
 use crate::config::Config;
-use crate::control::{ASKED_MAX, Control};
+use crate::control::{ASKED_MAX, Control, Listening};
 use crate::follow::{self, Pace};
 use crate::installer::journal::Observer;
 use crate::site::{Site, SiteError};
@@ -9,6 +9,7 @@ use crate::status::Shown;
 use crate::worker::Worker;
 use ledger::id::Digest;
 use std::path::PathBuf;
+use std::pin::pin;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -23,12 +24,21 @@ pub async fn run(
     observer: Observer,
     stop: impl Future<Output = ()>,
 ) -> Result<(), SiteError> {
-    let mut site = Site::open(config, program, observer)?;
+    let mut stop = pin!(stop);
+    let (mut site, listening) = Site::open_and(config, program, observer, Listening::on)?;
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
-    site.recover().await?;
+    let services = site.installer.services().clone();
+    tokio::select! {
+        recovered = site.recover() => drop(recovered?),
+        // What is left of it is taken up when the agent runs again, as after a power cut.
+        () = &mut stop => {
+            services.stop_all().await;
+            return Ok(());
+        }
+    }
 
-    let (mut others, services) = (JoinSet::new(), site.installer.services().clone());
+    let mut others = JoinSet::new();
     for place in 0..site.sources.all().len() {
         // Each follower strays in its own way, on every host in another.
         let seed = Digest::blake3(&[endpoint.as_bytes().as_slice(), &place.to_le_bytes()].concat());
@@ -48,11 +58,11 @@ pub async fn run(
         receipts: worker.site().receipts.clone(),
         work: worker.watch(),
     };
-    let control = Control::listen(worker.site().data(), shown, ask)?;
+    let control = Control::new(listening, shown, ask);
     tokio::select! {
         () = worker.run(asked) => {}
         () = control.serve() => {}
-        () = stop => tracing::info!("stopping"),
+        () = &mut stop => tracing::info!("stopping"),
     }
     others.shutdown().await;
     services.stop_all().await;

@@ -2,11 +2,13 @@
 //!
 //! ```toml
 //! role = "endpoint"
+//! organisation = "bank" # may be left out: the ledger says whose host it is
 //! public_key = "64 hexadecimal digits"
 //! secret_key = "64 hexadecimal digits: the ed25519 seed of RFC 8032"
 //! ```
 
 use crate::files::{self, FileError, failed};
+use ledger::bounded::Name;
 use ledger::key::{PublicKey, SecretKey};
 use serde::Deserialize;
 use std::os::unix::fs::PermissionsExt as _;
@@ -49,6 +51,9 @@ pub enum KeyError {
 #[serde(deny_unknown_fields)]
 struct Raw {
     role: String,
+    /// Whoever makes keys for many hosts notes whose they are; here nothing hangs on it.
+    #[serde(default, rename = "organisation")]
+    _organisation: Option<Name>,
     public_key: PublicKey,
     secret_key: String,
 }
@@ -101,7 +106,7 @@ pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
     }
     let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| format("not text"))?;
-    let raw: Raw = toml::from_str(text).map_err(|_| format("exactly role, public_key and secret_key are wanted"))?;
+    let raw: Raw = toml::from_str(text).map_err(|_| format("role, public_key, secret_key and perhaps organisation are wanted, and nothing else"))?;
     if raw.role != ROLE {
         return Err(format("its role is not `endpoint`"));
     }
@@ -112,5 +117,31 @@ pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
     match key.public() == raw.public_key {
         true => Ok(key),
         false => Err(format("public_key is not that of secret_key")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_file_may_say_whose_it_is_and_nothing_unknown() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("endpoint.key");
+        let key = SecretKey::from_seed(&[7; 32]);
+        write(&path, &key).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let read_with = |more: &str| {
+            std::fs::write(&path, format!("{text}{more}\n")).unwrap();
+            read(&path)
+        };
+        for more in ["", "organisation = \"bank\""] {
+            assert_eq!(read_with(more).unwrap().public(), key.public(), "{more:?}");
+        }
+        for more in ["organisation = \"No Name\"", "organisation = 5", "colour = \"red\"", "]["] {
+            let error = read_with(more).unwrap_err();
+            assert!(matches!(error, KeyError::Format { .. }), "{more:?}: {error}");
+            assert!(!error.to_string().contains(&hex::encode(key.seed())), "{more:?}");
+        }
     }
 }

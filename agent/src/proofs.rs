@@ -66,24 +66,29 @@ async fn ask(
     heads: &Heads,
     trust: &TrustRoot,
 ) -> Result<(Offer, Option<ProofError>), CallError> {
-    let mut times = 0;
+    let (mut times, mut changed) = (0, heads.watch());
     loop {
         times += 1;
+        changed.mark_unchanged();
         let clock = heads.clock(now_ms());
-        let wait = match source.proof(patch).await {
+        let (wait, next_block) = match source.proof(patch).await {
             Err(error) => match error.check() {
-                Some("not-yet-provable") if times < ASKED_AGAIN_MAX => error.retry_after(),
+                Some("not-yet-provable") if times < ASKED_AGAIN_MAX => (error.retry_after(), true),
                 _ => return Err(error),
             },
             Ok(proof) => {
                 let fault = ProofBundle::parse(&proof).and_then(|bundle| bundle.verify(trust, clock)).err();
                 match fault {
-                    Some(ProofError::HeightBelowSeen { .. }) if times < ASKED_AGAIN_MAX => None,
+                    Some(ProofError::HeightBelowSeen { .. }) if times < ASKED_AGAIN_MAX => (None, false),
                     fault => return Ok((Offer { patch, proof, clock, asked }, fault)),
                 }
             }
         };
-        tokio::time::sleep(wait.unwrap_or(ASK_AGAIN_AFTER).min(ASK_AGAIN_AFTER_MAX)).await;
+        tokio::select! {
+            // The next block proves it, and nobody has to wait longer than for that.
+            Ok(()) = changed.changed(), if next_block => {}
+            () = tokio::time::sleep(wait.unwrap_or(ASK_AGAIN_AFTER).min(ASK_AGAIN_AFTER_MAX)) => {}
+        }
     }
 }
 

@@ -87,6 +87,20 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub fn open(config: Config, program: PathBuf, observer: Observer) -> Result<Self, SiteError> {
+        Self::open_and(config, program, observer, |_| Ok(())).map(|(site, ())| site)
+    }
+
+    /// Opens an endpoint, and does something as soon as the lock is held: whoever finds it held may
+    /// then count on that.
+    ///
+    /// # Errors
+    /// [`SiteError`].
+    pub fn open_and<T>(
+        config: Config,
+        program: PathBuf,
+        observer: Observer,
+        locked: impl FnOnce(&DataDir) -> Result<T, FileError>,
+    ) -> Result<(Self, T), SiteError> {
         let data = DataDir::at(config.data_dir.clone());
         let key = key::read(&config.key)?;
         let genesis_file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
@@ -95,6 +109,7 @@ impl Site {
         let trust = TrustRoot::parse(&genesis_file).map_err(not_one)?;
         let sources = Sources::new(&config.ledger)?;
         let lock = data.lock()?;
+        let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());
         match launcher.reap() {
             0 => {}
@@ -105,7 +120,7 @@ impl Site {
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
         let installer = Installer::open(&data, config.download, Arc::new(services), prober, observer)?;
         attempt_log::prune(&data.logs())?;
-        Ok(Self {
+        let site = Self {
             trust,
             heads: Arc::new(heads),
             sources,
@@ -116,7 +131,8 @@ impl Site {
             data,
             config,
             _lock: lock,
-        })
+        };
+        Ok((site, done))
     }
 
     /// Its data directory.
@@ -184,7 +200,7 @@ impl Site {
         if asked || self.attempts.is_news(settled) {
             self.receipts.queue(settled, log_digest)?;
         }
-        self.attempts.record(settled, now_ms())?;
+        self.attempts.record(settled, now_ms(), asked)?;
         self.installer.close()
     }
 

@@ -52,7 +52,7 @@ impl Header {
     /// `BLAKE3 derive_key("countersign/v1/block-hash", encoding)`.
     #[must_use]
     pub fn hash(&self) -> BlockHash {
-        BlockHash(derive(context::BLOCK_HASH, &encode(self)))
+        BlockHash(derive(&context::BLOCK_HASH, &encode(self)))
     }
 
     /// Transactions in the history after this block.

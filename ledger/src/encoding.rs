@@ -93,6 +93,9 @@ macro_rules! config {
     };
 }
 
+/// Most encodings fit: transactions, records and their names, votes.
+const USUAL_BYTES: usize = 384;
+
 /// The canonical bytes of a value.
 ///
 /// # Panics
@@ -101,7 +104,10 @@ macro_rules! config {
 #[must_use]
 pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let config = bincode::config::standard().with_little_endian().with_fixed_int_encoding();
-    bincode::serde::encode_to_vec(value, config).expect("ledger types serialise into memory without failing")
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bincode::serde::encode_into_std_write(value, &mut bytes, config)
+        .expect("ledger types serialise into memory without failing");
+    bytes
 }
 
 /// The codec's words; ours, where a bound of ours was broken.

@@ -120,7 +120,7 @@ impl Genesis {
     /// [`GenesisError`] names the first rule broken.
     pub fn build(self) -> Result<GenesisBlock, GenesisError> {
         self.check()?;
-        let chain_id = ChainId(derive(context::CHAIN_ID, &self.bytes()));
+        let chain_id = ChainId(derive(&context::CHAIN_ID, &self.bytes()));
         let storage = MemoryStorage::default();
         let mut state = State::begin(&storage, BlockContext { height: 0, time_ms: self.time_ms, history_size: 0 });
         for (key, record) in self.records() {

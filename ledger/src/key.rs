@@ -5,9 +5,11 @@
 //! in the workspace where a signature is judged, and it is strict (RFC 8032 §5.1.7 without the
 //! cofactor, small-order keys and non-canonical encodings refused).
 
-use crate::id::ChainId;
+use crate::id::{ChainId, from_words, words};
 use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::fmt;
 
 crate::id::id!(
@@ -88,9 +90,31 @@ impl PublicKey {
     /// The predicate over whole messages; apart so that public test vectors can pin it.
     fn verify_raw(&self, message: &[u8], signature: &Signature) -> bool {
         let signature = ed25519_dalek::Signature::from_bytes(&signature.0);
-        VerifyingKey::from_bytes(&self.0).is_ok_and(|key| key.verify_strict(message, &signature).is_ok())
+        self.point().is_some_and(|key| key.verify_strict(message, &signature).is_ok())
+    }
+
+    /// The key as a point of the curve, if it is one. To find it costs a tenth of a verification and
+    /// depends on the bytes alone, so each thread remembers the points it met lately.
+    fn point(&self) -> Option<VerifyingKey> {
+        thread_local! {
+            static MET: RefCell<HashMap<PublicKey, VerifyingKey>> = RefCell::default();
+        }
+        MET.with_borrow_mut(|met| {
+            if let Some(known) = met.get(self) {
+                return Some(*known);
+            }
+            let point = VerifyingKey::from_bytes(&self.0).ok()?;
+            if met.len() >= POINTS_REMEMBERED_MAX {
+                met.clear();
+            }
+            met.insert(*self, point);
+            Some(point)
+        })
     }
 }
+
+/// Points a thread remembers: some 250 bytes each.
+const POINTS_REMEMBERED_MAX: usize = 2_048;
 
 /// An ed25519 signature: 64 raw bytes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +138,7 @@ impl Serialize for Signature {
             return serializer.collect_str(self);
         }
         let (r, s) = self.halves();
-        (r, s).serialize(serializer)
+        (words(&r), words(&s)).serialize(serializer)
     }
 }
 
@@ -125,9 +149,9 @@ impl<'de> Deserialize<'de> for Signature {
             let text = String::deserialize(deserializer)?;
             hex::decode_to_slice(text, &mut bytes).map_err(serde::de::Error::custom)?;
         } else {
-            let (r, s) = <([u8; 32], [u8; 32])>::deserialize(deserializer)?;
-            bytes[..32].copy_from_slice(&r);
-            bytes[32..].copy_from_slice(&s);
+            let (r, s) = <([u64; 4], [u64; 4])>::deserialize(deserializer)?;
+            bytes[..32].copy_from_slice(&from_words(r));
+            bytes[32..].copy_from_slice(&from_words(s));
         }
         Ok(Self(bytes))
     }

@@ -16,7 +16,7 @@ impl Hasher for BlockHasher {
     type Hash = [u8; 32];
 
     fn hash(data: &[u8]) -> [u8; 32] {
-        derive(context::BLOCK_LEAF, data)
+        derive(&context::BLOCK_LEAF, data)
     }
 
     /// A node without a right sibling moves up unchanged: the RFC 6962 shape.
@@ -29,7 +29,7 @@ fn node(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     let mut both = [0; 64];
     both[..32].copy_from_slice(left);
     both[32..].copy_from_slice(right);
-    derive(context::BLOCK_NODE, &both)
+    derive(&context::BLOCK_NODE, &both)
 }
 
 fn tree<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> MerkleTree<BlockHasher> {
@@ -39,7 +39,7 @@ fn tree<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> MerkleTree<BlockHasher> {
 /// Root over leaves in order. Without leaves: `derive_key("countersign/v1/block-empty", "")`.
 #[must_use]
 pub fn root<'a>(leaves: impl Iterator<Item = &'a [u8]>) -> Digest {
-    Digest(tree(leaves).root().unwrap_or_else(|| derive(context::BLOCK_EMPTY, &[])))
+    Digest(tree(leaves).root().unwrap_or_else(|| derive(&context::BLOCK_EMPTY, &[])))
 }
 
 /// The path from leaf `index` to the root: sibling hashes, lowest first. `None` when there is no such

@@ -245,7 +245,7 @@ impl PatchManifest {
     /// `BLAKE3 derive_key("countersign/v1/patch-id", encoding)`.
     #[must_use]
     pub fn id(&self) -> PatchId {
-        PatchId(derive(context::PATCH_ID, &encode(self)))
+        PatchId(derive(&context::PATCH_ID, &encode(self)))
     }
 
     /// Total size of the artifacts.

@@ -206,7 +206,7 @@ impl SignedTransaction {
             return Err(TransactionError::WrongChain { actual: transaction.chain_id, expected: *chain });
         }
         transaction.signer.verify(Purpose::Transaction, chain, body, &self.signature)?;
-        let id = TransactionId(derive(context::TRANSACTION_ID, body));
+        let id = TransactionId(derive(&context::TRANSACTION_ID, body));
         Ok(VerifiedTransaction(Arc::new(Verified { signed: self, id, bytes: bytes.into() })))
     }
 }

@@ -100,6 +100,6 @@ impl ValidatorSet {
     /// `BLAKE3 derive_key("countersign/v1/validators-hash", encoding)`.
     #[must_use]
     pub fn hash(&self) -> Digest {
-        Digest(derive(context::VALIDATORS_HASH, &encode(self)))
+        Digest(derive(&context::VALIDATORS_HASH, &encode(self)))
     }
 }

@@ -300,7 +300,10 @@ impl Read for PieceReader {
 ///
 /// # Errors
 /// [`ArtifactError`] when the peer goes away or asks for something strange.
-pub async fn serve_peer(artifacts: &std::sync::Arc<Artifacts>, mut stream: libp2p::Stream) -> Result<(), ArtifactError> {
+pub async fn serve_peer(
+    artifacts: &std::sync::Arc<Artifacts>,
+    mut stream: libp2p::Stream,
+) -> Result<(), ArtifactError> {
     let mut digest = [0; 32];
     stream.read_exact(&mut digest).await?;
     let blake3 = Digest(digest);

@@ -128,6 +128,9 @@ pub struct RawConsensus {
     pub cap_ms: u64,
     /// Under load, how long a height waits after the one before began, so that blocks fill.
     pub batch_ms: u64,
+    /// Transactions this node puts into a block of its own at most. Validators execute a block before
+    /// they vote, so a larger block is a longer wait for everybody in it.
+    pub block_transactions: usize,
 }
 
 impl Default for RawConsensus {
@@ -141,6 +144,7 @@ impl Default for RawConsensus {
             rebroadcast_ms: timeouts.rebroadcast_ms,
             cap_ms: timeouts.cap_ms,
             batch_ms: 20,
+            block_transactions: 1_000,
         }
     }
 }
@@ -230,8 +234,11 @@ impl RawConfig {
     /// # Errors
     /// [`ConfigError`] names file and field.
     pub fn parse(self, path: &Path) -> Result<Config, ConfigError> {
-        let wrong =
-            |field, detail: &dyn ToString| ConfigError::Value { path: path.to_owned(), field, detail: detail.to_string() };
+        let wrong = |field, detail: &dyn ToString| ConfigError::Value {
+            path: path.to_owned(),
+            field,
+            detail: detail.to_string(),
+        };
         let organisation = Name::new(self.organisation.clone()).map_err(|error| wrong("organisation", &error))?;
         let peers = self.network.peers.iter().map(|peer| {
             Ok(PeerAddress {
@@ -243,18 +250,16 @@ impl RawConfig {
             })
         });
         let peers = peers.collect::<Result<_, ConfigError>>()?;
-        let listen = self.network.listen.iter().map(|address| {
-            address.parse().map_err(|error: libp2p::multiaddr::Error| wrong("network.listen", &error))
-        });
+        let listen =
+            self.network.listen.iter().map(|address| {
+                address.parse().map_err(|error: libp2p::multiaddr::Error| wrong("network.listen", &error))
+            });
         let listen = listen.collect::<Result<_, ConfigError>>()?;
-        let grpc_listen = self
-            .grpc
-            .listen
-            .parse()
-            .map_err(|error: std::net::AddrParseError| wrong("grpc.listen", &format!("{error}, want 127.0.0.1:7100")))?;
+        let grpc_listen = self.grpc.listen.parse().map_err(|error: std::net::AddrParseError| {
+            wrong("grpc.listen", &format!("{error}, want 127.0.0.1:7100"))
+        })?;
         let node_key = load_key(&self.node_key, "node")?;
-        let validator_key =
-            self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
+        let validator_key = self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
         Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, raw: self })
     }
 }

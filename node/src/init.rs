@@ -137,7 +137,9 @@ fn configuration(new: &NewNode) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let listen: Vec<String> = new.listen.iter().map(|address| quoted(address)).collect();
     let validator = match new.validator {
-        true => "# Signs consensus messages. Never run two nodes with one validating key.\nvalidator_key = \"validator.key\"\n",
+        true => {
+            "# Signs consensus messages. Never run two nodes with one validating key.\nvalidator_key = \"validator.key\"\n"
+        }
         false => "# validator_key = \"validator.key\"   # only for a node that votes\n",
     };
     format!(

@@ -10,14 +10,22 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::sync::watch;
 
+/// A block is tens of thousands of small allocations, freed on other threads than they were made on.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Run a member of a Countersign ledger.
 #[derive(Parser)]
-#[command(name = "countersign-node", version, after_help = "Examples:
+#[command(
+    name = "countersign-node",
+    version,
+    after_help = "Examples:
   countersign-node init --dir node --organisation acme --validator \\
       --listen /ip4/0.0.0.0/tcp/7000 --grpc 0.0.0.0:7100 --host node.acme.example
   cp genesis.trust node/ && countersign-node run --config node/node.toml
   countersign-node run --config node/node.toml --print-config
-  countersign-node fsck --config node/node.toml")]
+  countersign-node fsck --config node/node.toml"
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

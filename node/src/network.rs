@@ -8,6 +8,7 @@
 use crate::artifacts::Artifacts;
 use crate::config::PeerAddress;
 use crate::core::{Event, PeerMessage};
+use crate::shell::Inbox;
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::{decode, encode};
@@ -104,7 +105,7 @@ pub async fn start(
     config: NetworkConfig,
     store: Arc<Store>,
     artifacts: Arc<Artifacts>,
-    events: mpsc::Sender<Event>,
+    events: Inbox,
     stop: watch::Receiver<bool>,
 ) -> Result<Network, NetworkError> {
     let mut swarm = swarm(&config.key)?;
@@ -139,11 +140,7 @@ fn swarm(key: &SecretKey) -> Result<Swarm<libp2p_stream::Behaviour>, NetworkErro
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(
-            libp2p::tcp::Config::new().nodelay(true),
-            libp2p::noise::Config::new,
-            libp2p::yamux::Config::default,
-        )
+        .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
         .map_err(setup)?
         .with_quic()
         .with_behaviour(|_| libp2p_stream::Behaviour::new())
@@ -154,10 +151,7 @@ fn swarm(key: &SecretKey) -> Result<Swarm<libp2p_stream::Behaviour>, NetworkErro
 }
 
 /// Waits until every address is really listened on, so that "address in use" is an error at start.
-async fn await_listeners(
-    swarm: &mut Swarm<libp2p_stream::Behaviour>,
-    mut missing: usize,
-) -> Result<(), NetworkError> {
+async fn await_listeners(swarm: &mut Swarm<libp2p_stream::Behaviour>, mut missing: usize) -> Result<(), NetworkError> {
     while missing > 0 {
         match swarm.select_next_some().await {
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -306,7 +300,11 @@ impl Network {
         let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
         let mut peers: Vec<_> = outbounds
             .iter()
-            .map(|(key, outbound)| ConnectedPeer { key: *key, address: outbound.address.clone(), height: outbound.height })
+            .map(|(key, outbound)| ConnectedPeer {
+                key: *key,
+                address: outbound.address.clone(),
+                height: outbound.height,
+            })
             .collect();
         peers.sort_by_key(|peer| peer.key);
         peers
@@ -379,7 +377,7 @@ struct Door {
     chain_id: ChainId,
     store: Arc<Store>,
     network: Network,
-    events: mpsc::Sender<Event>,
+    events: Inbox,
 }
 
 /// Why a peer's stream is closed.

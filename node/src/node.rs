@@ -8,7 +8,7 @@ use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
 use crate::proof::ProofSource;
 use crate::replicate;
-use crate::shell::{EVENTS_WAITING_MAX, Journal, JournalError, Shell, ShellError};
+use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
@@ -23,7 +23,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tonic::transport::Identity;
 
 /// Patches looked through at a time when missing artifacts are listed at start.
@@ -146,12 +146,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
 
-    let (events, received) = mpsc::channel(EVENTS_WAITING_MAX);
-    let notice = HeadNotice {
-        height: tip.header.height,
-        time_ms: tip.header.time_ms,
-        sealing: tip.header.tx_count > 0,
-    };
+    let (events, received) = inbox();
+    let notice =
+        HeadNotice { height: tip.header.height, time_ms: tip.header.time_ms, sealing: tip.header.tx_count > 0 };
     let (desk, published) = Desk::new(notice);
     let desk = Arc::new(desk);
     let network = NetworkConfig {
@@ -190,7 +187,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
 fn spawn_main_loop(
     shell: Shell<StoredChain>,
     start: Event,
-    events: mpsc::Receiver<Event>,
+    events: Events,
 ) -> tokio::sync::oneshot::Receiver<Result<(), ShellError>> {
     let (ended, receiver) = tokio::sync::oneshot::channel();
     let handle = tokio::runtime::Handle::current();
@@ -250,6 +247,7 @@ fn core(
             per_organisation_max: config.raw.mempool.per_organisation_max,
         },
         batch_ms: consensus.batch_ms,
+        block_transactions: consensus.block_transactions,
     };
     Ok(Core::new(core, StoredChain(store.clone())))
 }
@@ -265,7 +263,7 @@ fn services(
     artifacts: &Arc<Artifacts>,
     desk: &Arc<Desk>,
     network: &network::Network,
-    events: mpsc::Sender<Event>,
+    events: Inbox,
     (chain_id, ledger_name): (ChainId, ledger::bounded::Name),
 ) -> Result<Services, NodeError> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -287,8 +285,7 @@ fn services(
 }
 
 fn identity(config: &Config) -> Result<Identity, NodeError> {
-    let read =
-        |path: &PathBuf| std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source });
+    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source });
     Ok(Identity::from_pem(read(&config.raw.grpc.certificate)?, read(&config.raw.grpc.private_key)?))
 }
 

@@ -36,7 +36,7 @@ pub(crate) fn required(database: &Database, key: &[u8]) -> Result<Vec<u8>, Store
 /// The ledger's id, which is the hash of the genesis bytes beside it.
 pub(crate) fn chain_id(database: &Database, genesis: &[u8]) -> Result<ChainId, StoreError> {
     let row = required(database, CHAIN_ID_KEY)?;
-    let derived = derive(context::CHAIN_ID, genesis);
+    let derived = derive(&context::CHAIN_ID, genesis);
     if row != derived {
         let detail = format!("the genesis bytes hash to {}, not to this", hex::encode(derived));
         return Err(StoreError::row(Column::Meta, CHAIN_ID_KEY, Some(0), detail));

@@ -5,9 +5,9 @@ use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
 use agent::clock::now_ms;
 use agent::config::Config;
 use agent::control::{self, Answer, Request};
-use agent::data::DataDir;
+use agent::data::{DataDir, DataError};
 use agent::settled::Settled;
-use agent::site::{Site, own_program};
+use agent::site::{Site, SiteError, own_program};
 use agent::worker::Worker;
 use clap::Args;
 use ledger::limits;
@@ -16,10 +16,16 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
 
 /// How long to wait for the receipt to be final when no agent runs that would see to it.
 const RECEIPT_WAIT: Duration = Duration::from_secs(15);
+/// How long an agent that holds the data directory may take until it can be asked: it may have begun
+/// just now, or be ending.
+const AGENT_WAIT: Duration = Duration::from_secs(10);
+/// How often to look.
+const AGENT_LOOK: Duration = Duration::from_millis(50);
 
 /// Bring a patch onto this host now, whatever was tried before; print the verdict.
 #[derive(Debug, Args)]
@@ -66,17 +72,25 @@ fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
 async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
     let data = DataDir::at(config.data_dir.clone());
     let request = Request::Apply { patch: patch.clone(), proof: proof.as_ref().map(hex::encode) };
-    match control::ask(&data, &request).await? {
-        Some(Answer::Verdict(settled)) => Ok(settled),
-        Some(Answer::Error { message, hint }) => Err(Failure::new(message, Some(hint), NO_VERDICT)),
-        Some(Answer::Status(_)) => Err(Failure::new("the agent answered something else", None, NO_VERDICT)),
-        None => settle_here(config, patch, proof).await,
+    let deadline = Instant::now() + AGENT_WAIT;
+    loop {
+        match control::ask(&data, &request).await? {
+            Some(Answer::Verdict(settled)) => return Ok(settled),
+            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Status(_)) => {
+                return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
+            }
+            None => {}
+        }
+        match Site::open(config.clone(), own_program().to_owned(), observer()) {
+            Err(SiteError::Data(DataError::InUse(_))) if Instant::now() < deadline => sleep(AGENT_LOOK).await,
+            site => return settle_here(site?, &patch, proof).await,
+        }
     }
 }
 
 /// Without a running agent: everything it would do, once.
-async fn settle_here(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
-    let mut site = Site::open(config, own_program().to_owned(), observer())?;
+async fn settle_here(mut site: Site, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
     site.recover().await?;
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
@@ -91,9 +105,9 @@ async fn settle_here(config: Config, patch: String, proof: Option<Vec<u8>>) -> R
         }
     }
     let mut worker = Worker::new(site);
-    let settled = worker.apply(&patch, proof).await;
+    let settled = worker.apply(patch, proof).await;
     if settled.is_ok() {
-        match tokio::time::timeout(RECEIPT_WAIT, sender.send_all()).await {
+        match timeout(RECEIPT_WAIT, sender.send_all()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "the receipt waits for the agent to run"),
             Err(_) => tracing::warn!("the receipt waits for the agent to run"),

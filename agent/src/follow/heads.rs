@@ -89,8 +89,8 @@ pub struct Heads {
     known: Mutex<Known>,
     max_age_ms: u64,
     evidence: PathBuf,
-    /// Number of transactions in the newest header's history: what may have changed.
-    changed: watch::Sender<u64>,
+    /// Transactions final, and transactions provable, as of the newest header: what may have changed.
+    changed: watch::Sender<(u64, u64)>,
 }
 
 impl Heads {
@@ -117,7 +117,7 @@ impl Heads {
             certified_ms: 0,
             split,
         };
-        Ok(Self { known: Mutex::new(known), max_age_ms, evidence, changed: watch::channel(0).0 })
+        Ok(Self { known: Mutex::new(known), max_age_ms, evidence, changed: watch::channel((0, 0)).0 })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -241,15 +241,17 @@ impl Heads {
         self.known().nodes.clone()
     }
 
-    /// Wakes whoever waits for new transactions to be final.
+    /// Wakes whoever waits for new transactions to be final, and again when they are provable, which is
+    /// one block later. A heartbeat wakes nobody.
     #[must_use]
-    pub fn watch(&self) -> watch::Receiver<u64> {
+    pub fn watch(&self) -> watch::Receiver<(u64, u64)> {
         self.changed.subscribe()
     }
 
     fn announce(&self, known: &Known) {
-        let transactions = known.recent.back().map_or(0, |header| header.header().history_size_after());
-        self.changed.send_if_modified(|before| std::mem::replace(before, transactions) != transactions);
+        let newest = known.recent.back().map(FinalizedHeader::header);
+        let now = newest.map_or((0, 0), |header| (header.history_size_after(), header.history_size));
+        self.changed.send_if_modified(|before| std::mem::replace(before, now) != now);
     }
 }
 

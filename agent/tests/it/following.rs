@@ -1,7 +1,7 @@
 //! What is believed of the ledger, and what is not.
 
 use crate::support::archive::tree_of;
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, says};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, manifest, says};
 use crate::support::ledger::Ledger;
 use crate::support::node::World;
 use crate::support::{PATIENCE, eventually};
@@ -202,7 +202,7 @@ async fn two_certified_headers_at_one_height_stop_everything_and_name_who_signed
     let endpoint = Endpoint::new(&world, &[&node, &node], "");
     let patch = approved(&world, 1, tree_of("1"), |_| {});
     let mut worker = endpoint.worker().await;
-    let (header, scenario) = (world.ledger().tip.header.clone(), world.ledger().scenario.clone());
+    let (header, scenario) = world.tip();
     let other = Header { time_ms: header.time_ms + 1, ..header.clone() };
     let culprits = &scenario.validators()[1..];
     let forged = head(&other, &scenario.certificate_by(&other, culprits));
@@ -243,7 +243,7 @@ async fn heads_without_a_quorum_or_from_the_future_are_not_believed() {
     let node = world.node().await;
     let endpoint = Endpoint::new(&world, &[&node], "");
     let site: Site = endpoint.open();
-    let (header, scenario) = (world.ledger().tip.header.clone(), world.ledger().scenario.clone());
+    let (header, scenario) = world.tip();
     let certificate = scenario.certificate(&header);
 
     let minority = scenario.certificate_by(&header, &scenario.validators()[..2]);
@@ -272,6 +272,76 @@ async fn heads_without_a_quorum_or_from_the_future_are_not_believed() {
     assert_eq!(site.heads.take(0, &head(&header, &certificate), now_ms()).unwrap(), header.height);
     assert_eq!(site.heads.newest().height, header.height);
     assert!(site.heads.nodes()[0].trouble.is_none());
+}
+
+#[tokio::test]
+async fn what_is_final_wakes_and_what_makes_it_provable_wakes_again_and_a_heartbeat_wakes_nobody() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let site = endpoint.open();
+    hear(&site).await;
+    let mut changed = site.heads.watch();
+    for (what, wakes) in [("a transaction", true), ("the block that seals it", true), ("a heartbeat", false)] {
+        world.change(|ledger| {
+            if what == "a transaction" {
+                ledger.enroll(agent::key::generate().unwrap().public());
+            }
+            assert!(ledger.block().is_empty());
+        });
+        hear(&site).await;
+        assert_eq!(changed.has_changed().unwrap(), wakes, "{what}");
+        changed.mark_unchanged();
+    }
+}
+
+#[tokio::test]
+async fn what_somebody_asked_for_too_early_is_applied_as_soon_as_it_is_approved() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let manifest = manifest(&world, 1, &tree_of("1"));
+    world.store(tree_of("1"));
+    let patch = world.change(|ledger| {
+        let patch = ledger.publish(manifest);
+        ledger.block();
+        ledger.approve("bank", patch);
+        ledger.settle();
+        patch
+    });
+    let mut worker = endpoint.worker().await;
+    let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.unwrap().code, ReasonCode::ApprovalRule);
+    world.change(|ledger| {
+        ledger.approve("clinic", patch);
+        ledger.settle();
+    });
+    hear(worker.site()).await;
+    worker.pass().await;
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+}
+
+#[tokio::test]
+async fn a_proof_that_is_one_block_away_is_waited_for() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let manifest = manifest(&world, 1, &tree_of("1"));
+    world.store(tree_of("1"));
+    world.change(|ledger| {
+        let patch = ledger.publish(manifest);
+        ledger.block();
+        ledger.approve("bank", patch);
+        ledger.approve("clinic", patch);
+        assert!(ledger.block().is_empty());
+    });
+    // Approved, and not yet provable: the stream of heads says when.
+    let daemon = Daemon::start(&endpoint);
+    eventually("its question", async || (node.asked().proofs > 0).then_some(())).await;
+    assert!(endpoint.installed().is_none());
+    world.change(Ledger::block);
+    applied(&world, &endpoint, "1.0.1").await;
+    daemon.stop().await;
 }
 
 /// A chain of headers whose validators change, without anything else in it.

@@ -20,7 +20,7 @@ pub(crate) struct Block {
 
 impl Block {
     pub(crate) fn hash(&self) -> BlockHash {
-        BlockHash(derive(context::BLOCK_HASH, &encode(self)))
+        BlockHash(derive(&context::BLOCK_HASH, &encode(self)))
     }
 }
 

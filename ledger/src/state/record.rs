@@ -298,13 +298,14 @@ pub enum RecordKey {
     Receipt(PublicKey, PatchId),
 }
 
-/// A key of the state tree.
-///
-/// The first four bits are the kind of record, so that the few records of law (rules, halts,
-/// organisations) have short paths however many endpoints and receipts there are; the other 252 bits
-/// are a hash.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct StateKey(pub [u8; 32]);
+crate::id::id!(
+    /// A key of the state tree.
+    ///
+    /// The first four bits are the kind of record, so that the few records of law (rules, halts,
+    /// organisations) have short paths however many endpoints and receipts there are; the other 252 bits
+    /// are a hash.
+    StateKey
+);
 
 impl StateKey {
     /// Bit `place` of the key, most significant first.
@@ -333,7 +334,7 @@ impl RecordKey {
     /// kind.
     #[must_use]
     pub fn state_key(&self) -> StateKey {
-        let mut key = derive(context::STATE_KEY, &encode(self));
+        let mut key = derive(&context::STATE_KEY, &encode(self));
         key[0] = self.kind() << 4 | key[0] & 0x0f;
         StateKey(key)
     }

@@ -10,26 +10,20 @@ use crate::bounded::List;
 use crate::id::{Digest, context};
 use crate::limits;
 use crate::state::StateKey;
-use blake3::hazmat::{ContextKey, HasherExt as _};
 use jmt::storage::{LeafNode, Node, NodeKey, TreeReader};
 use jmt::{JellyfishMerkleTree, KeyHash, SimpleHasher};
 use serde::{Deserialize, Serialize};
-use std::sync::LazyLock;
 
 /// Hash of an empty subtree.
 const EMPTY: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
 const LEAF_TAG: &[u8] = b"JMT::LeafNode";
 const NODE_TAG: &[u8] = b"JMT::IntrnalNode";
 
-/// The context hashed once, instead of once per node.
-static STATE_TREE: LazyLock<ContextKey> =
-    LazyLock::new(|| blake3::hazmat::hash_derive_key_context(context::STATE_TREE));
-
 struct StateHasher(blake3::Hasher);
 
 impl SimpleHasher for StateHasher {
     fn new() -> Self {
-        Self(blake3::Hasher::new_from_context_key(&STATE_TREE))
+        Self(context::STATE_TREE.hasher())
     }
 
     fn update(&mut self, data: &[u8]) {

@@ -55,9 +55,9 @@ pub fn leaves(n: usize) -> Vec<Vec<u8>> {
 /// The hashes of a block's tree, written out a second time.
 fn reference() -> Rfc6962<impl Fn(&[u8]) -> [u8; 32], impl Fn(&[u8; 32], &[u8; 32]) -> [u8; 32]> {
     Rfc6962 {
-        leaf: |data: &[u8]| derive(context::BLOCK_LEAF, data),
-        node: |left: &[u8; 32], right: &[u8; 32]| derive(context::BLOCK_NODE, &[*left, *right].concat()),
-        empty: derive(context::BLOCK_EMPTY, b""),
+        leaf: |data: &[u8]| derive(&context::BLOCK_LEAF, data),
+        node: |left: &[u8; 32], right: &[u8; 32]| derive(&context::BLOCK_NODE, &[*left, *right].concat()),
+        empty: derive(&context::BLOCK_EMPTY, b""),
     }
 }
 
@@ -187,11 +187,11 @@ impl Hasher for BlockHasher {
     type Hash = [u8; 32];
 
     fn hash(data: &[u8]) -> [u8; 32] {
-        derive(context::BLOCK_LEAF, data)
+        derive(&context::BLOCK_LEAF, data)
     }
 
     fn concat_and_hash(left: &[u8; 32], right: Option<&[u8; 32]>) -> [u8; 32] {
-        right.map_or(*left, |right| derive(context::BLOCK_NODE, &[*left, *right].concat()))
+        right.map_or(*left, |right| derive(&context::BLOCK_NODE, &[*left, *right].concat()))
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::support::samples::*;
 use crate::support::world::World;
 use ledger::encoding::encode;
-use ledger::id::{PatchId, context};
+use ledger::id::{Context, PatchId, context};
 use ledger::key::Purpose;
 use ledger::limits;
 use ledger::receipt::{Outcome, ReasonCode};
@@ -76,19 +76,19 @@ fn every_sentence_quoted_is_there() {
 #[test]
 fn contexts_and_tags_are_those_of_the_document() {
     let contexts = [
-        context::CHAIN_ID,
-        context::TRANSACTION_ID,
-        context::BLOCK_HASH,
-        context::PATCH_ID,
-        context::VALIDATORS_HASH,
-        context::BLOCK_LEAF,
-        context::BLOCK_NODE,
-        context::BLOCK_EMPTY,
-        context::STATE_KEY,
-        context::STATE_TREE,
+        &context::CHAIN_ID,
+        &context::TRANSACTION_ID,
+        &context::BLOCK_HASH,
+        &context::PATCH_ID,
+        &context::VALIDATORS_HASH,
+        &context::BLOCK_LEAF,
+        &context::BLOCK_NODE,
+        &context::BLOCK_EMPTY,
+        &context::STATE_KEY,
+        &context::STATE_TREE,
     ];
     let purposes = [Purpose::Transaction, Purpose::Proposal, Purpose::Prevote, Purpose::Precommit, Purpose::Upload];
-    let used: BTreeSet<&str> = contexts.into_iter().chain(purposes.map(Purpose::tag)).collect();
+    let used: BTreeSet<&str> = contexts.map(Context::name).into_iter().chain(purposes.map(Purpose::tag)).collect();
     assert_eq!(used.len(), 15, "no two uses share a word");
     let document = document();
     let written: BTreeSet<&str> =

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 const EMPTY: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
 
 fn hash(parts: &[&[u8]]) -> [u8; 32] {
-    derive(context::STATE_TREE, &parts.concat())
+    derive(&context::STATE_TREE, &parts.concat())
 }
 
 fn leaf(key: &[u8; 32], value_hash: &[u8; 32]) -> [u8; 32] {
@@ -297,7 +297,7 @@ fn keys_begin_with_the_number_of_their_kind() {
     for (record_key, kind, encoded) in keys {
         assert_eq!(hex::encode(encode(&record_key)), encoded, "{record_key:?}");
         let state_key = record_key.state_key();
-        let mut hashed = derive(context::STATE_KEY, &encode(&record_key));
+        let mut hashed = derive(&context::STATE_KEY, &encode(&record_key));
         hashed[0] = kind << 4 | hashed[0] & 0x0f;
         assert_eq!(state_key.0, hashed, "{record_key:?}");
         assert_eq!(record_key.kind(), kind);

@@ -34,7 +34,7 @@ impl<C: Chain> Core<C> {
         let tip = self.chain.tip();
         let height = tip.header.height + 1;
         let after_ms = if !self.mempool.is_empty() {
-            let full = self.mempool.bytes() * 2 >= limits::BLOCK_BYTES_MAX;
+            let full = self.mempool.len() >= self.block_transactions;
             let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
             if full { 0 } else { self.batch_ms.saturating_sub(since_ms) }
         } else if tip.header.tx_count > 0 {
@@ -73,7 +73,7 @@ impl<C: Chain> Core<C> {
     pub(super) fn build(&mut self, height: u64, round: u32) -> Result<(), Fatal> {
         let Some(me) = self.me.filter(|_| height == self.next_height()) else { return Ok(()) };
         let tip = self.chain.tip();
-        let candidates: Vec<_> = self.mempool.candidates().take(limits::BLOCK_TRANSACTIONS_MAX).collect();
+        let candidates: Vec<_> = self.mempool.candidates().take(self.block_transactions).collect();
         let built = execution::propose(&self.chain, &tip, candidates, self.now.wall_ms, me);
         let (executed, dropped) = match built {
             Ok(built) => built,
@@ -124,12 +124,7 @@ impl<C: Chain> Core<C> {
         Ok(())
     }
 
-    pub(super) fn heard_body(
-        &mut self,
-        peer: PublicKey,
-        header: Header,
-        ids: Vec<TransactionId>,
-    ) -> Result<(), Fatal> {
+    pub(super) fn heard_body(&mut self, peer: PublicKey, header: Header, ids: Vec<TransactionId>) -> Result<(), Fatal> {
         if header.height != self.next_height() {
             return Ok(());
         }

@@ -5,7 +5,7 @@ use ledger::block::Header;
 use ledger::id::{BlockHash, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Bodies kept at once; more than a height ever has honest ones.
 const BODIES_MAX: usize = 32;
@@ -14,6 +14,8 @@ const BODIES_MAX: usize = 32;
 struct Partial {
     header: Header,
     ids: Vec<TransactionId>,
+    /// The same ids, for looking up.
+    members: HashSet<TransactionId>,
     /// Transactions that came for this body and are not in the pool.
     extra: HashMap<TransactionId, VerifiedTransaction>,
     /// The node it came from: it has the rest.
@@ -44,14 +46,15 @@ impl Bodies {
         if self.partial.len() >= BODIES_MAX || self.contains(&hash) {
             return None;
         }
-        self.partial.insert(hash, Partial { header, ids, extra: HashMap::new(), from });
+        let members = ids.iter().copied().collect();
+        self.partial.insert(hash, Partial { header, ids, members, extra: HashMap::new(), from });
         Some(hash)
     }
 
     /// Keeps transactions that a body misses and the pool did not take.
     pub(super) fn offer(&mut self, transaction: &VerifiedTransaction) {
         for partial in self.partial.values_mut() {
-            if partial.ids.contains(&transaction.id()) {
+            if partial.members.contains(&transaction.id()) {
                 partial.extra.insert(transaction.id(), transaction.clone());
             }
         }

@@ -27,6 +27,7 @@ use ledger::certificate::Certificate;
 use ledger::execution::ExecutedBlock;
 use ledger::id::{BlockHash, ChainId, TransactionId};
 use ledger::key::{PublicKey, SecretKey};
+use ledger::limits;
 use ledger::state::record::{KeyStatus, Parameters, Role};
 use ledger::state::storage::StorageError;
 use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
@@ -224,6 +225,8 @@ pub struct CoreConfig {
     pub mempool: MempoolLimits,
     /// Under load, how long a height waits after the one before began, so that blocks fill.
     pub batch_ms: u64,
+    /// Transactions this node puts into a block of its own at most.
+    pub block_transactions: usize,
 }
 
 /// The node as a value.
@@ -232,6 +235,7 @@ pub struct Core<C> {
     chain_id: ChainId,
     parameters: Parameters,
     batch_ms: u64,
+    block_transactions: usize,
     me: Option<PublicKey>,
     replica: Option<Replica>,
     mempool: Mempool,
@@ -267,6 +271,7 @@ impl<C: Chain> Core<C> {
             chain_id: config.chain_id,
             parameters: config.parameters,
             batch_ms: config.batch_ms,
+            block_transactions: config.block_transactions.clamp(1, limits::BLOCK_TRANSACTIONS_MAX),
             me,
             replica,
             mempool: Mempool::new(config.mempool),
@@ -389,9 +394,7 @@ impl<C: Chain> Core<C> {
             return Ok(Ok(()));
         }
         match self.check(transaction) {
-            Ok(organisation) => {
-                Ok(self.mempool.insert(transaction.clone(), organisation).map_err(OfferError::from))
-            }
+            Ok(organisation) => Ok(self.mempool.insert(transaction.clone(), organisation).map_err(OfferError::from)),
             Err(ApplyError::Rejected(rejection)) => Ok(Err(rejection.into())),
             Err(ApplyError::Storage(error)) => Err(error.into()),
         }

@@ -116,7 +116,11 @@ impl<C: Chain> Core<C> {
                 Ok(())
             }
             PeerMessage::WantBlocks { from, count } => {
-                self.actions.push(Action::SendBlocks { to: peer, from, count: count.min(super::BLOCKS_PER_REQUEST_MAX) });
+                self.actions.push(Action::SendBlocks {
+                    to: peer,
+                    from,
+                    count: count.min(super::BLOCKS_PER_REQUEST_MAX),
+                });
                 Ok(())
             }
             // The shell verifies these before they come here, as events of their own.

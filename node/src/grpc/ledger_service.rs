@@ -72,10 +72,7 @@ impl ledger_server::Ledger for Services {
 
     type SubmitStreamStream = AnswerStream<v1::SubmitStreamResponse>;
 
-    async fn submit_stream(
-        &self,
-        request: Request<Streaming<v1::SubmitRequest>>,
-    ) -> Answer<Self::SubmitStreamStream> {
+    async fn submit_stream(&self, request: Request<Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
         let services = self.clone();
         let batches = request.into_inner().ready_chunks(STREAM_BATCH_MAX);
         let answers = batches.then(move |batch| {
@@ -97,20 +94,13 @@ impl ledger_server::Ledger for Services {
         Ok(Response::new(Box::pin(answers)))
     }
 
-    async fn get_transaction(
-        &self,
-        request: Request<v1::GetTransactionRequest>,
-    ) -> Answer<v1::GetTransactionResponse> {
+    async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(bytes32("id", &request.into_inner().id)?);
         let located = self.store.transaction(&id).map_err(Refused::internal)?;
         let answer = match located {
             Some(located) => v1::GetTransactionResponse {
                 state: TransactionState::Finalised.into(),
-                position: Some(v1::Position {
-                    height: located.height,
-                    index: located.index,
-                    time_ms: located.time_ms,
-                }),
+                position: Some(v1::Position { height: located.height, index: located.index, time_ms: located.time_ms }),
                 transaction: located.bytes,
             },
             None => v1::GetTransactionResponse::default(),

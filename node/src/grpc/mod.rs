@@ -6,9 +6,9 @@ mod refusal;
 mod views;
 
 use crate::artifacts::Artifacts;
-use crate::core::Event;
 use crate::desk::Desk;
 use crate::network::Network;
+use crate::shell::Inbox;
 use ledger::bounded::Name;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, watch};
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
@@ -46,7 +46,7 @@ pub struct Services {
     /// Peers, for the status page.
     pub network: Network,
     /// To the core.
-    pub events: mpsc::Sender<Event>,
+    pub events: Inbox,
     /// The ledger.
     pub chain_id: ChainId,
     /// What people call it.

@@ -23,12 +23,8 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn new(code: Code, check: &str, message: impl ToString, hint: &str) -> Self {
-        let refusal = Refusal {
-            check: check.to_owned(),
-            message: message.to_string(),
-            hint: hint.to_owned(),
-            retry_after_ms: 0,
-        };
+        let refusal =
+            Refusal { check: check.to_owned(), message: message.to_string(), hint: hint.to_owned(), retry_after_ms: 0 };
         Self { code, refusal }
     }
 
@@ -46,7 +42,12 @@ impl Refused {
     }
 
     pub(super) fn internal(error: impl ToString) -> Self {
-        Self::new(Code::Internal, "storage", error, "see the node's log; run `countersign-node fsck` when it is stopped")
+        Self::new(
+            Code::Internal,
+            "storage",
+            error,
+            "see the node's log; run `countersign-node fsck` when it is stopped",
+        )
     }
 
     pub(super) fn stopping() -> Self {

@@ -68,10 +68,7 @@ pub(super) fn head(services: &Services) -> Result<v1::Head, Refused> {
     })
 }
 
-pub(super) fn blocks(
-    services: &Services,
-    request: &v1::ListBlocksRequest,
-) -> Result<v1::ListBlocksResponse, Refused> {
+pub(super) fn blocks(services: &Services, request: &v1::ListBlocksRequest) -> Result<v1::ListBlocksResponse, Refused> {
     let newest = services.store.tip().header.height;
     let from = if request.from_height == 0 { newest } else { request.from_height.min(newest) };
     let count = u64::from(page_size(request.page_size));

@@ -121,7 +121,8 @@ impl Journal {
         };
         let tail = scan.tail;
         let (found, bodies_end) = read_bodies(&body_bytes, height);
-        let recovered = Recovered { log: scan.entries_of(height), guard: read_guard(&guard_bytes), bodies: found, damage };
+        let recovered =
+            Recovered { log: scan.entries_of(height), guard: read_guard(&guard_bytes), bodies: found, damage };
         let mut journal = Self { log, tail, guard, bodies, bodies_end };
         // What lies behind the last good frame is cut off for ever.
         let rest = vec![0; log_bytes.len() - tail.offset()];

@@ -1,9 +1,11 @@
 //! The impure part of a node: one thread that wakes the core, and performs what it asks for, what must
 //! be durable first.
 
+mod inbox;
 mod journal;
 mod timers;
 
+pub use inbox::{Closed, Events, Inbox, inbox};
 pub use journal::{Journal, JournalError, Recovered};
 
 use crate::core::{Action, Chain, Core, Event, Fatal, Now, To};
@@ -12,13 +14,12 @@ use crate::network::Network;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use timers::Timers;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-/// Events taken up at once: their actions share one sync of the disk.
-const EVENTS_AT_ONCE_MAX: usize = 256;
-/// Events that may wait; who brings more has to wait himself.
-pub const EVENTS_WAITING_MAX: usize = 4_096;
+/// Urgent events taken up at once: their actions share one sync of the disk.
+const URGENT_AT_ONCE_MAX: usize = 256;
+/// Batches of transactions taken up between two looks at what is urgent: some milliseconds' work.
+const BULK_AT_ONCE_MAX: usize = 2;
 
 /// Why a node stops by itself.
 #[derive(Debug, thiserror::Error)]
@@ -51,22 +52,26 @@ impl<C: Chain> Shell<C> {
     ///
     /// # Errors
     /// [`ShellError`] when chain or journal fail: a node that cannot write must not go on.
-    pub async fn run(mut self, first: Event, mut events: mpsc::Receiver<Event>) -> Result<(), ShellError> {
+    pub async fn run(mut self, first: Event, mut events: Events) -> Result<(), ShellError> {
         let mut actions = self.core.step(self.now(), first)?;
         loop {
             self.perform(actions)?;
             actions = Vec::new();
             let Some(event) = self.next_event(&mut events).await else { return Ok(()) };
             actions.extend(self.core.step(self.now(), event)?);
-            for _ in 1..EVENTS_AT_ONCE_MAX {
-                let Ok(event) = events.try_recv() else { break };
+            for _ in 1..URGENT_AT_ONCE_MAX {
+                let Some(event) = events.urgent() else { break };
+                actions.extend(self.core.step(self.now(), event)?);
+            }
+            for _ in 0..BULK_AT_ONCE_MAX {
+                let Some(event) = events.bulk() else { break };
                 actions.extend(self.core.step(self.now(), event)?);
             }
             self.desk.set_pending(self.core.mempool().len());
         }
     }
 
-    async fn next_event(&mut self, events: &mut mpsc::Receiver<Event>) -> Option<Event> {
+    async fn next_event(&mut self, events: &mut Events) -> Option<Event> {
         loop {
             if let Some(alarm) = self.timers.pop_due(Instant::now()) {
                 return Some(Event::Due(alarm));

@@ -102,7 +102,7 @@ impl View<'_> {
         let signed: SignedTransaction = decode(&located.bytes).map_err(|error| {
             StoreError::row(Column::Transactions, &numeric(index), Some(header.height), error.to_string())
         })?;
-        let transaction = TransactionId(derive(context::TRANSACTION_ID, &encode(&signed.transaction)));
+        let transaction = TransactionId(derive(&context::TRANSACTION_ID, &encode(&signed.transaction)));
         let endpoint = signed.transaction.signer;
         let Payload::Receipt { receipt } = signed.transaction.payload else { return Err(broken("not a receipt")) };
         let position = Position { height: located.height, index };

@@ -34,7 +34,6 @@ const DOWNLOAD: &str = "patience_ms = 400\nminimum_bytes_per_s = 1000";
 /// A host.
 pub(crate) struct Endpoint {
     pub(crate) directory: TempDir,
-    pub(crate) world: Arc<World>,
     pub(crate) key: SecretKey,
     nodes: Vec<String>,
     extra: String,
@@ -60,7 +59,6 @@ impl Endpoint {
         let nodes = nodes.iter().map(|node| node.address.clone()).collect();
         let endpoint = Self {
             directory,
-            world: world.clone(),
             key,
             nodes,
             extra: extra.to_owned(),

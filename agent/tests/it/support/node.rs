@@ -4,6 +4,7 @@ use super::ledger::Ledger;
 use bao_tree::io::outboard::PreOrderMemOutboard;
 use bao_tree::io::sync::encode_ranges_validated;
 use bao_tree::{BlockSize, ChunkNum, ChunkRanges};
+use ledger::block::Header;
 use ledger::encoding::encode;
 use ledger::id::{Digest, PatchId, TransactionId};
 use ledger::state::storage::StateStorage as _;
@@ -14,6 +15,7 @@ use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use tests::Scenario;
 use tokio::sync::watch;
 use tokio_stream::{Stream, StreamExt as _, wrappers::WatchStream};
 use tonic::transport::server::TcpIncoming;
@@ -65,6 +67,8 @@ pub(crate) struct Manners {
 pub(crate) struct AskedOfIt {
     /// Offsets of artifacts.
     pub(crate) fetches: Vec<u64>,
+    /// Proofs asked for.
+    pub(crate) proofs: u64,
     /// Bytes of artifact streams sent.
     pub(crate) sent: u64,
 }
@@ -99,6 +103,12 @@ impl World {
 
     pub(crate) fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap()
+    }
+
+    /// The newest header, and what makes certificates for others.
+    pub(crate) fn tip(&self) -> (Header, Scenario) {
+        let ledger = self.ledger();
+        (ledger.tip.header.clone(), ledger.scenario.clone())
     }
 
     /// Stores an artifact on every node.
@@ -248,6 +258,7 @@ impl ledger_server::Ledger for Node {
     }
 
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
+        self.asked.lock().unwrap().proofs += 1;
         if let Some(proof) = self.manners().proof {
             return Ok(Response::new(v1::GetProofResponse { proof }));
         }
