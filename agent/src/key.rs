@@ -106,7 +106,8 @@ pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
     }
     let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
     let text = std::str::from_utf8(&bytes).map_err(|_| format("not text"))?;
-    let raw: Raw = toml::from_str(text).map_err(|_| format("role, public_key, secret_key and perhaps organisation are wanted, and nothing else"))?;
+    let raw: Raw = toml::from_str(text)
+        .map_err(|_| format("role, public_key, secret_key and perhaps organisation are wanted, and nothing else"))?;
     if raw.role != ROLE {
         return Err(format("its role is not `endpoint`"));
     }

@@ -59,6 +59,10 @@ pub(crate) async fn measure(arguments: &Arguments, limit: &SignatureLimit) -> Re
         seal_ms: 100,
     };
     let mut devnet = raise::up(&plan, &mut |_| {}).await?;
+    // Figures are those of four validators: the site's node does not validate.
+    for node in devnet.nodes.iter_mut().filter(|node| !node.validator) {
+        processes::stop(node.pid.take(), &node.config, false);
+    }
     let result = measure_on(arguments, limit, &devnet).await;
     processes::down(&mut devnet)?;
     result
@@ -190,7 +194,8 @@ impl<'a> World<'a> {
         }
         Figure::new("proof_verify", "ms", samples, ("target, ms", TARGET_PROOF_MS)).publish(&arguments.results)?;
         let bytes = vec![proof.len() as f64];
-        Figure::new("proof_bytes", "bytes", bytes, ("target, bytes", TARGET_PROOF_BYTES)).publish(&arguments.results)?;
+        Figure::new("proof_bytes", "bytes", bytes, ("target, bytes", TARGET_PROOF_BYTES))
+            .publish(&arguments.results)?;
         Ok(())
     }
 
@@ -210,7 +215,8 @@ impl<'a> World<'a> {
             // Idle means that the block that seals this one is over, too.
             tokio::time::sleep(Duration::from_millis(150)).await;
         }
-        Figure::new("finality_latency", "ms", samples, ("target, ms", TARGET_LATENCY_MS)).publish(&arguments.results)?;
+        Figure::new("finality_latency", "ms", samples, ("target, ms", TARGET_LATENCY_MS))
+            .publish(&arguments.results)?;
         Ok(())
     }
 
@@ -223,7 +229,9 @@ impl<'a> World<'a> {
         let signed: Vec<Vec<u8>> = std::thread::scope(|scope| {
             let threads: Vec<_> = jobs
                 .chunks(jobs.len().div_ceil(cores))
-                .map(|jobs| scope.spawn(|| jobs.iter().map(|(patch, key)| self.receipt(*patch, key)).collect::<Vec<_>>()))
+                .map(|jobs| {
+                    scope.spawn(|| jobs.iter().map(|(patch, key)| self.receipt(*patch, key)).collect::<Vec<_>>())
+                })
                 .collect();
             threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
         });
@@ -270,7 +278,12 @@ impl<'a> World<'a> {
         let mut streams = Vec::new();
         let share = load.len().div_ceil(self.clients.len());
         for (client, load) in self.clients.iter().zip(load.chunks(share)) {
-            streams.push(tokio::spawn(offer_to(client.clone(), load.to_vec(), rate / self.clients.len() as u64, refused.clone())));
+            streams.push(tokio::spawn(offer_to(
+                client.clone(),
+                load.to_vec(),
+                rate / self.clients.len() as u64,
+                refused.clone(),
+            )));
         }
         let mut samples = Vec::new();
         let (mut before, mut begun) = (self.finalised().await?, Instant::now());

@@ -14,10 +14,14 @@ use std::process::ExitCode;
 
 /// Measure what the house promises.
 #[derive(Parser)]
-#[command(name = "countersign-bench", version, after_help = "Examples:
+#[command(
+    name = "countersign-bench",
+    version,
+    after_help = "Examples:
   countersign-bench                      everything
   countersign-bench --only proof_verify
-  countersign-bench --only ledger_tps --seconds 20")]
+  countersign-bench --only ledger_tps --seconds 20"
+)]
 pub(crate) struct Arguments {
     /// Only figures whose name begins so.
     #[arg(long, default_value = "")]

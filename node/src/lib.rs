@@ -15,3 +15,4 @@ pub mod node;
 pub mod proof;
 pub mod replicate;
 pub mod shell;
+pub mod verifier;

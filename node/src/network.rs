@@ -9,15 +9,14 @@ use crate::artifacts::Artifacts;
 use crate::config::PeerAddress;
 use crate::core::{Event, PeerMessage};
 use crate::shell::Inbox;
+use crate::verifier::{Stopping, Verifier};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::{decode, encode};
-use ledger::id::ChainId;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::state::StateView as _;
 use ledger::state::record::{KeyStatus, Role};
-use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use libp2p::swarm::SwarmEvent;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
@@ -44,8 +43,6 @@ const REOPEN_DELAY: Duration = Duration::from_millis(50);
 pub struct NetworkConfig {
     /// This node's identity.
     pub key: SecretKey,
-    /// The ledger.
-    pub chain_id: ChainId,
     /// Where to listen.
     pub listen: Vec<Multiaddr>,
     /// Whom to dial.
@@ -105,7 +102,7 @@ pub async fn start(
     config: NetworkConfig,
     store: Arc<Store>,
     artifacts: Arc<Artifacts>,
-    events: Inbox,
+    (events, verifier): (Inbox, Verifier),
     stop: watch::Receiver<bool>,
 ) -> Result<Network, NetworkError> {
     let mut swarm = swarm(&config.key)?;
@@ -122,7 +119,7 @@ pub async fn start(
         control: swarm.behaviour().new_control(),
         store: store.clone(),
     };
-    let door = Door { chain_id: config.chain_id, store, network: network.clone(), events };
+    let door = Door { verifier, store, network: network.clone(), events };
     for protocol in [URGENT, BULK] {
         let incoming = accept(&network.control, protocol)?;
         tokio::spawn(door.clone().receive(incoming));
@@ -374,7 +371,7 @@ async fn write_frames(
 /// Where everything from peers comes in.
 #[derive(Clone)]
 struct Door {
-    chain_id: ChainId,
+    verifier: Verifier,
     store: Arc<Store>,
     network: Network,
     events: Inbox,
@@ -391,8 +388,8 @@ enum DoorError {
     Decode(#[from] ledger::encoding::DecodeError),
     #[error("a transaction that does not verify: {0}")]
     Transaction(#[from] ledger::transaction::TransactionError),
-    #[error("the node is stopping")]
-    Stopping,
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
 }
 
 impl Door {
@@ -427,7 +424,7 @@ impl Door {
             let door = self.clone();
             tokio::spawn(async move {
                 match door.read_frames(key, stream).await {
-                    Ok(()) | Err(DoorError::Stopping | DoorError::Io(_)) => {}
+                    Ok(()) | Err(DoorError::Stopping(_) | DoorError::Io(_)) => {}
                     Err(error) => {
                         tracing::warn!(peer = %key, %error, "a peer broke the protocol");
                         door.network.disconnect(key);
@@ -448,28 +445,23 @@ impl Door {
             let mut bytes = vec![0; length];
             stream.read_exact(&mut bytes).await?;
             let event = self.parse(peer, bytes).await?;
-            self.events.send(event).await.map_err(|_| DoorError::Stopping)?;
+            self.events.send(event).await.map_err(|_| Stopping)?;
         }
     }
 
     /// From bytes to an event: parsed, and where there are transactions, their signatures verified.
     async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Event, DoorError> {
-        let chain = self.chain_id;
         let message = decode(&bytes)?;
         match message {
             PeerMessage::Transactions(list) => {
-                let transactions = verify_in_background(move || {
-                    list.iter().map(|bytes: &Blob<_>| SignedTransaction::verify_bytes(bytes, &chain)).collect()
-                })
-                .await?;
+                let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
+                let verdicts = self.verifier.each(bytes).await?;
+                let transactions = verdicts.into_iter().collect::<Result<_, _>>()?;
                 Ok(Event::Gossiped { peer, transactions })
             }
             PeerMessage::FinalisedBlock { block, certificate } => {
                 self.network.heard_height(&peer, block.header.height);
-                let signed = block.transactions.to_vec();
-                let transactions =
-                    verify_in_background(move || signed.into_iter().map(|signed| signed.verify(&chain)).collect())
-                        .await?;
+                let transactions = self.verifier.block(block.transactions.to_vec()).await??;
                 Ok(Event::Synced { peer, block, transactions, certificate })
             }
             message => {
@@ -479,17 +471,6 @@ impl Door {
                 Ok(Event::Said { peer, message })
             }
         }
-    }
-}
-
-/// Signatures cost more than everything else together: never on a thread that has streams to serve.
-async fn verify_in_background<F>(work: F) -> Result<Vec<VerifiedTransaction>, DoorError>
-where
-    F: FnOnce() -> Result<Vec<VerifiedTransaction>, ledger::transaction::TransactionError> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => Ok(result?),
-        Err(_) => Err(DoorError::Stopping),
     }
 }
 

@@ -9,6 +9,7 @@ use crate::network::{self, NetworkConfig, NetworkError};
 use crate::proof::ProofSource;
 use crate::replicate;
 use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
+use crate::verifier::Verifier;
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
@@ -23,7 +24,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tonic::transport::Identity;
 
 /// Patches looked through at a time when missing artifacts are listed at start.
@@ -151,33 +152,34 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
         HeadNotice { height: tip.header.height, time_ms: tip.header.time_ms, sealing: tip.header.tx_count > 0 };
     let (desk, published) = Desk::new(notice);
     let desk = Arc::new(desk);
-    let network = NetworkConfig {
-        key: config.node_key.clone(),
-        chain_id,
-        listen: config.listen.clone(),
-        peers: config.peers.clone(),
-    };
-    let network = network::start(network, store.clone(), artifacts.clone(), events.clone(), stop.clone()).await?;
+    let network =
+        NetworkConfig { key: config.node_key.clone(), listen: config.listen.clone(), peers: config.peers.clone() };
+    let verifier = Verifier::new(chain_id);
+    let network =
+        network::start(network, store.clone(), artifacts.clone(), (events.clone(), verifier.clone()), stop.clone())
+            .await?;
     let replication = replicate::run(artifacts.clone(), network.clone(), published, stop.clone());
     let missing = published_artifacts(&store)?;
     let replication = tokio::spawn(replicate::run_first(missing, artifacts.clone(), network.clone(), replication));
 
-    let services = services(&config, &store, &artifacts, &desk, &network, events.clone(), (chain_id, name))?;
+    let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name))?;
     let core = core(&config, &store, chain_id, recovered.guard)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(core, journal, network, desk);
-    let mut main_loop = spawn_main_loop(shell, start, received);
+    let mut main_loop = spawn_main_loop(shell, start, received, stop.clone());
 
     let clients = grpc::serve(services, config.grpc_listen, identity(&config)?, stop.clone()).await?;
     let clients = tokio::spawn(clients);
-    drop(events);
     let mut stop = stop;
     let result = tokio::select! {
         ended = &mut main_loop => ended.map_err(|_| NodeError::Lost)?.map_err(NodeError::from),
-        _ = stop.changed() => Ok(()),
+        _ = stop.changed() => {
+            tracing::info!("stopping");
+            // What it has begun to write it finishes: the thread is over before the process is.
+            main_loop.await.map_err(|_| NodeError::Lost)?.map_err(NodeError::from)
+        }
     };
-    tracing::info!("stopping");
     clients.abort();
     replication.abort();
     result
@@ -188,13 +190,14 @@ fn spawn_main_loop(
     shell: Shell<StoredChain>,
     start: Event,
     events: Events,
+    stop: watch::Receiver<bool>,
 ) -> tokio::sync::oneshot::Receiver<Result<(), ShellError>> {
     let (ended, receiver) = tokio::sync::oneshot::channel();
     let handle = tokio::runtime::Handle::current();
     std::thread::Builder::new()
         .name("main-loop".to_owned())
         .spawn(move || {
-            let result = handle.block_on(shell.run(start, events));
+            let result = handle.block_on(shell.run(start, events, stop));
             // Nobody listens when the node was told to stop.
             let _ = ended.send(result);
         })
@@ -263,10 +266,9 @@ fn services(
     artifacts: &Arc<Artifacts>,
     desk: &Arc<Desk>,
     network: &network::Network,
-    events: Inbox,
+    (events, verifier): (Inbox, &Verifier),
     (chain_id, ledger_name): (ChainId, ledger::bounded::Name),
 ) -> Result<Services, NodeError> {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     Ok(Services {
         store: store.clone(),
         artifacts: artifacts.clone(),
@@ -278,7 +280,7 @@ fn services(
         organisation: config.organisation.clone(),
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
-        verifying: Arc::new(Semaphore::new(cores)),
+        verifier: verifier.clone(),
         pending_max: config.raw.mempool.transactions_max,
         parameters: parameters(store)?,
     })

@@ -2,8 +2,8 @@
 
 use crate::support::archive::tree_of;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
-use crate::support::{PATIENCE, eventually};
 use crate::support::node::World;
+use crate::support::{PATIENCE, eventually};
 use agent::control::{Answer, Request, ask};
 use agent::data::DataDir;
 use agent::services::Phase;

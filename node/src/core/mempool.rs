@@ -19,7 +19,7 @@ pub struct MempoolLimits {
 
 impl Default for MempoolLimits {
     fn default() -> Self {
-        Self { transactions_max: 20_000, bytes_max: 32 * 1024 * 1024, per_organisation_max: 15_000 }
+        Self { transactions_max: 8_000, bytes_max: 32 * 1024 * 1024, per_organisation_max: 6_000 }
     }
 }
 

@@ -10,7 +10,7 @@ use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::state::StateView as _;
-use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use ledger::transaction::{TransactionError, VerifiedTransaction};
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
 use std::time::Duration;
@@ -169,13 +169,7 @@ impl Services {
         if pending >= self.pending_max {
             return Err(Refused::no_room(pending));
         }
-        let permit = self.verifying.clone().acquire_owned().await.map_err(|_| Refused::stopping())?;
-        let chain = self.chain_id;
-        let verified = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            transactions.iter().map(|bytes| SignedTransaction::verify_bytes(bytes, &chain)).collect()
-        });
-        verified.await.map_err(|_| Refused::stopping())
+        self.verifier.each(transactions).await.map_err(|_| Refused::stopping())
     }
 
     /// Offers to the core; one answer each.

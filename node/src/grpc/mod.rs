@@ -9,6 +9,7 @@ use crate::artifacts::Artifacts;
 use crate::desk::Desk;
 use crate::network::Network;
 use crate::shell::Inbox;
+use crate::verifier::Verifier;
 use ledger::bounded::Name;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
@@ -19,7 +20,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
@@ -57,8 +58,8 @@ pub struct Services {
     pub node_key: PublicKey,
     /// Its validating key.
     pub validator_key: Option<PublicKey>,
-    /// Signatures verified at once: as many as there are cores.
-    pub verifying: Arc<Semaphore>,
+    /// Checks signatures.
+    pub verifier: Verifier,
     /// Transactions that may wait before more are refused unread.
     pub pending_max: usize,
     /// Numbers all nodes agree on.

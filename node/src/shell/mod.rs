@@ -14,6 +14,7 @@ use crate::network::Network;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use timers::Timers;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Urgent events taken up at once: their actions share one sync of the disk.
@@ -48,16 +49,26 @@ impl<C: Chain> Shell<C> {
         Self { core, journal, timers: Timers::default(), network, desk, epoch: Instant::now() }
     }
 
-    /// Runs until the events end: the node's main loop.
+    /// Runs until `stop` changes or the events end: the node's main loop.
     ///
     /// # Errors
     /// [`ShellError`] when chain or journal fail: a node that cannot write must not go on.
-    pub async fn run(mut self, first: Event, mut events: Events) -> Result<(), ShellError> {
+    pub async fn run(
+        mut self,
+        first: Event,
+        mut events: Events,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<(), ShellError> {
         let mut actions = self.core.step(self.now(), first)?;
         loop {
             self.perform(actions)?;
             actions = Vec::new();
-            let Some(event) = self.next_event(&mut events).await else { return Ok(()) };
+            let event = tokio::select! {
+                biased;
+                _ = stop.changed() => return Ok(()),
+                event = self.next_event(&mut events) => event,
+            };
+            let Some(event) = event else { return Ok(()) };
             actions.extend(self.core.step(self.now(), event)?);
             for _ in 1..URGENT_AT_ONCE_MAX {
                 let Some(event) = events.urgent() else { break };

@@ -1,12 +1,12 @@
 //! Did it go well?
 
-use ledger::bounded::{List, Text, Version};
+use ledger::bounded::{List, Name, Text, Version};
 use ledger::patch::{HealthCheck, Probe};
 use ledger::receipt::Health;
 use policy::health::{Judgement, Observation, describe, judge, overall};
 use proptest::prelude::*;
 
-fn check(probe: Probe, attempts: u8) -> HealthCheck {
+fn check(probe: Probe, attempts: u16) -> HealthCheck {
     HealthCheck { probe, timeout_ms: 1_000, attempts, interval_ms: 200 }
 }
 
@@ -20,7 +20,7 @@ fn tcp() -> Probe {
 }
 
 fn package() -> Probe {
-    Probe::PackageVersion { package: Text::new("widget").unwrap(), version: Version::new("1.0.5").unwrap() }
+    Probe::PackageVersion { package: Name::new("widget").unwrap(), version: Version::new("1.0.5").unwrap() }
 }
 
 fn exited(status: Option<i32>, output: &[u8]) -> Observation {
@@ -97,7 +97,7 @@ proptest! {
     /// However often it failed before: one attempt within the number that passes is enough, and the
     /// number is never exceeded.
     #[test]
-    fn attempts_are_counted(attempts in 0u8..12, failures in 0usize..12) {
+    fn attempts_are_counted(attempts in 0u16..12, failures in 0usize..12) {
         let check = check(tcp(), attempts);
         let mut seen = vec![Observation::TimedOut; failures];
         match judge(&check, &seen) {

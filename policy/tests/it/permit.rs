@@ -2,6 +2,7 @@
 
 use ledger::bounded::{List, Name, Product, SortedList, Version};
 use ledger::id::Digest;
+use ledger::limits;
 use ledger::patch::{
     Artifact, Class, InstallerKind, Label, PatchManifest, PayloadEncoding, Reboot, Relation, Severity, Target,
 };
@@ -20,7 +21,7 @@ fn product(text: &str) -> Product {
     Product::new(text).unwrap()
 }
 
-fn names<const N: usize>(texts: [&str; N]) -> SortedList<Name, 32> {
+fn names<const N: usize>(texts: [&str; N]) -> SortedList<Name, { limits::SELECTOR_VALUES_MAX }> {
     let mut names = texts.map(name).to_vec();
     names.sort();
     SortedList::new(names).unwrap()
@@ -117,9 +118,8 @@ fn only_what_is_subscribed_to_by_product_and_channel() {
 
 #[test]
 fn a_pause_ends_at_its_time_and_not_before() {
-    let paused = |until_ms| {
-        decide(|policy, _, _| policy.pause = Some(Pause { reason: "stock-taking".to_owned(), until_ms }))
-    };
+    let paused =
+        |until_ms| decide(|policy, _, _| policy.pause = Some(Pause { reason: "stock-taking".to_owned(), until_ms }));
     assert!(refusal(paused(None)).2.contains("paused: stock-taking"));
     assert_eq!(refusal(paused(Some(NOW_MS + 1))).0, ReasonCode::Policy);
     assert_eq!(paused(Some(NOW_MS)), Ok(()));
@@ -164,10 +164,8 @@ fn one_selector_is_enough_and_every_part_of_it_must_match() {
 
 #[test]
 fn a_selector_by_version_is_not_for_a_host_that_has_none() {
-    let update = Target {
-        from_versions: SortedList::new(vec![Version::new("1.0.4").unwrap()]).unwrap(),
-        ..Target::default()
-    };
+    let update =
+        Target { from_versions: SortedList::new(vec![Version::new("1.0.4").unwrap()]).unwrap(), ..Target::default() };
     let decision = decide(|policy, manifest, host| {
         targets(vec![update])(policy, manifest, host);
         host.installed = BTreeMap::new();

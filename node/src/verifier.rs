@@ -1,0 +1,177 @@
+//! Where the signatures of transactions are checked: away from the threads that serve streams, only so
+//! many at once as there are cores, and the same bytes not twice.
+//!
+//! A transaction can reach a node three times: passed on by a peer, asked for when a proposal came
+//! before it, and inside a finalised block. Checking it costs more than everything else that happens
+//! to it together.
+
+use ledger::encoding::encode;
+use ledger::id::{ChainId, Digest};
+use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tokio::sync::Semaphore;
+
+/// Bytes of transactions remembered in one generation; there are two.
+const REMEMBERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Checks signatures for one ledger.
+#[derive(Clone)]
+pub struct Verifier {
+    chain: ChainId,
+    at_once: Arc<Semaphore>,
+    met: Arc<Mutex<Met>>,
+}
+
+/// The node is stopping: nothing is checked any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the node is stopping")]
+pub struct Stopping;
+
+/// Transactions checked lately, by the BLAKE3 of their bytes, signature included. Two generations:
+/// when the young one is full, the old one is forgotten whole.
+#[derive(Default)]
+struct Met {
+    young: HashMap<Digest, VerifiedTransaction>,
+    old: HashMap<Digest, VerifiedTransaction>,
+    young_bytes: usize,
+}
+
+impl Verifier {
+    /// A verifier that uses as many threads as the machine has cores.
+    #[must_use]
+    pub fn new(chain: ChainId) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self { chain, at_once: Arc::new(Semaphore::new(cores)), met: Arc::default() }
+    }
+
+    /// Checks bytes from outside, one verdict each.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn each(
+        &self,
+        transactions: Vec<Vec<u8>>,
+    ) -> Result<Vec<Result<VerifiedTransaction, TransactionError>>, Stopping> {
+        let this = self.clone();
+        self.aside(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
+    }
+
+    /// Checks the transactions of a block, all or none.
+    ///
+    /// # Errors
+    /// [`Stopping`]; inside, the first transaction that does not verify.
+    pub async fn block(
+        &self,
+        transactions: Vec<SignedTransaction>,
+    ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
+        let this = self.clone();
+        self.aside(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
+    }
+
+    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stopping> {
+        let permit = self.at_once.clone().acquire_owned().await.map_err(|_| Stopping)?;
+        let done = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            work()
+        });
+        done.await.map_err(|_| Stopping)
+    }
+
+    fn verify(&self, bytes: &[u8]) -> Result<VerifiedTransaction, TransactionError> {
+        let digest = Digest::blake3(bytes);
+        if let Some(known) = self.met().get(&digest) {
+            return Ok(known);
+        }
+        let verified = SignedTransaction::verify_bytes(bytes, &self.chain)?;
+        self.met().insert(digest, &verified);
+        Ok(verified)
+    }
+
+    /// The lock's holder only moves values, so a panic elsewhere cannot have left it half-way.
+    fn met(&self) -> MutexGuard<'_, Met> {
+        self.met.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Met {
+    fn get(&self, digest: &Digest) -> Option<VerifiedTransaction> {
+        self.young.get(digest).or_else(|| self.old.get(digest)).cloned()
+    }
+
+    fn insert(&mut self, digest: Digest, verified: &VerifiedTransaction) {
+        if self.young_bytes >= REMEMBERED_BYTES_MAX {
+            self.old = std::mem::take(&mut self.young);
+            self.young_bytes = 0;
+        }
+        self.young_bytes += verified.bytes().len();
+        self.young.insert(digest, verified.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::block::PROTOCOL_VERSION;
+    use ledger::bounded::Sentence;
+    use ledger::id::PatchId;
+    use ledger::key::SecretKey;
+    use ledger::transaction::{Payload, Transaction};
+
+    const CHAIN: ChainId = ChainId([7; 32]);
+
+    fn recall(seed: u8) -> SignedTransaction {
+        let key = SecretKey::from_seed(&[seed; 32]);
+        let payload = Payload::Recall { patch: PatchId([seed; 32]), reason: Sentence::cut("broken") };
+        let transaction = Transaction {
+            version: PROTOCOL_VERSION,
+            chain_id: CHAIN,
+            signer: key.public(),
+            nonce: 0,
+            expires_at_ms: 1,
+            payload,
+        };
+        transaction.sign(&key)
+    }
+
+    /// The second time is the same value, not a second check; and what was forged stays refused however
+    /// often it comes and whatever was met before.
+    #[tokio::test]
+    async fn what_was_checked_is_remembered_and_what_was_forged_never_is() {
+        let verifier = Verifier::new(CHAIN);
+        let good = encode(&recall(1));
+        let mut forged = good.clone();
+        *forged.last_mut().expect("a transaction has bytes") ^= 1;
+        for _ in 0..3 {
+            let verdicts = verifier.each(vec![good.clone(), forged.clone()]).await.expect("not stopping");
+            assert_eq!(verdicts[0].as_ref().map(VerifiedTransaction::bytes), Ok(good.as_slice()));
+            assert!(matches!(verdicts[1], Err(TransactionError::Signature(_))), "{:?}", verdicts[1]);
+        }
+        let met = verifier.met();
+        assert_eq!((met.young.len(), met.young_bytes), (1, good.len()));
+    }
+
+    #[tokio::test]
+    async fn a_block_with_one_forged_transaction_is_refused_whole() {
+        let verifier = Verifier::new(CHAIN);
+        let mut forged = recall(2);
+        forged.transaction.nonce = 1;
+        let verdict = verifier.block(vec![recall(1), forged]).await.expect("not stopping");
+        assert!(matches!(verdict, Err(TransactionError::Signature(_))));
+    }
+
+    /// Memory has a bound: however many come, two generations are kept.
+    #[test]
+    fn old_generations_are_forgotten() {
+        let verified = recall(3).verify(&CHAIN).expect("well signed");
+        let mut met = Met::default();
+        let in_one_generation = REMEMBERED_BYTES_MAX.div_ceil(verified.bytes().len());
+        for number in 0..3 * in_one_generation as u64 {
+            met.insert(Digest::blake3(&number.to_le_bytes()), &verified);
+        }
+        assert!(met.young.len() + met.old.len() <= 2 * in_one_generation);
+        assert_eq!(met.get(&Digest::blake3(&0u64.to_le_bytes())), None);
+        let newest = Digest::blake3(&(3 * in_one_generation as u64 - 1).to_le_bytes());
+        assert!(met.get(&newest).is_some());
+    }
+}
