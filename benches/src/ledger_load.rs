@@ -29,7 +29,7 @@ use tonic::transport::Channel;
 /// Endpoints that write receipts.
 const ENDPOINTS: usize = 500;
 /// Patches they write them about, so that no receipt waits for another.
-const PATCHES: usize = 240;
+const PATCHES: usize = 360;
 /// Submissions, one after the other, that tell the latency of an idle ledger.
 const IDLE_SAMPLES: usize = 200;
 /// Verifications of one proof.

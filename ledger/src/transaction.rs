@@ -173,6 +173,9 @@ pub enum TransactionError {
 /// Length of the signature at the end of an encoded signed transaction.
 const SIGNATURE_BYTES: usize = 64;
 
+/// Where the signer stands in an encoding: after the version and the chain id.
+const SIGNER_OFFSET: usize = 2 + 32;
+
 impl SignedTransaction {
     /// Parses and verifies bytes from outside: the only way they become believed.
     ///
@@ -194,6 +197,14 @@ impl SignedTransaction {
             return Err(DecodeError::TooLarge { name: Self::NAME, actual: bytes.len(), limit }.into());
         }
         self.verify_encoded(&bytes, chain)
+    }
+
+    /// Whose signature an encoding claims to have: from its place alone, nothing checked. For refusing
+    /// early; never for letting anything in.
+    #[must_use]
+    pub fn claimed_signer(bytes: &[u8]) -> Option<PublicKey> {
+        let signer = bytes.get(SIGNER_OFFSET..)?.first_chunk()?;
+        Some(PublicKey(*signer))
     }
 
     fn verify_encoded(self, bytes: &[u8], chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {

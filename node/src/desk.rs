@@ -1,14 +1,14 @@
 //! The desk between clients and the core: who waits for which answer, and what everybody may watch.
 
-use crate::core::{OfferError, Ticket};
+use crate::core::{Crowd, OfferError, Ticket};
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
 use ledger::patch::Artifact;
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -53,7 +53,7 @@ struct Waiting {
 pub struct Desk {
     waiting: Mutex<Waiting>,
     next_ticket: AtomicU64,
-    pending: AtomicUsize,
+    crowd: RwLock<Arc<Crowd>>,
     head: watch::Sender<HeadNotice>,
     published: mpsc::UnboundedSender<Artifact>,
 }
@@ -67,7 +67,7 @@ impl Desk {
         let desk = Self {
             waiting: Mutex::default(),
             next_ticket: AtomicU64::new(1),
-            pending: AtomicUsize::new(0),
+            crowd: RwLock::default(),
             head: watch::channel(head).0,
             published,
         };
@@ -104,15 +104,15 @@ impl Desk {
         }
     }
 
-    /// Transactions in the pool, as of a moment ago.
+    /// How full the pool is, as of a moment ago.
     #[must_use]
-    pub fn pending(&self) -> usize {
-        self.pending.load(Ordering::Relaxed)
+    pub fn crowd(&self) -> Arc<Crowd> {
+        self.crowd.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says how many are in the pool.
-    pub fn set_pending(&self, pending: usize) {
-        self.pending.store(pending, Ordering::Relaxed);
+    /// Says how full the pool is.
+    pub fn set_crowd(&self, crowd: Crowd) {
+        *self.crowd.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(crowd);
     }
 
     /// Watches the newest block.

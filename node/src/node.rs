@@ -281,7 +281,6 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
-        pending_max: config.raw.mempool.transactions_max,
         parameters: parameters(store)?,
     })
 }

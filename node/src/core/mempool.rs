@@ -23,6 +23,26 @@ impl Default for MempoolLimits {
     }
 }
 
+/// Where a transaction comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// A client of this node.
+    Client,
+    /// A peer, which admitted it: it will be in a block soon, so here is room kept for it.
+    Peer,
+}
+
+impl Source {
+    /// What a bound is for it. Clients get three quarters, so that all pools hold what peers admitted:
+    /// a block of transactions that are here is judged without asking for any.
+    const fn share(self, bound: usize) -> usize {
+        match self {
+            Self::Client => bound / 4 * 3,
+            Self::Peer => bound,
+        }
+    }
+}
+
 /// Why there is no room.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum NoRoom {
@@ -40,6 +60,35 @@ pub enum NoRoom {
         /// How many wait.
         pending: usize,
     },
+}
+
+/// How full a pool is, for refusing cheaply.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Crowd {
+    /// Transactions that wait.
+    pub pending: usize,
+    /// Whether no client's transaction has room.
+    pub full: bool,
+    /// Organisations that have their share, and how many of theirs wait.
+    pub organisations: BTreeMap<Name, usize>,
+}
+
+impl Crowd {
+    /// What admission will say to a client, as far as that is known beforehand.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn room_for(&self, organisation: Option<&Name>) -> Result<(), NoRoom> {
+        if self.full {
+            return Err(NoRoom::Full { pending: self.pending });
+        }
+        match organisation.and_then(|organisation| self.organisations.get_key_value(organisation)) {
+            Some((organisation, pending)) => {
+                Err(NoRoom::Quota { organisation: organisation.clone(), pending: *pending })
+            }
+            None => Ok(()),
+        }
+    }
 }
 
 struct Waiting {
@@ -107,16 +156,21 @@ impl Mempool {
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub fn insert(&mut self, transaction: VerifiedTransaction, organisation: Name) -> Result<(), NoRoom> {
+    pub fn insert(
+        &mut self,
+        transaction: VerifiedTransaction,
+        organisation: Name,
+        source: Source,
+    ) -> Result<(), NoRoom> {
         if self.contains(&transaction.id()) {
             return Ok(());
         }
         let size = transaction.bytes().len();
-        if self.waiting.len() >= self.limits.transactions_max || self.bytes + size > self.limits.bytes_max {
-            return Err(NoRoom::Full { pending: self.waiting.len() });
+        if self.is_full(size, source) {
+            return Err(NoRoom::Full { pending: self.len() });
         }
         let pending = self.per_organisation.entry(organisation.clone()).or_default();
-        if *pending >= self.limits.per_organisation_max {
+        if *pending >= source.share(self.limits.per_organisation_max) {
             return Err(NoRoom::Quota { organisation, pending: *pending });
         }
         *pending += 1;
@@ -125,6 +179,23 @@ impl Mempool {
         self.waiting.insert(self.next_place, Waiting { transaction, organisation, passed_over: 0 });
         self.next_place += 1;
         Ok(())
+    }
+
+    fn is_full(&self, size: usize, source: Source) -> bool {
+        self.waiting.len() >= source.share(self.limits.transactions_max)
+            || self.bytes + size > source.share(self.limits.bytes_max)
+    }
+
+    /// What clients are told before anything of theirs is looked at.
+    #[must_use]
+    pub fn crowd(&self) -> Crowd {
+        let share = Source::Client.share(self.limits.per_organisation_max);
+        let crowded = self.per_organisation.iter().filter(|(_, pending)| **pending >= share);
+        Crowd {
+            pending: self.len(),
+            full: self.is_full(0, Source::Client),
+            organisations: crowded.map(|(organisation, pending)| (organisation.clone(), *pending)).collect(),
+        }
     }
 
     /// Candidates for the next block, oldest first.

@@ -14,7 +14,7 @@ mod message;
 mod peers;
 
 pub use chain::Chain;
-pub use mempool::{Mempool, MempoolLimits, NoRoom};
+pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, Source};
 pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };
@@ -367,7 +367,7 @@ impl<C: Chain> Core<C> {
         let mut fresh = Vec::new();
         for (transaction, ticket) in offers {
             let known = self.mempool.contains(&transaction.id());
-            let result = self.admit(&transaction)?;
+            let result = self.admit(&transaction, Source::Client)?;
             if result.is_ok() && !known {
                 fresh.push(transaction);
             }
@@ -383,18 +383,20 @@ impl<C: Chain> Core<C> {
         for transaction in &transactions {
             self.bodies.offer(transaction);
             // No answer and no blame: a transaction may have been right when the peer passed it on.
-            let _ = self.admit(transaction)?;
+            let _ = self.admit(transaction, Source::Peer)?;
         }
         self.look_again_at_bodies()?;
         self.wake_for_transactions()
     }
 
-    fn admit(&mut self, transaction: &VerifiedTransaction) -> Result<Result<(), OfferError>, Fatal> {
+    fn admit(&mut self, transaction: &VerifiedTransaction, source: Source) -> Result<Result<(), OfferError>, Fatal> {
         if self.mempool.contains(&transaction.id()) {
             return Ok(Ok(()));
         }
         match self.check(transaction) {
-            Ok(organisation) => Ok(self.mempool.insert(transaction.clone(), organisation).map_err(OfferError::from)),
+            Ok(organisation) => {
+                Ok(self.mempool.insert(transaction.clone(), organisation, source).map_err(OfferError::from))
+            }
             Err(ApplyError::Rejected(rejection)) => Ok(Err(rejection.into())),
             Err(ApplyError::Storage(error)) => Err(error.into()),
         }

@@ -2,15 +2,16 @@
 
 use super::refusal::Refused;
 use super::{Services, bytes32, views};
-use crate::core::Event;
+use crate::core::{Event, NoRoom};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use futures::StreamExt as _;
+use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::state::StateView as _;
-use ledger::transaction::{TransactionError, VerifiedTransaction};
+use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
 use std::time::Duration;
@@ -38,7 +39,7 @@ impl ledger_server::Ledger for Services {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
         let transaction = match self.verify(vec![transaction]).await?.pop() {
-            Some(verified) => verified.map_err(Refused::from)?,
+            Some(verified) => verified?,
             None => return Err(Refused::stopping().into()),
         };
         let id = transaction.id();
@@ -159,17 +160,36 @@ impl ledger_server::Ledger for Services {
 }
 
 impl Services {
-    /// Parses and verifies, away from the threads that serve; refused unread when the pool is full,
-    /// because a signature costs more than anything else.
-    async fn verify(
-        &self,
-        transactions: Vec<Vec<u8>>,
-    ) -> Result<Vec<Result<VerifiedTransaction, TransactionError>>, Refused> {
-        let pending = self.desk.pending();
-        if pending >= self.pending_max {
-            return Err(Refused::no_room(pending));
+    /// Parses and verifies. What there is no room for is refused unread, by whose it claims to be:
+    /// under load, a signature costs more than anything else.
+    async fn verify(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<Result<VerifiedTransaction, Refused>>, Refused> {
+        let crowd = self.desk.crowd();
+        let mut room = Vec::with_capacity(transactions.len());
+        let mut welcome = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            let owner = if crowd.organisations.is_empty() { None } else { self.claimed_owner(&transaction)? };
+            room.push(crowd.room_for(owner.as_ref()));
+            if room.last().is_some_and(Result::is_ok) {
+                welcome.push(transaction);
+            }
         }
-        self.verifier.each(transactions).await.map_err(|_| Refused::stopping())
+        let mut verified = self.verifier.each(welcome).await.map_err(|_| Refused::stopping())?.into_iter();
+        let verdict = |room: Result<(), NoRoom>| {
+            room?;
+            let verdict = verified.next().ok_or_else(Refused::stopping)?;
+            Ok(verdict?)
+        };
+        Ok(room.into_iter().map(verdict).collect())
+    }
+
+    /// The organisation whose signature bytes claim to have.
+    fn claimed_owner(&self, transaction: &[u8]) -> Result<Option<Name>, Refused> {
+        let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return Ok(None) };
+        if let Some(owner) = self.store.key_owner(signer).map_err(Refused::internal)? {
+            return Ok(Some(owner.organisation));
+        }
+        let endpoint = self.store.endpoint(signer).map_err(Refused::internal)?;
+        Ok(endpoint.map(|endpoint| endpoint.organisation))
     }
 
     /// Offers to the core; one answer each.
@@ -188,14 +208,7 @@ impl Services {
     }
 
     async fn submit_batch(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<v1::SubmitStreamResponse>, Status> {
-        let count = transactions.len();
-        let verified = match self.verify(transactions).await {
-            Ok(verified) => verified,
-            Err(refused) => {
-                let refused = v1::SubmitStreamResponse { id: Vec::new(), refusal: Some(refused.refusal) };
-                return Ok(vec![refused; count]);
-            }
-        };
+        let verified = self.verify(transactions).await?;
         let good = verified.iter().filter_map(|verified| verified.as_ref().ok().cloned()).collect();
         let mut admitted = self.offer(good).await?.into_iter();
         let answers = verified.into_iter().map(|verified| {
@@ -204,7 +217,7 @@ impl Services {
                     let result = admitted.next().unwrap_or_else(|| Err(Refused::stopping()));
                     (transaction.id().0.to_vec(), result)
                 }
-                Err(error) => (Vec::new(), Err(Refused::from(error))),
+                Err(refused) => (Vec::new(), Err(refused)),
             };
             v1::SubmitStreamResponse { id, refusal: result.err().map(|refused| refused.refusal) }
         });

@@ -60,8 +60,6 @@ pub struct Services {
     pub validator_key: Option<PublicKey>,
     /// Checks signatures.
     pub verifier: Verifier,
-    /// Transactions that may wait before more are refused unread.
-    pub pending_max: usize,
     /// Numbers all nodes agree on.
     pub parameters: ledger::state::record::Parameters,
 }

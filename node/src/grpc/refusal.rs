@@ -1,7 +1,7 @@
 //! Refusals: every refused call names the check, says what it saw and what to do about it.
 
 use crate::artifacts::ArtifactError;
-use crate::core::OfferError;
+use crate::core::{NoRoom, OfferError};
 use crate::proof::AssemblyError;
 use ledger::artifact::GrantError;
 use ledger::encoding::DecodeError;
@@ -53,11 +53,15 @@ impl Refused {
     pub(super) fn stopping() -> Self {
         Self::new(Code::Unavailable, "stopping", "the node is stopping", "ask another node").retry_after(1_000)
     }
+}
 
-    pub(super) fn no_room(pending: usize) -> Self {
-        let message = format!("{pending} transactions are waiting, no more are taken now");
-        Self::new(Code::ResourceExhausted, "mempool-full", message, "try again after retry_after_ms")
-            .retry_after(RETRY_AFTER_MS)
+impl From<NoRoom> for Refused {
+    fn from(no_room: NoRoom) -> Self {
+        let check = match no_room {
+            NoRoom::Full { .. } => "mempool-full",
+            NoRoom::Quota { .. } => "quota",
+        };
+        Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
     }
 }
 
@@ -146,14 +150,7 @@ impl From<OfferError> for Refused {
     fn from(error: OfferError) -> Self {
         match error {
             OfferError::Rejected(rejection) => rejection.into(),
-            OfferError::NoRoom(no_room) => {
-                let check = match no_room {
-                    crate::core::NoRoom::Full { .. } => "mempool-full",
-                    crate::core::NoRoom::Quota { .. } => "quota",
-                };
-                Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms")
-                    .retry_after(RETRY_AFTER_MS)
-            }
+            OfferError::NoRoom(no_room) => no_room.into(),
         }
     }
 }

@@ -47,7 +47,7 @@ pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refus
         height: tip.header.height,
         head_time_ms: tip.header.time_ms,
         transactions: tip.header.history_size_after(),
-        pending: services.desk.pending() as u64,
+        pending: services.desk.crowd().pending as u64,
         peers,
         finality_p50_ms,
         finality_p99_ms,

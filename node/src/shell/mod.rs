@@ -78,7 +78,7 @@ impl<C: Chain> Shell<C> {
                 let Some(event) = events.bulk() else { break };
                 actions.extend(self.core.step(self.now(), event)?);
             }
-            self.desk.set_pending(self.core.mempool().len());
+            self.desk.set_crowd(self.core.mempool().crowd());
         }
     }
 
