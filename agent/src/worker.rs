@@ -202,13 +202,17 @@ impl Worker {
         Ok(())
     }
 
-    /// Asks the nodes in turn until one answers.
+    /// Asks the nodes in turn until one answers: those first that answered last time, so that nobody
+    /// waits for one that is gone.
     async fn first_answer<T>(
         &self,
         ask: impl AsyncFn(&Source) -> Result<T, CallError>,
     ) -> Result<T, Option<CallError>> {
-        let mut trouble = None;
-        for source in self.site.sources.from(self.turn) {
+        let (mut trouble, nodes) = (None, self.site.heads.nodes());
+        let is_gone = |source: &Source| nodes.iter().any(|node| node.node == source.node() && !node.reachable);
+        let mut sources: Vec<_> = self.site.sources.from(self.turn).collect();
+        sources.sort_by_key(|source| is_gone(source));
+        for source in sources {
             match ask(source).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {

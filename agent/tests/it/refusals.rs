@@ -220,7 +220,8 @@ async fn every_check_has_its_name() {
     let release = case.next_release();
     let hostile = approved(&case.world, release, Archive::new().link("out", "../..").bytes(), |_| {});
     case.refused(hostile, None, Code::ArchiveUnsafe, "out of the tree").await;
-    let no_archive = approved(&case.world, release + 1, b"not an archive, but signed".repeat(30), |_| {});
+    let release = case.next_release();
+    let no_archive = approved(&case.world, release, b"not an archive, but signed".repeat(30), |_| {});
     case.refused(no_archive, None, Code::ArchiveUnsafe, "tar").await;
 
     // Releases only grow.
