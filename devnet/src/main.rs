@@ -11,7 +11,10 @@ use std::process::ExitCode;
 
 /// Raise a whole Countersign ledger on one machine.
 #[derive(Parser)]
-#[command(name = "countersign-devnet", version, after_help = "Examples:
+#[command(
+    name = "countersign-devnet",
+    version,
+    after_help = "Examples:
   countersign-devnet up --validators 4 --agents 3 --dir /tmp/ledger
   countersign-devnet status --dir /tmp/ledger
   countersign-devnet stop vendor-a --kill --dir /tmp/ledger
@@ -25,7 +28,8 @@ DIR/devnet.json describes everything for scripts:
   agents[] name, key, config, data_dir, log, pid
   keys[]   organisation, role (publisher, approver, operator), public_key, file
 Vendors own the namespace that is their name (products are `vendor-a/…`); the approval rule wants two
-approvals from two of the approver organisations; `site` runs the node the agents follow.")]
+approvals from two of the approver organisations; `site` runs the node the agents follow."
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

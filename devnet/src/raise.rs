@@ -132,7 +132,8 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
 
 fn make_keys(dir: &Path, members: &[String]) -> Result<Vec<Key>, RaiseError> {
     let mut keys = Vec::new();
-    let roles = members.iter().map(|name| (name.as_str(), if name.starts_with("vendor") { "publisher" } else { "approver" }));
+    let roles =
+        members.iter().map(|name| (name.as_str(), if name.starts_with("vendor") { "publisher" } else { "approver" }));
     for (organisation, role) in roles.chain([(SITE, "operator")]) {
         let file = dir.join("keys").join(format!("{organisation}-{role}.key"));
         let path = file.display().to_string();
@@ -322,18 +323,48 @@ pub fn make_agent(devnet: &Devnet, name: &str, more: &str) -> Result<Agent, Rais
     let operator = devnet.key(SITE, "operator").ok_or_else(|| RaiseError::Plan("no operator key".to_owned()))?;
     let path = directory.display().to_string();
     let (ca, genesis) = (devnet.ca.display().to_string(), devnet.genesis.display().to_string());
-    let key = run("countersign-agent", &[
-        "init", "--dir", &path, "--name", name, "--node", &site.grpc, "--node", &second.grpc, "--ca", &ca, "--genesis",
-        &genesis,
-    ])?;
+    let key = run(
+        "countersign-agent",
+        &[
+            "init",
+            "--dir",
+            &path,
+            "--name",
+            name,
+            "--node",
+            &site.grpc,
+            "--node",
+            &second.grpc,
+            "--ca",
+            &ca,
+            "--genesis",
+            &genesis,
+        ],
+    )?;
     let config = directory.join("agent.toml");
     let mut text = fs::read_to_string(&config).map_err(io_error("cannot read agent.toml"))?;
     text += more;
     fs::write(&config, text).map_err(io_error("cannot write agent.toml"))?;
-    run("countersign", &[
-        "endpoint", "enroll", &key, "--name", name, "--group", "devnet", "--node", &site.grpc, "--ca", &ca, "--genesis",
-        &genesis, "--key", &operator.file.display().to_string(),
-    ])?;
+    run(
+        "countersign",
+        &[
+            "endpoint",
+            "enroll",
+            &key,
+            "--name",
+            name,
+            "--group",
+            "devnet",
+            "--node",
+            &site.grpc,
+            "--ca",
+            &ca,
+            "--genesis",
+            &genesis,
+            "--key",
+            &operator.file.display().to_string(),
+        ],
+    )?;
     let log = devnet.dir.join("logs").join(format!("{name}.log"));
     Ok(Agent { name: name.to_owned(), key, config, data_dir: directory.join("data"), log, pid: None })
 }

@@ -5,7 +5,7 @@ use ledger::block::{Header, PROTOCOL_VERSION};
 use ledger::bounded::{List, Name, Product, Sentence, SortedList, Version};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::genesis::{Genesis, GenesisBlock};
-use ledger::id::{ChainId, Digest, derive};
+use ledger::id::{ChainId, Digest};
 use ledger::key::{PublicKey, Purpose, SecretKey};
 use ledger::patch::{Artifact, Class, InstallerKind, PatchManifest, PayloadEncoding, Reboot, Severity};
 use ledger::state::record::{KeyStatus, MemberKey, Organisation, Parameters, Role};
@@ -213,7 +213,7 @@ fn rule() -> ApprovalRule {
 fn secret(seed: u64, purpose: &str) -> SecretKey {
     let mut material = seed.to_le_bytes().to_vec();
     material.extend_from_slice(purpose.as_bytes());
-    SecretKey::from_seed(&derive("countersign tests harness key", &material))
+    SecretKey::from_seed(&Digest::blake3(&material).0)
 }
 
 pub(crate) fn name(text: &str) -> Name {

@@ -10,7 +10,7 @@ use agent::services::Phase;
 use ledger::receipt::Outcome;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::process::{Child, Command};
 
@@ -188,7 +188,12 @@ async fn an_agent_that_has_only_just_taken_its_lock_is_waited_for() {
     let apply = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     std::fs::remove_file(&path).unwrap();
     let listener = UnixListener::bind(&path).unwrap();
-    let (mut stream, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let (stream, _) = tokio::time::timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+    let mut stream = BufReader::new(stream);
+    // What is not read when a socket closes is told to the other side as an error.
+    let mut request = String::new();
+    stream.read_line(&mut request).await.unwrap();
+    assert!(request.contains(&patch.to_string()), "{request}");
     let verdict = format!(
         r#"{{"verdict":{{"run":1,"patch":"{patch}","from_version":"","to_version":"1.0.1","outcome":"applied",
         "reason":null,"health":"passed"}}}}"#

@@ -4,6 +4,8 @@
 //! front of a chain that `ledger::execution` makes block by block. What an agent verifies is therefore
 //! what it would verify anywhere.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test may panic as the test may")]
+
 mod applying;
 mod archives;
 mod commands;

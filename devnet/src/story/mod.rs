@@ -40,7 +40,6 @@ pub struct Script {
 /// Says a line of progress.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
 
-
 /// Plays the story; true when every step came out as promised.
 ///
 /// # Errors
@@ -114,12 +113,27 @@ impl Theatre {
         r.step(say, "three hosts run the old version", "3 × PONG, agents enrolled", self.set_hosts()).await?;
         let patch = r.step(say, "vendor signs and publishes", "finalised", self.publish()).await?;
         self.patch = patch;
-        r.step(say, "first approver approves", "finalised, patch stands pending", self.approve("approver-a", "pending")).await?;
-        r.step(say, "a host is asked to apply now", "refused: approval-rule, missing approver-b", self.too_early()).await?;
-        r.step(say, "second approver approves", "finalised, patch stands approved", self.approve("approver-b", "approved")).await?;
+        r.step(
+            say,
+            "first approver approves",
+            "finalised, patch stands pending",
+            self.approve("approver-a", "pending"),
+        )
+        .await?;
+        r.step(say, "a host is asked to apply now", "refused: approval-rule, missing approver-b", self.too_early())
+            .await?;
+        r.step(
+            say,
+            "second approver approves",
+            "finalised, patch stands approved",
+            self.approve("approver-b", "approved"),
+        )
+        .await?;
         r.step(say, "hosts find it and apply it", "2 × applied, PONG, new version", self.applied()).await?;
-        r.step(say, "unhealthy host rolls back", "rolled-back: health-failed, PONG, old version", self.rolled_back()).await?;
-        r.step(say, "every outcome is a signed receipt", "4 receipts in the ledger", self.receipts_are_there(4)).await?;
+        r.step(say, "unhealthy host rolls back", "rolled-back: health-failed, PONG, old version", self.rolled_back())
+            .await?;
+        r.step(say, "every outcome is a signed receipt", "4 receipts in the ledger", self.receipts_are_there(4))
+            .await?;
         r.step(say, "proof file exported", "proof and trust root written", self.export()).await?;
         r.step(say, "vendor recalls the patch", "finalised, patch stands recalled", self.recall()).await?;
         r.step(say, "a late host is asked to apply it", "refused: recalled", self.late_host()).await?;
@@ -134,7 +148,8 @@ impl Theatre {
         self.old.pack(&packed)?;
         for number in 1..=3 {
             // The third host's health check looks at a port where nothing listens.
-            let host = Host::make(&mut self.devnet, &format!("agent-{number}"), number == 3, Some((&self.old, &packed)))?;
+            let host =
+                Host::make(&mut self.devnet, &format!("agent-{number}"), number == 3, Some((&self.old, &packed)))?;
             self.hosts.push(host);
         }
         for host in &self.hosts {
@@ -225,7 +240,8 @@ impl Theatre {
                 return Ok(receipt.clone());
             }
             if Instant::now() > deadline {
-                let seen: Vec<_> = receipts.iter().map(|r| format!("{} {} {}", r.endpoint_name, r.outcome, r.detail)).collect();
+                let seen: Vec<_> =
+                    receipts.iter().map(|r| format!("{} {} {}", r.endpoint_name, r.outcome, r.detail)).collect();
                 return Err(format!("no receipt {outcome} of {host}; there are: {}", seen.join("; ")).into());
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -380,4 +396,3 @@ impl Theatre {
         }
     }
 }
-

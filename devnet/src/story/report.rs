@@ -173,11 +173,10 @@ impl Report {
             }
             text += &format!("\n{receipts}\n");
         }
-        let kept: BTreeMap<bool, usize> =
-            self.steps.iter().fold(BTreeMap::new(), |mut kept, step| {
-                *kept.entry(step.as_promised).or_default() += 1;
-                kept
-            });
+        let kept: BTreeMap<bool, usize> = self.steps.iter().fold(BTreeMap::new(), |mut kept, step| {
+            *kept.entry(step.as_promised).or_default() += 1;
+            kept
+        });
         text += &format!(
             "\n{} of {} steps as promised, {:.1} s\n",
             kept.get(&true).unwrap_or(&0),

@@ -60,11 +60,42 @@ impl Packages {
         let out = out.display().to_string();
         let target = format!("os=linux,arch={}", std::env::consts::ARCH);
         let mut arguments = vec![
-            "patch", "pack", "--product", PRODUCT, "--channel", "stable", "--version", &self.version, "--release", "1",
-            "--class", "security", "--severity", "important", "--title", "redis-server security update", "--target",
-            &target, "--service", SERVICE, "--health-command", &ping, "--expect", "PONG", "--health-package",
-            &installed, "--probe-attempts", "10", "--probe-interval", "200", "--probe-timeout", "2000", "--out", &out,
-            "-o", "json",
+            "patch",
+            "pack",
+            "--product",
+            PRODUCT,
+            "--channel",
+            "stable",
+            "--version",
+            &self.version,
+            "--release",
+            "1",
+            "--class",
+            "security",
+            "--severity",
+            "important",
+            "--title",
+            "redis-server security update",
+            "--target",
+            &target,
+            "--service",
+            SERVICE,
+            "--health-command",
+            &ping,
+            "--expect",
+            "PONG",
+            "--health-package",
+            &installed,
+            "--probe-attempts",
+            "10",
+            "--probe-interval",
+            "200",
+            "--probe-timeout",
+            "2000",
+            "--out",
+            &out,
+            "-o",
+            "json",
         ];
         let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
         arguments.extend(files.iter().map(String::as_str));
@@ -96,10 +127,21 @@ impl Host {
         if let Some((packages, packed)) = installed {
             let artifact = fs::read_dir(packed.join("artifacts"))?.next().ok_or("nothing packed")??.path();
             let (config, artifact) = (agent.config.display().to_string(), artifact.display().to_string());
-            run("countersign-agent", &[
-                "adopt", "--config", &config, "--product", PRODUCT, "--channel", "stable", "--version",
-                &packages.version, &artifact,
-            ])?;
+            run(
+                "countersign-agent",
+                &[
+                    "adopt",
+                    "--config",
+                    &config,
+                    "--product",
+                    PRODUCT,
+                    "--channel",
+                    "stable",
+                    "--version",
+                    &packages.version,
+                    &artifact,
+                ],
+            )?;
         }
         processes::start_agent(&mut agent)?;
         let config = agent.config.clone();

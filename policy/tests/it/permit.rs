@@ -32,7 +32,7 @@ fn label(value: &str) -> Label {
 }
 
 fn installed(release: u64) -> Installed {
-    Installed { release, version: Version::new(&format!("1.0.{release}")).unwrap() }
+    Installed { release, version: Version::new(format!("1.0.{release}")).unwrap() }
 }
 
 /// Release 5 of the widget, for every host.
