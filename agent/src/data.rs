@@ -27,7 +27,16 @@ pub enum DataError {
 /// however it ends.
 #[derive(Debug)]
 pub struct DataLock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for DataLock {
+    /// Gives the lock back by name. To close the file is not enough: a service being started has, for a
+    /// moment, a copy of it.
+    fn drop(&mut self) {
+        // A lock that cannot be given back goes with the process.
+        let _ = rustix::fs::flock(&self.file, FlockOperation::Unlock);
+    }
 }
 
 impl DataDir {
@@ -56,7 +65,7 @@ impl DataDir {
         options.write(true).create(true).truncate(false).mode(files::PRIVATE_FILE_MODE);
         let file = options.open(&path).map_err(failed("open", &path))?;
         match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataLock { _file: file }),
+            Ok(()) => Ok(DataLock { file }),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(DataError::InUse(self.0.clone())),
             Err(error) => Err(failed("lock", &path)(io::Error::from(error)).into()),
         }
