@@ -25,6 +25,7 @@ test: setup
 check: setup
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) test -p tests --test architecture
 
 bench: build
 	@scripts/bench

@@ -7,7 +7,7 @@
 
 use crate::support::samples::*;
 use crate::support::world::{VALIDATORS, World, genesis, organisation, rules};
-use crate::support::{Chance, key, name};
+use crate::support::{Chance, name};
 use ledger::approval::ApprovalRule;
 use ledger::bounded::{List, SortedList};
 use ledger::encoding::encode;
@@ -199,26 +199,4 @@ fn the_arithmetic_holds_in_real_trees_of_a_million() {
     let (real, computed) = really(MILLION, 1_000);
     println!("proof file: {real} B in real trees of a million");
     assert_eq!(real, computed);
-}
-
-/// Not a test of speed: it says what a verifier does, so that a figure can be put beside it.
-#[test]
-#[ignore = "prints a measurement"]
-fn what_a_verification_costs() {
-    let world = world();
-    let (bytes, trust, clock) = (world.prove(patch()).bytes(), world.trust(), world.clock());
-    let rounds = 2_000;
-    let begin = std::time::Instant::now();
-    for _ in 0..rounds {
-        assert!(ProofBundle::parse(&bytes).unwrap().verify(&trust, clock).is_ok());
-    }
-    let all = begin.elapsed() / rounds;
-    let begin = std::time::Instant::now();
-    let signer = key("acme/publisher");
-    let signature = signer.sign(ledger::key::Purpose::Upload, &world.chain(), b"body");
-    for _ in 0..rounds {
-        assert!(signer.public().verify(ledger::key::Purpose::Upload, &world.chain(), b"body", &signature).is_ok());
-    }
-    let one = begin.elapsed() / rounds;
-    println!("parse and verify {} B: {all:?}; one signature: {one:?}; signatures in it: 7", bytes.len());
 }

@@ -61,7 +61,9 @@ fn the_codec_has_one_place() {
 fn the_librarys_merkle_verifier_is_not_used() {
     for word in ["MerkleProof", "rs_merkle"] {
         let places = places(word);
-        let allowed = |file: &String| file == "ledger/src/merkle.rs" || file == "ledger/tests/suite/block_tree.rs";
+        // The plan of the house names the library to say who may know it.
+        let allowed = ["ledger/src/merkle.rs", "ledger/tests/suite/block_tree.rs", "tests/architecture.rs"];
+        let allowed = |file: &String| allowed.contains(&file.as_str());
         assert!(places.iter().all(allowed), "{word} stands in {places:?}");
     }
     let merkle = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("src/merkle.rs")).unwrap();
