@@ -4,7 +4,8 @@
 //! happens. It does not know what a patch is, what is in a block, or what makes one good: it orders
 //! hashes, and asks ([`Effect::Build`], [`Effect::Judge`]) about the rest. It knows no clock, no socket,
 //! no disk, no thread and no runtime; whoever runs it brings those, so the same inputs give the same
-//! effects everywhere, and a whole cluster can be simulated from a seed.
+//! effects everywhere, and a whole cluster can be simulated from a seed. What surrounds it in a
+//! member of the ledger (pool, bodies, block sync) is [`member`], a value too.
 //!
 //! Read first: [`Input`] and [`Effect`], then [`Replica::step`]. The protocol is Tendermint's
 //! (<https://arxiv.org/abs/1807.04938>); its core is behind `engine.rs`, and no name of it is public.
@@ -42,6 +43,7 @@ mod evidence;
 mod guard;
 mod height;
 pub mod log;
+pub mod member;
 mod message;
 mod missing;
 mod past;

@@ -163,7 +163,7 @@ pub struct RawMempool {
 
 impl Default for RawMempool {
     fn default() -> Self {
-        let limits = crate::core::MempoolLimits::default();
+        let limits = consensus::member::MempoolLimits::default();
         Self {
             transactions_max: limits.transactions_max,
             bytes_max: limits.bytes_max,

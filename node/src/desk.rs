@@ -1,12 +1,12 @@
-//! The desk between clients and the core: who waits for which answer, and what everybody may watch.
+//! The desk between clients and the member: who waits for which answer, and what everybody may watch.
 
-use crate::core::{Crowd, OfferError, Ticket};
+use consensus::member::{Crowd, OfferError, Ticket};
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
 use ledger::patch::Artifact;
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
@@ -46,6 +46,8 @@ pub struct HeadNotice {
 struct Waiting {
     admissions: HashMap<Ticket, oneshot::Sender<Result<(), OfferError>>>,
     finality: HashMap<TransactionId, (Instant, Vec<oneshot::Sender<Outcome>>)>,
+    /// What is in the pool: admitted, and not in a block yet.
+    pending: HashSet<TransactionId>,
     latencies_ms: VecDeque<f64>,
 }
 
@@ -104,6 +106,13 @@ impl Desk {
         }
     }
 
+    /// Whether a transaction is in the pool. Ask this before asking the chain: what leaves the pool for
+    /// a block is in the chain by then.
+    #[must_use]
+    pub fn is_pending(&self, id: &TransactionId) -> bool {
+        self.waiting().pending.contains(id)
+    }
+
     /// How full the pool is, as of a moment ago.
     #[must_use]
     pub fn crowd(&self) -> Arc<Crowd> {
@@ -119,6 +128,11 @@ impl Desk {
     #[must_use]
     pub fn watch_head(&self) -> watch::Receiver<HeadNotice> {
         self.head.subscribe()
+    }
+
+    /// A transaction is in the pool.
+    pub fn admitted(&self, id: TransactionId) {
+        self.waiting().pending.insert(id);
     }
 
     /// Answers a ticket.
@@ -143,6 +157,7 @@ impl Desk {
         {
             let mut waiting = self.waiting();
             for (index, transaction) in (header.history_size..).zip(&executed.transactions) {
+                waiting.pending.remove(&transaction.id());
                 let Some((since, senders)) = waiting.finality.remove(&transaction.id()) else { continue };
                 if waiting.latencies_ms.len() == LATENCIES_MAX {
                     waiting.latencies_ms.pop_front();
@@ -162,7 +177,9 @@ impl Desk {
 
     /// Tells everybody who waits for a transaction that it turned out wrong.
     pub fn dropped(&self, id: TransactionId, rejection: &Rejection) {
-        if let Some((_, senders)) = self.waiting().finality.remove(&id) {
+        let mut waiting = self.waiting();
+        waiting.pending.remove(&id);
+        if let Some((_, senders)) = waiting.finality.remove(&id) {
             for sender in senders {
                 let _ = sender.send(Err(rejection.clone()));
             }

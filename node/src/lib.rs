@@ -1,12 +1,11 @@
 //! Run a member of the ledger.
 //!
-//! [`core`] decides (events in, actions out), [`shell`] performs, [`network`] and [`grpc`] are the doors
+//! [`consensus::member`] decides (events in, actions out), [`shell`] performs, [`network`] and [`grpc`] are the doors
 //! to peers and clients, [`node`] puts them together. This room does not know any organisation's own
 //! policy, nor how a patch is installed.
 
 pub mod artifacts;
 pub mod config;
-pub mod core;
 pub mod desk;
 pub mod grpc;
 pub mod init;

@@ -3,13 +3,13 @@
 //! A peer is admitted by its key (Noise or QUIC's TLS prove it holds the key) and by membership (the
 //! key is a member's node in the newest state). Consensus goes on a stream of its own, so that it
 //! never queues behind transactions and blocks. What arrives is bounded before it is read, parsed at
-//! one door and, where it carries signatures, verified here in parallel, before the core sees it.
+//! one door and, where it carries signatures, verified here in parallel, before the member sees it.
 
 use crate::artifacts::Artifacts;
 use crate::config::PeerAddress;
-use crate::core::{Event, PeerMessage};
 use crate::shell::Inbox;
 use crate::verifier::{Stopping, Verifier};
+use consensus::member::{Event, PeerMessage};
 use futures::{AsyncReadExt as _, AsyncWriteExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::{decode, encode};
@@ -25,6 +25,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::{mpsc, watch};
+use tokio::task::AbortHandle;
 
 const URGENT: StreamProtocol = StreamProtocol::new("/countersign/urgent/1");
 const BULK: StreamProtocol = StreamProtocol::new("/countersign/bulk/1");
@@ -34,6 +35,8 @@ const ARTIFACT: StreamProtocol = StreamProtocol::new("/countersign/artifact/1");
 const URGENT_FRAMES_MAX: usize = 4_096;
 /// Bulk frames waiting for a slow peer before more are dropped. What is missing is asked for.
 const BULK_FRAMES_MAX: usize = 64;
+/// Requests for blocks of one peer that wait. An honest one makes the next when the last is answered.
+const BLOCK_REQUESTS_MAX: usize = 2;
 /// How often unconnected peers are dialled.
 const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long before a stream that broke is opened again.
@@ -79,8 +82,15 @@ pub struct ConnectedPeer {
 struct Outbound {
     urgent: mpsc::Sender<Arc<[u8]>>,
     bulk: mpsc::Sender<Arc<[u8]>>,
+    blocks: mpsc::Sender<BlockRequest>,
     address: String,
     height: u64,
+}
+
+/// A peer wants finalised blocks.
+struct BlockRequest {
+    from: u64,
+    count: u32,
 }
 
 type Outbounds = Arc<RwLock<HashMap<PublicKey, Outbound>>>;
@@ -91,7 +101,6 @@ pub struct Network {
     outbounds: Outbounds,
     disconnects: mpsc::UnboundedSender<PublicKey>,
     control: libp2p_stream::Control,
-    store: Arc<Store>,
 }
 
 /// Brings the network up. `events` gets everything that happens; tasks end when `stop` changes.
@@ -113,12 +122,7 @@ pub async fn start(
     }
     await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
-    let network = Network {
-        outbounds: Arc::default(),
-        disconnects,
-        control: swarm.behaviour().new_control(),
-        store: store.clone(),
-    };
+    let network = Network { outbounds: Arc::default(), disconnects, control: swarm.behaviour().new_control() };
     let door = Door { verifier, store, network: network.clone(), events };
     for protocol in [URGENT, BULK] {
         let incoming = accept(&network.control, protocol)?;
@@ -266,23 +270,13 @@ impl Network {
     }
 
     /// Sends finalised blocks out of the store, as fast as the peer takes them.
-    pub fn send_blocks(&self, to: PublicKey, from: u64, count: u32) {
-        let store = self.store.clone();
-        let bulk = {
-            let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
-            outbounds.get(&to).map(|outbound| outbound.bulk.clone())
-        };
-        let Some(bulk) = bulk else { return };
-        tokio::task::spawn_blocking(move || {
-            for height in from..from.saturating_add(u64::from(count)) {
-                let Ok(Some((block, Some(certificate)))) = store.block(height) else { return };
-                let Ok(block) = decode(&block) else { return };
-                let message = PeerMessage::FinalisedBlock { block, certificate };
-                if bulk.blocking_send(frame(&message)).is_err() {
-                    return;
-                }
-            }
-        });
+    pub fn send_blocks(&self, to: &PublicKey, from: u64, count: u32) {
+        let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(outbound) = outbounds.get(to)
+            && outbound.blocks.try_send(BlockRequest { from, count }).is_err()
+        {
+            tracing::debug!(peer = %to, "a peer asks for blocks faster than it takes them: request dropped");
+        }
     }
 
     /// Ends the connection to a peer.
@@ -368,6 +362,24 @@ async fn write_frames(
     }
 }
 
+/// Answers one peer's requests for blocks, one after the other, until the peer is gone: however many it
+/// makes, they cost no more than one block in memory and one thread now and then.
+async fn serve_blocks(store: Arc<Store>, mut requests: mpsc::Receiver<BlockRequest>, bulk: mpsc::Sender<Arc<[u8]>>) {
+    while let Some(BlockRequest { from, count }) = requests.recv().await {
+        for height in from..from.saturating_add(u64::from(count)) {
+            let store = store.clone();
+            let read = tokio::task::spawn_blocking(move || {
+                let (block, certificate) = store.block(height).ok().flatten()?;
+                Some(frame(&PeerMessage::FinalisedBlock { block: decode(&block).ok()?, certificate: certificate? }))
+            });
+            let Ok(Some(frame)) = read.await else { break };
+            if bulk.send(frame).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
 /// Where everything from peers comes in.
 #[derive(Clone)]
 struct Door {
@@ -401,9 +413,11 @@ impl Door {
     async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {
         let (urgent, urgent_frames) = mpsc::channel(URGENT_FRAMES_MAX);
         let (bulk, bulk_frames) = mpsc::channel(BULK_FRAMES_MAX);
+        let (blocks, block_requests) = mpsc::channel(BLOCK_REQUESTS_MAX);
+        tokio::spawn(serve_blocks(self.store.clone(), block_requests, bulk.clone()));
         {
             let mut outbounds = self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner);
-            outbounds.insert(key, Outbound { urgent, bulk, address, height: 0 });
+            outbounds.insert(key, Outbound { urgent, bulk, blocks, address, height: 0 });
         }
         let control = &self.network.control;
         tokio::spawn(write_frames(control.clone(), peer, URGENT, urgent_frames));
@@ -417,12 +431,14 @@ impl Door {
         let _ = self.events.send(Event::Disconnected { peer: key }).await;
     }
 
-    /// Reads every stream that peers open for one protocol.
+    /// Reads the streams that peers open for one protocol: one of each peer, the newest. So a peer takes
+    /// no more memory than one frame, and one that came back is heard at once.
     async fn receive(self, mut incoming: libp2p_stream::IncomingStreams) {
+        let mut readers: HashMap<PublicKey, AbortHandle> = HashMap::new();
         while let Some((peer, stream)) = incoming.next().await {
             let Some(key) = node_key(&peer).filter(|key| self.is_member(key)) else { continue };
             let door = self.clone();
-            tokio::spawn(async move {
+            let reader = tokio::spawn(async move {
                 match door.read_frames(key, stream).await {
                     Ok(()) | Err(DoorError::Stopping(_) | DoorError::Io(_)) => {}
                     Err(error) => {
@@ -431,6 +447,9 @@ impl Door {
                     }
                 }
             });
+            if let Some(before) = readers.insert(key, reader.abort_handle()) {
+                before.abort();
+            }
         }
     }
 

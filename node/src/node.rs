@@ -2,7 +2,6 @@
 
 use crate::artifacts::{ArtifactError, Artifacts};
 use crate::config::Config;
-use crate::core::{Chain, Core, CoreConfig, Event, MempoolLimits};
 use crate::desk::{Desk, HeadNotice};
 use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
@@ -10,6 +9,7 @@ use crate::proof::ProofSource;
 use crate::replicate;
 use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
+use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
@@ -78,7 +78,7 @@ pub enum NodeError {
     Lost,
 }
 
-/// The store as the core's chain.
+/// The store as a member's chain.
 struct StoredChain(Arc<Store>);
 
 impl StateStorage for StoredChain {
@@ -163,10 +163,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let replication = tokio::spawn(replicate::run_first(missing, artifacts.clone(), network.clone(), replication));
 
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name))?;
-    let core = core(&config, &store, chain_id, recovered.guard)?;
+    let member = member(&config, &store, chain_id, recovered.guard)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
-    let shell = Shell::new(core, journal, network, desk);
+    let shell = Shell::new(member, journal, network, desk);
     let mut main_loop = spawn_main_loop(shell, start, received, stop.clone());
 
     let clients = grpc::serve(services, config.grpc_listen, identity(&config)?, stop.clone()).await?;
@@ -224,14 +224,14 @@ fn open_store(config: &Config) -> Result<(Arc<Store>, ChainId, ledger::bounded::
     Ok((Arc::new(store), expected, genesis.genesis.name))
 }
 
-fn core(
+fn member(
     config: &Config,
     store: &Arc<Store>,
     chain_id: ChainId,
     guard: Vec<consensus::GuardRecord>,
-) -> Result<Core<StoredChain>, NodeError> {
+) -> Result<Member<StoredChain>, NodeError> {
     let consensus = &config.raw.consensus;
-    let core = CoreConfig {
+    let member = MemberConfig {
         chain_id,
         parameters: parameters(store)?,
         validator: config.validator_key.clone(),
@@ -252,7 +252,7 @@ fn core(
         batch_ms: consensus.batch_ms,
         block_transactions: consensus.block_transactions,
     };
-    Ok(Core::new(core, StoredChain(store.clone())))
+    Ok(Member::new(member, StoredChain(store.clone())))
 }
 
 fn parameters(store: &Arc<Store>) -> Result<ledger::state::record::Parameters, NodeError> {

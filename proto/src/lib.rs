@@ -25,7 +25,8 @@ pub fn refusal(status: &tonic::Status) -> Option<v1::Refusal> {
 /// The status of a refused call, with the refusal inside.
 #[must_use]
 pub fn refuse(code: tonic::Code, refusal: &v1::Refusal) -> tonic::Status {
-    tonic::Status::with_details(code, refusal.message.clone(), refusal.encode_to_vec().into())
+    let message = format!("{}: {}", refusal.check, refusal.message);
+    tonic::Status::with_details(code, message, refusal.encode_to_vec().into())
 }
 
 /// Largest refusal anybody reads: a word, two sentences and a number.

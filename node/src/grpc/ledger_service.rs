@@ -2,9 +2,9 @@
 
 use super::refusal::Refused;
 use super::{Services, bytes32, views};
-use crate::core::{Event, NoRoom};
 use crate::desk::{Outcome, Place};
 use crate::proof;
+use consensus::member::{Event, NoRoom};
 use futures::StreamExt as _;
 use ledger::bounded::Name;
 use ledger::encoding::encode;
@@ -97,6 +97,7 @@ impl ledger_server::Ledger for Services {
 
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(bytes32("id", &request.into_inner().id)?);
+        let pending = self.desk.is_pending(&id);
         let located = self.store.transaction(&id).map_err(Refused::internal)?;
         let answer = match located {
             Some(located) => v1::GetTransactionResponse {
@@ -104,6 +105,9 @@ impl ledger_server::Ledger for Services {
                 position: Some(v1::Position { height: located.height, index: located.index, time_ms: located.time_ms }),
                 transaction: located.bytes,
             },
+            None if pending => {
+                v1::GetTransactionResponse { state: TransactionState::Pending.into(), ..Default::default() }
+            }
             None => v1::GetTransactionResponse::default(),
         };
         Ok(Response::new(answer))

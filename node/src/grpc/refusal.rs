@@ -1,13 +1,12 @@
 //! Refusals: every refused call names the check, says what it saw and what to do about it.
 
 use crate::artifacts::ArtifactError;
-use crate::core::{NoRoom, OfferError};
 use crate::proof::AssemblyError;
+use consensus::member::{NoRoom, OfferError};
 use ledger::artifact::GrantError;
 use ledger::encoding::DecodeError;
 use ledger::state::Rejection;
 use ledger::transaction::TransactionError;
-use prost::Message as _;
 use proto::v1::Refusal;
 use tonic::{Code, Status};
 
@@ -67,8 +66,7 @@ impl From<NoRoom> for Refused {
 
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
-        let message = format!("{}: {}", refused.refusal.check, refused.refusal.message);
-        Self::with_details(refused.code, message, refused.refusal.encode_to_vec().into())
+        proto::refuse(refused.code, &refused.refusal)
     }
 }
 

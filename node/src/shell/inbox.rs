@@ -1,6 +1,6 @@
 //! Where events wait for the main loop: what finality hangs on never queues behind the load.
 
-use crate::core::Event;
+use consensus::member::Event;
 use tokio::sync::mpsc;
 
 /// Events of consensus and membership that may wait; who brings more has to wait himself.

@@ -1,4 +1,4 @@
-//! The impure part of a node: one thread that wakes the core, and performs what it asks for, what must
+//! The impure part of a node: one thread that wakes the member, and performs what it asks for, what must
 //! be durable first.
 
 mod inbox;
@@ -8,9 +8,9 @@ mod timers;
 pub use inbox::{Closed, Events, Inbox, inbox};
 pub use journal::{Journal, JournalError, Recovered};
 
-use crate::core::{Action, Chain, Core, Event, Fatal, Now, To};
 use crate::desk::Desk;
 use crate::network::Network;
+use consensus::member::{Action, Chain, Event, Fatal, Member, Now, To};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use timers::Timers;
@@ -35,7 +35,7 @@ pub enum ShellError {
 
 /// The thread's belongings.
 pub struct Shell<C> {
-    core: Core<C>,
+    member: Member<C>,
     journal: Journal,
     timers: Timers,
     network: Network,
@@ -45,8 +45,8 @@ pub struct Shell<C> {
 
 impl<C: Chain> Shell<C> {
     /// Puts a node together.
-    pub fn new(core: Core<C>, journal: Journal, network: Network, desk: Arc<Desk>) -> Self {
-        Self { core, journal, timers: Timers::default(), network, desk, epoch: Instant::now() }
+    pub fn new(member: Member<C>, journal: Journal, network: Network, desk: Arc<Desk>) -> Self {
+        Self { member, journal, timers: Timers::default(), network, desk, epoch: Instant::now() }
     }
 
     /// Runs until `stop` changes or the events end: the node's main loop.
@@ -59,7 +59,7 @@ impl<C: Chain> Shell<C> {
         mut events: Events,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), ShellError> {
-        let mut actions = self.core.step(self.now(), first)?;
+        let mut actions = self.member.step(self.now(), first)?;
         loop {
             self.perform(actions)?;
             actions = Vec::new();
@@ -69,16 +69,16 @@ impl<C: Chain> Shell<C> {
                 event = self.next_event(&mut events) => event,
             };
             let Some(event) = event else { return Ok(()) };
-            actions.extend(self.core.step(self.now(), event)?);
+            actions.extend(self.member.step(self.now(), event)?);
             for _ in 1..URGENT_AT_ONCE_MAX {
                 let Some(event) = events.urgent() else { break };
-                actions.extend(self.core.step(self.now(), event)?);
+                actions.extend(self.member.step(self.now(), event)?);
             }
             for _ in 0..BULK_AT_ONCE_MAX {
                 let Some(event) = events.bulk() else { break };
-                actions.extend(self.core.step(self.now(), event)?);
+                actions.extend(self.member.step(self.now(), event)?);
             }
-            self.desk.set_crowd(self.core.mempool().crowd());
+            self.desk.set_crowd(self.member.mempool().crowd());
         }
     }
 
@@ -126,16 +126,17 @@ impl<C: Chain> Shell<C> {
             Action::Send { to: To::Peer(peer), message } => self.network.send(&peer, &message),
             Action::Send { to: To::All, message } => self.network.broadcast(&message, |_| true),
             Action::Send { to: To::Validators, message } => {
-                let core = &self.core;
-                self.network.broadcast(&message, |peer| core.is_validator_node(peer));
+                let member = &self.member;
+                self.network.broadcast(&message, |peer| member.is_validator_node(peer));
             }
-            Action::SendBlocks { to, from, count } => self.network.send_blocks(to, from, count),
+            Action::SendBlocks { to, from, count } => self.network.send_blocks(&to, from, count),
             Action::Schedule { alarm, after_ms } => {
                 self.timers.set(alarm, Instant::now() + std::time::Duration::from_millis(after_ms));
             }
             Action::Cancel(alarm) => self.timers.cancel(alarm),
             Action::CancelConsensus => self.timers.cancel_consensus(),
             Action::Answer { ticket, result } => self.desk.answer(ticket, result),
+            Action::Admitted { id } => self.desk.admitted(id),
             Action::Finalised(executed) => self.desk.finalised(&executed),
             Action::Dropped { id, rejection } => self.desk.dropped(id, &rejection),
             Action::Disconnect { peer, why } => {

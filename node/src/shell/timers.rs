@@ -1,6 +1,6 @@
 //! Alarms by the time they are due.
 
-use crate::core::Alarm;
+use consensus::member::Alarm;
 use std::collections::{BTreeMap, BTreeSet};
 use tokio::time::Instant;
 

@@ -1,6 +1,6 @@
 //! Peers: who is connected, how far each is, what each says; and block sync from those who are ahead.
 
-use super::{Action, Alarm, Chain, Core, Fatal, PEER_VERSION, PeerMessage, To, message};
+use super::{Action, Alarm, Chain, Fatal, Member, PEER_VERSION, PeerMessage, To, message};
 use ledger::bounded::List;
 use ledger::key::PublicKey;
 use std::collections::BTreeMap;
@@ -63,7 +63,7 @@ impl Peers {
     }
 }
 
-impl<C: Chain> Core<C> {
+impl<C: Chain> Member<C> {
     pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
         if !self.is_member(peer)? {
             self.actions.push(Action::Disconnect { peer, why: "its key is no member's node".to_owned() });
@@ -148,7 +148,7 @@ impl<C: Chain> Core<C> {
         Ok(())
     }
 
-    fn heard_consensus(&mut self, peer: PublicKey, message: consensus::Message) -> Result<(), Fatal> {
+    fn heard_consensus(&mut self, peer: PublicKey, message: crate::Message) -> Result<(), Fatal> {
         let Some(from) = self.peers.validator_of(&peer) else { return Ok(()) };
         let (height, next) = (message.height(), self.next_height());
         if height < next {
@@ -160,13 +160,13 @@ impl<C: Chain> Core<C> {
         if height > next {
             self.peers.heard_height(&peer, height - 1);
             self.maybe_sync();
-        } else if let consensus::Message::Decided(_) = &message {
+        } else if let crate::Message::Decided(_) = &message {
             self.peers.heard_height(&peer, height);
             self.maybe_sync();
         } else if !self.started {
             self.begin_height(Vec::new())?;
         }
-        self.replica_step(consensus::Input::Message { from, message })
+        self.replica_step(crate::Input::Message { from, message })
     }
 
     fn send_transactions(&mut self, peer: PublicKey, block: ledger::id::BlockHash, places: &[u32]) {

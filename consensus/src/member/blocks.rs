@@ -1,7 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
-use super::{Action, Alarm, Chain, Core, Fatal, PeerMessage, To};
-use consensus::Input;
+use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
+use crate::Input;
 use ledger::block::{Block, Header, check_clock};
 use ledger::bounded::List;
 use ledger::certificate::Certificate;
@@ -20,7 +20,7 @@ const LOOK_AGAIN_MAX: usize = 64;
 /// Executed candidates kept for one height.
 const EXECUTED_MAX: usize = 16;
 
-impl<C: Chain> Core<C> {
+impl<C: Chain> Member<C> {
     pub(super) fn next_height(&self) -> u64 {
         self.chain.tip().header.height + 1
     }
@@ -49,7 +49,7 @@ impl<C: Chain> Core<C> {
         Ok(())
     }
 
-    pub(super) fn begin_height(&mut self, log: Vec<consensus::LogEntry>) -> Result<(), Fatal> {
+    pub(super) fn begin_height(&mut self, log: Vec<crate::LogEntry>) -> Result<(), Fatal> {
         if !self.validates()? {
             return Ok(());
         }

@@ -1,11 +1,11 @@
-//! The chain as the core needs it: read the newest state, write the next block.
+//! The chain as a member needs it: read the newest state, write the next block.
 
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::history::HistoryStorage;
 use ledger::state::storage::{StateStorage, StorageError};
 
-/// What the core keeps its chain in: the store in production, memory in simulation.
+/// What a member keeps its chain in: the store in production, memory in simulation.
 pub trait Chain: StateStorage + HistoryStorage {
     /// The newest end.
     fn tip(&self) -> Tip;

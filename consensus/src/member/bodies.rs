@@ -5,7 +5,7 @@ use ledger::block::Header;
 use ledger::id::{BlockHash, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bodies kept at once; more than a height ever has honest ones.
 const BODIES_MAX: usize = 32;
@@ -15,9 +15,9 @@ struct Partial {
     header: Header,
     ids: Vec<TransactionId>,
     /// The same ids, for looking up.
-    members: HashSet<TransactionId>,
+    members: BTreeSet<TransactionId>,
     /// Transactions that came for this body and are not in the pool.
-    extra: HashMap<TransactionId, VerifiedTransaction>,
+    extra: BTreeMap<TransactionId, VerifiedTransaction>,
     /// The node it came from: it has the rest.
     from: PublicKey,
 }
@@ -47,7 +47,7 @@ impl Bodies {
             return None;
         }
         let members = ids.iter().copied().collect();
-        self.partial.insert(hash, Partial { header, ids, members, extra: HashMap::new(), from });
+        self.partial.insert(hash, Partial { header, ids, members, extra: BTreeMap::new(), from });
         Some(hash)
     }
 

@@ -4,7 +4,7 @@
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
 use ledger::transaction::VerifiedTransaction;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
@@ -102,8 +102,8 @@ struct Waiting {
 pub struct Mempool {
     limits: MempoolLimits,
     waiting: BTreeMap<u64, Waiting>,
-    places: HashMap<TransactionId, u64>,
-    per_organisation: HashMap<Name, usize>,
+    places: BTreeMap<TransactionId, u64>,
+    per_organisation: BTreeMap<Name, usize>,
     bytes: usize,
     next_place: u64,
 }
@@ -115,8 +115,8 @@ impl Mempool {
         Self {
             limits,
             waiting: BTreeMap::new(),
-            places: HashMap::new(),
-            per_organisation: HashMap::new(),
+            places: BTreeMap::new(),
+            per_organisation: BTreeMap::new(),
             bytes: 0,
             next_place: 0,
         }

@@ -1,9 +1,9 @@
-//! From the replica's effects to the node's actions.
+//! From the replica's effects to the member's actions.
 
-use super::{Action, Alarm, Chain, Core, Fatal, PeerMessage, To};
-use consensus::{Effect, Input};
+use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
+use crate::{Effect, Input};
 
-impl<C: Chain> Core<C> {
+impl<C: Chain> Member<C> {
     /// Gives the replica an input. Effects may lead to further inputs; those wait until the effects of
     /// this one are carried out, so that the end of one height never undoes the beginning of the next.
     pub(super) fn replica_step(&mut self, input: Input) -> Result<(), Fatal> {

@@ -1,4 +1,4 @@
-//! What nodes say to each other.
+//! What members' nodes say to each other.
 
 use ledger::block::{Block, Header};
 use ledger::bounded::{Blob, List};
@@ -42,7 +42,7 @@ pub enum PeerMessage {
         height: u64,
     },
     /// A consensus message.
-    Consensus(consensus::Message),
+    Consensus(crate::Message),
     /// The body of a proposal: header and transaction ids. The transactions are in everybody's pool.
     Body {
         /// The header.

@@ -1,0 +1,208 @@
+//! A member of the ledger as a value: replica, pool, bodies, block sync.
+//!
+//! [`Member::step`] takes an [`Event`] and the time it happened, and gives [`Action`]s: no clock, no
+//! socket, no thread. Whoever runs it performs the actions in their order, what must be durable before
+//! what leaves the machine. The only thing a member does itself is read and write its [`Chain`], which
+//! is synchronous and deterministic; so whole ledgers can be simulated from a seed.
+
+mod action;
+mod admission;
+mod blocks;
+mod bodies;
+mod chain;
+mod effects;
+mod event;
+mod mempool;
+mod message;
+mod peers;
+
+pub use action::{Action, OfferError, To};
+pub use chain::Chain;
+pub use event::{Alarm, Event, Now, Ticket};
+pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, Source};
+pub use message::{
+    BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
+};
+
+use crate::{GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
+use bodies::Bodies;
+use ledger::block::Block;
+use ledger::execution::ExecutedBlock;
+use ledger::id::{BlockHash, ChainId};
+use ledger::key::{PublicKey, SecretKey};
+use ledger::limits;
+use ledger::state::StateView as _;
+use ledger::state::record::{KeyStatus, Parameters, Role};
+use ledger::state::storage::StorageError;
+use ledger::transaction::VerifiedTransaction;
+use peers::Peers;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// What a member is made from.
+pub struct MemberConfig {
+    /// The ledger.
+    pub chain_id: ChainId,
+    /// The numbers all nodes agree on.
+    pub parameters: Parameters,
+    /// The validating key, if this node has one.
+    pub validator: Option<SecretKey>,
+    /// Messages signed before, from the signing guard.
+    pub guard: Vec<GuardRecord>,
+    /// Consensus timeouts.
+    pub timeouts: Timeouts,
+    /// Bounds of the pool.
+    pub mempool: MempoolLimits,
+    /// Under load, how long a height waits after the one before began, so that blocks fill.
+    pub batch_ms: u64,
+    /// Transactions this node puts into a block of its own at most.
+    pub block_transactions: usize,
+}
+
+/// A member as a value.
+pub struct Member<C> {
+    chain: C,
+    chain_id: ChainId,
+    parameters: Parameters,
+    batch_ms: u64,
+    block_transactions: usize,
+    me: Option<PublicKey>,
+    replica: Option<Replica>,
+    mempool: Mempool,
+    peers: Peers,
+    bodies: Bodies,
+    /// Executed candidates for the height after the tip, ours and others'.
+    executed: BTreeMap<BlockHash, Arc<ExecutedBlock>>,
+    /// Whether the replica works on the height after the tip.
+    started: bool,
+    began_ms: u64,
+    /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
+    inputs: VecDeque<Input>,
+    stepping: bool,
+    now: Now,
+    actions: Vec<Action>,
+}
+
+/// How a step ends when it cannot go on: the disk failed. It must stop.
+#[derive(Debug, thiserror::Error)]
+#[error("the chain cannot be read or written: {0}")]
+pub struct Fatal(#[from] pub StorageError);
+
+impl<C: Chain> Member<C> {
+    /// A member over a chain. Nothing happens before [`Event::Start`].
+    pub fn new(config: MemberConfig, chain: C) -> Self {
+        let me = config.validator.as_ref().map(SecretKey::public);
+        let replica = config.validator.map(|key| {
+            let replica = ReplicaConfig { chain: config.chain_id, key, timeouts: config.timeouts };
+            Replica::new(replica, config.guard)
+        });
+        Self {
+            chain,
+            chain_id: config.chain_id,
+            parameters: config.parameters,
+            batch_ms: config.batch_ms,
+            block_transactions: config.block_transactions.clamp(1, limits::BLOCK_TRANSACTIONS_MAX),
+            me,
+            replica,
+            mempool: Mempool::new(config.mempool),
+            peers: Peers::default(),
+            bodies: Bodies::default(),
+            executed: BTreeMap::new(),
+            started: false,
+            began_ms: 0,
+            inputs: VecDeque::new(),
+            stepping: false,
+            now: Now { wall_ms: 0, steady_ms: 0 },
+            actions: Vec::new(),
+        }
+    }
+
+    /// What an event leads to.
+    ///
+    /// # Errors
+    /// [`Fatal`] when the chain cannot be read or written.
+    pub fn step(&mut self, now: Now, event: Event) -> Result<Vec<Action>, Fatal> {
+        self.now = now;
+        match event {
+            Event::Start { log, bodies } => self.start(log, bodies)?,
+            Event::Offered(offers) => self.offered(offers)?,
+            Event::Connected { peer } => self.connected(peer)?,
+            Event::Disconnected { peer } => self.peers.remove(&peer),
+            Event::Said { peer, message } => self.said(peer, message)?,
+            Event::Gossiped { transactions, .. } => self.gossiped(transactions)?,
+            Event::Synced { peer, block, transactions, certificate } => {
+                self.synced(peer, block, transactions, &certificate)?;
+            }
+            Event::Due(alarm) => self.due(alarm)?,
+        }
+        Ok(std::mem::take(&mut self.actions))
+    }
+
+    /// The chain, for reading.
+    pub fn chain(&self) -> &C {
+        &self.chain
+    }
+
+    /// The pool, for reading.
+    pub fn mempool(&self) -> &Mempool {
+        &self.mempool
+    }
+
+    /// Whether this node's validating key is in the set of the next height.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn validates(&self) -> Result<bool, StorageError> {
+        let Some(me) = self.me else { return Ok(false) };
+        let upcoming = self.chain.upcoming_validators()?;
+        Ok(upcoming.is_some_and(|upcoming| upcoming.next.position(&me).is_some()))
+    }
+
+    /// Whether a connected node speaks for a validator.
+    pub fn is_validator_node(&self, peer: &PublicKey) -> bool {
+        self.peers.validator_of(peer).is_some()
+    }
+
+    fn start(&mut self, log: Vec<LogEntry>, bodies: Vec<(Block, Vec<VerifiedTransaction>)>) -> Result<(), Fatal> {
+        for (block, transactions) in bodies {
+            self.judge_block(block, transactions)?;
+        }
+        // A log with votes means that the height was under way: go on with it at once.
+        if log.is_empty() { self.plan_next_height() } else { self.begin_height(log) }
+    }
+
+    fn due(&mut self, alarm: Alarm) -> Result<(), Fatal> {
+        match alarm {
+            Alarm::Consensus(timer) => self.replica_step(Input::Timer(timer)),
+            Alarm::NextHeight { height } if height == self.next_height() && !self.started => {
+                self.begin_height(Vec::new())
+            }
+            Alarm::NextHeight { .. } => Ok(()),
+            Alarm::Missing(block) => {
+                self.look_again_at_bodies()?;
+                self.ask_for_missing(block);
+                Ok(())
+            }
+            Alarm::Sync => {
+                self.peers.sync_failed();
+                self.sync();
+                Ok(())
+            }
+        }
+    }
+
+    // Membership.
+
+    /// Whether a key is a member's node.
+    fn is_member(&self, peer: PublicKey) -> Result<bool, StorageError> {
+        let owner = self.chain.key_owner(peer)?;
+        Ok(owner.is_some_and(|owner| owner.role == Role::Node && owner.status == KeyStatus::Active))
+    }
+
+    /// Whether a validating key belongs to the same organisation as a node.
+    fn may_speak_for(&self, peer: PublicKey, validator: PublicKey) -> Result<bool, StorageError> {
+        let (node, key) = (self.chain.key_owner(peer)?, self.chain.key_owner(validator)?);
+        Ok(matches!((node, key), (Some(node), Some(key))
+            if key.role == Role::Validator && node.organisation == key.organisation))
+    }
+}

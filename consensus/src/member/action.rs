@@ -1,0 +1,106 @@
+//! What a member asks of whoever runs it.
+
+use super::{Alarm, NoRoom, PeerMessage, Ticket};
+use crate::{GuardRecord, LogEntry};
+use ledger::execution::ExecutedBlock;
+use ledger::id::TransactionId;
+use ledger::key::PublicKey;
+use ledger::state::Rejection;
+use std::sync::Arc;
+
+/// Who gets a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum To {
+    /// One node.
+    Peer(PublicKey),
+    /// Every connected node.
+    All,
+    /// Every connected node that says it validates.
+    Validators,
+}
+
+/// What a node does.
+#[derive(Debug)]
+pub enum Action {
+    /// Append to the vote log; durable before any send of this or a later step.
+    AppendLog(LogEntry),
+    /// Write to the signing guard; durable likewise.
+    WriteGuard(GuardRecord),
+    /// Keep a judged block until its height is decided; durable likewise.
+    KeepBody(Arc<ExecutedBlock>),
+    /// The height before this one is decided: vote log and kept bodies start over.
+    BeginLog {
+        /// The new height.
+        height: u64,
+    },
+    /// Send.
+    Send {
+        /// To whom.
+        to: To,
+        /// What.
+        message: PeerMessage,
+    },
+    /// Send finalised blocks from the chain.
+    SendBlocks {
+        /// To whom.
+        to: PublicKey,
+        /// From this height on.
+        from: u64,
+        /// So many at most.
+        count: u32,
+    },
+    /// Wake me.
+    Schedule {
+        /// For what. An equal alarm set before is moved.
+        alarm: Alarm,
+        /// In how long.
+        after_ms: u64,
+    },
+    /// Do not wake me for this.
+    Cancel(Alarm),
+    /// Do not wake me for anything of the replica's.
+    CancelConsensus,
+    /// Answer a client.
+    Answer {
+        /// Whom.
+        ticket: Ticket,
+        /// Admitted, or why not.
+        result: Result<(), OfferError>,
+    },
+    /// A transaction is in the pool now.
+    Admitted {
+        /// Which.
+        id: TransactionId,
+    },
+    /// A block is final and written.
+    Finalised(Arc<ExecutedBlock>),
+    /// A transaction that was admitted turned out wrong and left the pool.
+    Dropped {
+        /// Which.
+        id: TransactionId,
+        /// Why.
+        rejection: Rejection,
+    },
+    /// End the connection: this peer is no member, speaks another language, or lied.
+    Disconnect {
+        /// Which.
+        peer: PublicKey,
+        /// Why.
+        why: String,
+    },
+    /// Proof that a validator signed two contradicting messages.
+    Evidence(crate::Evidence),
+    /// Something a person should see.
+    Alarm(String),
+}
+
+/// Why an offered transaction was not taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum OfferError {
+    /// The rules forbid it.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+    /// No room; try again.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+}

@@ -1,0 +1,79 @@
+//! Transactions: admitted to the pool by the rules as they stand now, and passed on.
+
+use super::{Action, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
+use ledger::bounded::Name;
+use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
+use ledger::transaction::VerifiedTransaction;
+
+impl<C: Chain> Member<C> {
+    pub(super) fn offered(&mut self, offers: Vec<(VerifiedTransaction, Ticket)>) -> Result<(), Fatal> {
+        let mut fresh = Vec::new();
+        for (transaction, ticket) in offers {
+            let known = self.mempool.contains(&transaction.id());
+            let result = self.admit(&transaction, Source::Client)?;
+            if result.is_ok() && !known {
+                fresh.push(transaction);
+            }
+            if ticket != Ticket(0) {
+                self.actions.push(Action::Answer { ticket, result });
+            }
+        }
+        self.pass_on(&fresh);
+        self.wake_for_transactions()
+    }
+
+    pub(super) fn gossiped(&mut self, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+        for transaction in &transactions {
+            self.bodies.offer(transaction);
+            // No answer and no blame: a transaction may have been right when the peer passed it on.
+            let _ = self.admit(transaction, Source::Peer)?;
+        }
+        self.look_again_at_bodies()?;
+        self.wake_for_transactions()
+    }
+
+    fn admit(&mut self, transaction: &VerifiedTransaction, source: Source) -> Result<Result<(), OfferError>, Fatal> {
+        if self.mempool.contains(&transaction.id()) {
+            return Ok(Ok(()));
+        }
+        match self.check(transaction) {
+            Ok(organisation) => {
+                let inserted = self.mempool.insert(transaction.clone(), organisation, source);
+                if inserted.is_ok() {
+                    self.actions.push(Action::Admitted { id: transaction.id() });
+                }
+                Ok(inserted.map_err(OfferError::from))
+            }
+            Err(ApplyError::Rejected(rejection)) => Ok(Err(rejection.into())),
+            Err(ApplyError::Storage(error)) => Err(error.into()),
+        }
+    }
+
+    /// What the rules say of it now, and whose it is.
+    pub(super) fn check(&self, transaction: &VerifiedTransaction) -> Result<Name, ApplyError> {
+        let tip = self.chain.tip();
+        let block = BlockContext {
+            height: tip.header.height + 1,
+            time_ms: self.now.wall_ms.max(tip.header.time_ms + 1),
+            history_size: tip.header.history_size_after(),
+        };
+        State::begin(&self.chain, block).check(transaction)?;
+        let signer = transaction.signer();
+        if let Some(owner) = self.chain.key_owner(signer)? {
+            return Ok(owner.organisation);
+        }
+        let endpoint = self.chain.endpoint(signer)?.ok_or(Rejection::UnknownKey(signer))?;
+        Ok(endpoint.organisation)
+    }
+
+    /// Tells every validator of transactions that came in here.
+    fn pass_on(&mut self, transactions: &[VerifiedTransaction]) {
+        for message in message::gossip(transactions) {
+            self.actions.push(Action::Send { to: To::Validators, message });
+        }
+    }
+
+    fn wake_for_transactions(&mut self) -> Result<(), Fatal> {
+        if self.started || self.mempool.is_empty() { Ok(()) } else { self.plan_next_height() }
+    }
+}
