@@ -114,6 +114,12 @@ fn is_ours(pid: u32, config: &Path) -> bool {
     String::from_utf8_lossy(&command).split('\0').any(|argument| argument == config)
 }
 
+/// Whether a program that was started with this configuration still runs.
+#[must_use]
+pub fn is_running(pid: Option<u32>, config: &Path) -> bool {
+    pid.is_some_and(|pid| is_ours(pid, config))
+}
+
 /// Ends a process: asks first (unless `at_once`), then kills. Only one that was started with this
 /// configuration.
 pub fn stop(pid: Option<u32>, config: &Path, at_once: bool) {

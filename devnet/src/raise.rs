@@ -3,11 +3,11 @@
 
 use crate::client;
 use crate::layout::{Agent, Devnet, Key, Node, VERSION};
+use crate::ports::free_port;
 use crate::processes::{self, ToolError, run};
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -58,6 +58,16 @@ pub enum RaiseError {
         /// What it said.
         source: io::Error,
     },
+    /// A node ended instead of running.
+    #[error("node {name} ended at once: {last_words}; see {}", log.display())]
+    Ended {
+        /// Which.
+        name: String,
+        /// The last line of its log.
+        last_words: String,
+        /// Its log.
+        log: PathBuf,
+    },
     /// The nodes did not find each other.
     #[error("node {name} is not ready after {} s; see {}", READY_PATIENCE.as_secs(), log.display())]
     NotReady {
@@ -78,12 +88,6 @@ fn member_name(place: usize) -> String {
     let letter = char::from(b'a' + u8::try_from(place / 2).unwrap_or(25).min(25));
     let kind = if place.is_multiple_of(2) { "vendor" } else { "approver" };
     format!("{kind}-{letter}")
-}
-
-/// A port nobody uses now.
-fn free_port() -> Result<u16, RaiseError> {
-    let listener = TcpListener::bind("127.0.0.1:0").map_err(io_error("cannot find a free port"))?;
-    Ok(listener.local_addr().map_err(io_error("cannot find a free port"))?.port())
 }
 
 /// Raises the ledger: keys, genesis, nodes, agents. Everything runs when this returns.
@@ -159,7 +163,8 @@ struct MadeNode {
 
 fn make_node(dir: &Path, organisation: &str, validator: bool) -> Result<MadeNode, RaiseError> {
     let directory = dir.join("nodes").join(organisation);
-    let (peer, grpc) = (free_port()?, free_port()?);
+    let port = || free_port().map_err(io_error("cannot find a free port"));
+    let (peer, grpc) = (port()?, port()?);
     let peer_address = format!("/ip4/127.0.0.1/tcp/{peer}");
     let (path, grpc_address) = (directory.display().to_string(), format!("127.0.0.1:{grpc}"));
     let mut arguments = vec!["init", "--dir", &path, "--organisation", organisation];
@@ -279,6 +284,11 @@ async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
                 && status.height > 0
             {
                 break;
+            }
+            if !processes::is_running(node.pid, &node.config) {
+                let log = fs::read_to_string(&node.log).unwrap_or_default();
+                let last_words = log.lines().last().unwrap_or_default().to_owned();
+                return Err(RaiseError::Ended { name: node.name.clone(), last_words, log: node.log.clone() });
             }
             if Instant::now() > deadline {
                 return Err(RaiseError::NotReady { name: node.name.clone(), log: node.log.clone() });

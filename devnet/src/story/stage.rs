@@ -1,12 +1,13 @@
 //! The stage: packages, and hosts that run them.
 
 use crate::layout::Devnet;
+use crate::ports::free_port;
 use crate::processes::{self, output, run};
 use crate::raise;
 use std::error::Error;
 use std::fs;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -195,10 +196,6 @@ impl Host {
             Err(format!("{}: version {version} is not the installed one: {status}", self.name).into())
         }
     }
-}
-
-fn free_port() -> std::io::Result<u16> {
-    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
 fn configuration(port: u16, health_port: u16) -> String {
