@@ -3,14 +3,19 @@
 //! Every figure is held against a limit measured in the same run on the same machine; absolute figures
 //! of another day say little.
 
+mod endpoint;
 mod figure;
 mod ledger_load;
+mod load;
 mod signature;
+mod world;
 
 use clap::Parser;
 use std::error::Error;
 use std::path::PathBuf;
 use std::process::ExitCode;
+
+type Failure = Box<dyn Error>;
 
 /// Measure what the house promises.
 #[derive(Parser)]
@@ -59,7 +64,7 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn measure(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
+async fn measure(arguments: &Arguments) -> Result<(), Failure> {
     let signature = signature::measure(&arguments.results)?;
     ledger_load::measure(arguments, &signature).await
 }

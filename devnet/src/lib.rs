@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod layout;
+pub mod people;
 pub mod ports;
 pub mod processes;
 pub mod raise;

@@ -25,6 +25,14 @@ pub enum ToolError {
         /// What the operating system said.
         source: io::Error,
     },
+    /// Nobody here has such a key, or there is no node to ask.
+    #[error("{organisation} has no {role} key, or no node to use it at")]
+    Nobody {
+        /// The organisation.
+        organisation: String,
+        /// The role.
+        role: String,
+    },
     /// It said no.
     #[error("`{command}` ended with {code}:\n{stderr}")]
     Failed {

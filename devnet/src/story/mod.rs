@@ -158,36 +158,17 @@ impl Theatre {
         Ok((format!("3 × PONG, {}", self.old.version), ()))
     }
 
-    fn client(&self, organisation: &str, role: &str) -> Result<Vec<String>, Box<dyn Error>> {
-        let key = self.devnet.key(organisation, role).ok_or("no such key")?;
-        // Everybody asks the own node where there is one.
-        let node = self.devnet.node(organisation).or_else(|| self.devnet.node(SITE)).ok_or("no node")?;
-        let mut arguments = self.connection(&node.grpc);
-        arguments.extend(["--key".to_owned(), key.file.display().to_string()]);
-        Ok(arguments)
-    }
-
-    fn connection(&self, node: &str) -> Vec<String> {
-        let (ca, genesis) = (self.devnet.ca.display().to_string(), self.devnet.genesis.display().to_string());
-        ["--node", node, "--ca", &ca, "--genesis", &genesis].map(str::to_owned).to_vec()
-    }
-
-    fn countersign(&self, command: &[&str], who: &[String]) -> Result<String, processes::ToolError> {
-        let arguments: Vec<&str> = command.iter().copied().chain(who.iter().map(String::as_str)).collect();
-        run("countersign", &arguments)
-    }
-
     async fn publish(&mut self) -> Result<(String, String), Box<dyn Error>> {
         let packed = self.dir.join("packed-new");
         let patch = self.new.pack(&packed)?;
-        let who = self.client("vendor-a", "publisher")?;
-        self.countersign(&["patch", "publish", &packed.display().to_string()], &who)?;
+        let packed = packed.display().to_string();
+        self.devnet.countersign("vendor-a", "publisher", &["patch", "publish", &packed])?;
         Ok((format!("{} {}, patch {}", PRODUCT, self.new.version, &patch[..12]), patch))
     }
 
     async fn approve(&mut self, organisation: &str, then: &str) -> Result<(String, ()), Box<dyn Error>> {
-        let who = self.client(organisation, "approver")?;
-        self.countersign(&["approve", &self.patch, "--note", "looked at and tried"], &who)?;
+        let command = ["approve", &self.patch, "--note", "looked at and tried"];
+        self.devnet.countersign(organisation, "approver", &command)?;
         Ok((self.await_standing(then).await?, ()))
     }
 
@@ -289,16 +270,18 @@ impl Theatre {
 
     async fn export(&mut self) -> Result<(String, ()), Box<dyn Error>> {
         let site = self.devnet.node(SITE).ok_or("no site")?;
-        let who = self.connection(&site.grpc);
         let file = self.proof_file().display().to_string();
-        self.countersign(&["proof", "get", &self.patch, "--out", &file], &who)?;
+        let who = self.devnet.connection(&site.grpc);
+        let command = ["proof", "get", &self.patch, "--out", &file];
+        let arguments: Vec<&str> = command.into_iter().chain(who.iter().map(String::as_str)).collect();
+        run("countersign", &arguments)?;
         fs::copy(&self.devnet.genesis, self.trust_root())?;
         Ok((format!("{} bytes", fs::metadata(&file)?.len()), ()))
     }
 
     async fn recall(&mut self) -> Result<(String, ()), Box<dyn Error>> {
-        let who = self.client("vendor-a", "publisher")?;
-        self.countersign(&["patch", "recall", &self.patch, "--reason", "a regression was found"], &who)?;
+        let command = ["patch", "recall", &self.patch, "--reason", "a regression was found"];
+        self.devnet.countersign("vendor-a", "publisher", &command)?;
         Ok((self.await_standing("recalled").await?, ()))
     }
 
