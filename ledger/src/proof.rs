@@ -4,25 +4,26 @@
 //! [`ProofBundle::verify`] is the only way to a [`FinalizedPatch`]. The order of its checks is that of
 //! docs/protocol.md §6; each has its own error.
 
-use crate::approval::{ApprovalRules, Count, Decision, Standing};
+mod error;
+mod facts;
+
+pub use error::{AuthorityError, EpochError, ProofError};
+
+use crate::approval::{ApprovalRules, Count};
 use crate::block::{Header, PROTOCOL_VERSION};
 use crate::bounded::{List, Name};
-use crate::certificate::{Certificate, CertificateError, FinalizedHeader};
+use crate::certificate::{Certificate, FinalizedHeader};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
 use crate::genesis::{Genesis, GenesisError};
 use crate::history;
 use crate::id::{ChainId, Digest, PatchId};
-use crate::key::PublicKey;
 use crate::limits;
-use crate::merkle::PathError;
 use crate::patch::PatchManifest;
-use crate::receipt::ReasonCode;
-use crate::state::record::{
-    Halt, Halts, KeyStatus, Organisation, PatchRecord, Record, RecordKey, Role, VerdictRecord, record_as,
-};
-use crate::state::tree::{StateProof, StateProofError};
-use crate::transaction::{Payload, SignedTransaction, TransactionError, VerifiedTransaction};
-use crate::validators::{ValidatorSet, ValidatorSetError};
+use crate::state::record::{PatchRecord, Record, RecordKey, record_as};
+use crate::state::tree::StateProof;
+use crate::transaction::{Payload, SignedTransaction, VerifiedTransaction};
+use crate::validators::ValidatorSet;
+use facts::{Facts, Included};
 use serde::{Deserialize, Serialize};
 
 /// Version of the proof file format.
@@ -136,245 +137,6 @@ pub struct HostClock {
 
 /// How old a header may be if nobody says otherwise: one day.
 pub const MAX_AGE_MS_DEFAULT: u64 = 24 * 60 * 60 * 1000;
-
-/// Why a proof does not prove, one error per check.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ProofError {
-    /// Size, or parse.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// Of a later or unknown format.
-    #[error("proof file has version {0}, this verifier speaks {PROOF_VERSION}")]
-    Version(u16),
-    /// A header of a later or unknown format: what its fields mean is not ours to guess.
-    #[error("header {height} has version {version}, this verifier speaks {PROTOCOL_VERSION}")]
-    HeaderVersion {
-        /// Height of the header.
-        height: u64,
-        /// Its version.
-        version: u16,
-    },
-    /// Of another ledger.
-    #[error("proof is about chain {actual}, the trust root is {expected}")]
-    WrongChain {
-        /// Chain of the proof.
-        actual: ChainId,
-        /// Chain trusted.
-        expected: ChainId,
-    },
-    /// The chain of validator sets is broken.
-    #[error("epoch link {link}: {problem}")]
-    EpochChain {
-        /// Which link.
-        link: usize,
-        /// What is wrong with it.
-        problem: EpochError,
-    },
-    /// No quorum signed the header.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The header is too old.
-    #[error("header {height} is {age_ms} ms old, at most {max_age_ms} ms allowed")]
-    Stale {
-        /// Height of the header.
-        height: u64,
-        /// Its age.
-        age_ms: u64,
-        /// The age allowed.
-        max_age_ms: u64,
-    },
-    /// The header is ahead of the host's clock.
-    #[error("header {height} is {ahead_ms} ms ahead of this host's clock")]
-    ClockBehind {
-        /// Height of the header.
-        height: u64,
-        /// How far ahead.
-        ahead_ms: u64,
-    },
-    /// The host saw a higher header before.
-    #[error("header has height {height}, this host has already seen {seen}")]
-    HeightBelowSeen {
-        /// Height of the header.
-        height: u64,
-        /// Height seen.
-        seen: u64,
-    },
-    /// A transaction is not in the history.
-    #[error("{what}: {error}")]
-    Inclusion {
-        /// Which transaction.
-        what: String,
-        /// What does not fit.
-        error: PathError,
-    },
-    /// A transaction's signature, chain or version does not hold.
-    #[error("{what}: {error}")]
-    Signature {
-        /// Which transaction.
-        what: String,
-        /// What does not hold.
-        error: TransactionError,
-    },
-    /// A state proof does not hold.
-    #[error("state proof of {what}: {error}")]
-    StateProof {
-        /// Which record.
-        what: String,
-        /// What does not hold.
-        error: StateProofError,
-    },
-    /// The state has no such record, or another kind of record.
-    #[error("state has no {what}")]
-    NoRecord {
-        /// Which record.
-        what: String,
-    },
-    /// Transactions and records do not speak of the same thing.
-    #[error("authority: {0}")]
-    Authority(AuthorityError),
-    /// No rule is for the patch.
-    #[error("no approval rule is for this patch")]
-    NoApprovalRule,
-    /// Approvals are missing.
-    #[error("approval missing under rule {rule}: {count}")]
-    ApprovalMissing {
-        /// The rule.
-        rule: Name,
-        /// The arithmetic.
-        count: Box<Count>,
-    },
-    /// Approvers rejected it.
-    #[error("rejected under rule {rule}: {count}")]
-    Rejected {
-        /// The rule.
-        rule: Name,
-        /// The arithmetic.
-        count: Box<Count>,
-    },
-    /// An approver holds it back.
-    #[error("held under rule {rule}: {count}")]
-    Held {
-        /// The rule.
-        rule: Name,
-        /// The arithmetic.
-        count: Box<Count>,
-    },
-    /// It was withdrawn.
-    #[error("recalled at height {height}")]
-    Recalled {
-        /// Where.
-        height: u64,
-    },
-    /// A halt is in force.
-    #[error("halted since height {}: {}", .0.since.height, .0.reason)]
-    Halted(Box<Halt>),
-}
-
-/// What is wrong with a link of the epoch chain.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EpochError {
-    /// Its certificate does not hold under the set before.
-    #[error(transparent)]
-    Certificate(#[from] CertificateError),
-    /// The set given is not the one its header names.
-    #[error("the validator set given is not the one its header names")]
-    WrongSet,
-    /// The set given is none.
-    #[error(transparent)]
-    Set(#[from] ValidatorSetError),
-    /// Heights do not grow.
-    #[error("height {height} after {before}")]
-    NotAscending {
-        /// Its height.
-        height: u64,
-        /// The height before.
-        before: u64,
-    },
-    /// It is of another chain.
-    #[error("header of chain {0}")]
-    WrongChain(ChainId),
-    /// Its header changes nothing, so it has no place in the chain.
-    #[error("the header at height {0} does not change the validator set")]
-    NoChange(u64),
-}
-
-/// How transactions and records contradict each other.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AuthorityError {
-    /// The first transaction publishes nothing.
-    #[error("the publishing transaction is a {0}")]
-    NotAPublish(&'static str),
-    /// An approval that is none, or is for another patch.
-    #[error("the approval at {index} is a {kind} or for another patch")]
-    NotAnApproval {
-        /// Index of its leaf.
-        index: u64,
-        /// What it is.
-        kind: &'static str,
-    },
-    /// The patch record was made by another transaction.
-    #[error("the patch record says published at {recorded} by {key}, the transaction is at {index}")]
-    OtherPublish {
-        /// Index in the record.
-        recorded: u64,
-        /// Key in the record.
-        key: PublicKey,
-        /// Index of the transaction.
-        index: u64,
-    },
-    /// The patch record knows no such verdict.
-    #[error("the patch record has no such verdict by {key} at {index}")]
-    OtherVerdict {
-        /// The approver.
-        key: PublicKey,
-        /// Index of the transaction.
-        index: u64,
-    },
-    /// The key is not its organisation's, or has another role, or speaks no more.
-    #[error("key {key} is no {needed} key of {organisation}, or was revoked")]
-    KeyWithoutRole {
-        /// The key.
-        key: PublicKey,
-        /// The organisation.
-        organisation: Name,
-        /// The role needed.
-        needed: Role,
-    },
-    /// The vendor does not own the namespace.
-    #[error("{organisation} does not own namespace {namespace}")]
-    NamespaceNotOwned {
-        /// The vendor.
-        organisation: Name,
-        /// The namespace.
-        namespace: Name,
-    },
-}
-
-impl ProofError {
-    /// The check that said no, as receipts and people name it.
-    #[must_use]
-    pub fn code(&self) -> ReasonCode {
-        match self {
-            Self::Decode(DecodeError::TooLarge { .. }) => ReasonCode::ProofSize,
-            Self::Decode(_) | Self::Version(_) | Self::HeaderVersion { .. } => ReasonCode::ProofMalformed,
-            Self::WrongChain { .. } => ReasonCode::ChainId,
-            Self::EpochChain { .. } => ReasonCode::EpochChain,
-            Self::Certificate(_) => ReasonCode::Certificate,
-            Self::Stale { .. } => ReasonCode::Stale,
-            Self::ClockBehind { .. } => ReasonCode::ClockBehind,
-            Self::HeightBelowSeen { .. } => ReasonCode::HeightBelowSeen,
-            Self::Inclusion { .. } => ReasonCode::Inclusion,
-            Self::Signature { .. } => ReasonCode::Signature,
-            Self::StateProof { .. } | Self::NoRecord { .. } => ReasonCode::StateProof,
-            Self::Authority(_) => ReasonCode::Authority,
-            Self::NoApprovalRule | Self::ApprovalMissing { .. } => ReasonCode::ApprovalRule,
-            Self::Rejected { .. } => ReasonCode::Rejected,
-            Self::Held { .. } => ReasonCode::Held,
-            Self::Recalled { .. } => ReasonCode::Recalled,
-            Self::Halted(_) => ReasonCode::Halted,
-        }
-    }
-}
 
 /// A patch that is proven: published by its vendor, approved by rule, not withdrawn, not halted, at a
 /// fresh and final header. Made only by [`ProofBundle::verify`].
@@ -591,99 +353,4 @@ fn prove(proof: &StateProof, root: &Digest, key: &RecordKey, what: &str) -> Resu
         .verify(root, &key.state_key())
         .map_err(|error| ProofError::StateProof { what: what.to_owned(), error })?;
     Ok(bytes.map(decode).transpose()?)
-}
-
-/// Transactions that are in the history.
-struct Included {
-    publish: VerifiedTransaction,
-    publish_index: u64,
-    approvals: Vec<(u64, VerifiedTransaction)>,
-}
-
-/// Records that are in the state.
-struct Facts<'a> {
-    id: PatchId,
-    manifest: &'a PatchManifest,
-    patch: PatchRecord,
-    rules: ApprovalRules,
-    rule: Name,
-    halts: Halts,
-    organisations: Vec<Organisation>,
-}
-
-impl Facts<'_> {
-    /// Every signature is by a key that may give it, and the approvals shown are counted by the rule.
-    fn check_authority(&self, included: &Included) -> Result<Count, ProofError> {
-        let authority = |error| Err(ProofError::Authority(error));
-        let (patch, vendor) = (&self.patch, &self.patch.organisation);
-        if patch.published.index != included.publish_index || patch.publisher != included.publish.signer() {
-            let (recorded, key, index) = (patch.published.index, patch.publisher, included.publish_index);
-            return authority(AuthorityError::OtherPublish { recorded, key, index });
-        }
-        let organisation = self.check_key(&patch.publisher, vendor, Role::Publisher)?;
-        let namespace = self.manifest.product.namespace();
-        if !organisation.namespaces.contains(&namespace) {
-            return authority(AuthorityError::NamespaceNotOwned { organisation: vendor.clone(), namespace });
-        }
-        let mut shown = Vec::new();
-        for (index, approval) in &included.approvals {
-            let verdict = self.check_approval(*index, approval)?;
-            self.check_key(&verdict.key, &verdict.organisation, Role::Approver)?;
-            shown.push(verdict.opinion());
-        }
-        // What speaks against the patch is taken from the record; what speaks for it must be shown.
-        let approving = |decision| matches!(decision, Decision::Approve | Decision::ApproveUrgently);
-        shown.extend(patch.opinions().into_iter().filter(|opinion| !approving(opinion.decision)));
-        let rule = self.rules.rule_for(&self.manifest.product, self.manifest.class, self.manifest.severity);
-        Ok(rule.ok_or(ProofError::NoApprovalRule)?.count(vendor, &shown))
-    }
-
-    fn check_approval(&self, index: u64, approval: &VerifiedTransaction) -> Result<&VerdictRecord, ProofError> {
-        let decision = match approval.payload() {
-            Payload::Approve { verdict, urgent: false } if verdict.patch == self.id => Decision::Approve,
-            Payload::Approve { verdict, urgent: true } if verdict.patch == self.id => Decision::ApproveUrgently,
-            other => {
-                let kind = other.kind();
-                return Err(ProofError::Authority(AuthorityError::NotAnApproval { index, kind }));
-            }
-        };
-        let key = approval.signer();
-        let recorded = self
-            .patch
-            .verdicts
-            .iter()
-            .find(|verdict| verdict.key == key && verdict.decision == decision && verdict.position.index == index);
-        recorded.ok_or(ProofError::Authority(AuthorityError::OtherVerdict { key, index }))
-    }
-
-    /// The key is its organisation's for this role. A retired key's old signatures still count, a
-    /// revoked one's do not.
-    fn check_key(&self, key: &PublicKey, organisation: &Name, needed: Role) -> Result<&Organisation, ProofError> {
-        let found = self.organisations.iter().find(|known| known.name == *organisation);
-        let may = |known: &&Organisation| {
-            known.key(key).is_some_and(|member| member.role == needed && member.status != KeyStatus::Revoked)
-        };
-        found.filter(may).ok_or_else(|| {
-            let organisation = organisation.clone();
-            ProofError::Authority(AuthorityError::KeyWithoutRole { key: *key, organisation, needed })
-        })
-    }
-
-    fn check_standing(&self, count: &Count) -> Result<(), ProofError> {
-        let (rule, count) = (self.rule.clone(), Box::new(count.clone()));
-        if let Some(position) = self.patch.recalled {
-            return Err(ProofError::Recalled { height: position.height });
-        }
-        match count.standing {
-            Standing::Approved => {}
-            Standing::Pending => return Err(ProofError::ApprovalMissing { rule, count }),
-            Standing::Rejected => return Err(ProofError::Rejected { rule, count }),
-            Standing::Held => return Err(ProofError::Held { rule, count }),
-            Standing::Recalled => return Err(ProofError::Recalled { height: self.patch.published.height }),
-        }
-        match self.halts.stopping(&self.patch.organisation, &self.manifest.product) {
-            Some(halt) => Err(ProofError::Halted(Box::new(halt.clone()))),
-            None => Ok(()),
-        }
-    }
 }
