@@ -1,11 +1,12 @@
 # The words people use here. Everything installs by itself what a fresh machine lacks.
-.PHONY: demo test check setup build bench sim clean
+.PHONY: help demo test check setup build install bench sim clean
 
 CARGO ?= cargo
 
 help:
 	@echo "make demo             raise a ledger and play the whole story on a real update (KEEP=1 leaves it running)"
 	@echo "make test             everything CI runs"
+	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
 	@echo "make check            formatting, lints, the plan of the house"
 	@echo "make bench            measure; figures in out/bench/results.jsonl"
 	@echo "make sim SEEDS=1000   long simulation of consensus (FIRST_SEED=… to begin elsewhere)"
@@ -15,6 +16,12 @@ setup:
 
 build: setup
 	$(CARGO) build --workspace --bins
+
+PREFIX ?= $(HOME)/.local
+TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
+PROGRAMS := countersign countersign-node countersign-agent countersign-devnet
+install: build
+	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix $(TARGET)/,$(PROGRAMS))
 
 demo: build
 	@scripts/demo
