@@ -1,7 +1,7 @@
 //! Starting and stopping the programs of a devnet.
 
 use crate::layout::{Agent, Devnet, Node};
-use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 
 /// How long a program may take to end before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
+/// What the names of all programs here begin with.
+const NAME: &str = "countersign";
 /// How often an ending program is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -45,11 +47,17 @@ pub enum ToolError {
     },
 }
 
-/// A program of this workspace: it lies beside this one.
+/// A program of this workspace: it lies beside this one, or one directory up when this one is a test.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let here = std::env::current_exe().ok().and_then(|path| path.parent().map(Path::to_owned));
-    here.map_or_else(|| name.into(), |directory| directory.join(name))
+    here.map_or_else(
+        || name.into(),
+        |directory| match directory.parent() {
+            Some(above) if directory.ends_with("deps") => above.join(name),
+            _ => directory.join(name),
+        },
+    )
 }
 
 /// Runs a program to its end and gives what it printed, whatever its exit code.
@@ -117,9 +125,23 @@ pub fn start_agent(agent: &mut Agent) -> io::Result<()> {
 /// Whether a process is (still) the one that was started with this configuration: numbers are used
 /// again.
 fn is_ours(pid: u32, config: &Path) -> bool {
-    let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let config = config.display().to_string();
-    String::from_utf8_lossy(&command).split('\0').any(|argument| argument == config)
+    if is_over(pid) {
+        return false;
+    }
+    let read = |what: &str| fs::read(format!("/proc/{pid}/{what}")).unwrap_or_default();
+    let (command, config) = (read("cmdline"), config.display().to_string());
+    // One that is dying has lost its arguments, but still has its name, its files and their locks.
+    let dying = command.is_empty() && read("comm").starts_with(NAME.as_bytes());
+    dying || String::from_utf8_lossy(&command).split('\0').any(|argument| argument == config)
+}
+
+/// Whether a process is gone, or dead and its parent has only not asked after it yet: then its files are
+/// closed, and whoever wants their locks can have them.
+fn is_over(pid: u32) -> bool {
+    let Ok(stat) = fs::read_to_string(format!("/proc/{pid}/stat")) else { return true };
+    let dead = stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['Z', 'X']));
+    // The first thread may be dead while others still end.
+    dead && fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1)
 }
 
 /// Whether a program that was started with this configuration still runs.
@@ -136,7 +158,7 @@ pub fn stop(pid: Option<u32>, config: &Path, at_once: bool) {
     // A process that is gone already needs no signal.
     let _ = kill_process(pid, if at_once { Signal::KILL } else { Signal::TERM });
     let deadline = Instant::now() + STOP_PATIENCE;
-    while test_kill_process(pid).is_ok() && is_ours(number, config) {
+    while is_ours(number, config) {
         if Instant::now() > deadline {
             let _ = kill_process(pid, Signal::KILL);
         }

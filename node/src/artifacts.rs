@@ -14,8 +14,9 @@ use ledger::limits;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// 2^4 BLAKE3 chunks of 1 KiB.
 const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
@@ -23,8 +24,11 @@ const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 const PIECES_MAX: usize = 8;
 /// Bytes of one piece.
 const PIECE_BYTES: usize = 64 * 1024;
-/// How long a peer may be silent in the middle of a transfer.
-const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// How long the other side may be silent in the middle of a transfer, or take nothing of it.
+pub const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Transfers to clients at once, and as many to peers. Each holds a thread while its reader is slow, and
+/// there must always be threads left for checking signatures.
+pub const TRANSFERS_MAX: usize = 128;
 /// What the size field says when there is no such artifact.
 const ABSENT: u64 = 0;
 
@@ -73,6 +77,13 @@ pub enum ArtifactError {
 /// The artifacts of a node.
 pub struct Artifacts {
     directory: PathBuf,
+    to_clients: Arc<Semaphore>,
+    to_peers: Arc<Semaphore>,
+}
+
+/// A place among the transfers there may be at once, until it is dropped.
+pub struct Transfer {
+    _place: OwnedSemaphorePermit,
 }
 
 impl Artifacts {
@@ -86,7 +97,21 @@ impl Artifacts {
             fs::remove_dir_all(&incoming)?;
         }
         fs::create_dir_all(&incoming)?;
-        Ok(Self { directory })
+        let transfers = || Arc::new(Semaphore::new(TRANSFERS_MAX));
+        Ok(Self { directory, to_clients: transfers(), to_peers: transfers() })
+    }
+
+    /// A place for a transfer to a client; `None` when all are taken.
+    #[must_use]
+    pub fn transfer_to_client(&self) -> Option<Transfer> {
+        let place = self.to_clients.clone().try_acquire_owned().ok()?;
+        Some(Transfer { _place: place })
+    }
+
+    /// A place for a transfer to a peer, as soon as there is one.
+    async fn transfer_to_peer(&self) -> io::Result<Transfer> {
+        let place = self.to_peers.clone().acquire_owned().await.map_err(io::Error::other)?;
+        Ok(Transfer { _place: place })
     }
 
     fn path(&self, blake3: &Digest) -> PathBuf {
@@ -300,28 +325,27 @@ impl Read for PieceReader {
 ///
 /// # Errors
 /// [`ArtifactError`] when the peer goes away or asks for something strange.
-pub async fn serve_peer(
-    artifacts: &std::sync::Arc<Artifacts>,
-    mut stream: libp2p::Stream,
-) -> Result<(), ArtifactError> {
+pub async fn serve_peer(artifacts: &Arc<Artifacts>, mut stream: libp2p::Stream) -> Result<(), ArtifactError> {
     let mut digest = [0; 32];
-    stream.read_exact(&mut digest).await?;
+    timed(stream.read_exact(&mut digest)).await?;
     let blake3 = Digest(digest);
+    let transfer = artifacts.transfer_to_peer().await?;
     let size = artifacts.size(&blake3)?.unwrap_or(ABSENT);
-    stream.write_all(&size.to_le_bytes()).await?;
+    timed(stream.write_all(&size.to_le_bytes())).await?;
     if size != ABSENT {
         let (mut writer, mut pieces) = pieces();
         let artifacts = artifacts.clone();
         let encoding = tokio::task::spawn_blocking(move || {
+            let _transfer = transfer;
             artifacts.encode(&blake3, 0, 0, &mut writer)?;
             Ok::<_, ArtifactError>(writer.flush()?)
         });
         while let Some(piece) = pieces.recv().await {
-            stream.write_all(&piece).await?;
+            timed(stream.write_all(&piece)).await?;
         }
         encoding.await.map_err(io::Error::other)??;
     }
-    Ok(stream.close().await?)
+    Ok(timed(stream.close()).await?)
 }
 
 /// Gets a whole artifact from a peer.
@@ -329,7 +353,7 @@ pub async fn serve_peer(
 /// # Errors
 /// [`ArtifactError`] when the peer has not got it, sends something else, or falls silent.
 pub async fn fetch_from_peer(
-    artifacts: &std::sync::Arc<Artifacts>,
+    artifacts: &Arc<Artifacts>,
     mut stream: libp2p::Stream,
     blake3: Digest,
     size: u64,
@@ -359,8 +383,8 @@ pub async fn fetch_from_peer(
     decoding.await.map_err(io::Error::other)?
 }
 
-async fn timed<T>(reading: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(SILENCE_MAX, reading).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+async fn timed<T>(moving: impl Future<Output = io::Result<T>>) -> io::Result<T> {
+    tokio::time::timeout(SILENCE_MAX, moving).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Whether a manifest's sizes are within what this node would ever store.

@@ -17,14 +17,15 @@ use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::state::StateView as _;
 use ledger::state::record::{KeyStatus, Role};
-use libp2p::swarm::SwarmEvent;
+use libp2p::connection_limits::{self, ConnectionLimits};
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 use store::Store;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::AbortHandle;
 
 const URGENT: StreamProtocol = StreamProtocol::new("/countersign/urgent/1");
@@ -37,6 +38,13 @@ const URGENT_FRAMES_MAX: usize = 4_096;
 const BULK_FRAMES_MAX: usize = 64;
 /// Requests for blocks of one peer that wait. An honest one makes the next when the last is answered.
 const BLOCK_REQUESTS_MAX: usize = 2;
+/// Artifacts on their way to one peer at once.
+const TRANSFERS_PER_PEER_MAX: usize = 8;
+/// Connections from outside that have not yet said whose they are. Each takes a file, and the disk needs
+/// some, too.
+const GREETINGS_MAX: u32 = 64;
+/// Connections with one peer: one is enough, and two that dial each other have two for a moment.
+const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// How often unconnected peers are dialled.
 const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 /// How long before a stream that broke is opened again.
@@ -83,9 +91,14 @@ struct Outbound {
     urgent: mpsc::Sender<Arc<[u8]>>,
     bulk: mpsc::Sender<Arc<[u8]>>,
     blocks: mpsc::Sender<BlockRequest>,
+    greeting: Greeting,
     address: String,
     height: u64,
 }
+
+/// Our hello to a peer, once it was said. A peer that does not know whose a stream is hears nothing of
+/// what comes on it, so every urgent stream begins with it.
+type Greeting = Arc<OnceLock<Arc<[u8]>>>;
 
 /// A peer wants finalised blocks.
 struct BlockRequest {
@@ -122,7 +135,7 @@ pub async fn start(
     }
     await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
-    let network = Network { outbounds: Arc::default(), disconnects, control: swarm.behaviour().new_control() };
+    let network = Network { outbounds: Arc::default(), disconnects, control: swarm.behaviour().streams.new_control() };
     let door = Door { verifier, store, network: network.clone(), events };
     for protocol in [URGENT, BULK] {
         let incoming = accept(&network.control, protocol)?;
@@ -137,14 +150,30 @@ fn setup(error: impl std::fmt::Display) -> NetworkError {
     NetworkError::Setup(error.to_string())
 }
 
-fn swarm(key: &SecretKey) -> Result<Swarm<libp2p_stream::Behaviour>, NetworkError> {
+/// What libp2p does for us: streams, on so many connections and no more.
+#[derive(NetworkBehaviour)]
+struct Behaviour {
+    limits: connection_limits::Behaviour,
+    streams: libp2p_stream::Behaviour,
+}
+
+impl Behaviour {
+    fn new() -> Self {
+        let limits = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(GREETINGS_MAX))
+            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+        Self { limits: connection_limits::Behaviour::new(limits), streams: libp2p_stream::Behaviour::new() }
+    }
+}
+
+fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
         .map_err(setup)?
         .with_quic()
-        .with_behaviour(|_| libp2p_stream::Behaviour::new())
+        .with_behaviour(|_| Behaviour::new())
         .map_err(setup)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
         .build();
@@ -152,7 +181,7 @@ fn swarm(key: &SecretKey) -> Result<Swarm<libp2p_stream::Behaviour>, NetworkErro
 }
 
 /// Waits until every address is really listened on, so that "address in use" is an error at start.
-async fn await_listeners(swarm: &mut Swarm<libp2p_stream::Behaviour>, mut missing: usize) -> Result<(), NetworkError> {
+async fn await_listeners(swarm: &mut Swarm<Behaviour>, mut missing: usize) -> Result<(), NetworkError> {
     while missing > 0 {
         match swarm.select_next_some().await {
             SwarmEvent::NewListenAddr { address, .. } => {
@@ -194,7 +223,7 @@ fn node_key(peer: &PeerId) -> Option<PublicKey> {
 
 /// Owns the swarm: dials, notes who comes and goes.
 async fn drive(
-    mut swarm: Swarm<libp2p_stream::Behaviour>,
+    mut swarm: Swarm<Behaviour>,
     peers: Vec<PeerAddress>,
     door: Door,
     mut disconnects: mpsc::UnboundedReceiver<PublicKey>,
@@ -238,7 +267,7 @@ async fn drive(
     }
 }
 
-fn dial_peer(swarm: &mut Swarm<libp2p_stream::Behaviour>, peer: &PeerAddress) {
+fn dial_peer(swarm: &mut Swarm<Behaviour>, peer: &PeerAddress) {
     let Some(id) = peer_id(&peer.key) else { return };
     if id == *swarm.local_peer_id() {
         return;
@@ -256,7 +285,12 @@ impl Network {
     pub fn send(&self, peer: &PublicKey, message: &PeerMessage) {
         let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbound) = outbounds.get(peer) {
-            outbound.queue(message, &frame(message));
+            let frame = frame(message);
+            if let PeerMessage::Hello { .. } = message {
+                // It is the same for as long as the peer is connected.
+                let _ = outbound.greeting.set(frame.clone());
+            }
+            outbound.queue(message, &frame);
         }
     }
 
@@ -343,23 +377,44 @@ async fn write_frames(
     peer: PeerId,
     protocol: StreamProtocol,
     mut frames: mpsc::Receiver<Arc<[u8]>>,
+    greeting: Greeting,
 ) {
-    while !frames.is_closed() {
-        let Ok(mut stream) = control.open_stream(peer, protocol.clone()).await else {
-            tokio::time::sleep(REOPEN_DELAY).await;
-            continue;
+    while let Some(first) = frames.recv().await {
+        let mut stream = loop {
+            if frames.is_closed() {
+                // What was meant for a connection that ended is not said on the next one.
+                return;
+            }
+            match control.open_stream(peer, protocol.clone()).await {
+                Ok(stream) => break stream,
+                Err(_) => tokio::time::sleep(REOPEN_DELAY).await,
+            }
         };
-        loop {
-            let Some(frame) = frames.recv().await else { return };
-            let mut result = stream.write_all(&frame).await;
-            while let (Ok(()), Ok(frame)) = (&result, frames.try_recv()) {
-                result = stream.write_all(&frame).await;
-            }
-            if result.is_err() || stream.flush().await.is_err() {
-                break;
-            }
-        }
+        // What is lost with a stream is asked for or said again; who speaks is not.
+        let _ = write_stream(&mut stream, first, &mut frames, &greeting).await;
     }
+}
+
+/// Writes frames until the stream breaks or the peer is gone.
+async fn write_stream(
+    stream: &mut libp2p::Stream,
+    first: Arc<[u8]>,
+    frames: &mut mpsc::Receiver<Arc<[u8]>>,
+    greeting: &Greeting,
+) -> std::io::Result<()> {
+    if let Some(hello) = greeting.get().filter(|hello| !Arc::ptr_eq(hello, &first)) {
+        stream.write_all(hello).await?;
+    }
+    let mut next = Some(first);
+    while let Some(frame) = next {
+        stream.write_all(&frame).await?;
+        while let Ok(frame) = frames.try_recv() {
+            stream.write_all(&frame).await?;
+        }
+        stream.flush().await?;
+        next = frames.recv().await;
+    }
+    Ok(())
 }
 
 /// Answers one peer's requests for blocks, one after the other, until the peer is gone: however many it
@@ -415,13 +470,15 @@ impl Door {
         let (bulk, bulk_frames) = mpsc::channel(BULK_FRAMES_MAX);
         let (blocks, block_requests) = mpsc::channel(BLOCK_REQUESTS_MAX);
         tokio::spawn(serve_blocks(self.store.clone(), block_requests, bulk.clone()));
+        let greeting = Greeting::default();
         {
             let mut outbounds = self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner);
-            outbounds.insert(key, Outbound { urgent, bulk, blocks, address, height: 0 });
+            let greeting = greeting.clone();
+            outbounds.insert(key, Outbound { urgent, bulk, blocks, greeting, address, height: 0 });
         }
         let control = &self.network.control;
-        tokio::spawn(write_frames(control.clone(), peer, URGENT, urgent_frames));
-        tokio::spawn(write_frames(control.clone(), peer, BULK, bulk_frames));
+        tokio::spawn(write_frames(control.clone(), peer, URGENT, urgent_frames, greeting));
+        tokio::spawn(write_frames(control.clone(), peer, BULK, bulk_frames, Greeting::default()));
         // Only a stopping node has nobody to tell.
         let _ = self.events.send(Event::Connected { peer: key }).await;
     }
@@ -495,12 +552,14 @@ impl Door {
 
 /// Serves artifacts to members' nodes.
 async fn serve_artifacts(mut incoming: libp2p_stream::IncomingStreams, door: Door, artifacts: Arc<Artifacts>) {
+    let mut places: HashMap<PublicKey, Arc<Semaphore>> = HashMap::new();
     while let Some((peer, stream)) = incoming.next().await {
-        if node_key(&peer).is_none_or(|key| !door.is_member(&key)) {
-            continue;
-        }
+        let Some(key) = node_key(&peer).filter(|key| door.is_member(key)) else { continue };
+        let places = places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(TRANSFERS_PER_PEER_MAX))).clone();
         let artifacts = artifacts.clone();
         tokio::spawn(async move {
+            // They are never closed, and a stream more than that waits its turn.
+            let Ok(_place) = places.acquire().await else { return };
             if let Err(error) = crate::artifacts::serve_peer(&artifacts, stream).await {
                 tracing::debug!(%peer, %error, "serving an artifact ended early");
             }

@@ -167,9 +167,10 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(member, journal, network, desk);
-    let mut main_loop = spawn_main_loop(shell, start, received, stop.clone());
-
     let clients = grpc::serve(services, config.grpc_listen, identity(&config)?, stop.clone()).await?;
+
+    // Nothing fails any more from here on: a process must not end while this thread writes.
+    let mut main_loop = spawn_main_loop(shell, start, received, stop.clone());
     let clients = tokio::spawn(clients);
     let mut stop = stop;
     let result = tokio::select! {

@@ -14,6 +14,7 @@ use proto::v1::{
 use std::io::Write as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Response, Status, Streaming};
@@ -42,16 +43,23 @@ impl artifacts_server::Artifacts for Services {
             let error = artifacts::ArtifactError::Length { blake3, expected: size, actual: have };
             return Err(Refused::from(error).into());
         }
+        let Some(transfer) = self.artifacts.transfer_to_client() else {
+            let message = format!("{} transfers are under way, no more are begun now", artifacts::TRANSFERS_MAX);
+            return Err(Refused::busy(message).into());
+        };
         let (mut writer, mut pieces) = pieces();
         let store = self.artifacts.clone();
         let encoding = tokio::task::spawn_blocking(move || {
+            let _transfer = transfer;
             store.encode(&blake3, offset, length, &mut writer)?;
             Ok::<_, artifacts::ArtifactError>(writer.flush()?)
         });
         let (answers, stream) = mpsc::channel(2);
         tokio::spawn(async move {
             while let Some(data) = pieces.recv().await {
-                if answers.send(Ok(FetchResponse { data })).await.is_err() {
+                // A client that went away, or takes nothing, needs no more.
+                let taken = timeout(artifacts::SILENCE_MAX, answers.send(Ok(FetchResponse { data }))).await;
+                if !matches!(taken, Ok(Ok(()))) {
                     return;
                 }
             }
@@ -95,7 +103,7 @@ impl artifacts_server::Artifacts for Services {
 }
 
 async fn next(messages: &mut Streaming<UploadRequest>) -> Result<Option<UploadRequest>, Status> {
-    match tokio::time::timeout(UPLOAD_SILENCE_MAX, messages.next()).await {
+    match timeout(UPLOAD_SILENCE_MAX, messages.next()).await {
         Ok(message) => message.transpose(),
         Err(_) => Err(Refused::new(Code::DeadlineExceeded, "slow", "the upload fell silent", "upload again").into()),
     }

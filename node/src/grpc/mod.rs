@@ -1,6 +1,7 @@
 //! Clients: gRPC over TLS, with reflection and health.
 
 mod artifacts;
+mod connections;
 mod ledger_service;
 mod refusal;
 mod views;
@@ -20,8 +21,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
+use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// Requests one connection may have under way.
@@ -32,6 +33,8 @@ const STREAMS_PER_CONNECTION_MAX: u32 = 256;
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// A client that says nothing is asked whether it is there.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a client's TLS greeting may take.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A client that does not answer is gone.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -109,11 +112,10 @@ pub async fn serve(
     let artifacts = ArtifactsServer::new(services)
         .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
-    let incoming = TcpIncoming::bind(address)
-        .map_err(|error| GrpcError::Listen { address, detail: error.to_string() })?
-        .with_nodelay(Some(true));
+    let listener = TcpListener::bind(address).await;
+    let listener = listener.map_err(|error| GrpcError::Listen { address, detail: error.to_string() })?;
     let router = Server::builder()
-        .tls_config(ServerTlsConfig::new().identity(identity))
+        .tls_config(ServerTlsConfig::new().identity(identity).timeout(GREETING_TIMEOUT))
         .map_err(|error| failed(&error))?
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
@@ -131,7 +133,7 @@ pub async fn serve(
             // An error means that the sender is gone, and with it the node.
             let _ = stop.changed().await;
         };
-        let served = router.serve_with_incoming_shutdown(incoming, stopped).await;
+        let served = router.serve_with_incoming_shutdown(connections::incoming(listener), stopped).await;
         served.map_err(|error| GrpcError::Serve(error.to_string()))
     })
 }

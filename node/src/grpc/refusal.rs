@@ -8,10 +8,13 @@ use ledger::encoding::DecodeError;
 use ledger::state::Rejection;
 use ledger::transaction::TransactionError;
 use proto::v1::Refusal;
+use std::io;
 use tonic::{Code, Status};
 
 /// When to try again after "no room".
 const RETRY_AFTER_MS: u64 = 200;
+/// When to try again after "no room on the disk" or "too many transfers": people or time must help.
+const RETRY_MUCH_LATER_MS: u64 = 10_000;
 
 /// A refusal and the gRPC code it travels under.
 #[derive(Clone, Debug)]
@@ -47,6 +50,11 @@ impl Refused {
             error,
             "see the node's log; run `countersign-node fsck` when it is stopped",
         )
+    }
+
+    pub(super) fn busy(message: impl ToString) -> Self {
+        let hint = "ask another node, or try again after retry_after_ms";
+        Self::new(Code::ResourceExhausted, "quota", message, hint).retry_after(RETRY_MUCH_LATER_MS)
     }
 
     pub(super) fn stopping() -> Self {
@@ -160,12 +168,22 @@ impl From<ArtifactError> for Refused {
             ArtifactError::Digest { .. } | ArtifactError::Forged(_) => (Code::InvalidArgument, "artifact-digest"),
             ArtifactError::Length { .. } => (Code::InvalidArgument, "artifact-length"),
             ArtifactError::Range { .. } => (Code::OutOfRange, "range"),
-            ArtifactError::Io(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-                (Code::ResourceExhausted, "disk-full")
-            }
-            ArtifactError::Io(_) => (Code::Internal, "storage"),
+            ArtifactError::Io(error) => return disk(error),
         };
         Self::new(code, check, error, "")
+    }
+}
+
+/// What a client is told of a disk: the kind of error, not where on this machine it is.
+fn disk(error: &io::Error) -> Refused {
+    tracing::warn!(%error, "an artifact cannot be read or written");
+    match error.kind() {
+        io::ErrorKind::StorageFull => {
+            let hint = "ask another node, or try again when there is room";
+            let refused = Refused::new(Code::ResourceExhausted, "disk-full", "no room on the node's disk", hint);
+            refused.retry_after(RETRY_MUCH_LATER_MS)
+        }
+        kind => Refused::internal(format!("an artifact cannot be read or written: {kind}")),
     }
 }
 

@@ -26,7 +26,7 @@ const BODY_HEADER_BYTES: usize = 16;
 
 /// A journal file that cannot be used.
 #[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
+#[error("cannot use {}", path.display())]
 pub struct JournalError {
     /// Which file.
     pub path: PathBuf,
@@ -140,7 +140,9 @@ impl Journal {
     /// [`JournalError`].
     pub fn append(&mut self, entry: &LogEntry) -> Result<(), JournalError> {
         let offset = self.tail.offset() as u64;
-        let frame = self.tail.append(entry);
+        let mut frame = self.tail.append(entry);
+        // The end is written, too: what lies behind it is of earlier heights, and no damage.
+        frame.extend_from_slice(&[0; log::FRAME_HEADER_BYTES]);
         self.log.write_at(&frame, offset)
     }
 

@@ -1,0 +1,265 @@
+//! What people can do wrong before a node runs: the exit code is 2, the message names the thing, and
+//! there is a hint.
+
+use crate::support::site::{PROGRAM, Site, another_ledger, end_of};
+use crate::support::world::World;
+use ledger::key::SecretKey;
+use ledger::state::record::Role;
+use std::fs;
+use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+/// Somebody who owns nothing.
+const NOBODY: u32 = 65_534;
+
+fn assert_refused(output: &Output, words: &[&str]) {
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{} {said}", output.status);
+    assert!(said.contains("error: ") && said.contains("\nhint: "), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+    for word in words {
+        assert!(said.contains(word), "nothing is said of {word}: {said}");
+    }
+}
+
+fn site() -> (World, Site) {
+    let world = World::new(91);
+    let site = Site::validator(&world);
+    (world, site)
+}
+
+fn edit(site: &Site, change: impl FnOnce(String) -> String) {
+    let text = fs::read_to_string(site.config()).unwrap();
+    fs::write(site.config(), change(text)).unwrap();
+}
+
+#[test]
+fn an_unknown_field_is_named_wherever_it_stands() {
+    let cases = [("", "colour"), ("[network]\n", "colour"), ("[grpc]\n", "colour"), ("[consensus]\n", "colour")];
+    for (section, field) in cases {
+        let (_, site) = site();
+        let line = format!("{field} = 1\n");
+        edit(&site, |text| match section {
+            "" => line + &text,
+            section => text.replace(section, &format!("{section}{line}")),
+        });
+        assert_refused(&site.run_to_end(), &["unknown field", field, "node.toml"]);
+    }
+}
+
+#[test]
+fn values_that_are_none_are_named() {
+    type Change = fn(&mut node::config::RawConfig);
+    let cases: [(&str, Change); 5] = [
+        ("organisation", |raw| raw.organisation = "Not a name".to_owned()),
+        ("network.listen", |raw| raw.network.listen = vec!["127.0.0.1:7000".to_owned()]),
+        ("grpc.listen", |raw| raw.grpc.listen = "localhost".to_owned()),
+        ("network.peers.key", |raw| {
+            let address = "/ip4/127.0.0.1/tcp/1".to_owned();
+            raw.network.peers = vec![node::config::RawPeer { key: "abc".to_owned(), address }];
+        }),
+        ("network.peers.address", |raw| {
+            let key = SecretKey::from_seed(&[1; 32]).public().to_string();
+            raw.network.peers = vec![node::config::RawPeer { key, address: "nowhere".to_owned() }];
+        }),
+    ];
+    for (field, change) in cases {
+        let (_, mut site) = site();
+        change(&mut site.raw);
+        assert_refused(&site.configured().run_to_end(), &[field, "node.toml"]);
+    }
+}
+
+#[test]
+fn files_that_are_missing_are_named() {
+    for file in ["genesis.trust", "node.key", "validator.key", "tls.pem", "tls.key", "node.toml"] {
+        let (_, site) = site();
+        fs::remove_file(site.path(file)).unwrap();
+        assert_refused(&site.run_to_end(), &["cannot read", file, "No such file"]);
+    }
+}
+
+#[test]
+fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
+    let (world, site) = site();
+    let secret = hex::encode(*world.key("bank", Role::Node).seed());
+    let broken = [
+        ("node.key", format!("secret_key = \"{secret}\"\n"), "key file"),
+        ("node.key", format!("role = \"node\"\npublic_key = \"{secret}\"\nsecret_key = \"{secret}\"\n"), "public_key"),
+        ("node.key", format!("role = \"node\"\npublic_key = \"\"\nsecret_key = \"{}\"\n", &secret[1..]), "secret_key"),
+        ("node.key", "x".repeat(300_000), "longer than"),
+        ("node.toml", "organisation = ".to_owned(), "node.toml"),
+    ];
+    for (file, text, word) in broken {
+        let before = fs::read(site.path(file)).unwrap();
+        fs::write(site.path(file), text).unwrap();
+        let output = site.run_to_end();
+        assert_refused(&output, &[file, word]);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains(&secret[1..]), "a secret is shown");
+        fs::write(site.path(file), before).unwrap();
+    }
+    for (file, word) in [("tls.pem", "serve clients"), ("tls.key", "serve clients"), ("genesis.trust", "genesis")] {
+        let before = fs::read(site.path(file)).unwrap();
+        fs::write(site.path(file), "nothing of the kind").unwrap();
+        assert_refused(&site.run_to_end(), &[word]);
+        fs::write(site.path(file), before).unwrap();
+    }
+}
+
+#[test]
+fn a_key_for_another_use_is_refused() {
+    let (world, site) = site();
+    site.write_key("node.key", "validator", &world.scenario.validators()[0]);
+    assert_refused(&site.run_to_end(), &["node.key", "this is a validator key", "a node key is needed"]);
+    site.write_key("node.key", "node", &world.key(tests::VENDOR, Role::Node));
+    site.write_key("validator.key", "publisher", &world.publisher());
+    assert_refused(&site.run_to_end(), &["validator.key", "this is a publisher key"]);
+}
+
+#[tokio::test]
+async fn a_genesis_of_another_ledger_is_refused_and_the_chain_stays() {
+    let (world, site) = site();
+    let node = site.start().await;
+    let place = node.finalise(&world.enroll(1)).await;
+    node.stop();
+    let other = another_ledger();
+    fs::write(site.path("genesis.trust"), other.genesis().genesis.bytes()).unwrap();
+    let (stored, expected) = (world.scenario.chain_id().to_string(), other.chain_id().to_string());
+    assert_refused(&site.run_to_end(), &["the store holds chain", &stored, &expected]);
+    fs::write(site.path("genesis.trust"), world.scenario.genesis().genesis.bytes()).unwrap();
+    let node = site.start().await;
+    assert!(node.status().await.height >= place.height);
+}
+
+#[test]
+fn ports_in_use_are_named() {
+    let (_, site) = site();
+    let _taken = TcpListener::bind(&site.raw.grpc.listen).unwrap();
+    assert_refused(&site.run_to_end(), &["cannot listen for clients on", &site.raw.grpc.listen]);
+
+    let (_, site) = self::site();
+    let port = site.raw.network.listen[0].rsplit('/').next().unwrap().to_owned();
+    let _taken = TcpListener::bind(format!("127.0.0.1:{port}")).unwrap();
+    assert_refused(&site.run_to_end(), &["cannot listen on", &site.raw.network.listen[0]]);
+
+    let (_, mut site) = self::site();
+    let taken = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    site.raw.network.listen = vec![format!("/ip4/127.0.0.1/udp/{port}/quic-v1")];
+    let site = site.configured();
+    assert_refused(&site.run_to_end(), &["cannot listen on", &site.raw.network.listen[0]]);
+}
+
+#[tokio::test]
+async fn a_second_node_in_one_directory_is_refused() {
+    let (world, mut site) = site();
+    let node = site.start().await;
+    let (listen, grpc) = (site.raw.network.listen.clone(), site.raw.grpc.listen.clone());
+    site.raw.network.listen = vec!["/ip4/127.0.0.1/tcp/0".to_owned()];
+    site.raw.grpc.listen = "127.0.0.1:0".to_owned();
+    let mut site = site.configured();
+    assert_refused(&site.run_to_end(), &["chain"]);
+    node.assert_goes_on(&world, 1).await;
+    node.stop();
+    (site.raw.network.listen, site.raw.grpc.listen) = (listen, grpc);
+    site.configured().assert_sound();
+}
+
+/// Lets somebody who owns nothing run the node: root may write anywhere.
+fn unprivileged(site: &Site) -> Command {
+    let public = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    let program = site.beside("program");
+    if !program.exists() {
+        fs::copy(PROGRAM, &program).unwrap();
+    }
+    public(&program, 0o755);
+    public(program.parent().unwrap(), 0o755);
+    public(site.config().parent().unwrap(), 0o755);
+    for file in ["node.key", "validator.key", "tls.key"] {
+        public(&site.path(file), 0o644);
+    }
+    let mut command = Command::new(&program);
+    command.args(["run", "--config"]).arg(site.config());
+    if rustix::process::geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_written_to_is_named_and_left_alone() {
+    let (world, site) = site();
+    let mode = |mode| fs::set_permissions(site.data(), fs::Permissions::from_mode(mode)).unwrap();
+    // Before there is a chain, and after.
+    for has_chain in [false, true] {
+        if has_chain {
+            mode(0o755);
+            let node = site.start().await;
+            node.assert_goes_on(&world, 1).await;
+            node.stop();
+        }
+        mode(0o555);
+        let output = end_of(unprivileged(&site));
+        assert_refused(&output, &[&site.data().to_string_lossy()]);
+        mode(0o755);
+    }
+    let node = site.start().await;
+    node.assert_goes_on(&world, 2).await;
+    node.stop();
+    site.assert_sound();
+}
+
+#[test]
+fn what_is_printed_is_a_configuration_again_and_the_same() {
+    let (_, site) = site();
+    let print = |config: &Path| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--print-config", "--config"]).arg(config);
+        let output = end_of(command);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let printed = print(&site.config());
+    for field in ["propose_ms", "transactions_max", "listen", "validator_key"] {
+        assert!(printed.contains(field), "{field} is not shown: {printed}");
+    }
+    let again = site.beside("again.toml");
+    fs::write(&again, &printed).unwrap();
+    assert_eq!(print(&again), printed);
+}
+
+#[test]
+fn init_makes_what_run_takes_and_never_writes_over_anything() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("new");
+    let init = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["init", "--organisation", "acme", "--validator", "--dir"]).arg(&place);
+        end_of(command)
+    };
+    let output = init();
+    assert!(output.status.success(), "{output:?}");
+    let printed: toml::Table = String::from_utf8(output.stdout).unwrap().parse().unwrap();
+    assert!(printed.contains_key("node") && printed.contains_key("validator"));
+    for secret in ["node.key", "validator.key", "tls.key"] {
+        let mode = fs::metadata(place.join(secret)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{secret}");
+    }
+    let before = fs::read(place.join("node.key")).unwrap();
+    assert_refused(&init(), &["is not empty"]);
+    assert_eq!(fs::read(place.join("node.key")).unwrap(), before);
+}
+
+#[test]
+fn fsck_of_what_is_no_chain_cannot_be_done_and_says_so() {
+    let (_, site) = site();
+    let output = site.fsck();
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    let mut command = Command::new(PROGRAM);
+    command.arg("fsck");
+    let output = end_of(command);
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+}

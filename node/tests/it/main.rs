@@ -1,0 +1,19 @@
+//! The node at its doors: what peers, clients, disks and people may do to it, and what it then does.
+//!
+//! Nodes run as the processes people run; the parts that keep things (journal, artifacts) are asked
+//! directly where only they can tell. Everything is in a directory of its own and on loopback.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper of a test may panic and speak as the test may")]
+
+mod artifact_store;
+mod artifacts;
+mod clients;
+mod configuration;
+mod disks;
+mod journal;
+mod pages;
+mod peers;
+mod refusals;
+mod stopping;
+mod support;
+mod transfers;

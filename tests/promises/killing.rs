@@ -1,0 +1,67 @@
+//! Nodes killed at any moment, over and over.
+
+use crate::support::clients::{Crowd, Operator, finalise};
+use crate::support::invariants::{
+    all_chains_are_equal, no_place_is_given_twice, nobody_panicked, nothing_finalised_is_lost, the_chain_is_sound,
+};
+use crate::support::ledger::{Ledger, NODES};
+use std::sync::Arc;
+use tests::Dice;
+
+/// How many nodes are killed, unless `KILLS` says otherwise.
+const KILLS_DEFAULT: usize = 25;
+/// Who is killed when, unless `SEED` says otherwise.
+const SEED_DEFAULT: u64 = 7;
+/// Clients that submit all the time.
+const CLIENTS: usize = 8;
+
+fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
+    let (kills, seed) = (number("KILLS", KILLS_DEFAULT), number("SEED", SEED_DEFAULT));
+    println!("KILLS={kills} SEED={seed}");
+    let mut ledger = Ledger::raise().await;
+    let operator = Arc::new(Operator::of(&ledger));
+    let crowd = Crowd::gather(&ledger, &operator, CLIENTS);
+    let mut dice = Dice::new(seed);
+    let mut killed = 0;
+    while killed < kills {
+        crowd.await_more(&ledger, usize::try_from(dice.below(30)).unwrap() + 1).await;
+        // One node, or several at once: without three of four nothing goes on, and nothing may be lost.
+        let mut victims = Vec::new();
+        for _ in 0..=dice.below(3) {
+            let victim = *dice.pick(&NODES).unwrap();
+            if !victims.contains(&victim) {
+                victims.push(victim);
+            }
+        }
+        for victim in &victims {
+            ledger.kill(victim);
+        }
+        if victims.len() == 1 && dice.below(2) == 0 {
+            crowd.await_more(&ledger, 5).await;
+        }
+        for victim in &victims {
+            ledger.start(victim);
+        }
+        killed += victims.len();
+    }
+    crowd.await_more(&ledger, 20).await;
+    let noted = crowd.dismiss().await;
+    println!("{killed} killed, {} transactions noted", noted.len());
+    let last = finalise(&ledger, "vendor-a", &operator.sign()).await;
+    for name in NODES {
+        ledger.await_height(name, last.height).await;
+    }
+    nothing_finalised_is_lost(&ledger, &NODES, &noted).await;
+    no_place_is_given_twice(&noted);
+    assert!(all_chains_are_equal(&ledger, &NODES).await >= last.height);
+    nobody_panicked(&ledger, &NODES);
+    for name in NODES {
+        ledger.stop(name);
+        the_chain_is_sound(&ledger, name);
+    }
+}

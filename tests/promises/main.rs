@@ -1,0 +1,12 @@
+//! The promises of the whole, asked of real processes: nodes, agents and the command line as people run
+//! them, on a ledger of four validators and a site.
+
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper of a test may panic and speak as the test may")]
+
+mod agents;
+mod disks;
+mod hostile;
+mod killing;
+mod losses;
+mod scripts;
+mod support;
