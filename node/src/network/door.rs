@@ -1,0 +1,150 @@
+//! The door: where everything from peers comes in, bounded before it is read and parsed at one place.
+
+use super::Network;
+use super::streams::Outbound;
+use super::swarm::node_key;
+use crate::artifacts::Artifacts;
+use crate::shell::Inbox;
+use crate::verifier::{Stopping, Verifier};
+use consensus::member::{Event, PeerMessage};
+use futures::{AsyncReadExt as _, StreamExt as _};
+use ledger::bounded::Blob;
+use ledger::encoding::decode;
+use ledger::key::PublicKey;
+use ledger::limits;
+use ledger::state::StateView as _;
+use ledger::state::record::{KeyStatus, Role};
+use libp2p::PeerId;
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError};
+use store::Store;
+use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
+
+/// Artifacts on their way to one peer at once.
+const TRANSFERS_PER_PEER_MAX: usize = 8;
+
+/// Where everything from peers comes in.
+#[derive(Clone)]
+pub(super) struct Door {
+    pub(super) verifier: Verifier,
+    pub(super) store: Arc<Store>,
+    pub(super) network: Network,
+    pub(super) events: Inbox,
+}
+
+/// Why a peer's stream is closed.
+#[derive(Debug, thiserror::Error)]
+enum DoorError {
+    #[error(transparent)]
+    Io(#[from] std::io::Error),
+    #[error("a frame of {0} bytes, at most {max} allowed", max = limits::FRAME_BYTES_MAX)]
+    FrameTooLarge(usize),
+    #[error(transparent)]
+    Decode(#[from] ledger::encoding::DecodeError),
+    #[error("a transaction that does not verify: {0}")]
+    Transaction(#[from] ledger::transaction::TransactionError),
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+}
+
+impl Door {
+    pub(super) fn is_member(&self, key: &PublicKey) -> bool {
+        let owner = self.store.key_owner(*key).ok().flatten();
+        owner.is_some_and(|owner| owner.role == Role::Node && owner.status == KeyStatus::Active)
+    }
+
+    pub(super) async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {
+        let outbound = Outbound::open(&self.network.control, peer, address, self.store.clone());
+        self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner).insert(key, outbound);
+        // Only a stopping node has nobody to tell.
+        let _ = self.events.send(Event::Connected { peer: key }).await;
+    }
+
+    pub(super) async fn disconnected(&self, key: PublicKey) {
+        self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
+        let _ = self.events.send(Event::Disconnected { peer: key }).await;
+    }
+
+    /// Reads the streams that peers open for one protocol: one of each peer, the newest. So a peer takes
+    /// no more memory than one frame, and one that came back is heard at once.
+    pub(super) async fn receive(self, mut incoming: libp2p_stream::IncomingStreams) {
+        let mut readers: HashMap<PublicKey, AbortHandle> = HashMap::new();
+        while let Some((peer, stream)) = incoming.next().await {
+            let Some(key) = node_key(&peer).filter(|key| self.is_member(key)) else { continue };
+            let door = self.clone();
+            let reader = tokio::spawn(async move {
+                match door.read_frames(key, stream).await {
+                    Ok(()) | Err(DoorError::Stopping(_) | DoorError::Io(_)) => {}
+                    Err(error) => {
+                        tracing::warn!(peer = %key, %error, "a peer broke the protocol");
+                        door.network.disconnect(key);
+                    }
+                }
+            });
+            if let Some(before) = readers.insert(key, reader.abort_handle()) {
+                before.abort();
+            }
+        }
+    }
+
+    async fn read_frames(&self, peer: PublicKey, mut stream: libp2p::Stream) -> Result<(), DoorError> {
+        loop {
+            let mut length = [0; 4];
+            stream.read_exact(&mut length).await?;
+            let length = u32::from_le_bytes(length) as usize;
+            if length > limits::FRAME_BYTES_MAX {
+                return Err(DoorError::FrameTooLarge(length));
+            }
+            let mut bytes = vec![0; length];
+            stream.read_exact(&mut bytes).await?;
+            let event = self.parse(peer, bytes).await?;
+            self.events.send(event).await.map_err(|_| Stopping)?;
+        }
+    }
+
+    /// From bytes to an event: parsed, and where there are transactions, their signatures verified.
+    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Event, DoorError> {
+        let message = decode(&bytes)?;
+        match message {
+            PeerMessage::Transactions(list) => {
+                let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
+                let verdicts = self.verifier.each(bytes).await?;
+                let transactions = verdicts.into_iter().collect::<Result<_, _>>()?;
+                Ok(Event::Gossiped { peer, transactions })
+            }
+            PeerMessage::FinalisedBlock { block, certificate } => {
+                self.network.heard_height(&peer, block.header.height);
+                let transactions = self.verifier.block(block.transactions.to_vec()).await??;
+                Ok(Event::Synced { peer, block, transactions, certificate })
+            }
+            message => {
+                if let PeerMessage::Status { height } | PeerMessage::Hello { height, .. } = &message {
+                    self.network.heard_height(&peer, *height);
+                }
+                Ok(Event::Said { peer, message })
+            }
+        }
+    }
+}
+
+/// Serves artifacts to members' nodes.
+pub(super) async fn serve_artifacts(
+    mut incoming: libp2p_stream::IncomingStreams,
+    door: Door,
+    artifacts: Arc<Artifacts>,
+) {
+    let mut places: HashMap<PublicKey, Arc<Semaphore>> = HashMap::new();
+    while let Some((peer, stream)) = incoming.next().await {
+        let Some(key) = node_key(&peer).filter(|key| door.is_member(key)) else { continue };
+        let places = places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(TRANSFERS_PER_PEER_MAX))).clone();
+        let artifacts = artifacts.clone();
+        tokio::spawn(async move {
+            // They are never closed, and a stream more than that waits its turn.
+            let Ok(_place) = places.acquire().await else { return };
+            if let Err(error) = crate::artifacts::serve_peer(&artifacts, stream).await {
+                tracing::debug!(%peer, %error, "serving an artifact ended early");
+            }
+        });
+    }
+}

@@ -1,0 +1,151 @@
+//! The swarm: who is dialled, who may connect, who comes and goes.
+
+use super::door::Door;
+use super::{NetworkError, setup};
+use crate::config::PeerAddress;
+use futures::StreamExt as _;
+use ledger::key::{PublicKey, SecretKey};
+use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
+use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Connections from outside that have not yet said whose they are. Each takes a file, and the disk needs
+/// some, too.
+const GREETINGS_MAX: u32 = 64;
+/// Connections with one peer: one is enough, and two that dial each other have two for a moment.
+const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// How often unconnected peers are dialled.
+const DIAL_INTERVAL: Duration = Duration::from_millis(500);
+
+/// What libp2p does for us: streams, on so many connections and no more.
+#[derive(NetworkBehaviour)]
+pub(super) struct Behaviour {
+    limits: connection_limits::Behaviour,
+    pub(super) streams: libp2p_stream::Behaviour,
+}
+
+impl Behaviour {
+    fn new() -> Self {
+        let limits = ConnectionLimits::default()
+            .with_max_pending_incoming(Some(GREETINGS_MAX))
+            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+        Self { limits: connection_limits::Behaviour::new(limits), streams: libp2p_stream::Behaviour::new() }
+    }
+}
+
+pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
+    let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
+    let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
+        .with_tokio()
+        .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
+        .map_err(setup)?
+        .with_quic()
+        .with_behaviour(|_| Behaviour::new())
+        .map_err(setup)?
+        .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
+        .build();
+    Ok(swarm)
+}
+
+/// Waits until every address is really listened on, so that "address in use" is an error at start.
+pub(super) async fn await_listeners(swarm: &mut Swarm<Behaviour>, mut missing: usize) -> Result<(), NetworkError> {
+    while missing > 0 {
+        match swarm.select_next_some().await {
+            SwarmEvent::NewListenAddr { address, .. } => {
+                tracing::info!(%address, "listening for peers");
+                missing -= 1;
+            }
+            SwarmEvent::ListenerClosed { addresses, reason, .. } => {
+                let address = addresses.first().cloned().unwrap_or_else(Multiaddr::empty);
+                return Err(NetworkError::Listen { address, detail: format!("{reason:?}") });
+            }
+            SwarmEvent::ListenerError { error, .. } => return Err(setup(error)),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn accept(
+    control: &libp2p_stream::Control,
+    protocol: StreamProtocol,
+) -> Result<libp2p_stream::IncomingStreams, NetworkError> {
+    control.clone().accept(protocol).map_err(setup)
+}
+
+/// The peer id of a node key.
+#[must_use]
+pub fn peer_id(key: &PublicKey) -> Option<PeerId> {
+    let key = identity::ed25519::PublicKey::try_from_bytes(key.as_bytes()).ok()?;
+    Some(identity::PublicKey::from(key).to_peer_id())
+}
+
+/// The node key of a peer id: ed25519 peer ids carry their key.
+pub(super) fn node_key(peer: &PeerId) -> Option<PublicKey> {
+    let hash = peer.as_ref();
+    let inline = hash.code() == 0;
+    let key = inline.then(|| identity::PublicKey::try_decode_protobuf(hash.digest()).ok())??;
+    Some(PublicKey(key.try_into_ed25519().ok()?.to_bytes()))
+}
+
+/// Owns the swarm: dials, notes who comes and goes.
+pub(super) async fn drive(
+    mut swarm: Swarm<Behaviour>,
+    peers: Vec<PeerAddress>,
+    door: Door,
+    mut disconnects: mpsc::UnboundedReceiver<PublicKey>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut dial = tokio::time::interval(DIAL_INTERVAL);
+    loop {
+        tokio::select! {
+            _ = stop.changed() => return,
+            _ = dial.tick() => {
+                for peer in &peers {
+                    dial_peer(&mut swarm, peer);
+                }
+            }
+            Some(key) = disconnects.recv() => {
+                if let Some(peer) = peer_id(&key) {
+                    // Not connected any more is what was wanted.
+                    let _ = swarm.disconnect_peer_id(peer);
+                }
+            }
+            event = swarm.select_next_some() => match event {
+                SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
+                    let Some(key) = node_key(&peer_id).filter(|key| door.is_member(key)) else {
+                        tracing::warn!(%peer_id, address = %endpoint.get_remote_address(), "not a member's node: refused");
+                        let _ = swarm.disconnect_peer_id(peer_id);
+                        continue;
+                    };
+                    if num_established.get() == 1 {
+                        door.connected(key, peer_id, endpoint.get_remote_address().to_string()).await;
+                    }
+                }
+                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                    if let Some(key) = node_key(&peer_id) {
+                        door.disconnected(key).await;
+                    }
+                }
+                SwarmEvent::OutgoingConnectionError { error, .. } => tracing::debug!(%error, "dialling failed"),
+                _ => {}
+            },
+        }
+    }
+}
+
+fn dial_peer(swarm: &mut Swarm<Behaviour>, peer: &PeerAddress) {
+    let Some(id) = peer_id(&peer.key) else { return };
+    if id == *swarm.local_peer_id() {
+        return;
+    }
+    let options = DialOpts::peer_id(id)
+        .condition(PeerCondition::DisconnectedAndNotDialing)
+        .addresses(vec![peer.address.clone()])
+        .build();
+    // Refused by its condition when connected already: nothing to do then.
+    let _ = swarm.dial(options);
+}
