@@ -9,6 +9,7 @@ mod action;
 mod admission;
 mod blocks;
 mod bodies;
+mod candidates;
 mod chain;
 mod effects;
 mod event;
@@ -19,16 +20,16 @@ mod peers;
 pub use action::{Action, OfferError, To};
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
-pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, Source};
+pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, PassedOver, Source};
 pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };
 
 use crate::{GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use bodies::Bodies;
+use candidates::Candidates;
 use ledger::block::Block;
-use ledger::execution::ExecutedBlock;
-use ledger::id::{BlockHash, ChainId};
+use ledger::id::ChainId;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::state::StateView as _;
@@ -36,8 +37,7 @@ use ledger::state::record::{KeyStatus, Parameters, Role};
 use ledger::state::storage::StorageError;
 use ledger::transaction::VerifiedTransaction;
 use peers::Peers;
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
+use std::collections::VecDeque;
 
 /// What a member is made from.
 pub struct MemberConfig {
@@ -71,14 +71,15 @@ pub struct Member<C> {
     mempool: Mempool,
     peers: Peers,
     bodies: Bodies,
-    /// Executed candidates for the height after the tip, ours and others'.
-    executed: BTreeMap<BlockHash, Arc<ExecutedBlock>>,
+    executed: Candidates,
     /// Whether the replica works on the height after the tip.
     started: bool,
     began_ms: u64,
     /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
     inputs: VecDeque<Input>,
     stepping: bool,
+    /// The node whose consensus message is being heard.
+    hearing: Option<PublicKey>,
     now: Now,
     actions: Vec<Action>,
 }
@@ -92,6 +93,11 @@ impl<C: Chain> Member<C> {
     /// A member over a chain. Nothing happens before [`Event::Start`].
     pub fn new(config: MemberConfig, chain: C) -> Self {
         let me = config.validator.as_ref().map(SecretKey::public);
+        let mut executed = Candidates::default();
+        // What binds this node since before a restart.
+        let precommits = config.guard.iter().filter(|record| record.binding.is_some());
+        let newest = precommits.max_by_key(|record| (record.signed.height(), record.signed.round()));
+        newest.and_then(|record| record.signed.block()).into_iter().for_each(|block| executed.bind(block));
         let replica = config.validator.map(|key| {
             let replica = ReplicaConfig { chain: config.chain_id, key, timeouts: config.timeouts };
             Replica::new(replica, config.guard)
@@ -107,11 +113,12 @@ impl<C: Chain> Member<C> {
             mempool: Mempool::new(config.mempool),
             peers: Peers::default(),
             bodies: Bodies::default(),
-            executed: BTreeMap::new(),
+            executed,
             started: false,
             began_ms: 0,
             inputs: VecDeque::new(),
             stepping: false,
+            hearing: None,
             now: Now { wall_ms: 0, steady_ms: 0 },
             actions: Vec::new(),
         }
@@ -127,7 +134,7 @@ impl<C: Chain> Member<C> {
             Event::Start { log, bodies } => self.start(log, bodies)?,
             Event::Offered(offers) => self.offered(offers)?,
             Event::Connected { peer } => self.connected(peer)?,
-            Event::Disconnected { peer } => self.peers.remove(&peer),
+            Event::Disconnected { peer } => self.disconnected(&peer),
             Event::Said { peer, message } => self.said(peer, message)?,
             Event::Gossiped { transactions, .. } => self.gossiped(transactions)?,
             Event::Synced { peer, block, transactions, certificate } => {
@@ -148,6 +155,11 @@ impl<C: Chain> Member<C> {
         &self.mempool
     }
 
+    /// Bodies being put together, and blocks executed, for the next height: both bounded.
+    pub fn work_in_progress(&self) -> (usize, usize) {
+        (self.bodies.len(), self.executed.len())
+    }
+
     /// Whether this node's validating key is in the set of the next height.
     ///
     /// # Errors
@@ -165,6 +177,7 @@ impl<C: Chain> Member<C> {
 
     fn start(&mut self, log: Vec<LogEntry>, bodies: Vec<(Block, Vec<VerifiedTransaction>)>) -> Result<(), Fatal> {
         for (block, transactions) in bodies {
+            self.bodies.name(block.header.hash());
             self.judge_block(block, transactions)?;
         }
         // A log with votes means that the height was under way: go on with it at once.

@@ -1,8 +1,7 @@
 //! What comes from outside may be anything. It is ignored or refused, and nothing panics.
 
+use crate::adversaries::forger::Forger;
 use crate::sim::block::{CHAIN, secret};
-use crate::sim::mischief::Mischief;
-use crate::sim::network::Packet;
 use crate::sim::rng::Rng;
 use crate::table::{Table, X, Y, decisions, said};
 use consensus::{
@@ -289,7 +288,7 @@ fn a_replica_under_fire_stays_upright() {
         let mut rng = Rng::new(seed);
         let mut table = Table::of(4, rng.index(4));
         table.start(1);
-        let mischief: Vec<Mischief> = (0..4).map(|n| Mischief::new(table.keys[n].clone())).collect();
+        let forgers: Vec<Forger> = (0..4).map(|n| Forger::new(table.keys[n].clone(), CHAIN)).collect();
         for _ in 0..800 {
             let (height, round) = (table.replica.height(), table.replica.round().unwrap_or(0));
             let from = rng.index(4);
@@ -300,12 +299,9 @@ fn a_replica_under_fire_stays_upright() {
                     let kinds = [TimerKind::Propose, TimerKind::Prevote, TimerKind::Precommit, TimerKind::Rebroadcast];
                     Input::Timer(consensus::Timer { height, round, kind: *rng.pick(&kinds) })
                 }
-                _ => match mischief[from].packet(height, round, &table.set, &mut rng) {
-                    Packet::Consensus(bytes) => match decode(&bytes) {
-                        Ok(message) => Input::Message { from: table.key(from), message },
-                        Err(_) => continue,
-                    },
-                    _ => continue,
+                _ => match decode(&forgers[from].bytes(height, round, &table.set, &mut rng)) {
+                    Ok(message) => Input::Message { from: table.key(from), message },
+                    Err(_) => continue,
                 },
             };
             let effects = table.replica.step(input);

@@ -1,9 +1,17 @@
-//! What consensus promises, asked of real replicas in a simulated world.
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests, and the models around them")]
+//! What consensus promises, asked of real replicas and of whole members in simulated worlds.
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "tests, and the models around them")]
 
+mod adversaries;
 mod controls;
 mod hostile;
+mod ledger_controls;
+mod ledger_kept;
+mod ledger_sim;
+mod ledger_simulation;
+mod lockstep;
+mod oracle;
 mod sim;
 mod simulation;
 mod table;
 mod traps;
+mod twins;

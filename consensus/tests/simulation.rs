@@ -127,7 +127,7 @@ fn sets(count: usize, they_change: bool) -> Vec<(u64, ValidatorSet)> {
     vec![(0, all.clone()), (6, set_of(&keys[..count - 1])), (14, all)]
 }
 
-fn chosen(seeds: Range<u64>) -> Range<u64> {
+pub(crate) fn chosen(seeds: Range<u64>) -> Range<u64> {
     match (number("FIRST_SEED"), number("SEEDS")) {
         (None, None) => seeds,
         (first, count) => {
@@ -138,6 +138,6 @@ fn chosen(seeds: Range<u64>) -> Range<u64> {
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where a person chooses seeds")]
-fn number(name: &str) -> Option<u64> {
+pub(crate) fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
 }

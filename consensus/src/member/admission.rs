@@ -67,7 +67,7 @@ impl<C: Chain> Member<C> {
     }
 
     /// Tells every validator of transactions that came in here.
-    fn pass_on(&mut self, transactions: &[VerifiedTransaction]) {
+    pub(super) fn pass_on(&mut self, transactions: &[VerifiedTransaction]) {
         for message in message::gossip(transactions) {
             self.actions.push(Action::Send { to: To::Validators, message });
         }

@@ -1,5 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
+use super::mempool::PassedOver;
 use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
 use crate::Input;
 use ledger::block::{Block, Header, check_clock};
@@ -17,8 +18,6 @@ use std::sync::Arc;
 const MISSING_PATIENCE_MS: u64 = 20;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
-/// Executed candidates kept for one height.
-const EXECUTED_MAX: usize = 16;
 
 impl<C: Chain> Member<C> {
     pub(super) fn next_height(&self) -> u64 {
@@ -61,7 +60,7 @@ impl<C: Chain> Member<C> {
         self.actions.push(Action::Cancel(Alarm::NextHeight { height }));
         self.replica_step(Input::StartHeight { height, validators: upcoming.next, log })?;
         // Bodies judged before the height began, here or before a restart.
-        for block in self.executed.keys().copied().collect::<Vec<_>>() {
+        for block in self.executed.hashes() {
             self.replica_step(Input::Judged { height, block, valid: true })?;
         }
         Ok(())
@@ -88,6 +87,7 @@ impl<C: Chain> Member<C> {
             self.actions.push(Action::Dropped { id: transaction.id(), rejection });
         }
         let block = executed.block.header.hash();
+        self.bodies.name(block);
         self.keep(block, Arc::new(executed));
         self.send_body(To::Validators, block);
         self.replica_step(Input::Propose { height, round, block })
@@ -110,15 +110,25 @@ impl<C: Chain> Member<C> {
 
     /// A proposal names a block: judge its body, or get it first.
     pub(super) fn judge(&mut self, block: BlockHash, from: &[PublicKey]) -> Result<(), Fatal> {
-        if self.executed.contains_key(&block) {
+        self.bodies.name(block);
+        if self.executed.contains(&block) {
             let height = self.next_height();
             return self.replica_step(Input::Judged { height, block, valid: true });
         }
-        if self.bodies.contains(&block) {
-            return self.try_body(block);
+        self.try_body(block)?;
+        if self.executed.contains(&block) {
+            return Ok(());
         }
+        // Of the body, or of its transactions: who has voted for it has both, whoever it came from.
+        let missing = self.bodies.missing(&block, &self.mempool).and_then(|(_, places)| List::new(places).ok());
+        let message = match missing {
+            Some(places) if places.is_empty() => return Ok(()),
+            Some(places) => PeerMessage::WantTransactions { block, places },
+            None if self.bodies.contains(&block) => return Ok(()),
+            None => PeerMessage::WantBody { block },
+        };
         for node in from.iter().filter_map(|validator| self.peers.node_of(validator)).collect::<Vec<_>>() {
-            let message = PeerMessage::WantBody { block };
+            let message = message.clone();
             self.actions.push(Action::Send { to: To::Peer(node), message });
         }
         Ok(())
@@ -128,13 +138,18 @@ impl<C: Chain> Member<C> {
         if header.height != self.next_height() {
             return Ok(());
         }
+        // Unasked, a body comes from its proposer and from nobody else.
+        let unasked = !self.bodies.is_named(&header.hash());
+        if unasked && self.peers.validator_of(&peer) != Some(header.proposer) {
+            return Ok(());
+        }
         if !self.started {
             self.begin_height(Vec::new())?;
         }
         match self.bodies.insert(header, ids, peer) {
-            Some(block) if !self.executed.contains_key(&block) => {
+            Some(block) if !self.executed.contains(&block) => {
                 self.try_body(block)?;
-                if !self.executed.contains_key(&block) {
+                if !self.executed.contains(&block) {
                     let after_ms = MISSING_PATIENCE_MS;
                     self.actions.push(Action::Schedule { alarm: Alarm::Missing(block), after_ms });
                 }
@@ -145,8 +160,8 @@ impl<C: Chain> Member<C> {
     }
 
     pub(super) fn look_again_at_bodies(&mut self) -> Result<(), Fatal> {
-        for block in self.bodies.hashes() {
-            if !self.executed.contains_key(&block) {
+        for block in self.bodies.open() {
+            if !self.executed.contains(&block) {
                 self.try_body(block)?;
             }
         }
@@ -163,7 +178,8 @@ impl<C: Chain> Member<C> {
     pub(super) fn judge_block(&mut self, block: Block, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
         let tip = self.chain.tip();
         let hash = block.header.hash();
-        if block.header.height != tip.header.height + 1 || self.executed.len() >= EXECUTED_MAX {
+        let may_be_executed = self.bodies.is_named(&hash) || self.executed.has_room_for_unnamed();
+        if block.header.height != tip.header.height + 1 || !may_be_executed {
             return Ok(());
         }
         // A verdict depends on nothing but the block and its chain; so a block ahead of this clock gets
@@ -179,6 +195,12 @@ impl<C: Chain> Member<C> {
                 self.judged(hash, true)
             }
             Err(ExecutionError::Storage(error)) => Err(error.into()),
+            // Not the block's transactions: no verdict follows from them.
+            Err(_) if self.bodies.has_other_signatures(&hash, &self.mempool) => {
+                let after_ms = MISSING_PATIENCE_MS;
+                self.actions.push(Action::Schedule { alarm: Alarm::Missing(hash), after_ms });
+                Ok(())
+            }
             Err(error) => {
                 self.actions.push(Action::Alarm(format!("block {hash} refused: {error}")));
                 self.judged(hash, false)
@@ -187,6 +209,7 @@ impl<C: Chain> Member<C> {
     }
 
     fn judged(&mut self, block: BlockHash, valid: bool) -> Result<(), Fatal> {
+        self.bodies.close(&block);
         let height = self.next_height();
         if self.started { self.replica_step(Input::Judged { height, block, valid }) } else { Ok(()) }
     }
@@ -257,8 +280,10 @@ impl<C: Chain> Member<C> {
     }
 
     fn drop_what_became_wrong(&mut self) -> Result<(), Fatal> {
-        for transaction in self.mempool.passed_over(LOOK_AGAIN_MAX) {
+        let mut unheard = Vec::new();
+        for PassedOver { transaction, say_again } in self.mempool.passed_over(LOOK_AGAIN_MAX) {
             match self.check(&transaction) {
+                Ok(_) if say_again => unheard.push(transaction),
                 Ok(_) => {}
                 Err(ApplyError::Rejected(rejection)) => {
                     self.mempool.remove(&transaction.id());
@@ -267,6 +292,8 @@ impl<C: Chain> Member<C> {
                 Err(ApplyError::Storage(error)) => return Err(error.into()),
             }
         }
+        // Gossip is not answered, and may have been lost.
+        self.pass_on(&unheard);
         Ok(())
     }
 }

@@ -1,7 +1,8 @@
 //! From the replica's effects to the member's actions.
 
 use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
-use crate::{Effect, Input};
+use crate::{Effect, Input, Message, SignedVote, VoteKind};
+use ledger::key::PublicKey;
 
 impl<C: Chain> Member<C> {
     /// Gives the replica an input. Effects may lead to further inputs; those wait until the effects of
@@ -27,6 +28,11 @@ impl<C: Chain> Member<C> {
             Effect::Append(entry) => self.actions.push(Action::AppendLog(entry)),
             Effect::Guard(record) => self.actions.push(Action::WriteGuard(record)),
             Effect::Send(message) => {
+                if let Message::Vote(SignedVote { kind: VoteKind::Precommit, body, .. }) = &message
+                    && let Some(block) = body.block
+                {
+                    self.executed.bind(block);
+                }
                 let message = PeerMessage::Consensus(message);
                 self.actions.push(Action::Send { to: To::Validators, message });
             }
@@ -50,12 +56,19 @@ impl<C: Chain> Member<C> {
             Effect::Decide(certificate) => self.decided(&certificate)?,
             Effect::Evidence(evidence) => self.actions.push(Action::Evidence(evidence)),
             Effect::Refused { from, why } => {
-                if let Some(peer) = self.peers.node_of(&from) {
+                if let Some(peer) = self.to_blame(&from) {
                     self.actions.push(Action::Disconnect { peer, why: why.to_string() });
                 }
             }
             Effect::Alarm(alarm) => self.actions.push(Action::Alarm(alarm.to_string())),
         }
         Ok(())
+    }
+
+    /// The node that sent what was refused. Several nodes of an organisation may say that they speak for
+    /// one validator: then only the one that is being heard is to blame, or nobody.
+    fn to_blame(&self, validator: &PublicKey) -> Option<PublicKey> {
+        let heard = self.hearing.filter(|node| self.peers.validator_of(node) == Some(*validator));
+        heard.or_else(|| self.peers.only_node_of(validator))
     }
 }

@@ -94,9 +94,22 @@ impl Crowd {
 struct Waiting {
     transaction: VerifiedTransaction,
     organisation: Name,
+    source: Source,
     /// How many blocks were committed since it came.
     passed_over: u32,
 }
+
+/// A transaction that is still waiting after a block or more.
+pub struct PassedOver {
+    /// It.
+    pub transaction: VerifiedTransaction,
+    /// It came from a client of this node, and for so long that the others may never have heard of it.
+    pub say_again: bool,
+}
+
+/// Blocks that pass over a client's transaction before it is told to the others once more; then twice
+/// as many, and so on.
+const SAY_AGAIN_AFTER: u32 = 4;
 
 /// The pool.
 pub struct Mempool {
@@ -176,7 +189,7 @@ impl Mempool {
         *pending += 1;
         self.bytes += size;
         self.places.insert(transaction.id(), self.next_place);
-        self.waiting.insert(self.next_place, Waiting { transaction, organisation, passed_over: 0 });
+        self.waiting.insert(self.next_place, Waiting { transaction, organisation, source, passed_over: 0 });
         self.next_place += 1;
         Ok(())
     }
@@ -218,13 +231,17 @@ impl Mempool {
 
     /// After a block: the oldest ones that were passed over, at most `limit`. They had their chance,
     /// so something may have become wrong with them.
-    pub fn passed_over(&mut self, limit: usize) -> Vec<VerifiedTransaction> {
+    pub fn passed_over(&mut self, limit: usize) -> Vec<PassedOver> {
         self.waiting
             .values_mut()
             .take(limit)
             .filter_map(|waiting| {
                 waiting.passed_over += 1;
-                (waiting.passed_over > 1).then(|| waiting.transaction.clone())
+                let long = waiting.passed_over >= SAY_AGAIN_AFTER && waiting.passed_over.is_power_of_two();
+                (waiting.passed_over > 1).then(|| PassedOver {
+                    transaction: waiting.transaction.clone(),
+                    say_again: long && waiting.source == Source::Client,
+                })
             })
             .collect()
     }

@@ -15,35 +15,45 @@ const SYNC_PATIENCE_MS: u64 = 150;
 pub(super) struct Peer {
     pub(super) height: u64,
     pub(super) validator: Option<PublicKey>,
-    /// Requests for blocks it left without an answer, lately.
-    failures: u32,
 }
 
 /// Connected peers, by node key.
 #[derive(Default)]
 pub(super) struct Peers {
     known: BTreeMap<PublicKey, Peer>,
+    /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
+    /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
+    failures: BTreeMap<PublicKey, u32>,
     /// Who was asked for blocks, and up to which height.
     asked: Option<(PublicKey, u64)>,
 }
 
 impl Peers {
-    pub(super) fn remove(&mut self, peer: &PublicKey) {
+    /// A peer is gone. Whether blocks were expected of it.
+    pub(super) fn remove(&mut self, peer: &PublicKey) -> bool {
         self.known.remove(peer);
-        if self.asked.is_some_and(|(asked, _)| asked == *peer) {
-            self.asked = None;
+        let was_asked = self.asked.is_some_and(|(asked, _)| asked == *peer);
+        if was_asked {
+            self.sync_failed();
         }
+        was_asked
     }
 
     pub(super) fn sync_failed(&mut self) {
-        if let Some(peer) = self.asked.take().and_then(|(asked, _)| self.known.get_mut(&asked)) {
-            peer.failures += 1;
+        if let Some((asked, _)) = self.asked.take() {
+            *self.failures.entry(asked).or_default() += 1;
         }
     }
 
     /// The node that speaks for a validating key.
     pub(super) fn node_of(&self, validator: &PublicKey) -> Option<PublicKey> {
         self.known.iter().find(|(_, peer)| peer.validator == Some(*validator)).map(|(key, _)| *key)
+    }
+
+    /// The same, when there is one alone.
+    pub(super) fn only_node_of(&self, validator: &PublicKey) -> Option<PublicKey> {
+        let mut nodes = self.known.iter().filter(|(_, peer)| peer.validator == Some(*validator)).map(|(key, _)| *key);
+        nodes.next().filter(|_| nodes.next().is_none())
     }
 
     pub(super) fn validator_of(&self, node: &PublicKey) -> Option<PublicKey> {
@@ -59,7 +69,18 @@ impl Peers {
     /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
     fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
         let ahead = self.known.iter().filter(|(_, peer)| peer.height > height);
-        ahead.min_by_key(|(_, peer)| (peer.failures, u64::MAX - peer.height)).map(|(key, peer)| (*key, peer.height))
+        ahead
+            .min_by_key(|(key, peer)| (self.failures_of(key), u64::MAX - peer.height))
+            .map(|(key, peer)| (*key, peer.height))
+    }
+
+    fn failures_of(&self, peer: &PublicKey) -> u32 {
+        self.failures.get(peer).copied().unwrap_or(0)
+    }
+
+    /// Whether blocks are expected of somebody at least as reliable as this one.
+    fn waits_rather_than_asks(&self, peer: &PublicKey) -> bool {
+        self.asked.is_some_and(|(asked, _)| self.failures_of(&asked) <= self.failures_of(peer))
     }
 }
 
@@ -128,6 +149,13 @@ impl<C: Chain> Member<C> {
         }
     }
 
+    /// A peer is gone: blocks expected of it are asked of another at once.
+    pub(super) fn disconnected(&mut self, peer: &PublicKey) {
+        if self.peers.remove(peer) {
+            self.sync();
+        }
+    }
+
     fn greeted(&mut self, peer: PublicKey, height: u64, validator: Option<PublicKey>) -> Result<(), Fatal> {
         let validator = match validator {
             Some(key) if self.may_speak_for(peer, key)? => Some(key),
@@ -166,7 +194,10 @@ impl<C: Chain> Member<C> {
         } else if !self.started {
             self.begin_height(Vec::new())?;
         }
-        self.replica_step(crate::Input::Message { from, message })
+        self.hearing = Some(peer);
+        let stepped = self.replica_step(crate::Input::Message { from, message });
+        self.hearing = None;
+        stepped
     }
 
     fn send_transactions(&mut self, peer: PublicKey, block: ledger::id::BlockHash, places: &[u32]) {
@@ -181,7 +212,7 @@ impl<C: Chain> Member<C> {
     /// Asks for the transactions a body still misses.
     pub(super) fn ask_for_missing(&mut self, block: ledger::id::BlockHash) {
         let Some((peer, places)) = self.bodies.missing(&block, &self.mempool) else { return };
-        if places.is_empty() || self.executed.contains_key(&block) {
+        if places.is_empty() || self.executed.contains(&block) {
             return;
         }
         let Ok(places) = List::new(places) else { return };
@@ -196,8 +227,8 @@ impl<C: Chain> Member<C> {
     /// gives its own decision a moment first.
     pub(super) fn maybe_sync(&mut self) {
         let height = self.chain.tip().header.height;
-        let Some((_, ahead)) = self.peers.ahead_of(height) else { return };
-        if self.peers.asked.is_some() {
+        let Some((peer, ahead)) = self.peers.ahead_of(height) else { return };
+        if self.peers.waits_rather_than_asks(&peer) {
             return;
         }
         if self.started && ahead == height + 1 {
@@ -225,7 +256,10 @@ impl<C: Chain> Member<C> {
                 self.peers.heard_height(&peer, last);
                 self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });
             }
-            _ => {
+            asked => {
+                if let Some((peer, _)) = asked {
+                    self.peers.failures.remove(&peer);
+                }
                 self.peers.asked = None;
                 self.actions.push(Action::Cancel(Alarm::Sync));
                 self.maybe_sync();

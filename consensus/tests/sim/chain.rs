@@ -20,7 +20,7 @@ impl Host {
         for to in self.others() {
             out.push(Out::Packet { to, packet: Packet::Body(block.clone()) });
         }
-        self.disk.keep_body(block.clone());
+        self.disk.journal.keep_body(block.clone());
         self.bodies.insert(hash, block);
         self.step(Input::Propose { height, round, block: hash }, out, watch);
     }
@@ -45,7 +45,7 @@ impl Host {
             self.wanted.remove(&hash);
             let valid = block.good && block.parent == self.tip();
             if valid {
-                self.disk.keep_body(block.clone());
+                self.disk.journal.keep_body(block.clone());
             }
             self.step(Input::Judged { height: block.height, block: hash, valid }, out, watch);
         }

@@ -3,9 +3,9 @@
 use super::block::{Block, CHAIN};
 use super::disk::Disk;
 use super::invariants::{Invariants, Violation};
-use super::mischief::Mischief;
 use super::network::Packet;
 use super::rng::Rng;
+use crate::adversaries::forger::Forger;
 use consensus::{Alarm, Effect, Input, Message, Replica, ReplicaConfig, Timeouts, Timer};
 use ledger::certificate::Certificate;
 use ledger::encoding::{decode, encode};
@@ -64,7 +64,7 @@ pub(crate) struct Host {
     pub(crate) honest: bool,
     pub(crate) flaws: Flaws,
     /// Set for one that means harm: it votes like everybody, and says things besides.
-    pub(crate) mischief: Option<Mischief>,
+    pub(crate) mischief: Option<Forger>,
     pub(crate) disk: Disk,
     pub(crate) replica: Option<Replica>,
     /// Counts the times it was started; what was due in an earlier life is not.
@@ -141,7 +141,7 @@ impl Host {
     pub(crate) fn boot(&mut self, now_us: u64, watch: &mut Invariants) -> Vec<Out> {
         self.now_us = now_us;
         self.life += 1;
-        let (guard, scan) = self.disk.open();
+        let (guard, scan) = self.disk.journal.open();
         let guard = if self.flaws.no_guard { Vec::new() } else { guard };
         let config = ReplicaConfig { chain: CHAIN, key: self.key.clone(), timeouts: Timeouts::default() };
         self.replica = Some(Replica::new(config, guard));
@@ -149,7 +149,7 @@ impl Host {
         let log = scan.entries_of(height);
         self.bodies = self.disk.bodies();
         if log.is_empty() {
-            self.disk.start_over();
+            self.disk.journal.start_over();
         }
         let mut out = vec![Out::Wake { after_us: self.rng.between(1, SYNC_EVERY_US), wake: Wake::Sync }];
         let validators = self.sets.at(height).clone();
@@ -162,10 +162,10 @@ impl Host {
         self.replica = None;
         self.crash_after = None;
         if self.flaws.no_log {
-            self.disk.lose_log();
+            self.disk.journal.lose_log();
         }
         let mut rng = self.rng.fork();
-        self.disk.crash(&mut rng);
+        self.disk.journal.crash(&mut rng);
         self.bodies.clear();
         self.wanted.clear();
         self.deciding = None;
@@ -239,7 +239,11 @@ impl Host {
         let Some(mischief) = &mut self.mischief else { return };
         mischief.hear(heard, &mut self.rng);
         if self.rng.once_in(3) {
-            let packet = mischief.packet(height, round, self.sets.at(height), &mut self.rng);
+            let packet = if self.rng.once_in(12) {
+                Packet::Body(Block { height, parent: BlockHash::ZERO, nonce: self.rng.next(), good: false })
+            } else {
+                Packet::Consensus(mischief.bytes(height, round, self.sets.at(height), &mut self.rng))
+            };
             let to = *self.rng.pick(&others);
             out.push(Out::Packet { to, packet });
         }
@@ -259,7 +263,7 @@ impl Host {
     pub(super) fn start(&mut self, height: u64, out: &mut Vec<Out>, watch: &mut Invariants) {
         let started = self.replica.as_ref().map_or(0, Replica::height);
         if height == self.next_height() && started < height {
-            self.disk.start_over();
+            self.disk.journal.start_over();
             let validators = self.sets.at(height).clone();
             self.step(Input::StartHeight { height, validators, log: Vec::new() }, out, watch);
         }
@@ -291,8 +295,8 @@ impl Host {
 
     fn perform(&mut self, effect: Effect, out: &mut Vec<Out>, watch: &mut Invariants) {
         match effect {
-            Effect::Append(entry) => self.disk.append(&entry),
-            Effect::Guard(record) => self.disk.guard(record),
+            Effect::Append(entry) => self.disk.journal.append(&entry),
+            Effect::Guard(record) => self.disk.journal.guard(record),
             Effect::Send(message) => {
                 for to in self.others() {
                     self.send(to, &message, out, watch);
@@ -357,7 +361,7 @@ impl Host {
 
     fn send(&mut self, to: PublicKey, message: &Message, out: &mut Vec<Out>, watch: &mut Invariants) {
         if !self.flaws.no_sync {
-            self.disk.sync();
+            self.disk.journal.sync();
         }
         if self.honest {
             watch.no_honest_validator_signs_two_things(message);

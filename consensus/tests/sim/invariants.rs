@@ -1,9 +1,8 @@
 //! What must hold after every event, whatever happened before. Each is a sentence.
 
-use super::block::CHAIN;
 use consensus::{Alarm, Evidence, Message, ProposalBody, Refusal, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
-use ledger::id::BlockHash;
+use ledger::id::{BlockHash, ChainId};
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,8 +27,8 @@ pub(crate) enum Violation {
     Alarm(String),
 }
 
-#[derive(Default)]
 pub(crate) struct Invariants {
+    chain: ChainId,
     pub(crate) honest: BTreeSet<PublicKey>,
     decided: BTreeMap<u64, BlockHash>,
     votes: BTreeMap<(PublicKey, u64, u32, VoteKind), VoteBody>,
@@ -40,6 +39,19 @@ pub(crate) struct Invariants {
 }
 
 impl Invariants {
+    pub(crate) fn of(chain: ChainId) -> Self {
+        Self {
+            chain,
+            honest: BTreeSet::new(),
+            decided: BTreeMap::new(),
+            votes: BTreeMap::new(),
+            proposals: BTreeMap::new(),
+            accused: BTreeSet::new(),
+            violations: Vec::new(),
+            alarms: Vec::new(),
+        }
+    }
+
     pub(crate) fn no_two_honest_replicas_decide_differently(&mut self, certificate: &Certificate) {
         let height = certificate.height;
         let one = *self.decided.entry(height).or_insert(certificate.block);
@@ -49,7 +61,7 @@ impl Invariants {
     }
 
     pub(crate) fn every_certificate_passes_the_check(&mut self, certificate: &Certificate, validators: &ValidatorSet) {
-        if let Err(error) = certificate.check(&CHAIN, validators) {
+        if let Err(error) = certificate.check(&self.chain, validators) {
             self.violations.push(Violation::Certificate { height: certificate.height, detail: error.to_string() });
         }
     }
@@ -94,7 +106,7 @@ impl Invariants {
     }
 
     pub(crate) fn evidence_names_only_who_did_it(&mut self, evidence: &Evidence) {
-        match evidence.verify(&CHAIN) {
+        match evidence.verify(&self.chain) {
             Err(error) => self.violations.push(Violation::BadEvidence(error.to_string())),
             Ok(accused) if self.honest.contains(&accused) => {
                 self.violations.push(Violation::HonestAccused(accused));

@@ -9,7 +9,7 @@ pub(crate) mod disk;
 pub(crate) mod faults;
 pub(crate) mod host;
 pub(crate) mod invariants;
-pub(crate) mod mischief;
+pub(crate) mod journal;
 pub(crate) mod network;
 pub(crate) mod rng;
 pub(crate) mod world;

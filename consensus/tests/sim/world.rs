@@ -1,12 +1,12 @@
 //! The world: hosts, the network between them, time, and what happens next.
 
-use super::block::{secret, set_of};
+use super::block::{CHAIN, secret, set_of};
 use super::faults::Fault;
 use super::host::{Host, Out, Sets, Wake};
 use super::invariants::{Invariants, Violation};
-use super::mischief::Mischief;
 use super::network::{Network, Packet};
 use super::rng::Rng;
+use crate::adversaries::forger::Forger;
 use consensus::Message;
 use ledger::encoding::{decode, encode};
 use ledger::key::PublicKey;
@@ -51,7 +51,7 @@ impl World {
 
     pub(crate) fn with_sets(count: usize, sets: Sets, pace_us: u64, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
-        let mut watch = Invariants::default();
+        let mut watch = Invariants::of(CHAIN);
         let hosts =
             (0..count).map(|n| Host::new(secret(n), true, sets.clone(), pace_us, rng.fork())).collect::<Vec<_>>();
         watch.honest = hosts.iter().map(Host::me).collect();
@@ -94,7 +94,7 @@ impl World {
     pub(crate) fn add_mischief(&mut self, of: usize) {
         let host = &mut self.hosts[of];
         host.honest = false;
-        host.mischief = Some(Mischief::new(host.key.clone()));
+        host.mischief = Some(Forger::new(host.key.clone(), CHAIN));
         self.watch.honest.remove(&host.me());
     }
 
@@ -182,13 +182,13 @@ impl World {
             }
             Fault::LoseLog { host, down_us } => {
                 self.switch_off(host, down_us);
-                self.hosts[host].disk.lose_log();
+                self.hosts[host].disk.journal.lose_log();
                 "log lost"
             }
             Fault::Rot { host, down_us } => {
                 self.switch_off(host, down_us);
                 let mut rng = self.rng.fork();
-                self.hosts[host].disk.rot(&mut rng);
+                self.hosts[host].disk.journal.rot(&mut rng);
                 "bit rot"
             }
             Fault::PowerOut { after_effects, lose_logs, down_us } => {
@@ -197,7 +197,7 @@ impl World {
                     self.down_us.insert(host, down_us);
                     if lose_logs {
                         self.switch_off(host, down_us);
-                        self.hosts[host].disk.lose_log();
+                        self.hosts[host].disk.journal.lose_log();
                     }
                 }
                 if lose_logs { "all logs lost" } else { "power out" }

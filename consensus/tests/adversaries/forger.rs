@@ -1,10 +1,10 @@
-//! One validator that says whatever may hurt: contradictions, forgeries, nonsense, old news.
+//! The forger: a validator that says whatever may hurt, with bad signatures, stolen names, of a foreign
+//! chain; and nonsense, and old news.
 
-use super::block::{Block, CHAIN};
-use super::network::Packet;
-use super::rng::Rng;
+use crate::sim::rng::Rng;
+use consensus::member::{PEER_VERSION, PeerMessage};
 use consensus::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
-use ledger::bounded::List;
+use ledger::bounded::{Blob, List};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::encode;
 use ledger::id::{BlockHash, ChainId};
@@ -14,14 +14,15 @@ use ledger::validators::ValidatorSet;
 /// Old messages kept to be said again at a bad time.
 const MEMORY: usize = 64;
 
-pub(crate) struct Mischief {
+pub(crate) struct Forger {
     key: SecretKey,
+    chain: ChainId,
     heard: Vec<Vec<u8>>,
 }
 
-impl Mischief {
-    pub(crate) fn new(key: SecretKey) -> Self {
-        Self { key, heard: Vec::new() }
+impl Forger {
+    pub(crate) fn new(key: SecretKey, chain: ChainId) -> Self {
+        Self { key, chain, heard: Vec::new() }
     }
 
     pub(crate) fn hear(&mut self, bytes: &[u8], rng: &mut Rng) {
@@ -33,22 +34,19 @@ impl Mischief {
         }
     }
 
-    pub(crate) fn packet(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Packet {
+    /// Bytes for the wire: a message made up, one heard before, or noise.
+    pub(crate) fn bytes(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Vec<u8> {
         if rng.once_in(8) {
             let length = rng.index(300);
-            return Packet::Consensus(rng.bytes(length));
+            return rng.bytes(length);
         }
         if rng.once_in(8) && !self.heard.is_empty() {
-            return Packet::Consensus(rng.pick(&self.heard).clone());
+            return rng.pick(&self.heard).clone();
         }
-        if rng.once_in(12) {
-            let block = Block { height, parent: BlockHash::ZERO, nonce: rng.next(), good: false };
-            return Packet::Body(block);
-        }
-        Packet::Consensus(encode(&self.message(height, round, validators, rng)))
+        encode(&self.message(height, round, validators, rng))
     }
 
-    fn message(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Message {
+    pub(crate) fn message(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Message {
         let height = *rng.pick(&[height, height, height, height + 1, height.saturating_sub(1), 0, u64::MAX]);
         let round = *rng.pick(&[round, round, round + 1, round + 9, round + 500, u32::MAX]);
         match rng.between(0, 8) {
@@ -64,7 +62,7 @@ impl Mischief {
     fn vote(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> SignedVote {
         let kind = *rng.pick(&[VoteKind::Prevote, VoteKind::Precommit]);
         let body = VoteBody { height, round, block: rng.percent(80).then(|| nonsense(rng)) };
-        let mut vote = SignedVote::sign(kind, body, &self.key, &CHAIN);
+        let mut vote = SignedVote::sign(kind, body, &self.key, &self.chain);
         match rng.between(0, 5) {
             0 => vote.voter = rng.pick(validators.validators()).key,
             1 => vote.signature = Signature([u8::try_from(rng.between(0, 255)).unwrap(); 64]),
@@ -77,7 +75,7 @@ impl Mischief {
     fn proposal(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> SignedProposal {
         let pol_round = *rng.pick(&[None, None, Some(0), Some(round), Some(u32::MAX)]);
         let body = ProposalBody { height, round, pol_round, block: nonsense(rng) };
-        let mut proposal = SignedProposal::sign(body, &self.key, &CHAIN);
+        let mut proposal = SignedProposal::sign(body, &self.key, &self.chain);
         if rng.once_in(4) {
             proposal.proposer = rng.pick(validators.validators()).key;
         }
@@ -88,14 +86,14 @@ impl Mischief {
     fn polka(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Polka {
         let block = nonsense(rng);
         let own =
-            SignedVote::sign(VoteKind::Prevote, VoteBody { height, round, block: Some(block) }, &self.key, &CHAIN);
+            SignedVote::sign(VoteKind::Prevote, VoteBody { height, round, block: Some(block) }, &self.key, &self.chain);
         let prevotes = self.pretend(validators, own.signature, rng);
         Polka { height, round, block, prevotes: List::new(prevotes).unwrap() }
     }
 
     fn skip(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Skip {
         let kind = *rng.pick(&[VoteKind::Prevote, VoteKind::Precommit]);
-        let own = SignedVote::sign(kind, VoteBody { height, round, block: None }, &self.key, &CHAIN);
+        let own = SignedVote::sign(kind, VoteBody { height, round, block: None }, &self.key, &self.chain);
         let votes = self.pretend(validators, own.signature, rng);
         let vote = |(voter, signature)| RoundVote { kind, block: None, voter, signature };
         Skip {
@@ -109,7 +107,7 @@ impl Mischief {
     fn certificate(&self, height: u64, round: u32, validators: &ValidatorSet, rng: &mut Rng) -> Certificate {
         let block = nonsense(rng);
         let body = VoteBody { height, round, block: Some(block) };
-        let own = SignedVote::sign(VoteKind::Precommit, body, &self.key, &CHAIN);
+        let own = SignedVote::sign(VoteKind::Precommit, body, &self.key, &self.chain);
         Certificate::assemble(height, round, block, &self.pretend(validators, own.signature, rng), validators)
     }
 
@@ -125,4 +123,38 @@ impl Mischief {
 
 fn nonsense(rng: &mut Rng) -> BlockHash {
     BlockHash([u8::try_from(rng.between(0, 3)).unwrap(); 32])
+}
+
+/// In the simulation of whole members it forges messages between nodes too.
+impl super::Adversary for Forger {
+    fn hears(&mut self, message: &PeerMessage) {
+        if self.heard.len() < MEMORY {
+            self.heard.push(encode(message));
+        }
+    }
+
+    fn speaks(&mut self, stage: &mut super::Stage<'_>) -> Vec<(usize, Vec<u8>)> {
+        let message = match stage.rng.between(0, 9) {
+            0 => {
+                let length = stage.rng.index(300);
+                let bytes = stage.rng.bytes(length);
+                return stage.peers.first().map(|peer| vec![(*peer, bytes)]).unwrap_or_default();
+            }
+            1 => PeerMessage::Hello { version: PEER_VERSION, chain: ChainId([9; 32]), height: 3, validator: None },
+            2 => PeerMessage::Hello { version: 77, chain: stage.chain, height: 3, validator: None },
+            // In the name of somebody else.
+            3 => {
+                let validator = stage.rng.pick(stage.set.validators()).key;
+                PeerMessage::Hello { version: PEER_VERSION, chain: stage.chain, height: 0, validator: Some(validator) }
+            }
+            4 => {
+                let Some(mut bytes) = stage.vault.leaves.last().cloned() else { return Vec::new() };
+                let last = bytes.len() - 1;
+                bytes[last] ^= 1;
+                PeerMessage::Transactions(List::new(vec![Blob::new(bytes).unwrap()]).unwrap())
+            }
+            _ => PeerMessage::Consensus(self.message(stage.height, stage.round, stage.set, stage.rng)),
+        };
+        stage.one_hears(&message)
+    }
 }

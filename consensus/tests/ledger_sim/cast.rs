@@ -1,0 +1,246 @@
+//! Who takes part, and what they submit: one genesis and one script of signed transactions for all
+//! seeds, so that keys are made and things are signed once.
+
+use ledger::bounded::{Name, SortedList, Text, Version};
+use ledger::genesis::GenesisBlock;
+use ledger::id::{ChainId, Digest, PatchId, TransactionId};
+use ledger::key::SecretKey;
+use ledger::receipt::{Health, Outcome, Receipt};
+use ledger::state::record::{KeyStatus, MemberKey, Parameters, Role};
+use ledger::transaction::{Payload, SignedTransaction, Transaction, Verdict, VerifiedTransaction};
+use ledger::validators::ValidatorSet;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+use tests::{APPROVERS, ORGANISATIONS, Scenario, VENDOR};
+
+const RELEASES: u64 = 5;
+const ENDPOINTS: u64 = 3;
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+
+/// One node, and the validating key of its organisation if it validates.
+#[derive(Clone)]
+pub(crate) struct Person {
+    pub(crate) node: SecretKey,
+    pub(crate) validator: Option<SecretKey>,
+}
+
+/// A transaction somebody submits once those it builds on are final.
+pub(crate) struct Job {
+    pub(crate) transaction: VerifiedTransaction,
+    pub(crate) needs: Vec<TransactionId>,
+}
+
+pub(crate) struct Cast {
+    pub(crate) genesis: GenesisBlock,
+    pub(crate) validators: Vec<Person>,
+    /// Of each validator's organisation, one node more: for a twin.
+    pub(crate) twins: Vec<Person>,
+    pub(crate) observers: Vec<Person>,
+    pub(crate) jobs: Vec<Job>,
+    /// Transactions no rule allows at any time.
+    pub(crate) forbidden: Vec<VerifiedTransaction>,
+    /// A job's transaction, and the same signed once more with another signature that holds too.
+    pub(crate) signed_twice: Vec<(VerifiedTransaction, VerifiedTransaction)>,
+    pub(crate) patches: Vec<PatchId>,
+}
+
+impl Cast {
+    pub(crate) fn of(validators: usize) -> &'static Self {
+        static FOUR: OnceLock<Cast> = OnceLock::new();
+        static SEVEN: OnceLock<Cast> = OnceLock::new();
+        match validators {
+            4 => FOUR.get_or_init(|| Self::new(4)),
+            7 => SEVEN.get_or_init(|| Self::new(7)),
+            other => unreachable!("no cast of {other}"),
+        }
+    }
+
+    fn new(count: usize) -> Self {
+        let scenario = Scenario::with_validators(1, count);
+        let organisation = |place: usize| ORGANISATIONS[place % ORGANISATIONS.len()];
+        let node = |what: &str, place: usize| secret(&format!("{what} {place}"));
+        let validating = |what: &str| -> Vec<Person> {
+            let keys = scenario.validators().iter().enumerate();
+            keys.map(|(place, key)| Person { node: node(what, place), validator: Some(key.clone()) }).collect()
+        };
+        let observers: Vec<Person> =
+            (0..2).map(|place| Person { node: node("observer", place), validator: None }).collect();
+        let (validators, twins) = (validating("validator"), validating("twin"));
+        let mut genesis = scenario.genesis().genesis.clone();
+        genesis.parameters = Parameters { heartbeat_ms: 2_000, seal_ms: 20 };
+        let mut organisations = genesis.organisations.into_vec();
+        for member in &mut organisations {
+            let mut keys = std::mem::take(&mut member.keys).into_vec();
+            for people in [&validators, &twins, &observers] {
+                let ours = people.iter().enumerate().filter(|(place, _)| organisation(*place) == member.name.as_str());
+                keys.extend(ours.map(|(_, person)| MemberKey {
+                    key: person.node.public(),
+                    role: Role::Node,
+                    status: KeyStatus::Active,
+                }));
+            }
+            member.keys = SortedList::new(keys).unwrap();
+        }
+        genesis.organisations = SortedList::new(organisations).unwrap();
+        let genesis = genesis.build().expect("more nodes do not make a genesis unsound");
+        let mut script = Script { scenario: &scenario, genesis: &genesis, nonce: 0 };
+        let (jobs, patches) = script.jobs();
+        let forbidden = script.forbidden(&patches);
+        let operator = scenario.key(APPROVERS[0], Role::Operator);
+        let signed_twice = (0..2).map(|number| script.signed_twice(&operator, ENDPOINTS + number)).collect();
+        Self { validators, twins, observers, jobs, forbidden, signed_twice, patches, genesis }
+    }
+
+    pub(crate) fn chain_id(&self) -> ChainId {
+        self.genesis.chain_id
+    }
+
+    pub(crate) fn set(&self) -> &ValidatorSet {
+        &self.genesis.genesis.validators
+    }
+
+    /// Everything that may ever be finalised.
+    pub(crate) fn allowed(&self) -> BTreeSet<TransactionId> {
+        let jobs = self.jobs.iter().map(|job| job.transaction.id());
+        jobs.chain(self.signed_twice.iter().map(|(one, _)| one.id())).collect()
+    }
+}
+
+struct Script<'a> {
+    scenario: &'a Scenario,
+    genesis: &'a GenesisBlock,
+    nonce: u64,
+}
+
+impl Script<'_> {
+    fn body(&mut self, key: &SecretKey, valid_ms: u64, payload: Payload) -> Transaction {
+        self.nonce += 1;
+        Transaction {
+            version: ledger::block::PROTOCOL_VERSION,
+            chain_id: self.genesis.chain_id,
+            signer: key.public(),
+            nonce: self.nonce,
+            expires_at_ms: self.genesis.header.time_ms + valid_ms,
+            payload,
+        }
+    }
+
+    fn sign(&mut self, key: &SecretKey, valid_ms: u64, payload: Payload) -> VerifiedTransaction {
+        self.body(key, valid_ms, payload).sign(key).verify(&self.genesis.chain_id).expect("just signed")
+    }
+
+    /// Endpoints enrol; releases follow each other, are approved twice, and applied everywhere.
+    fn jobs(&mut self) -> (Vec<Job>, Vec<PatchId>) {
+        let (mut jobs, mut patches, mut enrolled) = (Vec::new(), Vec::new(), Vec::new());
+        let operator = self.scenario.key(APPROVERS[0], Role::Operator);
+        for number in 0..ENDPOINTS {
+            let transaction = self.sign(&operator, DAY_MS, enroll(self.scenario, number));
+            enrolled.push(transaction.id());
+            jobs.push(Job { transaction, needs: Vec::new() });
+        }
+        let mut published: Vec<TransactionId> = Vec::new();
+        for release in 1..=RELEASES {
+            let manifest = self.scenario.manifest(release);
+            let patch = manifest.id();
+            patches.push(patch);
+            let publisher = self.scenario.key(VENDOR, Role::Publisher);
+            let publish = self.sign(&publisher, DAY_MS, Payload::Publish { manifest });
+            let needs = published.last().copied().into_iter().collect();
+            published.push(publish.id());
+            let mut before = vec![publish.id()];
+            jobs.push(Job { transaction: publish.clone(), needs });
+            for approver in &APPROVERS[..2] {
+                let key = self.scenario.key(approver, Role::Approver);
+                let transaction = self.sign(&key, DAY_MS, approve(patch));
+                before.push(transaction.id());
+                jobs.push(Job { transaction, needs: vec![publish.id()] });
+            }
+            for number in 0..ENDPOINTS {
+                let key = self.scenario.endpoint(number);
+                let transaction = self.sign(&key, DAY_MS, receipt(patch, 1));
+                let endpoint = enrolled[usize::try_from(number).unwrap()];
+                jobs.push(Job { transaction, needs: before.iter().copied().chain([endpoint]).collect() });
+            }
+        }
+        (jobs, patches)
+    }
+
+    /// Of a stranger, expired, of the wrong role, out of order, for too long.
+    fn forbidden(&mut self, patches: &[PatchId]) -> Vec<VerifiedTransaction> {
+        let stranger = secret("stranger");
+        let vendors = self.scenario.key(VENDOR, Role::Approver);
+        let endpoint = self.scenario.endpoint(0);
+        let bank = self.scenario.key(APPROVERS[2], Role::Approver);
+        let operator = self.scenario.key(APPROVERS[1], Role::Operator);
+        vec![
+            self.sign(&stranger, DAY_MS, Payload::Publish { manifest: self.scenario.manifest(1) }),
+            self.sign(&vendors, DAY_MS, approve(patches[0])),
+            self.sign(&endpoint, DAY_MS, receipt(patches[0], 99)),
+            self.sign(&bank, 1, approve(patches[0])),
+            self.sign(&bank, 40 * DAY_MS, approve(patches[0])),
+            self.sign(&operator, DAY_MS, Payload::Publish { manifest: self.scenario.manifest(1) }),
+        ]
+    }
+
+    fn signed_twice(&mut self, key: &SecretKey, endpoint: u64) -> (VerifiedTransaction, VerifiedTransaction) {
+        let one = self.sign(key, DAY_MS, enroll(self.scenario, endpoint));
+        let message = ledger::key::Purpose::Transaction
+            .message(&self.genesis.chain_id, &ledger::encoding::encode(one.transaction()));
+        let signature = other_signature(key, &message);
+        let other = SignedTransaction { signature, ..one.signed().clone() };
+        (one, other.verify(&self.genesis.chain_id).expect("another nonce, and still the key's signature"))
+    }
+}
+
+/// A second signature of the same message: the key's owner may choose the nonce as it likes
+/// (RFC 8032 §5.1.6 makes it from the key, and nobody can see whether it did).
+fn other_signature(key: &SecretKey, message: &[u8]) -> ledger::key::Signature {
+    use curve25519_dalek::constants::ED25519_BASEPOINT_POINT;
+    use curve25519_dalek::scalar::{Scalar, clamp_integer};
+    use sha2::{Digest as _, Sha512};
+    let expanded = Sha512::digest(*key.seed());
+    let secret = Scalar::from_bytes_mod_order(clamp_integer(expanded[..32].try_into().unwrap()));
+    let nonce = Scalar::from_bytes_mod_order_wide(&Sha512::digest(message).into());
+    let point = (nonce * ED25519_BASEPOINT_POINT).compress();
+    let challenge = Sha512::new().chain_update(point.as_bytes()).chain_update(key.public().0).chain_update(message);
+    let challenge = Scalar::from_bytes_mod_order_wide(&challenge.finalize().into());
+    let mut signature = [0; 64];
+    signature[..32].copy_from_slice(point.as_bytes());
+    signature[32..].copy_from_slice((nonce + challenge * secret).as_bytes());
+    ledger::key::Signature(signature)
+}
+
+fn enroll(scenario: &Scenario, number: u64) -> Payload {
+    Payload::Enroll {
+        endpoint: scenario.endpoint(number).public(),
+        name: Name::new(format!("host-{number}")).unwrap(),
+        group: Name::new("servers").unwrap(),
+        labels: SortedList::default(),
+    }
+}
+
+fn approve(patch: PatchId) -> Payload {
+    let verdict = Verdict { patch, evidence: Digest::ZERO, note: Text::cut("Looked at.") };
+    Payload::Approve { verdict, urgent: false }
+}
+
+fn receipt(patch: PatchId, attempt: u32) -> Payload {
+    let receipt = Receipt {
+        patch,
+        rollout: None,
+        attempt,
+        from_version: Version::new("1.0.0").unwrap(),
+        to_version: Version::new("1.0.1").unwrap(),
+        outcome: Outcome::Applied,
+        reason: None,
+        health: Health::Passed,
+        log_digest: Digest::ZERO,
+        ended_at_ms: 0,
+    };
+    Payload::Receipt { receipt }
+}
+
+/// A key nobody trusts outside of a test.
+pub(crate) fn secret(purpose: &str) -> SecretKey {
+    SecretKey::from_seed(&Digest::blake3(purpose.as_bytes()).0)
+}

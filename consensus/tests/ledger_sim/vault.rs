@@ -1,0 +1,139 @@
+//! A member's chain in memory that survives the member: commits are atomic, and disks fill up.
+
+use consensus::member::Chain;
+use ledger::block::Block;
+use ledger::certificate::Certificate;
+use ledger::encoding::{decode, encode};
+use ledger::execution::{ExecutedBlock, Tip};
+use ledger::genesis::GenesisBlock;
+use ledger::history::{self, HistoryStorage};
+use ledger::id::{Digest, TransactionId};
+use ledger::state::StateKey;
+use ledger::state::record::{Record, RecordKey, UpcomingValidators};
+use ledger::state::storage::{MemoryStorage, StateStorage, StorageError};
+use ledger::state::tree::TreeHead;
+use ledger::transaction::VerifiedTransaction;
+use ledger::validators::ValidatorSet;
+use std::cell::{Ref, RefCell};
+use std::rc::Rc;
+
+/// Power goes at the next commit: before the block is there, or after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Power {
+    GoesBefore,
+    GoesAfter,
+}
+
+/// What is on disk.
+#[derive(Clone)]
+pub(crate) struct Vault {
+    pub(crate) memory: MemoryStorage,
+    pub(crate) tip: Tip,
+    /// Finalised blocks; height `n` is at place `n - 1`.
+    pub(crate) blocks: Vec<(Vec<u8>, Certificate)>,
+    /// Transactions by place in the history.
+    pub(crate) leaves: Vec<Vec<u8>>,
+    /// No room: nothing can be written.
+    pub(crate) full: bool,
+    pub(crate) power: Option<Power>,
+    /// A flaw: validator sets other than the ledger's.
+    pub(crate) own_set: Option<ValidatorSet>,
+}
+
+impl Vault {
+    pub(crate) fn new(genesis: &GenesisBlock) -> Self {
+        let mut memory = MemoryStorage::default();
+        memory.write_state(&genesis.state);
+        let tree = TreeHead { version: genesis.state.version, root: genesis.state.root };
+        Self {
+            memory,
+            tip: Tip { header: genesis.header.clone(), tree, history_root: history::empty_root() },
+            blocks: Vec::new(),
+            leaves: Vec::new(),
+            full: false,
+            power: None,
+            own_set: None,
+        }
+    }
+
+    pub(crate) fn height(&self) -> u64 {
+        self.blocks.len() as u64
+    }
+
+    pub(crate) fn block(&self, height: u64) -> Option<(Block, Certificate)> {
+        let place = usize::try_from(height.checked_sub(1)?).ok()?;
+        let (block, certificate) = self.blocks.get(place)?;
+        Some((decode(block).expect("only blocks are written"), certificate.clone()))
+    }
+
+    /// Takes a block in, whatever it is.
+    pub(crate) fn write(&mut self, executed: &ExecutedBlock, certificate: &Certificate) {
+        self.memory.write_state(&executed.state);
+        self.memory.write_finalised(executed.transactions.iter().map(VerifiedTransaction::id));
+        self.memory.write_history(&executed.history);
+        self.leaves.extend(executed.transactions.iter().map(|transaction| transaction.bytes().to_vec()));
+        self.tip = executed.tip();
+        self.blocks.push((encode(&executed.block), certificate.clone()));
+    }
+}
+
+/// The member's end of it.
+#[derive(Clone)]
+pub(crate) struct SharedVault(pub(crate) Rc<RefCell<Vault>>);
+
+impl SharedVault {
+    pub(crate) fn look(&self) -> Ref<'_, Vault> {
+        self.0.borrow()
+    }
+}
+
+impl StateStorage for SharedVault {
+    fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
+        let vault = self.look();
+        if let Some(set) = vault.own_set.as_ref().filter(|_| *key == RecordKey::Validators.state_key()) {
+            let sets = UpcomingValidators { next: set.clone(), after_next: set.clone() };
+            return Ok(Some(encode(&Record::Validators(sets))));
+        }
+        vault.memory.record(key)
+    }
+
+    fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.look().memory.tree_node(key)
+    }
+
+    fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {
+        self.look().memory.is_finalised(id)
+    }
+}
+
+impl HistoryStorage for SharedVault {
+    fn history_hash(&self, index: u64) -> Result<Option<Digest>, StorageError> {
+        self.look().memory.history_hash(index)
+    }
+}
+
+impl Chain for SharedVault {
+    fn tip(&self) -> Tip {
+        self.look().tip.clone()
+    }
+
+    fn commit(&mut self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StorageError> {
+        let mut vault = self.0.borrow_mut();
+        if vault.full {
+            return Err(StorageError::new("simulated disk", "no space left"));
+        }
+        let power = vault.power.take();
+        if power != Some(Power::GoesBefore) {
+            vault.write(executed, certificate);
+        }
+        match power {
+            None => Ok(()),
+            Some(power) => Err(StorageError::new("simulated disk", format!("power {power:?}"))),
+        }
+    }
+
+    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError> {
+        let place = height.checked_sub(1).and_then(|place| usize::try_from(place).ok());
+        Ok(place.and_then(|place| self.look().blocks.get(place).cloned()))
+    }
+}

@@ -1,0 +1,102 @@
+//! What connects machines, and what goes wrong with both.
+
+use super::faults::Fault;
+use super::world::{Happening, World};
+
+const DIAL_EVERY_US: u64 = 500_000;
+
+impl World {
+    /// Every node tries those it is not connected to.
+    pub(super) fn dial(&mut self) {
+        for one in 0..self.hosts.len() {
+            for other in one + 1..self.hosts.len() {
+                let both_up = self.hosts[one].is_up() && self.hosts[other].is_up();
+                if both_up && self.network.link(one, other).is_none() && self.network.lets_connect(one, other) {
+                    self.network.connect(one, other);
+                    self.notice(one, other, true);
+                    self.notice(other, one, true);
+                }
+            }
+        }
+        self.schedule(self.around.now_us + DIAL_EVERY_US, Happening::Dial);
+    }
+
+    fn notice(&mut self, host: usize, peer: usize, up: bool) {
+        if up {
+            self.hosts[host].linked.insert(peer);
+        } else {
+            self.hosts[host].linked.remove(&peer);
+        }
+        let life = self.hosts[host].life;
+        self.schedule(self.around.now_us, Happening::Peer { host, life, peer, up });
+    }
+
+    pub(super) fn unlink(&mut self, one: usize, other: usize) {
+        if self.network.disconnect(one, other) {
+            self.notice(one, other, false);
+            self.notice(other, one, false);
+        }
+    }
+
+    /// A fault happens.
+    pub(super) fn strike(&mut self, fault: Fault) {
+        if self.healed {
+            return;
+        }
+        *self.faults_done.entry(fault.name()).or_default() += 1;
+        self.note(&[5, self.around.now_us]);
+        match fault {
+            Fault::Crash { host, after_actions, down_us } => {
+                self.hosts[host].crash_after = Some(after_actions);
+                self.down_us.insert(host, down_us);
+            }
+            Fault::CrashAtCommit { host, power, down_us } => {
+                self.hosts[host].lose_power_at_commit(power);
+                self.down_us.insert(host, down_us);
+            }
+            Fault::LoseLog { host, down_us } => {
+                self.switch_off(host, down_us);
+                self.hosts[host].journal.lose_log();
+            }
+            Fault::Rot { host, down_us } => {
+                self.switch_off(host, down_us);
+                let mut rng = self.rng.fork();
+                self.hosts[host].journal.rot(&mut rng);
+            }
+            Fault::DiskFull { host, journal, down_us } => {
+                self.down_us.insert(host, down_us);
+                if journal {
+                    self.hosts[host].journal_full = true;
+                } else {
+                    self.hosts[host].vault.0.borrow_mut().full = true;
+                }
+            }
+            Fault::PowerOut { after_actions, lose_logs, down_us } => {
+                for host in 0..self.hosts.len() {
+                    self.down_us.insert(host, down_us);
+                    if lose_logs {
+                        self.switch_off(host, down_us);
+                        self.hosts[host].journal.lose_log();
+                    } else {
+                        self.hosts[host].crash_after = Some(after_actions);
+                    }
+                }
+            }
+            Fault::Part { group, one_way, breaks_links } => {
+                self.network.part(&group, self.hosts.len(), one_way);
+                for (one, other) in self.network.cut.clone() {
+                    if breaks_links {
+                        self.unlink(one, other);
+                    }
+                }
+            }
+            Fault::Mend => self.network.cut.clear(),
+            Fault::Unlink { one, other } => self.unlink(one, other),
+            Fault::Loss { percent } => self.network.loss_percent = percent,
+            Fault::Repeat { percent } => self.network.repeat_percent = percent,
+            Fault::Reorder { on } => self.network.reorders = on,
+            Fault::Slow { max_us } => self.network.delay_us.1 = max_us,
+            Fault::ClockStep { host, by_ms } => self.hosts[host].clock.offset_ms += by_ms,
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! Whole ledgers, from seeds: faults for a while, then none, and then all members must come to one tip
+//! with everything in it that one of them held.
+//!
+//! `FIRST_SEED=… SEEDS=…` choose seeds, `LOUD=1` prints every message.
+
+use crate::adversaries::boaster::Boaster;
+use crate::adversaries::equivocator::Equivocator;
+use crate::adversaries::flooder::Flooder;
+use crate::adversaries::forger::Forger;
+use crate::adversaries::invalid_block::InvalidBlock;
+use crate::adversaries::silent::Silent;
+use crate::adversaries::spammer::Spammer;
+use crate::adversaries::stale::Stale;
+use crate::adversaries::withholder::Withholder;
+use crate::ledger_sim::faults::{self, Plan};
+use crate::ledger_sim::surroundings::Clock;
+use crate::ledger_sim::world::World;
+use crate::sim::rng::Rng;
+use crate::simulation::{chosen, number};
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+const FAULTS_UNTIL_US: u64 = 6_000_000;
+const PROGRESS_WITHIN_US: u64 = 30_000_000;
+
+/// Who means harm in a run: nobody, or one of these.
+const ADVERSARIES: [&str; 12] = [
+    "nobody",
+    "equivocator",
+    "twins",
+    "silent",
+    "forger",
+    "withholder",
+    "stale",
+    "invalid block",
+    "spammer",
+    "flooder",
+    "boaster",
+    "amnesia",
+];
+
+/// What one seed came to.
+#[derive(Debug, PartialEq, Eq)]
+struct Outcome {
+    adversary: &'static str,
+    /// A client signed one transaction twice.
+    signed_twice: bool,
+    /// Of everything that happened.
+    hash: u64,
+    violations: Vec<String>,
+    heights: u64,
+    finalised: usize,
+    proofs: u64,
+    faults: BTreeMap<&'static str, u64>,
+    accused: usize,
+    alarms: u64,
+    events: u64,
+    simulated_us: u64,
+    healed_us: u64,
+}
+
+#[test]
+fn calm_members_decide_every_height_in_its_first_round() {
+    let mut world = World::new(4, 1);
+    world.around.watch.calm = true;
+    world.submit_every_us = 40_000;
+    world.boot(2_000_000);
+    world.run(8_000_000, |_| false);
+    world.heal();
+    world.expect_progress(2, PROGRESS_WITHIN_US);
+    assert_eq!(world.around.watch.all(), vec![]);
+    assert_eq!(world.around.watch.alarms, 0);
+    assert!(world.around.watch.finalised.len() >= 30, "{} finalised", world.around.watch.finalised.len());
+    assert!(world.proofs > 5);
+}
+
+#[test]
+fn ledgers_of_four_agree_and_move_on_whatever_happens() {
+    check("ledgers_of_four", 4, faults::draw, 0..140);
+}
+
+#[test]
+fn ledgers_of_seven_agree_and_move_on_whatever_happens() {
+    check("ledgers_of_seven", 7, faults::draw, 0..20);
+}
+
+#[test]
+fn restless_ledgers_agree_and_move_on_whenever_they_crash() {
+    check("restless_ledgers", 4, faults::restless, 0..40);
+}
+
+/// Whoever lacks a block's own transactions goes on asking for them, and asks whoever voted for it.
+#[test]
+fn seeds_that_failed_once_are_kept() {
+    for (count, plan, seed) in
+        [(7, faults::draw as Plan, 1225), (4, faults::restless, 81), (4, faults::draw, 282), (4, faults::draw, 26)]
+    {
+        assert_eq!(play(seed, count, plan).violations, Vec::<String>::new(), "seed {seed} of {count}");
+    }
+}
+
+/// Plays seeds, each twice.
+fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
+    let (mut done, mut simulated_us, mut faults, mut violations) = (BTreeMap::<&str, u64>::new(), 0, 0, 0);
+    let seeds = chosen(seeds);
+    let many = seeds.clone().count();
+    for seed in seeds {
+        let outcome = play(seed, count, plan);
+        let again = format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
+        violations += outcome.violations.len();
+        assert!(outcome.violations.is_empty(), "seed {seed}: {outcome:#?}\nplay it again: {again}");
+        assert_eq!(outcome, play(seed, count, plan), "seed {seed} does not replay\nplay it again: {again}");
+        if number("SEEDS").is_some() {
+            eprintln!("{test} {seed}: {outcome:?}");
+        }
+        faults += outcome.faults.values().sum::<u64>();
+        for (fault, times) in outcome.faults {
+            *done.entry(fault).or_default() += times;
+        }
+        *done.entry("heights").or_default() += outcome.heights;
+        *done.entry("transactions").or_default() += outcome.finalised as u64;
+        *done.entry("proofs").or_default() += outcome.proofs;
+        *done.entry("events").or_default() += outcome.events;
+        simulated_us += outcome.simulated_us;
+    }
+    println!("{test}: {done:?}");
+    let hours = simulated_us as f64 / 3.6e9;
+    println!("{many} seeds, {hours:.2} simulated hours, {faults} faults, {violations} violations");
+}
+
+fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
+    let (mut world, adversary) = world_of(seed, count, plan);
+    world.loud = number("LOUD").is_some();
+    world.run(FAULTS_UNTIL_US, |_| false);
+    world.around.now_us = FAULTS_UNTIL_US;
+    world.heal();
+    world.expect_progress(3, PROGRESS_WITHIN_US);
+    Outcome {
+        adversary,
+        signed_twice: world.signs_twice,
+        hash: world.hash(),
+        violations: world.around.watch.all().iter().map(ToString::to_string).collect(),
+        heights: world.highest(),
+        finalised: world.around.watch.finalised.len(),
+        proofs: world.proofs,
+        accused: world.around.watch.voting.accused.len(),
+        alarms: world.around.watch.alarms,
+        events: world.events,
+        simulated_us: world.around.now_us,
+        healed_us: world.around.now_us.saturating_sub(FAULTS_UNTIL_US),
+        faults: world.faults_done,
+    }
+}
+
+/// The ledger of a seed, with what will go wrong in it, switched on.
+fn world_of(seed: u64, count: usize, plan: Plan) -> (World, &'static str) {
+    let mut rng = Rng::new(seed);
+    let mut world = World::new(count, rng.next());
+    // Every other seed has somebody who means harm.
+    let adversary = if seed.is_multiple_of(2) {
+        ADVERSARIES[0]
+    } else {
+        ADVERSARIES[1 + usize::try_from(seed / 2).unwrap() % (ADVERSARIES.len() - 1)]
+    };
+    let place = rng.index(count);
+    set_adversary(&mut world, adversary, place, &mut rng);
+    if count == 7 && adversary != ADVERSARIES[0] {
+        // Two of seven the protocol bears.
+        let other = *rng.pick(&ADVERSARIES[1..]);
+        set_adversary(&mut world, other, (place + 1) % count, &mut rng);
+    }
+    world.submit_every_us = rng.between(40_000, 250_000);
+    world.signs_twice = rng.once_in(4);
+    for host in &mut world.hosts {
+        let offset_ms = i64::try_from(rng.between(0, 600)).unwrap() - 300;
+        host.clock = Clock { offset_ms, percent: rng.between(96, 104) };
+        host.batch = *rng.pick(&[1, 1, 4, 32]);
+    }
+    let plan = plan(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
+    world.plan(plan);
+    world.boot(rng.between(500_000, FAULTS_UNTIL_US));
+    (world, adversary)
+}
+
+fn set_adversary(world: &mut World, adversary: &str, place: usize, rng: &mut Rng) {
+    let key = world.hosts[place].person.validator.clone().unwrap();
+    let chain = world.cast.chain_id();
+    let of = |adversary: Box<dyn crate::adversaries::Adversary>| Some(adversary);
+    let adversary = match adversary {
+        "nobody" => None,
+        "equivocator" => of(Box::<Equivocator>::default()),
+        "twins" => {
+            world.add_twin(place);
+            None
+        }
+        "silent" => of(Box::new(Silent { to_all: rng.once_in(2) })),
+        "forger" => of(Box::new(Forger::new(key, chain))),
+        "withholder" => of(Box::<Withholder>::default()),
+        "stale" => of(Box::<Stale>::default()),
+        "invalid block" => of(Box::new(InvalidBlock::of_any_kind())),
+        "spammer" => of(Box::<Spammer>::default()),
+        "flooder" => of(Box::<Flooder>::default()),
+        "boaster" => of(Box::<Boaster>::default()),
+        "amnesia" => {
+            world.add_amnesia(place);
+            None
+        }
+        other => unreachable!("nobody is called {other}"),
+    };
+    if let Some(adversary) = adversary {
+        world.add_adversary(place, adversary);
+    }
+}
