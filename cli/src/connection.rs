@@ -4,10 +4,11 @@
 use crate::failure::Failure;
 use crate::files::{self, FileError};
 use crate::options::Global;
-use crate::sign::NotThePatch;
+use crate::sign::{NotThePatch, NotTheProposal};
 use crate::terminal::escape;
 use crate::trust::Trust;
-use ledger::id::{ChainId, PatchId};
+use ledger::id::{ChainId, PatchId, TransactionId};
+use ledger::proof::EpochError;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetStatusRequest, GetStatusResponse, ListPatchesRequest, Patch};
@@ -98,6 +99,22 @@ pub enum NodeError {
         /// Why.
         source: NotThePatch,
     },
+    /// What the node shows as a governor's signed proposal is not.
+    #[error("refused by check signature: what the node shows as proposal {asked} is not")]
+    NotTheProposal {
+        /// The proposal asked for.
+        asked: TransactionId,
+        /// Why.
+        source: NotTheProposal,
+    },
+    /// The chain of validator sets is broken.
+    #[error("refused by check epoch-chain: the header at height {height}")]
+    EpochChain {
+        /// Height of the header that is to prove the next step.
+        height: u64,
+        /// What is wrong with it.
+        source: EpochError,
+    },
     /// No id begins so.
     #[error("no {what} begins with {prefix}")]
     NoneBeginsWith {
@@ -126,6 +143,8 @@ impl NodeError {
                 | Self::WrongChain { .. }
                 | Self::Unbelievable(_)
                 | Self::NotThePatch { .. }
+                | Self::NotTheProposal { .. }
+                | Self::EpochChain { .. }
                 | Self::NoneBeginsWith { .. }
                 | Self::SeveralBeginWith { .. }
         )
@@ -140,9 +159,10 @@ impl NodeError {
             Self::NoCa { .. } => "give the PEM file with the node's root with --ca FILE or COUNTERSIGN_CA",
             Self::Unreachable { .. } => "is the node running, and is its certificate from the roots given with --ca?",
             Self::WrongChain { .. } => "compare your genesis file with the one the node's organisation has",
-            Self::Unbelievable(_) | Self::NotThePatch { .. } => {
-                "do not sign anything this node shows; ask another organisation's node"
-            }
+            Self::Unbelievable(_)
+            | Self::NotThePatch { .. }
+            | Self::NotTheProposal { .. }
+            | Self::EpochChain { .. } => "do not sign anything this node shows; ask another organisation's node",
             Self::SeveralBeginWith { .. } => "type more of it",
             Self::Failed { .. } | Self::NoneBeginsWith { .. } => return None,
         };

@@ -1,8 +1,8 @@
 //! Why a command did not do what was asked, with the exit code and a way on.
 
 use crate::connection::NodeError;
+use crate::description::SpecError;
 use crate::files::FileError;
-use crate::genesis_spec::SpecError;
 use crate::key_file::KeyFileError;
 use crate::pack::PackError;
 use crate::sign::SignError;
@@ -33,7 +33,7 @@ pub enum Failure {
     /// A trust root.
     #[error(transparent)]
     Trust(#[from] TrustError),
-    /// A genesis specification.
+    /// The description of a ledger or of a proposal.
     #[error(transparent)]
     Spec(#[from] SpecError),
     /// Packing.

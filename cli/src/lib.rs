@@ -17,12 +17,14 @@
 
 pub mod commands;
 pub mod connection;
+pub mod description;
 pub mod failure;
 pub mod files;
 pub mod genesis_spec;
 pub mod key_file;
 pub mod options;
 pub mod pack;
+pub mod proposal_spec;
 pub mod sign;
 pub mod submit;
 pub mod terminal;

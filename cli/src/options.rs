@@ -48,6 +48,11 @@ Examples:
     countersign review 3fa9
     countersign approve 3fa9 --note 'trial of 12 hours passed' --key approver.key
 
+  A governor proposes that the members change, and another one answers:
+    countersign propose --example > change.toml
+    countersign propose change.toml --key governor.key
+    countersign ballot 51c0 for --key governor.key
+
   An auditor takes the evidence away and checks it on a machine without a network:
     countersign proof get 3fa9 --out redis.proof
     countersign verify redis.proof --trust genesis"

@@ -7,7 +7,9 @@ use crate::time;
 use crate::trust::Trust;
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::block::PROTOCOL_VERSION;
-use ledger::id::PatchId;
+use ledger::encoding::{DecodeError, decode};
+use ledger::governance::Proposal;
+use ledger::id::{ChainId, PatchId, TransactionId};
 use ledger::limits;
 use ledger::patch::{Artifact, PatchManifest};
 use ledger::transaction::{Payload, SignedTransaction, Transaction, TransactionError, VerifiedTransaction};
@@ -141,7 +143,7 @@ impl SignedPatch {
     ///
     /// # Errors
     /// [`NotThePatch`].
-    pub fn verify_bytes(bytes: &[u8], asked: PatchId, chain: &ledger::id::ChainId) -> Result<Self, NotThePatch> {
+    pub fn verify_bytes(bytes: &[u8], asked: PatchId, chain: &ChainId) -> Result<Self, NotThePatch> {
         Self::of(SignedTransaction::verify_bytes(bytes, chain)?, asked)
     }
 
@@ -176,5 +178,81 @@ impl SignedPatch {
             Some(None) => format!("key {key}, not in the trust root"),
             None => format!("key {key}"),
         }
+    }
+}
+
+/// A proposal as its governor signed it: taken from the transaction that proposed it, whose signature and
+/// id were checked here and not by a node.
+#[derive(Clone, Debug)]
+pub struct SignedProposal {
+    /// Its id: that of the transaction.
+    pub id: TransactionId,
+    /// The transaction that proposed it.
+    pub transaction: VerifiedTransaction,
+    proposal: Proposal,
+}
+
+/// What somebody showed as a proposal is not.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotTheProposal {
+    /// The transaction is no verified one of this ledger.
+    #[error(transparent)]
+    Transaction(#[from] TransactionError),
+    /// The transaction proposes nothing.
+    #[error("the transaction that proposed it is a {0}")]
+    NotAPropose(&'static str),
+    /// The transaction is another.
+    #[error("the transaction shown is {actual}")]
+    OtherTransaction {
+        /// Its id.
+        actual: TransactionId,
+    },
+    /// What is shown beside the transaction is no proposal.
+    #[error(transparent)]
+    Proposal(#[from] DecodeError),
+    /// What is shown beside the transaction is something else.
+    #[error("it is not what the transaction that proposed it says")]
+    Different,
+}
+
+impl SignedProposal {
+    /// Checks bytes somebody showed as the transaction that proposed something.
+    ///
+    /// # Errors
+    /// [`NotTheProposal`].
+    pub fn verify_bytes(bytes: &[u8], chain: &ChainId) -> Result<Self, NotTheProposal> {
+        Self::of(SignedTransaction::verify_bytes(bytes, chain)?)
+    }
+
+    /// Takes what a verified transaction proposes.
+    ///
+    /// # Errors
+    /// [`NotTheProposal::NotAPropose`].
+    pub fn of(transaction: VerifiedTransaction) -> Result<Self, NotTheProposal> {
+        let Payload::Propose { proposal } = transaction.payload() else {
+            return Err(NotTheProposal::NotAPropose(transaction.payload().kind()));
+        };
+        let proposal = proposal.clone();
+        Ok(Self { id: transaction.id(), transaction, proposal })
+    }
+
+    /// Checks that it is the one asked for, and what somebody shows as its content.
+    ///
+    /// # Errors
+    /// [`NotTheProposal`].
+    pub fn check(&self, asked: TransactionId, shown: &[u8]) -> Result<(), NotTheProposal> {
+        if self.id != asked {
+            return Err(NotTheProposal::OtherTransaction { actual: self.id });
+        }
+        if decode::<Proposal>(shown)? != self.proposal {
+            return Err(NotTheProposal::Different);
+        }
+        Ok(())
+    }
+
+    /// What the governor signed.
+    #[must_use]
+    pub fn proposal(&self) -> &Proposal {
+        &self.proposal
     }
 }

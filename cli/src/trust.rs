@@ -4,6 +4,7 @@ use crate::files::{self, FileError};
 use crate::terminal::{facts, table};
 use crate::time;
 use ledger::approval::{ApprovalRule, Quorum};
+use ledger::block::Header;
 use ledger::bounded::Name;
 use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
 use ledger::id::ChainId;
@@ -90,6 +91,12 @@ impl Trust {
         &self.block.genesis
     }
 
+    /// The header it starts from; nobody signed it.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.block.header
+    }
+
     /// As the verifier takes it.
     #[must_use]
     pub fn root(&self) -> &TrustRoot {
@@ -173,17 +180,17 @@ fn rule_row(rule: &ApprovalRule) -> Vec<String> {
     ]
 }
 
-fn needs(quorum: &Quorum) -> String {
+pub(crate) fn needs(quorum: &Quorum) -> String {
     format!("{} from {}", quorum.approvals, quorum.organisations)
 }
 
-fn list(names: &[Name], none: &str) -> String {
+pub(crate) fn list(names: &[Name], none: &str) -> String {
     let names: Vec<_> = names.iter().map(Name::as_str).collect();
     if names.is_empty() { none.to_owned() } else { names.join(", ") }
 }
 
 /// Values that have a word in JSON, as that word.
-fn words<T: Serialize>(values: &[T]) -> String {
+pub(crate) fn words<T: Serialize>(values: &[T]) -> String {
     let words: Vec<_> = values.iter().map(word).collect();
     if words.is_empty() { "all".to_owned() } else { words.join(", ") }
 }

@@ -78,7 +78,7 @@ pub struct Agent {
 pub struct Key {
     /// Whose.
     pub organisation: String,
-    /// What for: `publisher`, `approver`, `operator`.
+    /// What for: `publisher`, `approver`, `operator`, `governor`.
     pub role: String,
     /// The public key, 64 hexadecimal digits.
     pub public_key: String,

@@ -26,7 +26,7 @@ DIR/devnet.json describes everything for scripts:
   nodes[]  name, organisation, validator, grpc (https://127.0.0.1:PORT), peer_address, node_key,
            config, data_dir, log, pid
   agents[] name, key, config, data_dir, log, pid
-  keys[]   organisation, role (publisher, approver, operator), public_key, file
+  keys[]   organisation, role (publisher, approver, operator, governor), public_key, file
 Vendors own the namespace that is their name (products are `vendor-a/…`); the approval rule wants two
 approvals from two of the approver organisations; `site` runs the node the agents follow."
 )]

@@ -136,9 +136,10 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
 
 fn make_keys(dir: &Path, members: &[String]) -> Result<Vec<Key>, RaiseError> {
     let mut keys = Vec::new();
-    let roles =
-        members.iter().map(|name| (name.as_str(), if name.starts_with("vendor") { "publisher" } else { "approver" }));
-    for (organisation, role) in roles.chain([(SITE, "operator")]) {
+    let work = |name: &str| if name.starts_with("vendor") { "publisher" } else { "approver" };
+    let everybody = members.iter().map(|name| (name.as_str(), work(name))).chain([(SITE, "operator")]);
+    // Every organisation has a voice besides.
+    for (organisation, role) in everybody.flat_map(|(name, role)| [(name, role), (name, "governor")]) {
         let file = dir.join("keys").join(format!("{organisation}-{role}.key"));
         let path = file.display().to_string();
         run("countersign", &["key", "new", "--role", role, "--organisation", organisation, "--out", &path])?;

@@ -9,7 +9,7 @@ use crate::id::{BlockHash, ChainId, Digest, context, derive};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::merkle;
-use crate::state::record::{Halts, KeyOwner, Organisation, Parameters, Record, RecordKey, UpcomingValidators};
+use crate::state::record::{Halts, KeyOwner, Members, Organisation, Parameters, Record, RecordKey, UpcomingValidators};
 use crate::state::record::{KeyStatus, Role};
 use crate::state::storage::{MemoryStorage, StorageError};
 use crate::state::tree::TreeUpdate;
@@ -146,6 +146,11 @@ impl Genesis {
         Ok(GenesisBlock { genesis: self, chain_id, header, state })
     }
 
+    fn members(&self) -> Members {
+        let names = self.organisations.iter().map(|organisation| organisation.name.clone()).collect();
+        Members(SortedList::new(names).expect("as many names as organisations, which are within the same bound"))
+    }
+
     fn records(&self) -> Vec<(RecordKey, Record)> {
         let upcoming = UpcomingValidators { next: self.validators.clone(), after_next: self.validators.clone() };
         let mut records = vec![
@@ -153,6 +158,7 @@ impl Genesis {
             (RecordKey::Validators, Record::Validators(upcoming)),
             (RecordKey::ApprovalRules, Record::ApprovalRules(ApprovalRules(self.rules.clone()))),
             (RecordKey::Halts, Record::Halts(Halts::default())),
+            (RecordKey::Members, Record::Members(self.members())),
         ];
         for organisation in self.organisations.iter() {
             let name = &organisation.name;

@@ -16,6 +16,7 @@ pub mod certificate;
 pub mod encoding;
 pub mod execution;
 pub mod genesis;
+pub mod governance;
 pub mod history;
 pub mod id;
 pub mod key;

@@ -67,3 +67,9 @@ pub const EXPIRY_AHEAD_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 pub const RELEASE_STEP_MAX: u64 = 1_000;
 /// How far a header's time may be ahead of a validator's own clock.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 2_000;
+/// Changes in one proposal.
+pub const CHANGES_MAX: usize = 64;
+/// One proposal: with its ballots it must fit a record.
+pub const PROPOSAL_BYTES_MAX: usize = 32 * 1024;
+/// The largest heartbeat or sealing time: an hour. Proofs must stay possible to get.
+pub const PARAMETER_MS_MAX: u64 = 60 * 60 * 1000;

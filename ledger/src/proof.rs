@@ -294,8 +294,17 @@ impl ProofBundle {
     }
 }
 
+impl Canonical for EpochLink {
+    const NAME: &'static str = "epoch link";
+    const LIMIT: Limit = Limit::Message;
+}
+
 impl EpochLink {
-    fn check(&self, chain: &ChainId, validators: &ValidatorSet, before: u64) -> Result<(), EpochError> {
+    /// Whether it leads on from a set of validators that was in force after height `before`.
+    ///
+    /// # Errors
+    /// [`EpochError`] names the first check that failed.
+    pub fn check(&self, chain: &ChainId, validators: &ValidatorSet, before: u64) -> Result<(), EpochError> {
         if self.header.chain_id != *chain {
             return Err(EpochError::WrongChain(self.header.chain_id));
         }

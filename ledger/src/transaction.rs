@@ -3,6 +3,7 @@
 use crate::block::PROTOCOL_VERSION;
 use crate::bounded::{Name, Notes, Sentence, SortedList};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
+use crate::governance::{Choice, Proposal};
 use crate::id::{ChainId, Digest, PatchId, TransactionId, context, derive};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
 use crate::limits;
@@ -76,6 +77,18 @@ pub enum Payload {
         /// What it says.
         receipt: Receipt,
     },
+    /// 8, by a governor: membership or law shall change. Counts as its organisation's ballot for it.
+    Propose {
+        /// What shall change.
+        proposal: Proposal,
+    },
+    /// 9, by a governor: its organisation's ballot.
+    Ballot {
+        /// The transaction that proposed it.
+        proposal: TransactionId,
+        /// What the organisation says.
+        choice: Choice,
+    },
 }
 
 impl Payload {
@@ -91,6 +104,8 @@ impl Payload {
             Self::Enroll { .. } => "enroll",
             Self::Retire { .. } => "retire",
             Self::Receipt { .. } => "receipt",
+            Self::Propose { .. } => "propose",
+            Self::Ballot { .. } => "ballot",
         }
     }
 
@@ -102,7 +117,7 @@ impl Payload {
             Self::Approve { verdict, .. } | Self::Reject { verdict } | Self::Hold { verdict } => Some(verdict.patch),
             Self::Recall { patch, .. } => Some(*patch),
             Self::Receipt { receipt } => Some(receipt.patch),
-            Self::Enroll { .. } | Self::Retire { .. } => None,
+            Self::Enroll { .. } | Self::Retire { .. } | Self::Propose { .. } | Self::Ballot { .. } => None,
         }
     }
 }

@@ -16,6 +16,8 @@ use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::{Genesis, GenesisError};
 use ledger::history::HistoryStorage;
 use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::limits;
+use ledger::proof::EpochLink;
 use ledger::state::storage::{StateStorage, StorageError};
 use ledger::state::tree::TreeHead;
 use ledger::state::{StateKey, StateView as _};
@@ -123,6 +125,12 @@ impl ProofSource for store::View<'_> {
         Ok(certificate.map(|certificate| (tip.header, certificate, tip.tree)))
     }
 
+    fn epochs_before(&self, header: &Header) -> Result<Vec<EpochLink>, StorageError> {
+        let mut links = self.epochs(0, limits::EPOCHS_MAX).map_err(storage)?;
+        links.retain(|link| link.header.height < header.height);
+        Ok(links)
+    }
+
     fn transaction_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, StorageError> {
         Ok(self.transaction_at(index).map_err(storage)?.map(|located| located.bytes))
     }
@@ -162,7 +170,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let missing = published_artifacts(&store)?;
     let replication = tokio::spawn(replicate::run_first(missing, artifacts.clone(), network.clone(), replication));
 
-    let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name))?;
+    let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, recovered.guard)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
@@ -269,8 +277,8 @@ fn services(
     network: &network::Network,
     (events, verifier): (Inbox, &Verifier),
     (chain_id, ledger_name): (ChainId, ledger::bounded::Name),
-) -> Result<Services, NodeError> {
-    Ok(Services {
+) -> Services {
+    Services {
         store: store.clone(),
         artifacts: artifacts.clone(),
         desk: desk.clone(),
@@ -282,8 +290,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
-        parameters: parameters(store)?,
-    })
+    }
 }
 
 fn identity(config: &Config) -> Result<Identity, NodeError> {

@@ -8,7 +8,7 @@ use ledger::certificate::Certificate;
 use ledger::encoding::decode;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::PatchId;
-use ledger::proof::{PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
+use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::state::record::{PatchRecord, Position};
 use ledger::state::storage::{StateStorage, StorageError};
 use ledger::state::tree::{self, TreeHead};
@@ -24,6 +24,12 @@ pub trait ProofSource: StateStorage + HistoryStorage {
     /// # Errors
     /// [`StorageError`].
     fn head(&self) -> Result<Option<(Header, Certificate, TreeHead)>, StorageError>;
+
+    /// The changes of the validator set, the oldest first, up to this header.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn epochs_before(&self, header: &Header) -> Result<Vec<EpochLink>, StorageError>;
 
     /// The signed bytes of the transaction at a history index.
     ///
@@ -72,7 +78,7 @@ pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<ProofBundle, A
     Ok(ProofBundle {
         version: PROOF_VERSION,
         chain_id: header.chain_id,
-        epochs: List::default(),
+        epochs: bounded(source.epochs_before(&header)?)?,
         header,
         certificate,
         publish,

@@ -20,6 +20,8 @@
 //! | `patch-receipts` | patch id, index | – |
 //! | `endpoint-receipts` | endpoint key, index | – |
 //! | `outcomes` | patch id | receipts by outcome: five 8-byte counts |
+//! | `epochs` | height of an epoch header | encoded validator set of the height after it |
+//! | `proposals` | index of the proposal | id of its transaction |
 //!
 //! A block's bytes are its header's and its transactions' bytes put together; they are not kept twice.
 
@@ -41,13 +43,15 @@ pub(crate) enum Column {
     PatchReceipts,
     EndpointReceipts,
     Outcomes,
+    Epochs,
+    Proposals,
     /// Only in the scratch of a check: column and key of a row → the height that wrote it last.
     Written,
 }
 
 impl Column {
     /// All of them, in the order of the table above.
-    pub(crate) const ALL: [Self; 15] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Meta,
         Self::Headers,
         Self::Certificates,
@@ -63,6 +67,8 @@ impl Column {
         Self::PatchReceipts,
         Self::EndpointReceipts,
         Self::Outcomes,
+        Self::Epochs,
+        Self::Proposals,
     ];
 
     /// Its name on disk, and in messages.
@@ -83,6 +89,8 @@ impl Column {
             Self::PatchReceipts => "patch-receipts",
             Self::EndpointReceipts => "endpoint-receipts",
             Self::Outcomes => "outcomes",
+            Self::Epochs => "epochs",
+            Self::Proposals => "proposals",
             Self::Written => "written",
         }
     }
@@ -90,8 +98,10 @@ impl Column {
     /// What kind of number a key begins with, if it is one.
     const fn numbered(self) -> Option<&'static str> {
         match self {
-            Self::Headers | Self::Certificates => Some("height"),
-            Self::Transactions | Self::Spans | Self::Patches | Self::Endpoints | Self::Receipts => Some("index"),
+            Self::Headers | Self::Certificates | Self::Epochs => Some("height"),
+            Self::Transactions | Self::Spans | Self::Patches | Self::Endpoints | Self::Receipts | Self::Proposals => {
+                Some("index")
+            }
             Self::History => Some("page"),
             _ => None,
         }
@@ -119,7 +129,7 @@ impl Column {
 
     /// The height a key is about, where the key says so.
     pub(crate) fn height_of(self, key: &[u8]) -> Option<u64> {
-        matches!(self, Self::Headers | Self::Certificates).then(|| number(key)).flatten()
+        matches!(self, Self::Headers | Self::Certificates | Self::Epochs).then(|| number(key)).flatten()
     }
 }
 

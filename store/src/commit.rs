@@ -6,11 +6,12 @@ use crate::error::StoreError;
 use crate::{index, meta};
 use ledger::block::Header;
 use ledger::certificate::Certificate;
-use ledger::encoding::encode;
+use ledger::encoding::{decode, encode};
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::GenesisBlock;
 use ledger::history::{self, HistoryUpdate};
 use ledger::state::tree::{TreeHead, TreeUpdate};
+use ledger::state::{Record, RecordKey};
 use rocksdb::WriteBatch;
 
 /// Stored hashes of the history in one page.
@@ -100,6 +101,22 @@ impl<'a> Batch<'a> {
         Ok(page)
     }
 
+    /// What proofs lead through when the validators change: the set after an epoch header.
+    fn epoch(&mut self, executed: &ExecutedBlock) -> Result<(), StoreError> {
+        let header = &executed.block.header;
+        if header.validators_hash == header.next_validators_hash {
+            return Ok(());
+        }
+        let key = RecordKey::Validators.state_key();
+        let broken = |detail: &str| StoreError::row(Column::Records, &key.0, Some(header.height), detail);
+        // The sets move on with every block, so one in which they differ has written them.
+        let written = executed.state.records.iter().find(|(written, _)| *written == key);
+        let (_, record) = written.ok_or_else(|| broken("an epoch header and no new sets"))?;
+        let Ok(Record::Validators(upcoming)) = decode(record) else { return Err(broken("not validator sets")) };
+        self.put(Column::Epochs, &numeric(header.height), &encode(&upcoming.next));
+        Ok(())
+    }
+
     fn tip(&mut self, tip: &Tip) {
         self.put(Column::Meta, meta::TIP_KEY, &meta::tip_value(tip));
     }
@@ -154,6 +171,7 @@ pub(crate) fn block_batch(
         batch.put(Column::TransactionIds, id.as_bytes(), &place(height, index));
     }
     index::write(database, &mut batch, first, &executed.transactions)?;
+    batch.epoch(executed)?;
     batch.state(&executed.state);
     batch.history(&executed.history)?;
     batch.tip(&executed.tip());

@@ -62,6 +62,9 @@ pub(crate) fn write(
                 batch.put(Column::Patches, &numeric(index), manifest.id().as_bytes());
             }
             Payload::Enroll { endpoint, .. } => batch.put(Column::Endpoints, &numeric(index), endpoint.as_bytes()),
+            Payload::Propose { .. } => {
+                batch.put(Column::Proposals, &numeric(index), transaction.id().as_bytes());
+            }
             Payload::Receipt { receipt } => {
                 let signer = transaction.signer();
                 batch.put(Column::Receipts, &numeric(index), &[]);

@@ -13,8 +13,10 @@ use crate::view::View;
 use ledger::block::Header;
 use ledger::certificate::Certificate;
 use ledger::encoding::{Canonical, decode, encode};
+use ledger::governance::ProposalRecord;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
+use ledger::proof::EpochLink;
 use ledger::receipt::{Outcome, Receipt};
 use ledger::state::record::{EndpointRecord, PatchRecord, Position};
 use rocksdb::Direction;
@@ -216,6 +218,20 @@ impl Store {
         limit: usize,
     ) -> Result<Page<(PublicKey, EndpointRecord)>, StoreError> {
         self.view().endpoints(after, limit)
+    }
+
+    /// See [`View::proposals`].
+    pub fn proposals(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(TransactionId, ProposalRecord)>, StoreError> {
+        self.view().proposals(after, limit)
+    }
+
+    /// See [`View::epochs`].
+    pub fn epochs(&self, from: u64, limit: usize) -> Result<Vec<EpochLink>, StoreError> {
+        self.view().epochs(from, limit)
     }
 
     /// See [`View::receipts`].

@@ -5,18 +5,23 @@ use crate::scenario::{APPROVERS, Scenario, VENDOR, name, sentence, version};
 use ledger::bounded::SortedList;
 use ledger::certificate::Certificate;
 use ledger::execution::{self, ExecutedBlock, Tip};
+use ledger::governance::Change;
 use ledger::history;
 use ledger::id::{Digest, PatchId};
 use ledger::key::SecretKey;
 use ledger::receipt::{Health, Outcome, Reason, ReasonCode, Receipt};
+use ledger::state::StateView as _;
 use ledger::state::record::Role;
 use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::TreeHead;
 use ledger::transaction::{Payload, Verdict, VerifiedTransaction};
+use ledger::validators::ValidatorSet;
 use std::collections::BTreeMap;
 
 /// Time between blocks.
 const BLOCK_INTERVAL_MS: u64 = 100;
+/// Seeded blocks between two changes of the validators, about.
+const BLOCKS_PER_ROTATION: u64 = 12;
 
 /// A block, executed, and the certificate that makes it final.
 #[derive(Clone, Debug)]
@@ -40,6 +45,8 @@ pub struct Chain {
     patches: Vec<(PatchId, usize)>,
     endpoints: u64,
     attempts: BTreeMap<(u64, PatchId), u32>,
+    /// How often a validator got a new key.
+    rotations: usize,
 }
 
 impl Chain {
@@ -64,6 +71,7 @@ impl Chain {
             dice: Dice::new(seed),
             storage,
             tip,
+            rotations: 0,
             scenario,
             nonce: 0,
             pending: Vec::new(),
@@ -158,6 +166,25 @@ impl Chain {
         self.add(&self.scenario.endpoint(endpoint), Payload::Receipt { receipt })
     }
 
+    /// Three of the four organisations agree on changes: they take place in the next block.
+    pub fn govern(&mut self, changes: Vec<Change>) {
+        self.nonce += 1;
+        self.pending.extend(self.scenario.agreed(self.nonce, self.tip.header.time_ms, changes));
+    }
+
+    /// The oldest validating key that has no successor yet gets one: the validators change two blocks
+    /// after the next.
+    pub fn rotate_validator(&mut self) {
+        self.govern(vec![self.scenario.rotation(self.rotations)]);
+        self.rotations += 1;
+    }
+
+    /// The set that certifies the next block.
+    fn next_validators(&self) -> ValidatorSet {
+        let upcoming = self.storage.upcoming_validators().expect("memory does not fail");
+        upcoming.expect("a chain has validators from its genesis on").next
+    }
+
     /// Makes the next block of all transactions that wait, and takes it in.
     ///
     /// # Panics
@@ -172,15 +199,21 @@ impl Chain {
         let (executed, dropped) = proposed.expect("memory does not fail");
         assert!(dropped.is_empty(), "the rules refuse {:?}: {}", dropped[0].0.id(), dropped[0].1);
         assert_eq!(executed.transactions.len(), offered, "all waiting transactions fit into one block");
-        let certificate = self.scenario.certificate(&executed.block.header);
+        let header = &executed.block.header;
+        let keys = self.scenario.validating_keys(self.rotations);
+        let certificate = self.scenario.certificate_under(header, &keys, &self.next_validators());
         self.take(&executed);
         Finalised { executed, certificate }
     }
 
     /// Makes a block of up to `most` transactions of all kinds, as the seed has it: empty blocks,
-    /// publications, approvals, enrolments and receipts of every outcome.
+    /// publications, approvals, enrolments and receipts of every outcome; and now and then a validator
+    /// gets a new key.
     pub fn finalise_seeded(&mut self, most: usize) -> Finalised {
         let known = (self.patches.clone(), self.endpoints);
+        if self.dice.below(BLOCKS_PER_ROTATION) == 0 {
+            self.rotate_validator();
+        }
         for _ in 0..self.dice.below(most as u64 + 1) {
             match self.dice.below(10) {
                 0 => {

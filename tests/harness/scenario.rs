@@ -5,6 +5,7 @@ use ledger::block::{Header, PROTOCOL_VERSION};
 use ledger::bounded::{List, Name, Product, Sentence, SortedList, Version};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::genesis::{Genesis, GenesisBlock};
+use ledger::governance::{Change, Choice, Proposal};
 use ledger::id::{ChainId, Digest};
 use ledger::key::{PublicKey, Purpose, SecretKey};
 use ledger::patch::{Artifact, Class, InstallerKind, PatchManifest, PayloadEncoding, Reboot, Severity};
@@ -23,6 +24,8 @@ pub const ORGANISATIONS: [&str; 4] = [VENDOR, APPROVERS[0], APPROVERS[1], APPROV
 const GENESIS_MS: u64 = 1_767_225_600_000;
 /// How long transactions of the harness stay valid.
 const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
+/// How long proposals of the harness stay open.
+const PROPOSAL_MS: u64 = 60 * 60 * 1000;
 
 /// Four organisations, each with an operator, an approver, a node, a governor and its share of the
 /// validators; the first is the vendor and publishes. Two approvals from two organisations approve.
@@ -76,6 +79,45 @@ impl Scenario {
     #[must_use]
     pub fn key(&self, organisation: &str, role: Role) -> SecretKey {
         secret(self.seed, &format!("{organisation} {role}"))
+    }
+
+    /// The `number`th change of the validators: the oldest key that has no successor yet gets one.
+    #[must_use]
+    pub fn rotation(&self, number: usize) -> Change {
+        let old = self.validating_keys(number)[number].public();
+        Change::RotateKey { old, new: self.successor(number).public() }
+    }
+
+    /// Every key that is or was a validator's after so many changes, the newest at the end.
+    #[must_use]
+    pub fn validating_keys(&self, changes: usize) -> Vec<SecretKey> {
+        let successors = (0..changes).map(|number| self.successor(number));
+        self.validators.iter().cloned().chain(successors).collect()
+    }
+
+    fn successor(&self, number: usize) -> SecretKey {
+        secret(self.seed, &format!("validator successor {number}"))
+    }
+
+    /// Three of the four organisations agree on changes: the transactions, the proposal first.
+    ///
+    /// # Panics
+    /// When there are more changes than a proposal may have.
+    #[must_use]
+    pub fn agreed(&self, nonce: u64, time_ms: u64, changes: Vec<Change>) -> Vec<VerifiedTransaction> {
+        let proposal = Proposal {
+            changes: List::new(changes).expect("a test changes a few things"),
+            note: ledger::bounded::Text::cut("Proposed by the harness."),
+            closes_at_ms: time_ms + PROPOSAL_MS,
+        };
+        let governor = |organisation: &str| self.key(organisation, Role::Governor);
+        let proposed = self.transaction(&governor(VENDOR), nonce, time_ms, Payload::Propose { proposal });
+        let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
+        let ballots: Vec<_> = APPROVERS[..2]
+            .iter()
+            .map(|organisation| self.transaction(&governor(organisation), nonce, time_ms, ballot.clone()))
+            .collect();
+        std::iter::once(proposed).chain(ballots).collect()
     }
 
     /// The key of an endpoint.
@@ -146,11 +188,17 @@ impl Scenario {
     /// kept.
     #[must_use]
     pub fn certificate_by(&self, header: &Header, signers: &[SecretKey]) -> Certificate {
+        self.certificate_under(header, signers, &self.genesis.genesis.validators)
+    }
+
+    /// The same under another set than the first.
+    #[must_use]
+    pub fn certificate_under(&self, header: &Header, signers: &[SecretKey], set: &ValidatorSet) -> Certificate {
         let block = header.hash();
         let body = VoteBody { height: header.height, round: 0, block: Some(block) }.bytes();
         let signed = |key: &SecretKey| (key.public(), key.sign(Purpose::Precommit, &self.chain_id(), &body));
         let precommits: Vec<_> = signers.iter().map(signed).collect();
-        Certificate::assemble(header.height, 0, block, &precommits, &self.genesis.genesis.validators)
+        Certificate::assemble(header.height, 0, block, &precommits, set)
     }
 
     /// The validator that would propose height `height` if they took turns: for tests that only need

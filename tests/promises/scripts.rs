@@ -63,7 +63,7 @@ async fn everything_a_script_needs_is_in_devnet_json_as_the_help_says() {
         assert!(Path::new(path.as_str().unwrap()).is_file(), "{path}");
     }
     for key in json["keys"].as_array().unwrap() {
-        assert!(["publisher", "approver", "operator"].contains(&key["role"].as_str().unwrap()), "{key}");
+        assert!(["publisher", "approver", "operator", "governor"].contains(&key["role"].as_str().unwrap()), "{key}");
         assert!(Path::new(key["file"].as_str().unwrap()).is_file(), "{key}");
     }
 

@@ -165,7 +165,13 @@ impl Heads {
         self.known().troubled(node, false, trouble);
     }
 
-    /// Learns validator sets from the epochs of a proof.
+    /// The height above which the newest set of validators known is in force.
+    #[must_use]
+    pub fn newest_epoch(&self) -> u64 {
+        self.known().light.newest_epoch()
+    }
+
+    /// Learns how the set of validators changed.
     ///
     /// # Errors
     /// [`HeadError::Epoch`].

@@ -82,41 +82,28 @@ impl LightClient {
         &era.validators
     }
 
-    /// Follows a proof's chain of validator sets from the trust root, and keeps what is new. Each link
-    /// is certified by the set before; the number of new sets is returned.
+    /// The height above which the newest set known here is in force.
+    #[must_use]
+    pub fn newest_epoch(&self) -> u64 {
+        self.eras[self.eras.len() - 1].above
+    }
+
+    /// Follows changes of the validator set, the oldest first; those that are known already are passed
+    /// over. Each is certified by the set before; the number of new sets is returned.
     ///
     /// # Errors
     /// [`HeadError::Epoch`]; then nothing is kept.
     pub fn learn(&mut self, epochs: &[EpochLink]) -> Result<usize, HeadError> {
-        let mut followed = Self { chain_id: self.chain_id, eras: vec![self.eras[0].clone()] };
-        for (link, epoch) in epochs.iter().enumerate() {
-            let era = followed.follow(epoch).map_err(|problem| HeadError::Epoch { link, problem })?;
-            followed.eras.push(era);
+        let (known, before) = (self.newest_epoch(), self.eras.len());
+        for (link, epoch) in epochs.iter().enumerate().filter(|(_, epoch)| epoch.header.height > known) {
+            let last = &self.eras[self.eras.len() - 1];
+            if let Err(problem) = epoch.check(&self.chain_id, &last.validators, last.above) {
+                self.eras.truncate(before);
+                return Err(HeadError::Epoch { link, problem });
+            }
+            self.eras.push(Era { above: epoch.header.height, validators: epoch.validators.clone() });
         }
-        let new = followed.eras.len().saturating_sub(self.eras.len());
-        if new > 0 {
-            self.eras = followed.eras;
-        }
-        Ok(new)
-    }
-
-    fn follow(&self, epoch: &EpochLink) -> Result<Era, EpochError> {
-        let (header, last) = (&epoch.header, &self.eras[self.eras.len() - 1]);
-        if header.chain_id != self.chain_id {
-            return Err(EpochError::WrongChain(header.chain_id));
-        }
-        if header.height <= last.above {
-            return Err(EpochError::NotAscending { height: header.height, before: last.above });
-        }
-        if header.validators_hash == header.next_validators_hash {
-            return Err(EpochError::NoChange(header.height));
-        }
-        epoch.certificate.verify(header, &self.chain_id, &last.validators)?;
-        epoch.validators.check()?;
-        match epoch.validators.hash() == header.next_validators_hash {
-            true => Ok(Era { above: header.height, validators: epoch.validators.clone() }),
-            false => Err(EpochError::WrongSet),
-        }
+        Ok(self.eras.len() - before)
     }
 }
 

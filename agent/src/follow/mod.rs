@@ -9,7 +9,6 @@ use crate::clock::now_ms;
 use crate::config;
 use heads::{Disbelief, Freshness, Heads};
 use ledger::id::Digest;
-use ledger::proof::ProofBundle;
 use sources::{CallCause, CallError, Source, Sources};
 use std::sync::Arc;
 use std::time::Duration;
@@ -107,6 +106,9 @@ pub async fn alarm(heads: Arc<Heads>) {
     }
 }
 
+/// Calls for validator sets in one go: an agent that slept through more asks again with the next head.
+const EPOCH_CALLS_MAX: usize = 64;
+
 /// Takes heads from a stream until it ends or falls silent.
 async fn watch(place: usize, source: &Source, heads: &Heads, pace: &Pace) -> Result<(), CallError> {
     let mut stream = source.watch().await?;
@@ -142,9 +144,15 @@ async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::He
     }
 }
 
-/// Learns validator sets from any proof the node has; how many were new.
+/// Learns validator sets the node knows and this agent does not; how many were new.
 async fn learn(source: &Source, heads: &Heads) -> Option<usize> {
-    let patch = source.any_patch().await.ok()??;
-    let bundle = ProofBundle::parse(&source.proof(patch).await.ok()?).ok()?;
-    heads.learn(&bundle.epochs).ok()
+    let mut new = 0;
+    for _ in 0..EPOCH_CALLS_MAX {
+        let links = source.epochs(heads.newest_epoch() + 1).await.ok()?;
+        match heads.learn(&links).ok()? {
+            0 => break,
+            learnt => new += learnt,
+        }
+    }
+    Some(new)
 }

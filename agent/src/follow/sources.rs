@@ -3,9 +3,11 @@
 
 use crate::config;
 use crate::files::{self, FileError};
+use ledger::encoding::decode;
 use ledger::id::{Digest, PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::limits;
+use ledger::proof::EpochLink;
 use proto::MESSAGE_BYTES_MAX;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
@@ -237,13 +239,16 @@ impl Source {
         Ok(self.patches(request).await?.patches)
     }
 
-    /// Any one patch.
+    /// Changes of the validator set in headers of this height or above, the oldest first. What does not
+    /// parse is left out: it proves nothing.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn any_patch(&self) -> Result<Option<PatchId>, CallError> {
-        let answer = self.patches(v1::ListPatchesRequest { page_size: 1, ..Default::default() }).await?;
-        Ok(answer.patches.first().and_then(|patch| id(&patch.id)).map(PatchId))
+    pub async fn epochs(&self, from_height: u64) -> Result<Vec<EpochLink>, CallError> {
+        let mut client = self.ledger.clone();
+        let request = v1::GetEpochsRequest { from_height };
+        let answer = self.call("GetEpochs", CALL_TIMEOUT, client.get_epochs(request)).await?;
+        Ok(answer.links.iter().filter_map(|link| decode(link).ok()).collect())
     }
 
     async fn patches(&self, request: v1::ListPatchesRequest) -> Result<v1::ListPatchesResponse, CallError> {

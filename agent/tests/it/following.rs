@@ -435,6 +435,27 @@ fn validators_change_only_by_the_word_of_those_before_and_the_old_ones_fall_sile
 }
 
 #[tokio::test]
+async fn an_agent_that_slept_while_every_validator_changed_catches_up_from_the_genesis_file() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    // Seven changes: every one of the four, and three of them again.
+    for _ in 0..7 {
+        world.change(|ledger| {
+            ledger.rotate_validator();
+            ledger.settle();
+        });
+    }
+    world.change(Ledger::block);
+    let daemon = Daemon::start(&endpoint);
+    // Two sets an answer: it asks for more only as long as it believes what it gets.
+    eventually("its questions", async || (node.asked().epochs >= 5).then_some(())).await;
+    approved(&world, 1, tree_of("1"), |_| {});
+    applied(&world, &endpoint, "1.0.1").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn one_node_that_hides_a_patch_does_not_keep_it_away() {
     let (world, hidden) = (World::new(), World::new());
     let (honest, hiding) = (world.node().await, hidden.node().await);

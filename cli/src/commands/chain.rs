@@ -1,12 +1,12 @@
 //! `countersign chain`: look at the chain, or have a node's store checked.
 
+use super::epochs::{Epochs, validators_at};
 use super::{external, wait_for};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::options::Global;
 use crate::terminal::{Answer, facts, table};
 use crate::time;
-use crate::trust::Trust;
 use clap::{Args, Subcommand};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
@@ -15,6 +15,7 @@ use ledger::id::{BlockHash, PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::merkle;
 use ledger::transaction::VerifiedTransaction;
+use ledger::validators::ValidatorSet;
 use proto::v1::{GetBlockRequest, GetBlockResponse};
 use serde::Serialize;
 use std::ffi::OsString;
@@ -28,6 +29,8 @@ const NODE_PROGRAM: &str = "countersign-node";
 pub enum ChainCommand {
     /// Show a block: its header, its transactions, and who signed it
     Show(Show),
+    /// List how the set of validators changed, proven from the trust root
+    Epochs(Epochs),
     /// Check a node's store from its first block to its last
     Fsck(Fsck),
 }
@@ -35,8 +38,8 @@ pub enum ChainCommand {
 /// Show a block.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Every signature and the root over the transactions are checked here; the certificate is, when a trust root is given \
-and the validators are those the ledger began with.
+Every signature and the root over the transactions are checked here; the certificate is, when a trust root is given: \
+from there the changes of the validators are followed up to the block.
 JSON: {\"hash\", \"header\", \"round\", \"signers\", \"certificate\": \"verified\" | \"not-checked\" | \"none\", \
 \"transactions\": [{\"id\", \"kind\", \"signer\", \"patch\", \"size\"}]}
 
@@ -84,6 +87,7 @@ impl ChainCommand {
     pub(super) fn run(&self, global: &Global) -> Result<Answer, Failure> {
         match self {
             Self::Show(show) => wait_for(show.run(global)),
+            Self::Epochs(epochs) => wait_for(epochs.run(global)),
             Self::Fsck(Fsck { store }) => {
                 let arguments = ["fsck".into(), "--dir".into(), OsString::from(store)];
                 let source = external::replace(global, NODE_PROGRAM, arguments);
@@ -99,7 +103,11 @@ impl Show {
         let mut connection = Connection::open(global, trust.as_ref()).await?;
         let height = self.height.unwrap_or(connection.status.height);
         let answer = connection.ledger.get_block(GetBlockRequest { height }).await.map_err(NodeError::from)?;
-        let view = check(answer.get_ref(), height, &connection, trust.as_ref())?;
+        let validators = match &trust {
+            Some(trust) => Some(validators_at(&mut connection, trust, height).await?),
+            None => None,
+        };
+        let view = check(answer.get_ref(), height, &connection, validators.as_ref())?;
         Ok(Answer::new(view.text(), &view))
     }
 }
@@ -109,7 +117,7 @@ fn check(
     answer: &GetBlockResponse,
     height: u64,
     connection: &Connection,
-    trust: Option<&Trust>,
+    validators: Option<&ValidatorSet>,
 ) -> Result<ShownBlock, NodeError> {
     let wrong = |what: String| NodeError::Unbelievable(format!("block {height}: {what}"));
     let Block { header, transactions } = Block::parse(&answer.block).map_err(|error| wrong(error.to_string()))?;
@@ -128,9 +136,7 @@ fn check(
         [] => None,
         bytes => Some(decode::<Certificate>(bytes).map_err(|error| wrong(error.to_string()))?),
     };
-    let genesis = trust.map(|trust| &trust.genesis().validators);
-    let known = genesis.filter(|validators| validators.hash() == header.validators_hash);
-    let verified = match (&certificate, known) {
+    let verified = match (&certificate, validators) {
         (None, _) if height > 0 => return Err(wrong("it has no certificate".to_owned())),
         (None, _) => "none",
         (Some(_), None) => "not-checked",
@@ -139,7 +145,7 @@ fn check(
             "verified"
         }
     };
-    let signers = |certificate: &Certificate| known.and_then(|known| Some(certificate.signers(known).ok()?.len()));
+    let signers = |certificate: &Certificate| validators.and_then(|known| Some(certificate.signers(known).ok()?.len()));
     Ok(ShownBlock {
         hash: header.hash(),
         round: certificate.as_ref().map(|certificate| certificate.round),

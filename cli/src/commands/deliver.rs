@@ -21,6 +21,9 @@ pub(super) struct Delivered {
     /// What the transaction is about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) endpoint: Option<PublicKey>,
+    /// What the transaction is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) proposal: Option<TransactionId>,
     /// The transaction.
     pub(super) transaction: TransactionId,
     /// Where it was finalised; absent when it was only signed.
@@ -40,6 +43,7 @@ pub(super) async fn deliver(
     let mut delivered = Delivered {
         patch: transaction.payload().patch(),
         endpoint: None,
+        proposal: None,
         transaction: transaction.id(),
         position: None,
         file: None,
@@ -63,6 +67,7 @@ impl Delivered {
         let mut rows = vec![("done", did.to_owned())];
         rows.extend(self.patch.map(|patch| ("patch", patch.to_string())));
         rows.extend(self.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
+        rows.extend(self.proposal.map(|proposal| ("proposal", proposal.to_string())));
         rows.push(("transaction", self.transaction.to_string()));
         rows.extend(self.position.map(|position| ("finalised", show_position(&position))));
         rows.extend(self.file.clone().map(|file| ("signed only, in", file)));

@@ -1,5 +1,6 @@
 //! `countersign get`: lists, page after page.
 
+use super::proposals::{Members, Proposals, ShowProposal};
 use crate::connection::{Connection, NodeError, only, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
@@ -12,29 +13,38 @@ use serde::Serialize;
 
 /// Largest page asked for.
 const PAGE_SIZE: usize = 500;
+/// Pages with nothing on them in a row: where a filter leaves most out, a node looks through so much at a
+/// time and no more.
+const EMPTY_PAGES_MAX: usize = 1_000;
 /// How many endpoints are looked through for a prefix.
 const ENDPOINTS_MAX: usize = 100_000;
 
-/// List patches, endpoints, receipts or blocks.
+/// List patches, endpoints, receipts, blocks, members or proposals.
 #[derive(Debug, Subcommand)]
 pub enum GetCommand {
     /// Patches, newest first
     Patches(Patches),
-    /// Endpoints, by key
+    /// Endpoints, in the order of their enrolment
     Endpoints(Endpoints),
     /// Receipts, newest first
     Receipts(Receipts),
     /// Blocks, newest first
     Blocks(Blocks),
+    /// Members, their keys, and who has a voice
+    Members(Members),
+    /// Proposals, newest first
+    Proposals(Proposals),
+    /// One proposal in full: each change in words, checked here, and its ballots
+    Proposal(ShowProposal),
     /// Where a transaction is
     Transaction(super::transaction::Transaction),
 }
 
 #[derive(Clone, Copy, Debug, Args)]
-struct Limit {
+pub(super) struct Limit {
     /// List at most this many; more pages are asked for as needed
     #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    limit: u32,
+    pub(super) limit: u32,
 }
 
 /// List patches.
@@ -115,6 +125,9 @@ impl GetCommand {
             Self::Endpoints(list) => list.run(global).await,
             Self::Receipts(list) => list.run(global).await,
             Self::Blocks(list) => list.run(global).await,
+            Self::Members(list) => list.run(global).await,
+            Self::Proposals(list) => list.run(global).await,
+            Self::Proposal(show) => show.run(global).await,
             Self::Transaction(find) => find.run(global).await,
         }
     }
@@ -123,18 +136,18 @@ impl GetCommand {
 /// One page: what is on it, and the token of the next; empty when this was the last.
 type Page<T> = Result<(Vec<T>, String), NodeError>;
 
-/// Follows pages until there are `limit` elements or no more. A node that never stops, or has pages with
-/// nothing on them, is left.
+/// Follows pages until there are `limit` elements or no more. A node that never stops is left.
 pub(super) async fn pages<T, F: Future<Output = Page<T>>>(
     limit: usize,
     mut ask: impl FnMut(String, u32) -> F,
 ) -> Result<(Vec<T>, bool), NodeError> {
-    let (mut all, mut token) = (Vec::new(), String::new());
+    let (mut all, mut token, mut empty) = (Vec::new(), String::new(), 0);
     loop {
         let size = (limit - all.len()).min(PAGE_SIZE);
         let (mut page, next) = ask(token, u32::try_from(size).unwrap_or(u32::MAX)).await?;
-        if page.is_empty() && !next.is_empty() {
-            return Err(NodeError::Unbelievable("a page with nothing on it and another after it".to_owned()));
+        empty = if page.is_empty() { empty + 1 } else { 0 };
+        if empty == EMPTY_PAGES_MAX && !next.is_empty() {
+            return Err(NodeError::Unbelievable(format!("{empty} pages with nothing on them and another after them")));
         }
         let more = !next.is_empty() || page.len() > size;
         page.truncate(size);
@@ -146,7 +159,7 @@ pub(super) async fn pages<T, F: Future<Output = Page<T>>>(
     }
 }
 
-fn tell(more: bool) {
+pub(super) fn tell(more: bool) {
     if more {
         note("There are more: raise --limit.");
     }

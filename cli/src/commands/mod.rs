@@ -1,8 +1,10 @@
 //! The commands, one file per noun or verb.
 
+mod ballot;
 mod chain;
 mod deliver;
 mod endpoint;
+mod epochs;
 mod external;
 mod get;
 mod init;
@@ -10,6 +12,8 @@ mod key;
 mod pack;
 mod patch;
 mod proof;
+mod proposals;
+mod propose;
 mod publish;
 mod review;
 mod status;
@@ -48,12 +52,16 @@ pub enum Command {
     Reject(verdict::Negative),
     /// Sign that a patch must not be applied yet
     Hold(verdict::Negative),
+    /// Propose changes of members, keys, validators or rules
+    Propose(propose::Propose),
+    /// Sign what your organisation says of a proposal
+    Ballot(ballot::Ballot),
     /// Enrol and retire endpoints
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
     /// See what a node is and where it stands
     Status(status::Status),
-    /// List patches, endpoints, receipts or blocks
+    /// List patches, endpoints, receipts, blocks, members or proposals
     #[command(subcommand)]
     Get(get::GetCommand),
     /// Take a proof file away, or look into one
@@ -90,6 +98,8 @@ pub fn run(line: CommandLine) -> Result<Answer, Failure> {
         Command::Approve(approve) => wait_for(approve.run(&global)),
         Command::Reject(reject) => wait_for(reject.run(&global, verdict::Kind::Reject)),
         Command::Hold(hold) => wait_for(hold.run(&global, verdict::Kind::Hold)),
+        Command::Propose(propose) => wait_for(propose.run(&global)),
+        Command::Ballot(ballot) => wait_for(ballot.run(&global)),
         Command::Endpoint(command) => wait_for(command.run(&global)),
         Command::Status(status) => wait_for(status.run(&global)),
         Command::Get(command) => wait_for(command.run(&global)),

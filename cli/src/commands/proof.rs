@@ -1,5 +1,6 @@
 //! `countersign proof`: take a proof file away, or look into one without believing it.
 
+use super::verify::epochs_in_words;
 use super::wait_for;
 use crate::connection::{Connection, NodeError, parse_prefix};
 use crate::failure::Failure;
@@ -213,7 +214,7 @@ impl ShownView<'_> {
             ("says", "not checked".to_owned()),
             ("chain id", self.chain_id.to_string()),
             ("header", format!("height {}, {}", self.height, time::show(self.header_time_ms))),
-            ("epochs", self.epochs.to_string()),
+            ("epochs", epochs_in_words(self.epochs)),
         ];
         rows.extend(self.patch.map(|patch| ("patch", patch.to_string())));
         if let Some(manifest) = self.manifest {

@@ -26,7 +26,7 @@ Checks everything an endpoint checks before it applies a patch: the chain of val
 quorum's signatures, freshness, inclusion and signature of every transaction, the approval rule, recalls and halts.
 Exit codes: 0 verified, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"patch\", \"manifest\", \"vendor\", \"publisher\", \"approvals\": [{\"organisation\", \"key\", \
-\"decision\", \"height\", \"index\"}], \"rule\", \"count\", \"header\": {\"height\", \"hash\", \"time_ms\", \"signers\", \
+\"decision\", \"height\", \"index\"}], \"rule\", \"count\", \"epochs\", \"header\": {\"height\", \"hash\", \"time_ms\", \"signers\", \
 \"validators\", \"quorum\"}} or {\"verified\": false, \"check\", \"message\"}
 
 Examples:
@@ -70,6 +70,7 @@ struct VerifiedView<'a> {
     approvals: Vec<ApprovalView<'a>>,
     rule: &'a Name,
     count: String,
+    epochs: usize,
     header: HeaderView,
 }
 
@@ -146,6 +147,7 @@ fn verified(bundle: &ProofBundle, patch: &FinalizedPatch, trust: &Trust) -> Answ
         approvals: approvals.collect(),
         rule: patch.rule(),
         count: patch.count().to_string(),
+        epochs: bundle.epochs.len(),
         header: HeaderView {
             height: header.header().height,
             hash: header.hash(),
@@ -181,9 +183,19 @@ impl VerifiedView<'_> {
         }
         rows.push(("header", format!("height {}, {}", header.height, time::show(header.time_ms))));
         rows.push(("  hash", header.hash.to_string()));
+        rows.push(("epochs", epochs_in_words(self.epochs)));
         let HeaderView { signers, validators, quorum, .. } = header;
         rows.push(("quorum", format!("{signers} of {validators} validators signed, {quorum} needed")));
         facts(&rows)
+    }
+}
+
+/// How far the validators that signed are from those of the trust root.
+pub(super) fn epochs_in_words(epochs: usize) -> String {
+    match epochs {
+        0 => "0: the validators are those of the trust root".to_owned(),
+        1 => "1: the validators changed once since the trust root".to_owned(),
+        times => format!("{times}: the validators changed {times} times since the trust root"),
     }
 }
 

@@ -1,11 +1,14 @@
-//! What is shown of patches, endpoints, receipts and blocks: the JSON shapes scripts rely on, and the
+//! What is shown of patches, endpoints, receipts, blocks, members and proposals: the JSON shapes scripts rely on, and the
 //! same for people.
 //!
 //! Unless a type says otherwise its values are the node's word: convenient, and proof of nothing.
 
+mod governance;
 mod lists;
 mod manifest;
 
+pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView, changes_in_words, member_table};
+pub use governance::{proposal_table, signed_proposal_text};
 pub use lists::{BlockView, EndpointView, ReceiptView};
 pub use manifest::signed_patch_text;
 

@@ -1,17 +1,21 @@
 //! A small ledger in memory, and proof files of it.
 
 use ledger::approval::Decision;
+use ledger::block::Header;
 use ledger::bounded::{List, Name};
 use ledger::certificate::Certificate;
 use ledger::execution::{self, ExecutedBlock, Tip};
+use ledger::governance::Change;
 use ledger::history;
-use ledger::id::PatchId;
-use ledger::proof::{PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
+use ledger::id::{PatchId, TransactionId};
+use ledger::key::SecretKey;
+use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::state::record::RecordKey;
 use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::{self, TreeHead};
 use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
 use ledger::transaction::VerifiedTransaction;
+use ledger::validators::ValidatorSet;
 use std::collections::BTreeSet;
 use tests::Scenario;
 
@@ -22,6 +26,10 @@ pub(crate) struct LedgerInMemory {
     pub(crate) tip: Tip,
     /// All blocks after genesis.
     pub(crate) blocks: Vec<(ExecutedBlock, Certificate)>,
+    /// Behind each of them the set of the height after it.
+    sets: Vec<ValidatorSet>,
+    /// Every key that is or was a validator's.
+    validating: Vec<SecretKey>,
     /// All transactions, with the height and time of their block.
     pub(crate) log: Vec<(VerifiedTransaction, u64, u64)>,
 }
@@ -36,7 +44,8 @@ impl LedgerInMemory {
             tree: TreeHead { version: genesis.state.version, root: genesis.state.root },
             history_root: history::empty_root(),
         };
-        Self { scenario, storage, tip, blocks: Vec::new(), log: Vec::new() }
+        let validating = scenario.validators().to_vec();
+        Self { scenario, storage, tip, blocks: Vec::new(), sets: Vec::new(), validating, log: Vec::new() }
     }
 
     pub(crate) fn trust_root(&self) -> Vec<u8> {
@@ -68,13 +77,53 @@ impl LedgerInMemory {
         assert!(dropped.is_empty(), "{}", dropped[0].1);
         let header = &block.block.header;
         // A quorum and not everybody, so that "3 of 4" can be told from "all".
-        let certificate = self.scenario.certificate_by(header, &self.scenario.validators()[..3]);
+        let set = self.validators_of_next();
+        let quorum = &set.validators()[..set.quorum()];
+        let signs = |key: &&SecretKey| quorum.iter().any(|validator| validator.key == key.public());
+        let signers: Vec<SecretKey> = self.validating.iter().filter(signs).cloned().collect();
+        let certificate = self.scenario.certificate_under(header, &signers, &set);
         self.storage.write_state(&block.state);
         self.storage.write_history(&block.history);
         self.storage.write_finalised(block.transactions.iter().map(VerifiedTransaction::id));
         self.log.extend(block.transactions.iter().map(|known| (known.clone(), header.height, header.time_ms)));
         self.tip = block.tip();
+        self.sets.push(self.validators_of_next());
         self.blocks.push((block, certificate));
+    }
+
+    /// The set of the height after the tip.
+    fn validators_of_next(&self) -> ValidatorSet {
+        self.storage.upcoming_validators().unwrap().unwrap().next
+    }
+
+    /// Three of the four organisations agree on changes; gives the name of the proposal.
+    pub(crate) fn agree(&mut self, changes: Vec<Change>, time_ms: u64) -> TransactionId {
+        let agreed = self.scenario.agreed(self.log.len() as u64, time_ms, changes);
+        let proposal = agreed[0].id();
+        self.finalise(agreed, time_ms);
+        proposal
+    }
+
+    /// The validators change: the oldest key that has no successor yet gets one, which is in force at the
+    /// new tip.
+    pub(crate) fn rotate(&mut self, time_ms: u64) {
+        let rotations = self.validating.len() - self.scenario.validators().len();
+        let change = self.scenario.rotation(rotations);
+        self.validating = self.scenario.validating_keys(rotations + 1);
+        self.agree(vec![change], time_ms);
+        self.block(Vec::new(), time_ms);
+    }
+
+    /// How the set of validators changed, in blocks of this height and above.
+    pub(crate) fn epochs(&self, from_height: u64) -> Vec<EpochLink> {
+        let blocks = self.blocks.iter().zip(&self.sets);
+        let links = blocks.map(|((block, certificate), after)| EpochLink {
+            header: block.block.header.clone(),
+            certificate: certificate.clone(),
+            validators: after.clone(),
+        });
+        let changes = |header: &Header| header.validators_hash != header.next_validators_hash;
+        links.filter(|link| link.header.height >= from_height && changes(&link.header)).collect()
     }
 
     /// The proof file of a patch at the tip.
@@ -86,13 +135,15 @@ impl LedgerInMemory {
         organisations.insert(record.organisation.clone());
         let mut indices: Vec<u64> = approvals.iter().map(|verdict| verdict.position.index).collect();
         indices.sort_unstable();
+        let mut epochs = self.epochs(1);
+        epochs.retain(|link| link.header.height < self.tip.header.height);
         let state = |key: RecordKey| tree::prove(&self.storage, self.tip.tree, &key.state_key()).unwrap();
         let organisations =
             organisations.into_iter().map(|name| (name.clone(), state(RecordKey::Organisation(name)))).collect();
         ProofBundle {
             version: PROOF_VERSION,
             chain_id: self.scenario.chain_id(),
-            epochs: List::default(),
+            epochs: List::new(epochs).unwrap(),
             header: self.tip.header.clone(),
             certificate: self.blocks.last().expect("a block after genesis").1.clone(),
             publish: self.proven(record.published.index),

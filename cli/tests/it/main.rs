@@ -9,13 +9,16 @@ mod fixture;
 mod hands;
 
 mod catalogue;
+mod epochs;
 mod genesis;
+mod governing;
 mod help;
 mod hostile;
 mod judging;
 mod keys;
 mod packing;
 mod proofs;
+mod proposing;
 mod publishing;
 mod submitting;
 mod words;

@@ -78,6 +78,24 @@ fn a_proof_says_what_it_proves() {
 }
 
 #[test]
+fn a_proof_leads_through_every_change_of_the_validators() {
+    let (mut ledger, patch) = approved();
+    let at_ms = ledger.tip.header.time_ms;
+    for (times, words) in [(1, "1: the validators changed once"), (2, "2: the validators changed 2 times")] {
+        ledger.rotate(at_ms);
+        let hands = hands(&ledger, patch);
+        let verified = hands.run(&["verify", "p.proof", "--trust", "genesis", "--at", HEAD]).done();
+        let says = format!("epochs     {words} since the trust root\n");
+        assert!(verified.stdout.contains(&says), "{}", verified.stdout);
+        let view = hands.run(&["verify", "p.proof", "--trust", "genesis", "--at", HEAD, "-o", "json"]).done().json();
+        assert_eq!((&view["epochs"], &view["header"]["signers"]), (&times.into(), &3.into()));
+        let shown = hands.run(&["proof", "show", "p.proof"]).done();
+        assert!(shown.stdout.contains(&says), "{}", shown.stdout);
+        assert_eq!(hands.run(&["proof", "show", "p.proof", "-o", "json"]).done().json()["epochs"], times);
+    }
+}
+
+#[test]
 fn freshness_is_judged_by_the_moment_and_the_age_allowed() {
     let (ledger, patch) = approved();
     let hands = hands(&ledger, patch);

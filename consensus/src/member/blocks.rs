@@ -11,7 +11,7 @@ use ledger::id::{BlockHash, TransactionId};
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::state::{ApplyError, StateView as _};
-use ledger::transaction::VerifiedTransaction;
+use ledger::transaction::{Payload, VerifiedTransaction};
 use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
@@ -275,8 +275,22 @@ impl<C: Chain> Member<C> {
         self.actions.push(Action::BeginLog { height: height + 1 });
         self.actions.push(Action::Finalised(executed.clone()));
         self.actions.push(Action::Send { to: To::All, message: PeerMessage::Status { height } });
+        let governed = |transaction: &VerifiedTransaction| {
+            matches!(transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. })
+        };
+        if executed.transactions.iter().any(governed) {
+            self.look_at_the_law()?;
+        }
         self.drop_what_became_wrong()?;
         self.plan_next_height()
+    }
+
+    /// Members and parameters may be others than before.
+    fn look_at_the_law(&mut self) -> Result<(), Fatal> {
+        if let Some(parameters) = self.chain.parameters()? {
+            self.parameters = parameters;
+        }
+        self.look_at_the_peers()
     }
 
     fn drop_what_became_wrong(&mut self) -> Result<(), Fatal> {

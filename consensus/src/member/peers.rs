@@ -14,7 +14,12 @@ const SYNC_PATIENCE_MS: u64 = 150;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
     pub(super) height: u64,
+    /// The validating key it says is its own.
+    claims: Option<PublicKey>,
+    /// The same, as long as the members' keys say so too.
     pub(super) validator: Option<PublicKey>,
+    /// Whether it was told what waits in the pool.
+    told: bool,
 }
 
 /// Connected peers, by node key.
@@ -132,6 +137,11 @@ impl<C: Chain> Member<C> {
                 self.send_body(To::Peer(peer), block);
                 Ok(())
             }
+            // One small question must not have the same large answer many times.
+            PeerMessage::WantTransactions { places, .. } if !places.is_sorted_by(|a, b| a < b) => {
+                self.actions.push(Action::Disconnect { peer, why: "it asks for transactions twice".to_owned() });
+                Ok(())
+            }
             PeerMessage::WantTransactions { block, places } => {
                 self.send_transactions(peer, block, &places);
                 Ok(())
@@ -156,18 +166,42 @@ impl<C: Chain> Member<C> {
         }
     }
 
-    fn greeted(&mut self, peer: PublicKey, height: u64, validator: Option<PublicKey>) -> Result<(), Fatal> {
-        let validator = match validator {
-            Some(key) if self.may_speak_for(peer, key)? => Some(key),
-            _ => None,
-        };
+    /// After members or their keys changed: who is no member any more goes, and each speaks for the
+    /// validating key it has a right to now.
+    pub(super) fn look_at_the_peers(&mut self) -> Result<(), Fatal> {
+        let known: Vec<_> = self.peers.known.iter().map(|(key, peer)| (*key, peer.claims)).collect();
+        for (peer, claims) in known {
+            if !self.is_member(peer)? {
+                self.actions.push(Action::Disconnect { peer, why: "its key is no member's node any more".to_owned() });
+                self.disconnected(&peer);
+                continue;
+            }
+            let validator = self.rightful(peer, claims)?;
+            if let Some(known) = self.peers.known.get_mut(&peer) {
+                known.validator = validator;
+            }
+        }
+        Ok(())
+    }
+
+    /// The validating key a node claims, if it is its organisation's.
+    fn rightful(&self, peer: PublicKey, claims: Option<PublicKey>) -> Result<Option<PublicKey>, Fatal> {
+        match claims {
+            Some(key) if self.may_speak_for(peer, key)? => Ok(Some(key)),
+            _ => Ok(None),
+        }
+    }
+
+    fn greeted(&mut self, peer: PublicKey, height: u64, claims: Option<PublicKey>) -> Result<(), Fatal> {
+        let validator = self.rightful(peer, claims)?;
         if let Some(known) = self.peers.known.get_mut(&peer) {
             known.height = known.height.max(height);
-            known.validator = validator;
+            (known.claims, known.validator) = (claims, validator);
         }
         self.maybe_sync();
-        // It may have missed what was said before it came.
-        if validator.is_some() {
+        // It may have missed what was said before it came. A hello said again tells nothing new.
+        let first = self.peers.known.get_mut(&peer).is_some_and(|known| !std::mem::replace(&mut known.told, true));
+        if first && validator.is_some() {
             let waiting: Vec<_> = self.mempool.candidates().take(super::GOSSIP_TRANSACTIONS_MAX).collect();
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });

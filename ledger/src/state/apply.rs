@@ -8,6 +8,7 @@ use super::storage::{StateStorage, StorageError};
 use super::{State, StateView as _};
 use crate::approval::{ApprovalRule, Decision, Standing};
 use crate::bounded::{List, Name, Product};
+use crate::governance::{Choice, ImpossibleChange, ProposalError, ProposalStanding};
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
 use crate::limits;
@@ -155,6 +156,35 @@ pub enum Rejection {
         /// The patch.
         patch: PatchId,
     },
+    /// What is wrong with a proposal whatever the state.
+    #[error(transparent)]
+    Proposal(#[from] ProposalError),
+    /// One of its changes is not possible.
+    #[error(transparent)]
+    Change(#[from] ImpossibleChange),
+    /// Nobody proposed it.
+    #[error("there is no proposal {0}")]
+    UnknownProposal(TransactionId),
+    /// Nobody can vote on it any more.
+    #[error("proposal {proposal} is {standing} and closed at {closes_at_ms}, block time is {time_ms}")]
+    ProposalClosed {
+        /// The proposal.
+        proposal: TransactionId,
+        /// How it stands.
+        standing: ProposalStanding,
+        /// When it closed, or would.
+        closes_at_ms: u64,
+        /// Time of the block.
+        time_ms: u64,
+    },
+    /// The organisation said the same before.
+    #[error("{organisation} is {choice} this proposal already")]
+    BallotUnchanged {
+        /// The organisation.
+        organisation: Name,
+        /// What it said.
+        choice: Choice,
+    },
     /// Every outcome but `Applied` has a reason, and `Applied` has none.
     #[error("a receipt names a reason exactly when it does not say applied; this one says {0}")]
     ReasonMismatch(Outcome),
@@ -172,10 +202,10 @@ pub enum ApplyError {
 }
 
 /// Records one transaction writes.
-type Change = Vec<(RecordKey, Record)>;
+pub(super) type Written = Vec<(RecordKey, Record)>;
 
 impl<S: StateStorage> State<'_, S> {
-    pub(super) fn judge(&self, transaction: &VerifiedTransaction, position: Position) -> Result<Change, ApplyError> {
+    pub(super) fn judge(&self, transaction: &VerifiedTransaction, position: Position) -> Result<Written, ApplyError> {
         self.check_lifetime(transaction)?;
         let signer = transaction.signer();
         let owner = |role| self.member(signer, transaction.payload().kind(), role);
@@ -208,6 +238,10 @@ impl<S: StateStorage> State<'_, S> {
             }
             Payload::Retire { endpoint } => self.retire(*endpoint, &owner(Role::Operator)?),
             Payload::Receipt { receipt } => self.take_receipt(receipt, signer, position),
+            Payload::Propose { proposal } => {
+                self.propose(transaction.id(), proposal, signer, &owner(Role::Governor)?, position)
+            }
+            Payload::Ballot { proposal, choice } => self.ballot(*proposal, *choice, &owner(Role::Governor)?, position),
         }
     }
 
@@ -252,7 +286,7 @@ impl<S: StateStorage> State<'_, S> {
         publisher: PublicKey,
         owner: &KeyOwner,
         position: Position,
-    ) -> Result<Change, ApplyError> {
+    ) -> Result<Written, ApplyError> {
         manifest.check().map_err(Rejection::Manifest)?;
         let vendor = &owner.organisation;
         let namespace = manifest.product.namespace();
@@ -302,7 +336,7 @@ impl<S: StateStorage> State<'_, S> {
         key: PublicKey,
         owner: &KeyOwner,
         position: Position,
-    ) -> Result<Change, ApplyError> {
+    ) -> Result<Written, ApplyError> {
         let mut patch = self.open_patch(id)?;
         let rule = self.rule_for(&patch)?;
         let organisation = owner.organisation.clone();
@@ -329,7 +363,7 @@ impl<S: StateStorage> State<'_, S> {
     }
 
     /// The vendor's recall withdraws at once; an approver's is a verdict that the rule counts.
-    fn recall(&self, id: PatchId, key: PublicKey, position: Position) -> Result<Change, ApplyError> {
+    fn recall(&self, id: PatchId, key: PublicKey, position: Position) -> Result<Written, ApplyError> {
         let mut patch = self.open_patch(id)?;
         match self.key_owner(key)? {
             Some(owner) if owner.role == Role::Approver => {
@@ -348,14 +382,14 @@ impl<S: StateStorage> State<'_, S> {
         }
     }
 
-    fn enroll(&self, endpoint: PublicKey, record: EndpointRecord) -> Result<Change, ApplyError> {
+    fn enroll(&self, endpoint: PublicKey, record: EndpointRecord) -> Result<Written, ApplyError> {
         if self.key_owner(endpoint)?.is_some() || self.endpoint(endpoint)?.is_some() {
             return Err(Rejection::KeyInUse(endpoint).into());
         }
         Ok(vec![(RecordKey::Endpoint(endpoint), Record::Endpoint(record))])
     }
 
-    fn retire(&self, endpoint: PublicKey, owner: &KeyOwner) -> Result<Change, ApplyError> {
+    fn retire(&self, endpoint: PublicKey, owner: &KeyOwner) -> Result<Written, ApplyError> {
         let mut record = self.endpoint(endpoint)?.ok_or(Rejection::UnknownEndpoint(endpoint))?;
         if record.organisation != owner.organisation {
             let (owner, organisation) = (record.organisation, owner.organisation.clone());
@@ -368,7 +402,7 @@ impl<S: StateStorage> State<'_, S> {
         Ok(vec![(RecordKey::Endpoint(endpoint), Record::Endpoint(record))])
     }
 
-    fn take_receipt(&self, receipt: &Receipt, endpoint: PublicKey, position: Position) -> Result<Change, ApplyError> {
+    fn take_receipt(&self, receipt: &Receipt, endpoint: PublicKey, position: Position) -> Result<Written, ApplyError> {
         let Some(record) = self.endpoint(endpoint)? else {
             return Err(match self.key_owner(endpoint)? {
                 Some(owner) => Rejection::WrongRole {

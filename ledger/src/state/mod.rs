@@ -5,6 +5,7 @@
 //! how blocks are agreed on.
 
 mod apply;
+mod govern;
 pub mod record;
 pub mod storage;
 pub mod tree;
@@ -14,12 +15,13 @@ pub use record::{Record, RecordKey, StateKey};
 
 use crate::approval::ApprovalRules;
 use crate::encoding::{decode, encode};
+use crate::governance::ProposalRecord;
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
 use crate::transaction::VerifiedTransaction;
 use record::{
-    EndpointRecord, Halts, KeyOwner, Organisation, Parameters, PatchRecord, Position, ProductRecord, ReceiptRecord,
-    UpcomingValidators, record_as,
+    EndpointRecord, Halts, KeyOwner, Members, Organisation, Parameters, PatchRecord, Position, ProductRecord,
+    ReceiptRecord, UpcomingValidators, record_as,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{StateStorage, StorageError};
@@ -79,9 +81,28 @@ impl<'a, S: StateStorage> State<'a, S> {
     ///
     /// # Errors
     /// [`StorageError`] when the tree cannot be read.
-    pub fn finish(self, head: Option<TreeHead>) -> Result<TreeUpdate, StorageError> {
+    pub fn finish(mut self, head: Option<TreeHead>) -> Result<TreeUpdate, StorageError> {
+        self.pass_on_validators()?;
         let records = self.changed.iter().map(|(key, record)| (key.state_key(), encode(record))).collect();
         tree::update(self.storage, head, records)
+    }
+
+    /// Sentence 3.14: after a block, the set that was for the height after it is for the next one.
+    fn pass_on_validators(&mut self) -> Result<(), StorageError> {
+        let before = self.storage.upcoming_validators()?;
+        let after = self.after_this_block()?;
+        if let Some(after) = after.filter(|after| before.as_ref() != Some(after)) {
+            self.put(RecordKey::Validators, Record::Validators(after));
+        }
+        Ok(())
+    }
+
+    /// The sets as they stand after this block, as far as it is executed.
+    fn after_this_block(&self) -> Result<Option<UpcomingValidators>, StorageError> {
+        match record_as!(self.changed.get(&RecordKey::Validators).cloned(), Validators) {
+            Some(changed) => Ok(Some(changed)),
+            None => Ok(self.storage.upcoming_validators()?.map(UpcomingValidators::one_block_later)),
+        }
     }
 
     /// Puts a record in place without asking: genesis only.
@@ -163,4 +184,8 @@ readers! {
     endpoint(key: PublicKey) -> Endpoint(EndpointRecord) = RecordKey::Endpoint(key);
     /// An endpoint's newest receipt for a patch.
     receipt(endpoint: PublicKey, patch: PatchId) -> Receipt(ReceiptRecord) = RecordKey::Receipt(endpoint, patch);
+    /// The names of all members.
+    members() -> Members(Members) = RecordKey::Members;
+    /// A proposal, by the transaction that proposed it.
+    proposal(id: TransactionId) -> Proposal(ProposalRecord) = RecordKey::Proposal(id);
 }

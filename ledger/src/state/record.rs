@@ -3,7 +3,8 @@
 use crate::approval::{ApprovalRules, Decision, Opinion, Standing};
 use crate::bounded::{List, Name, Product, Sentence, SortedList, Version};
 use crate::encoding::{Canonical, Limit, encode};
-use crate::id::{Digest, PatchId, context, derive};
+use crate::governance::ProposalRecord;
+use crate::id::{Digest, PatchId, TransactionId, context, derive};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::patch::{Class, Label, Severity};
@@ -91,6 +92,10 @@ impl Organisation {
         self.keys.iter().find(|member| member.key == *key)
     }
 }
+
+/// The names of all members.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Members(pub SortedList<Name, { limits::ORGANISATIONS_MAX }>);
 
 /// Where a transaction was finalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -273,6 +278,14 @@ pub struct UpcomingValidators {
     pub after_next: ValidatorSet,
 }
 
+impl UpcomingValidators {
+    /// The same sets seen from one block later, if that block changes nothing.
+    #[must_use]
+    pub fn one_block_later(self) -> Self {
+        Self { next: self.after_next.clone(), after_next: self.after_next }
+    }
+}
+
 /// What a record is about: its name in the state.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RecordKey {
@@ -296,6 +309,10 @@ pub enum RecordKey {
     Endpoint(PublicKey),
     /// [`ReceiptRecord`] by endpoint and patch.
     Receipt(PublicKey, PatchId),
+    /// [`Members`].
+    Members,
+    /// [`ProposalRecord`] by the transaction that proposed it.
+    Proposal(TransactionId),
 }
 
 crate::id::id!(
@@ -320,13 +337,14 @@ impl RecordKey {
     #[must_use]
     pub const fn kind(&self) -> u8 {
         match self {
-            Self::Parameters | Self::Validators | Self::ApprovalRules | Self::Halts => 0,
+            Self::Parameters | Self::Validators | Self::ApprovalRules | Self::Halts | Self::Members => 0,
             Self::Organisation(_) => 1,
             Self::Key(_) => 2,
             Self::Product(..) => 3,
             Self::Patch(_) => 4,
             Self::Endpoint(_) => 5,
             Self::Receipt(..) => 6,
+            Self::Proposal(_) => 7,
         }
     }
 
@@ -364,6 +382,10 @@ pub enum Record {
     Endpoint(EndpointRecord),
     /// Under [`RecordKey::Receipt`].
     Receipt(ReceiptRecord),
+    /// Under [`RecordKey::Members`].
+    Members(Members),
+    /// Under [`RecordKey::Proposal`].
+    Proposal(ProposalRecord),
 }
 
 impl Canonical for Record {

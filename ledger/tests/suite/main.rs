@@ -15,6 +15,7 @@ mod door;
 mod epochs;
 mod execution;
 mod forgeries;
+mod governance;
 mod history_tree;
 mod near_misses;
 mod proof_flips;

@@ -68,11 +68,16 @@ fn variant(rejection: &Rejection) -> &'static str {
         Rejection::AttemptOutOfOrder { .. } => "AttemptOutOfOrder",
         Rejection::NeverApproved { .. } => "NeverApproved",
         Rejection::ReasonMismatch(_) => "ReasonMismatch",
+        Rejection::Proposal(_) => "Proposal",
+        Rejection::Change(_) => "Change",
+        Rejection::UnknownProposal(_) => "UnknownProposal",
+        Rejection::ProposalClosed { .. } => "ProposalClosed",
+        Rejection::BallotUnchanged { .. } => "BallotUnchanged",
     }
 }
 
 /// All names of `variant`, in the order of the enum.
-const VARIANTS: [&str; 22] = [
+const VARIANTS: [&str; 27] = [
     "AlreadyFinalised",
     "Expired",
     "ExpiresTooLate",
@@ -95,6 +100,11 @@ const VARIANTS: [&str; 22] = [
     "AttemptOutOfOrder",
     "NeverApproved",
     "ReasonMismatch",
+    "Proposal",
+    "Change",
+    "UnknownProposal",
+    "ProposalClosed",
+    "BallotUnchanged",
 ];
 
 /// One sentence: who tries what in which world, and how the ledger names the rule that forbids it.
@@ -416,5 +426,7 @@ fn every_rejection_is_reached() {
     let mut reached: BTreeSet<&str> = SENTENCES.iter().map(|sentence| sentence.refused).collect();
     // These have tests of their own in `rule_stories`.
     reached.extend(["AlreadyFinalised", "Expired", "ExpiresTooLate", "TooManyVerdicts"]);
+    // And these in `governance`.
+    reached.extend(["Proposal", "Change", "UnknownProposal", "ProposalClosed", "BallotUnchanged"]);
     assert_eq!(reached, VARIANTS.iter().copied().collect());
 }

@@ -7,19 +7,21 @@
 use crate::epochs;
 use crate::near_misses::near_misses;
 use crate::support::samples::*;
-use crate::support::world::{World, validator_set};
+use crate::support::world::{VALIDATORS, World, organisation, rules, validator_set};
 use crate::support::{digest, key, name, product};
+use ledger::approval::ApprovalRules;
 use ledger::artifact::UploadGrant;
 use ledger::block::Block;
-use ledger::bounded::{List, SortedList};
+use ledger::bounded::{List, Notes, SortedList};
 use ledger::certificate::VoteBody;
 use ledger::encoding::encode;
+use ledger::governance::{Change, Choice, Proposal};
 use ledger::history;
 use ledger::id::{Digest, PatchId};
 use ledger::key::{PublicKey, Purpose};
 use ledger::proof::ProofBundle;
 use ledger::receipt::Outcome;
-use ledger::state::record::{Halt, HaltScope, Halts, Position};
+use ledger::state::record::{Halt, HaltScope, Halts, KeyStatus, Parameters, Position, Role};
 use ledger::state::{Record, RecordKey, read};
 use ledger::transaction::{Payload, SignedTransaction};
 use serde_json::{Value, json};
@@ -78,8 +80,37 @@ pub fn story() -> World {
     world.say("host-1", receive(receipt(patch(1), 1, Outcome::Refused)));
     world.say("host-1", receive(receipt(patch(1), 2, Outcome::Applied)));
     world.say("north/operator", retire("host-2"));
+    govern(&mut world);
     world.block(Vec::new());
     world
+}
+
+/// A proposal with every kind of change, which passes and leaves nobody else than before in power.
+fn govern(world: &mut World) {
+    let zenith = organisation("zenith", &[("second approver", Role::Approver, KeyStatus::Active)]);
+    let public = |called: &str| key(called).public();
+    let changes = vec![
+        Change::AddOrganisation { organisation: zenith },
+        Change::AddKey { organisation: name("zenith"), key: public("zenith/third approver"), role: Role::Approver },
+        Change::RotateKey { old: public("zenith/approver"), new: public("zenith/next approver") },
+        Change::RetireKey { key: public("zenith/second approver") },
+        Change::RevokeKey { key: public("zenith/third approver") },
+        Change::AddNamespace { organisation: name("zenith"), namespace: name("web") },
+        Change::RemoveNamespace { organisation: name("zenith"), namespace: name("web") },
+        Change::SetValidators { validators: validator_set(&VALIDATORS) },
+        Change::SetApprovalRules { rules: ApprovalRules(List::new(rules()).unwrap()) },
+        Change::SetParameters { parameters: Parameters { heartbeat_ms: 30_000, seal_ms: 200 } },
+        Change::RemoveOrganisation { name: name("zenith") },
+    ];
+    let proposal = Proposal {
+        changes: List::new(changes).unwrap(),
+        note: Notes::new("every kind of change").unwrap(),
+        closes_at_ms: world.next_ms() + 3_600_000,
+    };
+    let proposed = world.transaction("acme/governor", Payload::Propose { proposal });
+    let proposal = proposed.id();
+    world.block(vec![proposed]);
+    world.say("north/governor", Payload::Ballot { proposal, choice: Choice::For });
 }
 
 /// The patch with this release counter.
@@ -207,6 +238,8 @@ fn transactions(vectors: &mut Vectors, world: &World) {
         ("retire", "retire", 0),
         ("receipt-refused", "receipt", 0),
         ("receipt-applied", "receipt", 1),
+        ("propose", "propose", 0),
+        ("ballot", "ballot", 0),
     ];
     for (file, kind, nth) in kinds {
         put_transaction(vectors, world, file, &by_kind(kind, nth));
@@ -217,6 +250,11 @@ fn transactions(vectors: &mut Vectors, world: &World) {
 
 fn records(vectors: &mut Vectors, world: &World) {
     let host = key("host-1").public();
+    let proposal = world.log.iter().find_map(|signed| match &signed.transaction.payload {
+        Payload::Ballot { proposal, .. } => Some(*proposal),
+        _ => None,
+    });
+    let proposal = proposal.expect("the story has one");
     let keys = [
         ("parameters", RecordKey::Parameters),
         ("validators", RecordKey::Validators),
@@ -229,6 +267,8 @@ fn records(vectors: &mut Vectors, world: &World) {
         ("patch-recalled", RecordKey::Patch(patch(5))),
         ("endpoint", RecordKey::Endpoint(host)),
         ("receipt", RecordKey::Receipt(host, patch(1))),
+        ("members", RecordKey::Members),
+        ("proposal", RecordKey::Proposal(proposal)),
     ];
     let mut put = |file: &str, key: &RecordKey, record: &Record| {
         vectors.put(

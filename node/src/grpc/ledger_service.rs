@@ -1,7 +1,7 @@
 //! The `Ledger` service: what each call does.
 
 use super::refusal::Refused;
-use super::{Services, bytes32, views};
+use super::{Services, bytes32, membership, views};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
@@ -135,6 +135,25 @@ impl ledger_server::Ledger for Services {
 
     async fn list_blocks(&self, request: Request<v1::ListBlocksRequest>) -> Answer<v1::ListBlocksResponse> {
         Ok(Response::new(views::blocks(self, &request.into_inner())?))
+    }
+
+    async fn get_epochs(&self, request: Request<v1::GetEpochsRequest>) -> Answer<v1::GetEpochsResponse> {
+        Ok(Response::new(membership::epochs(self, request.into_inner().from_height)?))
+    }
+
+    async fn list_members(&self, _: Request<v1::ListMembersRequest>) -> Answer<v1::ListMembersResponse> {
+        Ok(Response::new(membership::members(self)?))
+    }
+
+    async fn get_proposal(&self, request: Request<v1::GetProposalRequest>) -> Answer<v1::Proposal> {
+        let id = TransactionId(bytes32("id", &request.into_inner().id)?);
+        let record = self.store.proposal(id).map_err(Refused::internal)?;
+        let record = record.ok_or_else(|| Refused::not_found(format!("there is no proposal {id}")))?;
+        Ok(Response::new(membership::proposal(self, id, &record)?))
+    }
+
+    async fn list_proposals(&self, request: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
+        Ok(Response::new(membership::proposals(self, &request.into_inner())?))
     }
 
     async fn get_patch(&self, request: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {

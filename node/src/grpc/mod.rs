@@ -3,6 +3,7 @@
 mod artifacts;
 mod connections;
 mod ledger_service;
+mod membership;
 mod refusal;
 mod views;
 
@@ -63,8 +64,6 @@ pub struct Services {
     pub validator_key: Option<PublicKey>,
     /// Checks signatures.
     pub verifier: Verifier,
-    /// Numbers all nodes agree on.
-    pub parameters: ledger::state::record::Parameters,
 }
 
 /// Why clients cannot be served.

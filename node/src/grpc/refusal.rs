@@ -148,6 +148,11 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::NotYourEndpoint { .. } => (denied, "not-your-endpoint", "its own organisation's operator must do this"),
         R::AttemptOutOfOrder { .. } => (state, "attempt", "number receipts 1, 2, 3 … per patch"),
         R::NeverApproved { .. } => (state, "never-approved", "an unapproved patch can only be refused"),
+        R::Proposal(_) => (Code::InvalidArgument, "proposal", "correct the proposal"),
+        R::Change(_) => (state, "change", "correct the change named: all take place, or none"),
+        R::UnknownProposal(_) => (state, "unknown-proposal", "ListProposals names them"),
+        R::ProposalClosed { .. } => (state, "proposal-closed", "propose it again"),
+        R::BallotUnchanged { .. } => (Code::AlreadyExists, "ballot-unchanged", "an organisation has one voice"),
         R::ReasonMismatch(_) => (Code::InvalidArgument, "reason", "name a reason unless the outcome is applied"),
     }
 }

@@ -58,7 +58,8 @@ pub(super) fn head(services: &Services) -> Result<v1::Head, Refused> {
     let header = services.store.tip().header;
     let certificate = services.store.certificate(header.height).map_err(Refused::internal)?;
     let sealing = header.tx_count > 0;
-    let parameters = &services.parameters;
+    let parameters = services.store.parameters().map_err(Refused::internal)?;
+    let parameters = parameters.ok_or_else(|| Refused::internal("the state has no parameters"))?;
     Ok(v1::Head {
         height: header.height,
         hash: header.hash().0.to_vec(),
@@ -193,12 +194,7 @@ fn endpoint(services: &Services, key: PublicKey, record: &EndpointRecord) -> Res
         group: record.group.to_string(),
         organisation: record.organisation.to_string(),
         labels: labels.collect(),
-        status: match record.status {
-            KeyStatus::Active => "active",
-            KeyStatus::Retired => "retired",
-            KeyStatus::Revoked => "revoked",
-        }
-        .to_owned(),
+        status: status_word(record.status).to_owned(),
         enrolled: Some(position(services, record.enrolled)?),
         last_receipt: last,
     })
@@ -241,7 +237,16 @@ fn receipt(services: &Services, located: &store::ReceiptEntry) -> Result<v1::Rec
     })
 }
 
-fn position(services: &Services, position: Position) -> Result<v1::Position, Refused> {
+/// Whether a key speaks, in one word.
+pub(super) fn status_word(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "active",
+        KeyStatus::Retired => "retired",
+        KeyStatus::Revoked => "revoked",
+    }
+}
+
+pub(super) fn position(services: &Services, position: Position) -> Result<v1::Position, Refused> {
     let header = services.store.header(position.height).map_err(Refused::internal)?;
     Ok(v1::Position {
         height: position.height,
@@ -250,19 +255,19 @@ fn position(services: &Services, position: Position) -> Result<v1::Position, Ref
     })
 }
 
-fn page_size(asked: u32) -> u32 {
+pub(super) fn page_size(asked: u32) -> u32 {
     if asked == 0 { PAGE_SIZE_DEFAULT } else { asked.min(PAGE_SIZE_MAX) }
 }
 
 /// Page tokens are the store's cursors: opaque to clients, harmless if forged.
-fn token(text: &str) -> Result<Option<Cursor>, Refused> {
+pub(super) fn token(text: &str) -> Result<Option<Cursor>, Refused> {
     if text.is_empty() {
         return Ok(None);
     }
     text.parse().map(Some).map_err(|error| Refused::invalid("page-token", error))
 }
 
-fn page_token(next: Option<Cursor>) -> String {
+pub(super) fn page_token(next: Option<Cursor>) -> String {
     next.map(|cursor| cursor.to_string()).unwrap_or_default()
 }
 

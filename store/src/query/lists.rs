@@ -7,8 +7,10 @@ use crate::error::StoreError;
 use crate::view::View;
 use ledger::block::Header;
 use ledger::encoding::{decode, encode};
+use ledger::governance::ProposalRecord;
 use ledger::id::{PatchId, TransactionId, context, derive};
 use ledger::key::PublicKey;
+use ledger::proof::EpochLink;
 use ledger::state::StateView as _;
 use ledger::state::record::{EndpointRecord, PatchRecord, Position};
 use ledger::transaction::{Payload, SignedTransaction};
@@ -52,6 +54,46 @@ impl View<'_> {
             let record = record.ok_or_else(|| StoreError::row(Column::Endpoints, key, None, "no such endpoint"))?;
             Ok((endpoint, record))
         })
+    }
+
+    /// Proposals, the newest first.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk says no.
+    pub fn proposals(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(TransactionId, ProposalRecord)>, StoreError> {
+        let Some(from) = before(after) else { return Ok(last_page()) };
+        let rows = self.scan(Column::Proposals, &numeric(from), Direction::Reverse);
+        self.page(rows, limit, |key, value| {
+            let id = TransactionId(id_in(Column::Proposals, key, value)?);
+            let record = self.proposal(id)?;
+            let record = record.ok_or_else(|| StoreError::row(Column::Proposals, key, None, "no such proposal"))?;
+            Ok((id, record))
+        })
+    }
+
+    /// Changes of the validator set, the oldest first, from a height on: each with the header that says
+    /// so, certified by the set before.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk says no.
+    pub fn epochs(&self, from: u64, limit: usize) -> Result<Vec<EpochLink>, StoreError> {
+        let mut links = Vec::new();
+        for row in self.scan(Column::Epochs, &numeric(from), Direction::Forward).take(limit) {
+            let (key, value) = row?;
+            let broken = |detail: String| StoreError::row(Column::Epochs, &key, None, detail);
+            let height = number(&key).ok_or_else(|| broken("not a height".to_owned()))?;
+            let validators = decode(&value).map_err(|error| broken(error.to_string()))?;
+            let (header, certificate) = (self.header(height)?, self.certificate(height)?);
+            let (Some(header), Some(certificate)) = (header, certificate) else {
+                return Err(broken("a block without header or certificate".to_owned()));
+            };
+            links.push(EpochLink { header, certificate, validators });
+        }
+        Ok(links)
     }
 
     /// Receipts, the newest first.

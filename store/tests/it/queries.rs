@@ -2,6 +2,7 @@
 
 use crate::support::Kept;
 use ledger::encoding::{decode, encode};
+use ledger::governance::ProposalStanding;
 use ledger::history;
 use ledger::id::{Digest, PatchId, TransactionId};
 use ledger::key::PublicKey;
@@ -214,4 +215,40 @@ fn page_tokens_that_were_not_given_out_are_refused() {
     }
     assert!(store.patches(Some("0000000000000000".parse().unwrap()), 5).unwrap().rows.is_empty());
     assert!(store.endpoints(Some("ffffffffffffffff".parse().unwrap()), 5).unwrap().rows.is_empty());
+}
+
+#[test]
+fn proposals_are_listed_newest_first() {
+    let kept = Kept::new(5, 80);
+    let store = kept.open();
+    let mut expected: Vec<TransactionId> = transactions(&kept)
+        .iter()
+        .filter(|(.., transaction)| matches!(transaction.payload(), Payload::Propose { .. }))
+        .map(|(.., transaction)| transaction.id())
+        .collect();
+    expected.reverse();
+    assert!(expected.len() > 3, "validators changed {} times", expected.len());
+    for limit in [1, 2, 1_000] {
+        let listed = all(limit, |after, limit| store.proposals(after, limit));
+        assert_eq!(listed.iter().map(|(id, _)| *id).collect::<Vec<_>>(), expected);
+        assert!(listed.iter().all(|(id, record)| store.proposal(*id).unwrap().as_ref() == Some(record)));
+        assert!(listed.iter().all(|(_, record)| record.standing == ProposalStanding::Passed));
+    }
+}
+
+/// Sentence 3.15: from the genesis file to the newest set, each link certified by the set before.
+#[test]
+fn the_validators_of_today_follow_from_those_of_genesis() {
+    let kept = Kept::new(6, 80);
+    let store = kept.open();
+    let (mut set, mut before) = (kept.oracle.chain.scenario().genesis().genesis.validators.clone(), 0);
+    let links = store.epochs(0, 1_000).unwrap();
+    assert!(links.len() > 3);
+    for link in &links {
+        link.check(&store.chain_id(), &set, before).unwrap();
+        (set, before) = (link.validators.clone(), link.header.height);
+    }
+    assert_eq!(set.hash(), store.tip().header.next_validators_hash);
+    assert_eq!(store.epochs(links[1].header.height, 2).unwrap(), links[1..3]);
+    assert_eq!(store.epochs(before + 1, 1_000).unwrap(), []);
 }

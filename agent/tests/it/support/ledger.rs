@@ -10,12 +10,13 @@ use ledger::history;
 use ledger::id::{Digest, PatchId};
 use ledger::key::{PublicKey, SecretKey};
 use ledger::patch::PatchManifest;
-use ledger::proof::{PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
+use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::state::record::{PatchRecord, Role};
 use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::{self, TreeHead};
 use ledger::state::{Record, RecordKey, StateView as _};
 use ledger::transaction::{Payload, Verdict, VerifiedTransaction};
+use ledger::validators::ValidatorSet;
 use std::collections::BTreeSet;
 use tests::{Scenario, VENDOR};
 
@@ -30,6 +31,10 @@ pub(crate) struct Ledger {
     pending: Vec<VerifiedTransaction>,
     forced: Vec<(RecordKey, Record)>,
     nonce: u64,
+    /// How often a validator got a new key.
+    rotations: usize,
+    /// How the set of validators changed.
+    pub(crate) epochs: Vec<EpochLink>,
     /// How far the ledger's clock is from this machine's.
     pub(crate) ahead_ms: i64,
 }
@@ -56,6 +61,8 @@ impl Ledger {
             pending: Vec::new(),
             forced: Vec::new(),
             nonce: 0,
+            rotations: 0,
+            epochs: Vec::new(),
             ahead_ms: 0,
         }
     }
@@ -108,6 +115,18 @@ impl Ledger {
         self.add(&self.scenario.key("bank", Role::Operator), payload);
     }
 
+    /// A validator gets a new key: the set changes two blocks after the next.
+    pub(crate) fn rotate_validator(&mut self) {
+        self.nonce += 1;
+        let (time_ms, change) = (self.now_ms(), self.scenario.rotation(self.rotations));
+        self.pending.extend(self.scenario.agreed(self.nonce, time_ms, vec![change]));
+        self.rotations += 1;
+    }
+
+    fn next_validators(&self) -> ValidatorSet {
+        self.storage.upcoming_validators().unwrap().unwrap().next
+    }
+
     /// Puts a record into the next block's state that no transaction could.
     pub(crate) fn force(&mut self, key: RecordKey, record: Record) {
         self.forced.push((key, record));
@@ -130,6 +149,7 @@ impl Ledger {
     }
 
     fn take(&mut self, executed: ExecutedBlock) {
+        let set = self.next_validators();
         self.storage.write_state(&executed.state);
         self.storage.write_finalised(executed.transactions.iter().map(VerifiedTransaction::id));
         self.storage.write_history(&executed.history);
@@ -143,8 +163,13 @@ impl Ledger {
             self.tip.tree = TreeHead { version: update.version, root: update.root };
             self.tip.header.state_root = update.root;
         }
-        let certificate = self.scenario.certificate(&self.tip.header);
-        self.heads.push((self.tip.header.clone(), certificate));
+        let (header, keys) = (self.tip.header.clone(), self.scenario.validating_keys(self.rotations));
+        let certificate = self.scenario.certificate_under(&header, &keys, &set);
+        if header.validators_hash != header.next_validators_hash {
+            let (header, certificate, validators) = (header.clone(), certificate.clone(), self.next_validators());
+            self.epochs.push(EpochLink { header, certificate, validators });
+        }
+        self.heads.push((header, certificate));
     }
 
     /// Two blocks: what waits is final, and provable.
@@ -185,13 +210,14 @@ impl Ledger {
             path: List::new(history::prove(&self.storage, header.history_size, index).unwrap()).unwrap(),
         };
         let prove = |key: RecordKey| tree::prove(&self.storage, self.tip.tree, &key.state_key()).unwrap();
+        let epochs = self.epochs.iter().filter(|link| link.header.height < header.height).cloned().collect();
         let approvers = record.verdicts.iter().map(|verdict| verdict.organisation.clone());
         let organisations: BTreeSet<Name> = approvers.chain([record.organisation.clone()]).collect();
         let organisations = organisations.into_iter().map(|name| (name.clone(), prove(RecordKey::Organisation(name))));
         Some(ProofBundle {
             version: PROOF_VERSION,
             chain_id: header.chain_id,
-            epochs: List::default(),
+            epochs: List::new(epochs).unwrap(),
             publish: proven(record.published.index),
             approvals: List::new(approvals.into_iter().map(proven).collect()).unwrap(),
             state: ProvenState {

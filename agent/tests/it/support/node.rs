@@ -65,6 +65,8 @@ pub(crate) struct Manners {
 /// What a node was asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct AskedOfIt {
+    /// Changes of the validators asked for.
+    pub(crate) epochs: usize,
     /// Offsets of artifacts.
     pub(crate) fetches: Vec<u64>,
     /// Proofs asked for.
@@ -229,6 +231,9 @@ fn check_word(rejection: &Rejection) -> &'static str {
     }
 }
 
+/// Changes of the validators in one answer: few, so that agents have to ask again.
+const EPOCHS_PER_ANSWER: usize = 2;
+
 #[tonic::async_trait]
 impl ledger_server::Ledger for Node {
     async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Answer<v1::Head> {
@@ -313,6 +318,26 @@ impl ledger_server::Ledger for Node {
             record.map(|record| v1::Receipt { endpoint, patch, attempt: record.attempt, ..Default::default() });
         let receipts = receipts.into_iter().collect();
         Ok(Response::new(v1::ListReceiptsResponse { receipts, next_page_token: String::new() }))
+    }
+
+    async fn get_epochs(&self, request: Request<v1::GetEpochsRequest>) -> Answer<v1::GetEpochsResponse> {
+        self.asked.lock().unwrap().epochs += 1;
+        let from = request.into_inner().from_height;
+        let epochs = self.world.ledger().epochs.clone();
+        let later = epochs.iter().filter(|link| link.header.height >= from).take(EPOCHS_PER_ANSWER);
+        Ok(Response::new(v1::GetEpochsResponse { links: later.map(encode).collect() }))
+    }
+
+    async fn list_members(&self, _: Request<v1::ListMembersRequest>) -> Answer<v1::ListMembersResponse> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn get_proposal(&self, _: Request<v1::GetProposalRequest>) -> Answer<v1::Proposal> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
+    async fn list_proposals(&self, _: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
+        Err(Status::unimplemented("not asked by agents"))
     }
 
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {

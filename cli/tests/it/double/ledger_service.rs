@@ -8,11 +8,13 @@ use ledger::state::record::Role;
 use ledger::transaction::SignedTransaction;
 use proto::v1::ledger_server::Ledger;
 use proto::v1::{
-    BlockSummary, Endpoint, GetBlockRequest, GetBlockResponse, GetGenesisRequest, GetGenesisResponse, GetHeadRequest,
-    GetPatchRequest, GetProofRequest, GetProofResponse, GetStatusRequest, GetStatusResponse, GetTransactionRequest,
-    GetTransactionResponse, Head, ListBlocksRequest, ListBlocksResponse, ListEndpointsRequest, ListEndpointsResponse,
-    ListPatchesRequest, ListPatchesResponse, ListReceiptsRequest, ListReceiptsResponse, Patch, Peer, Receipt,
-    SubmitRequest, SubmitResponse, SubmitStreamResponse, TransactionState, WatchHeadsRequest,
+    BlockSummary, Endpoint, GetBlockRequest, GetBlockResponse, GetEpochsRequest, GetEpochsResponse, GetGenesisRequest,
+    GetGenesisResponse, GetHeadRequest, GetPatchRequest, GetProofRequest, GetProofResponse, GetProposalRequest,
+    GetStatusRequest, GetStatusResponse, GetTransactionRequest, GetTransactionResponse, Head, ListBlocksRequest,
+    ListBlocksResponse, ListEndpointsRequest, ListEndpointsResponse, ListMembersRequest, ListMembersResponse,
+    ListPatchesRequest, ListPatchesResponse, ListProposalsRequest, ListProposalsResponse, ListReceiptsRequest,
+    ListReceiptsResponse, Patch, Peer, Proposal, Receipt, SubmitRequest, SubmitResponse, SubmitStreamResponse,
+    TransactionState, WatchHeadsRequest,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -99,13 +101,26 @@ impl Ledger for Double {
             let state = if known { TransactionState::Pending } else { TransactionState::Unknown };
             return Ok(Response::new(GetTransactionResponse { state: state.into(), ..Default::default() }));
         };
-        let transaction = shared.ledger.log[usize::try_from(position.index).unwrap()].0.bytes().to_vec();
+        let mut transaction = shared.ledger.log[usize::try_from(position.index).unwrap()].0.bytes().to_vec();
+        match shared.manners.lie {
+            Some(Lie::OtherProposing) => {
+                let other = shared.proposals().into_iter().find(|(other, _)| *other != id).unwrap().1;
+                transaction = shared.ledger.log[usize::try_from(other.proposed.index).unwrap()].0.bytes().to_vec();
+            }
+            Some(Lie::NotAProposal) => transaction = shared.ledger.log[1].0.bytes().to_vec(),
+            Some(Lie::Altered) => *transaction.last_mut().unwrap() ^= 1,
+            _ => {}
+        }
         let state = TransactionState::Finalised.into();
         Ok(Response::new(GetTransactionResponse { state, position: Some(position), transaction }))
     }
 
     async fn get_head(&self, _: Request<GetHeadRequest>) -> Answer<Head> {
-        Err(Status::unimplemented("not for hands"))
+        let shared = self.lock();
+        let header = &shared.ledger.tip.header;
+        let certificate = shared.ledger.blocks.last().map(|(_, certificate)| encode(certificate)).unwrap_or_default();
+        let (height, hash) = (header.height, header.hash().0.to_vec());
+        Ok(Response::new(Head { height, hash, header: encode(header), certificate, poll_after_ms: 1_000 }))
     }
 
     type WatchHeadsStream = NoStream<Head>;
@@ -158,6 +173,31 @@ impl Ledger for Double {
             _ => from.saturating_sub(size),
         };
         Ok(Response::new(ListBlocksResponse { blocks: heights.map(summary).collect(), next_height }))
+    }
+
+    async fn get_epochs(&self, request: Request<GetEpochsRequest>) -> Answer<GetEpochsResponse> {
+        Ok(Response::new(self.lock().epochs(request.into_inner().from_height)))
+    }
+
+    async fn list_members(&self, _: Request<ListMembersRequest>) -> Answer<ListMembersResponse> {
+        Ok(Response::new(self.lock().members()))
+    }
+
+    async fn get_proposal(&self, request: Request<GetProposalRequest>) -> Answer<Proposal> {
+        let shared = self.lock();
+        let id = TransactionId(bytes32(&request.into_inner().id)?);
+        let record = shared.ledger.storage.proposal(id).unwrap().ok_or_else(|| not_found("proposal"))?;
+        Ok(Response::new(shared.proposal(id, &record)))
+    }
+
+    async fn list_proposals(&self, request: Request<ListProposalsRequest>) -> Answer<ListProposalsResponse> {
+        let shared = self.lock();
+        let ListProposalsRequest { standing, page_size, page_token } = request.into_inner();
+        let mut proposals = shared.proposals();
+        proposals.retain(|(_, record)| standing.is_empty() || record.standing.to_string() == standing);
+        let proposals = proposals.iter().map(|(id, record)| shared.proposal(*id, record)).collect();
+        let (proposals, next_page_token) = shared.page(proposals, page_size, &page_token);
+        Ok(Response::new(ListProposalsResponse { proposals, next_page_token }))
     }
 
     async fn get_patch(&self, request: Request<GetPatchRequest>) -> Answer<Patch> {

@@ -2,12 +2,14 @@
 //! and on demand every way in which a node can fail or lie.
 
 mod artifact_service;
+mod governance;
 mod ledger_service;
 mod shared;
 
 use crate::fixture::LedgerInMemory;
 use crate::hands::Hands;
 use ledger::id::{Digest, PatchId};
+use ledger::state::StateView as _;
 use ledger::state::record::Role;
 use ledger::transaction::{Payload, VerifiedTransaction};
 use proto::v1::artifacts_server::ArtifactsServer;
@@ -56,6 +58,18 @@ pub(crate) enum Lie {
     OtherTransaction,
     /// Its titles act on terminals.
     Hostile,
+    /// It shows another proposal than the one that was signed.
+    OtherProposal,
+    /// It shows the proposal asked for with another's transaction.
+    OtherProposing,
+    /// It shows something that nobody proposed.
+    NotAProposal,
+    /// It leaves out the first change of the validators.
+    EpochMissing,
+    /// It leaves out the newest change of the validators.
+    NewestEpochMissing,
+    /// It shows an epoch link that a quorum did not sign.
+    EpochForged,
 }
 
 #[derive(Default)]
@@ -125,7 +139,8 @@ impl Node {
     }
 
     /// Hands that know this node and its ledger, with a key file for every role: `vendor.key`,
-    /// `operator.key` and `bank.key`, `clinic.key`, `depot.key` of approvers.
+    /// `operator.key`, `bank.key`, `clinic.key`, `depot.key` of approvers, and `acme-governor.key` and so
+    /// on of every organisation.
     pub(crate) fn hands(&self) -> Hands {
         let hands = Hands::new().with("COUNTERSIGN_NODE", &self.address).with("COUNTERSIGN_GENESIS", "genesis");
         let hands = match &self.pem {
@@ -137,12 +152,21 @@ impl Node {
         hands.write("genesis", shared.ledger.trust_root());
         let scenario = &shared.ledger.scenario;
         hands.write_key("vendor.key", "publisher", "acme", &scenario.key("acme", Role::Publisher));
+        for organisation in tests::ORGANISATIONS {
+            let key = scenario.key(organisation, Role::Governor);
+            hands.write_key(&format!("{organisation}-governor.key"), "governor", organisation, &key);
+        }
         hands.write_key("operator.key", "operator", "bank", &scenario.key("bank", Role::Operator));
         for organisation in tests::APPROVERS {
             let key = scenario.key(organisation, Role::Approver);
             hands.write_key(&format!("{organisation}.key"), "approver", organisation, &key);
         }
         hands
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
     }
 
     fn shared(&self) -> MutexGuard<'_, Shared> {
@@ -187,6 +211,24 @@ impl Node {
         let nonce = shared.ledger.log.len() as u64;
         let transaction = shared.ledger.scenario.transaction(&key, nonce, now_ms(), payload);
         shared.finalise(transaction).unwrap();
+    }
+
+    /// The validators change so many times.
+    pub(crate) fn rotate(&self, times: usize) {
+        let mut shared = self.shared();
+        for _ in 0..times {
+            shared.ledger.rotate(now_ms());
+        }
+    }
+
+    /// What the ledger knows of a proposal.
+    pub(crate) fn proposal(&self, id: &str) -> ledger::governance::ProposalRecord {
+        self.shared().ledger.storage.proposal(id.parse().unwrap()).unwrap().expect("it was proposed")
+    }
+
+    /// What the ledger's state says.
+    pub(crate) fn state<T>(&self, ask: impl FnOnce(&ledger::state::storage::MemoryStorage) -> T) -> T {
+        ask(&self.shared().ledger.storage)
     }
 
     /// Publishes these releases of the scenario's one product.

@@ -7,7 +7,8 @@ use ledger::bounded::{List, Name, Product, SortedList, Text};
 use ledger::certificate::Certificate;
 use ledger::encoding::{Canonical, decode, encode};
 use ledger::genesis::Genesis;
-use ledger::id::{BlockHash, ChainId, Digest, PatchId};
+use ledger::governance::{Ballot, Change, Choice, Proposal, ProposalRecord, ProposalStanding};
+use ledger::id::{BlockHash, ChainId, Digest, PatchId, TransactionId};
 use ledger::key::{PublicKey, Signature};
 use ledger::patch::{
     Artifact, Class, HealthCheck, InstallerKind, Label, PatchManifest, PayloadEncoding, Probe, Reboot, Relation,
@@ -17,8 +18,8 @@ use ledger::proof::{EpochLink, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::receipt::{Health, Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::Record;
 use ledger::state::record::{
-    EndpointRecord, Halt, HaltScope, Halts, KeyOwner, KeyStatus, MemberKey, Organisation, Parameters, PatchRecord,
-    Position, ProductRecord, ReceiptRecord, Role, UpcomingValidators, VerdictRecord,
+    EndpointRecord, Halt, HaltScope, Halts, KeyOwner, KeyStatus, MemberKey, Members, Organisation, Parameters,
+    PatchRecord, Position, ProductRecord, ReceiptRecord, Role, UpcomingValidators, VerdictRecord,
 };
 use ledger::state::tree::StateProof;
 use ledger::transaction::{Payload, SignedTransaction, Transaction, Verdict};
@@ -215,7 +216,54 @@ fn payload() -> impl Strategy<Value = Payload> {
         }),
         public().prop_map(|endpoint| Payload::Retire { endpoint }),
         receipt().prop_map(|receipt| Payload::Receipt { receipt }),
+        proposal().prop_map(|proposal| Payload::Propose { proposal }),
+        (bytes(), choice())
+            .prop_map(|(proposal, choice)| Payload::Ballot { proposal: TransactionId(proposal), choice }),
     ]
+}
+
+fn choice() -> impl Strategy<Value = Choice> {
+    select(vec![Choice::For, Choice::Against])
+}
+
+fn change() -> impl Strategy<Value = Change> {
+    prop_oneof![
+        organisation().prop_map(|organisation| Change::AddOrganisation { organisation }),
+        name().prop_map(|name| Change::RemoveOrganisation { name }),
+        (name(), public(), role()).prop_map(|(organisation, key, role)| Change::AddKey { organisation, key, role }),
+        (public(), public()).prop_map(|(old, new)| Change::RotateKey { old, new }),
+        public().prop_map(|key| Change::RetireKey { key }),
+        public().prop_map(|key| Change::RevokeKey { key }),
+        (name(), name()).prop_map(|(organisation, namespace)| Change::AddNamespace { organisation, namespace }),
+        (name(), name()).prop_map(|(organisation, namespace)| Change::RemoveNamespace { organisation, namespace }),
+        validators().prop_map(|validators| Change::SetValidators { validators }),
+        list(rule(), 3).prop_map(|rules| Change::SetApprovalRules { rules: ApprovalRules(rules) }),
+        parameters().prop_map(|parameters| Change::SetParameters { parameters }),
+    ]
+}
+
+fn proposal() -> impl Strategy<Value = Proposal> {
+    (list(change(), 3), text(), any::<u64>()).prop_map(|(changes, note, closes_at_ms)| Proposal {
+        changes,
+        note,
+        closes_at_ms,
+    })
+}
+
+fn proposal_record() -> impl Strategy<Value = ProposalRecord> {
+    use ProposalStanding::{Open, Passed, Refused, Void};
+    let ballot = (name(), choice()).prop_map(|(organisation, choice)| Ballot { organisation, choice });
+    let standing = select(vec![Open, Passed, Refused, Void]);
+    (proposal(), public(), position(), sorted(ballot, 3), standing, option::of(position())).prop_map(
+        |(proposal, proposer, proposed, ballots, standing, settled)| ProposalRecord {
+            proposal,
+            proposer,
+            proposed,
+            ballots,
+            standing,
+            settled,
+        },
+    )
 }
 
 pub fn transaction() -> impl Strategy<Value = SignedTransaction> {
@@ -388,6 +436,8 @@ pub fn record() -> impl Strategy<Value = Record> {
         patch_record().prop_map(Record::Patch),
         endpoint.prop_map(Record::Endpoint),
         receipt.prop_map(Record::Receipt),
+        sorted(name(), 3).prop_map(|names| Record::Members(Members(names))),
+        proposal_record().prop_map(Record::Proposal),
     ]
 }
 

@@ -90,7 +90,10 @@ pub fn genesis() -> Genesis {
             ],
         ),
         organisation("globex", &[]),
-        organisation("north", &[("second approver", Role::Approver, KeyStatus::Active)]),
+        organisation(
+            "north",
+            &[("second approver", Role::Approver, KeyStatus::Active), ("governor", Role::Governor, KeyStatus::Active)],
+        ),
         organisation("south", &[("retired approver", Role::Approver, KeyStatus::Retired)]),
         organisation("west", &[("revoked approver", Role::Approver, KeyStatus::Revoked)]),
     ];
@@ -217,12 +220,18 @@ impl World {
     /// Puts a record into the state without asking, and a header over it: what a quorum of traitors,
     /// or law that is not made yet, could do.
     pub fn impose(&mut self, record_key: &RecordKey, record: &Record) {
+        self.put(record_key, record);
+        let root = self.tip.tree.root;
+        self.block(Vec::new());
+        assert_eq!(self.tip.header.state_root, root);
+    }
+
+    /// Puts a record into the state without asking, and no header over it.
+    pub fn put(&mut self, record_key: &RecordKey, record: &Record) {
         let records = vec![(record_key.state_key(), ledger::encoding::encode(record))];
         let update = tree::update(&self.storage, Some(self.tip.tree), records).unwrap();
         self.storage.write_state(&update);
         self.tip.tree = TreeHead { version: update.version, root: update.root };
-        self.block(Vec::new());
-        assert_eq!(self.tip.header.state_root, update.root);
     }
 
     /// The signatures of these organisations' validators under a header.

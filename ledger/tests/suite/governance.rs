@@ -1,0 +1,430 @@
+//! Members change who they are and the law they live under (sentences 2.22 to 2.26 and 3.14).
+
+use crate::support::samples::*;
+use crate::support::world::{BLOCK_MS, VALIDATORS, World, genesis, organisation, rules, validator_set};
+use crate::support::{key, name};
+use ledger::approval::ApprovalRules;
+use ledger::block::Block;
+use ledger::bounded::{List, Name, Notes, SortedList};
+use ledger::governance::{Change, ChangeError, Choice, Proposal, ProposalRecord, ProposalStanding};
+use ledger::id::{PatchId, TransactionId};
+use ledger::key::PublicKey;
+use ledger::limits;
+use ledger::patch::{Class, PatchManifest};
+use ledger::proof::{EpochLink, ProofBundle};
+use ledger::state::record::{KeyStatus, MemberKey, Organisation, Parameters, Role};
+use ledger::state::{Rejection, StateView as _};
+use ledger::transaction::Payload;
+use ledger::validators::{Validator, ValidatorSet};
+use std::collections::BTreeSet;
+
+const GOVERNORS: [&str; 5] = ["acme", "globex", "north", "south", "west"];
+
+/// The test ledger, in which every one of the five organisations has a governor: four are more than
+/// two thirds.
+pub fn governed() -> World {
+    let mut genesis = genesis();
+    let governor = |who: &str| (who.to_owned(), [("governor", Role::Governor, KeyStatus::Active)]);
+    let organisations = GOVERNORS.iter().map(|who| governor(who)).map(|(who, more)| {
+        let mut organisation = organisation(&who, &more);
+        if who == "north" {
+            let mut keys = organisation.keys.into_vec();
+            keys.push(MemberKey {
+                key: key("north/second governor").public(),
+                role: Role::Governor,
+                status: KeyStatus::Active,
+            });
+            organisation.keys = SortedList::new(keys).unwrap();
+        }
+        organisation
+    });
+    genesis.organisations = SortedList::new(organisations.collect()).unwrap();
+    World::from(genesis)
+}
+
+fn public(called: &str) -> PublicKey {
+    key(called).public()
+}
+
+fn propose(world: &World, changes: Vec<Change>) -> Payload {
+    let closes_at_ms = world.next_ms() + 3_600_000;
+    let proposal = Proposal { changes: List::new(changes).unwrap(), note: Notes::default(), closes_at_ms };
+    Payload::Propose { proposal }
+}
+
+/// Acme proposes; gives the name of the proposal.
+pub fn proposed(world: &mut World, changes: Vec<Change>) -> TransactionId {
+    let payload = propose(world, changes);
+    let transaction = world.transaction("acme/governor", payload);
+    let id = transaction.id();
+    world.block(vec![transaction]);
+    id
+}
+
+fn say(world: &mut World, who: &str, proposal: TransactionId, choice: Choice) {
+    world.say(who, Payload::Ballot { proposal, choice });
+}
+
+/// Acme proposes and three others are for it.
+pub fn passed(world: &mut World, changes: Vec<Change>) {
+    let id = proposed(world, changes);
+    for who in ["north/governor", "south/governor", "west/governor"] {
+        assert_eq!(record(world, id).standing, ProposalStanding::Open);
+        say(world, who, id, Choice::For);
+    }
+    assert_eq!(record(world, id).standing, ProposalStanding::Passed);
+}
+
+fn record(world: &World, id: TransactionId) -> ProposalRecord {
+    world.storage.proposal(id).unwrap().expect("it was proposed")
+}
+
+fn heartbeat(heartbeat_ms: u64) -> Change {
+    Change::SetParameters { parameters: Parameters { heartbeat_ms, seal_ms: 200 } }
+}
+
+fn heartbeat_of(world: &World) -> u64 {
+    world.storage.parameters().unwrap().unwrap().heartbeat_ms
+}
+
+/// A patch of acme's that stands approved.
+fn approved(world: &mut World) -> PatchId {
+    let redis = manifest("acme/redis", 1);
+    world.say("acme/publisher", publish(&redis));
+    world.say("north/approver", approve(redis.id()));
+    world.say("south/approver", approve(redis.id()));
+    world.block(vec![]);
+    redis.id()
+}
+
+/// The proof file at the tip of a ledger whose set of validators changed once, to these.
+fn through(world: &mut World, patch: PatchId, now: &[&'static str]) -> ProofBundle {
+    let changes = |block: &&Block| block.header.validators_hash != block.header.next_validators_hash;
+    let epoch = world.blocks.iter().find(changes).expect("the set changed").header.clone();
+    let link = EpochLink {
+        certificate: world.certify(&epoch, &VALIDATORS, &validator_set(&VALIDATORS)),
+        header: epoch,
+        validators: validator_set(now),
+    };
+    (world.validators, world.signers) = (now.to_vec(), now.to_vec());
+    let mut proven = world.prove(patch);
+    proven.epochs = List::new(vec![link]).unwrap();
+    proven
+}
+
+/// Why a proposal of these changes is refused at once.
+fn impossible(world: &mut World, changes: Vec<Change>) -> (usize, ChangeError) {
+    let payload = propose(world, changes);
+    match world.refuse("acme/governor", payload) {
+        Rejection::Change(error) => (error.place, error.error),
+        other => panic!("refused for another reason: {other}"),
+    }
+}
+
+#[test]
+fn a_proposal_passes_with_more_than_two_thirds_and_not_before() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    for who in ["north/governor", "south/governor"] {
+        say(&mut world, who, id, Choice::For);
+        assert_eq!((record(&world, id).standing, heartbeat_of(&world)), (ProposalStanding::Open, 60_000));
+    }
+    say(&mut world, "globex/governor", id, Choice::For);
+    let record = record(&world, id);
+    assert_eq!((record.standing, heartbeat_of(&world)), (ProposalStanding::Passed, 1_234));
+    assert_eq!(record.settled.map(|position| position.height), Some(world.tip.header.height));
+    let again = world.refuse("west/governor", Payload::Ballot { proposal: id, choice: Choice::For });
+    assert!(matches!(again, Rejection::ProposalClosed { standing: ProposalStanding::Passed, .. }), "{again}");
+}
+
+#[test]
+fn a_proposal_that_cannot_pass_any_more_is_refused() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    say(&mut world, "north/governor", id, Choice::Against);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Open);
+    say(&mut world, "south/governor", id, Choice::Against);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Refused);
+    assert_eq!(heartbeat_of(&world), 60_000);
+}
+
+#[test]
+fn an_organisation_has_one_voice_and_may_change_its_mind() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    say(&mut world, "north/governor", id, Choice::For);
+    let twice = world.refuse("north/second governor", Payload::Ballot { proposal: id, choice: Choice::For });
+    assert!(matches!(twice, Rejection::BallotUnchanged { .. }), "{twice}");
+    say(&mut world, "north/second governor", id, Choice::Against);
+    say(&mut world, "west/governor", id, Choice::For);
+    say(&mut world, "globex/governor", id, Choice::For);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Open, "three of five");
+    say(&mut world, "north/governor", id, Choice::For);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Passed);
+    assert_eq!(record(&world, id).ballots.len(), 4);
+}
+
+#[test]
+fn nobody_votes_after_a_proposal_closed() {
+    let mut world = governed();
+    let closes_at_ms = world.next_ms() + 2 * BLOCK_MS;
+    let changes = List::new(vec![heartbeat(1_234)]).unwrap();
+    let proposal = Proposal { changes, note: Notes::default(), closes_at_ms };
+    let transaction = world.transaction("acme/governor", Payload::Propose { proposal });
+    let id = transaction.id();
+    world.block(vec![transaction]);
+    say(&mut world, "north/governor", id, Choice::For);
+    assert_eq!(world.next_ms(), closes_at_ms);
+    let late = world.refuse("south/governor", Payload::Ballot { proposal: id, choice: Choice::For });
+    assert!(matches!(late, Rejection::ProposalClosed { standing: ProposalStanding::Open, .. }), "{late}");
+}
+
+#[test]
+fn only_governors_speak_here() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    for who in ["north/approver", "acme/publisher", "west/validator", "south/operator"] {
+        let proposal = propose(&world, vec![heartbeat(1)]);
+        assert!(matches!(world.refuse(who, proposal), Rejection::WrongRole { needed: "governor", .. }));
+        let ballot = Payload::Ballot { proposal: id, choice: Choice::For };
+        assert!(matches!(world.refuse(who, ballot), Rejection::WrongRole { needed: "governor", .. }));
+    }
+    let unknown = TransactionId([7; 32]);
+    let ballot = Payload::Ballot { proposal: unknown, choice: Choice::For };
+    assert_eq!(world.refuse("north/governor", ballot), Rejection::UnknownProposal(unknown));
+}
+
+#[test]
+fn a_proposal_has_changes_a_bound_and_an_end() {
+    let mut world = governed();
+    let close = |world: &World, closes_at_ms: u64| {
+        let changes = List::new(vec![heartbeat(1_234)]).unwrap();
+        let at_ms = world.next_ms();
+        Payload::Propose { proposal: Proposal { changes, note: Notes::default(), closes_at_ms: at_ms + closes_at_ms } }
+    };
+    let month = limits::EXPIRY_AHEAD_MS_MAX;
+    let wrong = [propose(&world, vec![]), close(&world, 0), close(&world, month + 1)];
+    for payload in wrong {
+        let rejection = world.refuse("acme/governor", payload);
+        assert!(matches!(rejection, Rejection::Proposal(_)), "{rejection}");
+    }
+    let just = close(&world, month);
+    world.say("acme/governor", just);
+    // Sixteen organisations of 64 keys each are more than a record can keep beside ballots.
+    let many = |called: usize| {
+        let keys = (0..64).map(|n| MemberKey {
+            key: PublicKey([u8::try_from(called).unwrap(); 32].map(|byte| byte ^ n)),
+            role: Role::Approver,
+            status: KeyStatus::Active,
+        });
+        let keys = SortedList::new(keys.collect()).unwrap();
+        let called = Name::new(format!("member-{called}")).unwrap();
+        Organisation { name: called, namespaces: SortedList::default(), keys }
+    };
+    let large = (0..16).map(|n| Change::AddOrganisation { organisation: many(64 + n) }).collect();
+    let large = propose(&world, large);
+    let rejection = world.refuse("acme/governor", large);
+    assert!(matches!(rejection, Rejection::Proposal(_)), "{rejection}");
+}
+
+#[test]
+fn all_changes_of_a_proposal_take_place_or_none() {
+    let mut world = governed();
+    let zenith = Change::AddOrganisation { organisation: organisation("zenith", &[]) };
+    let slow = proposed(&mut world, vec![heartbeat(9_999), zenith.clone()]);
+    for who in ["north/governor", "south/governor"] {
+        say(&mut world, who, slow, Choice::For);
+    }
+    passed(&mut world, vec![zenith]);
+    say(&mut world, "west/governor", slow, Choice::For);
+    assert_eq!(record(&world, slow).standing, ProposalStanding::Void, "zenith is a member by now");
+    assert_eq!(heartbeat_of(&world), 60_000);
+}
+
+#[test]
+fn a_new_member_speaks_and_has_a_voice() {
+    let mut world = governed();
+    let more = [("governor", Role::Governor, KeyStatus::Active)];
+    passed(&mut world, vec![Change::AddOrganisation { organisation: organisation("zenith", &more) }]);
+    world.say("zenith/operator", enroll("host-9"));
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    for who in ["zenith/governor", "north/governor", "south/governor"] {
+        say(&mut world, who, id, Choice::For);
+    }
+    assert_eq!(record(&world, id).standing, ProposalStanding::Open, "four of six");
+    say(&mut world, "west/governor", id, Choice::For);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Passed);
+}
+
+#[test]
+fn a_member_that_left_is_silent_and_its_name_is_never_used_again() {
+    let mut world = governed();
+    let redis = manifest("acme/redis", 1);
+    world.say("acme/publisher", publish(&redis));
+    world.say("south/approver", approve(redis.id()));
+    passed(&mut world, vec![Change::RemoveOrganisation { name: name("south") }]);
+    let south = world.storage.organisation(&name("south")).unwrap().expect("what it signed stays its own");
+    assert!(south.keys.iter().all(|member| member.status == KeyStatus::Retired));
+    assert!(!world.storage.members().unwrap().unwrap().0.contains(&name("south")));
+    let silent = world.refuse("south/approver", approve(redis.id()));
+    assert!(matches!(silent, Rejection::KeyNotActive { status: KeyStatus::Retired, .. }), "{silent}");
+    let back = Change::AddOrganisation { organisation: organisation("south", &[]) };
+    assert_eq!(impossible(&mut world, vec![back]), (0, ChangeError::NameTaken(name("south"))));
+    // What it approved while it was a member still counts; with west, it is enough.
+    world.say("west/approver", approve(redis.id()));
+    world.block(vec![]);
+    let proven = through(&mut world, redis.id(), &["acme", "north", "west"]);
+    assert!(proven.verify(&world.trust(), world.clock()).is_ok());
+    // Its validator left the set of the height after the next.
+    let upcoming = world.storage.upcoming_validators().unwrap().unwrap();
+    assert_eq!(upcoming.next, validator_set(&["acme", "north", "west"]));
+    // Four voices are left, and three are more than two thirds.
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    for who in ["north/governor", "west/governor"] {
+        say(&mut world, who, id, Choice::For);
+    }
+    assert_eq!(record(&world, id).standing, ProposalStanding::Passed);
+}
+
+#[test]
+fn a_rotated_key_is_silent_and_its_successor_speaks() {
+    let mut world = governed();
+    let (old, new) = (public("north/approver"), public("north/next approver"));
+    let redis = manifest("acme/redis", 1);
+    world.say("acme/publisher", publish(&redis));
+    passed(&mut world, vec![Change::RotateKey { old, new }]);
+    assert!(matches!(world.refuse("north/approver", approve(redis.id())), Rejection::KeyNotActive { .. }));
+    world.say("north/next approver", approve(redis.id()));
+}
+
+#[test]
+fn what_a_revoked_key_signed_counts_no_more() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    assert!(world.prove(redis).verify(&world.trust(), world.clock()).is_ok());
+    passed(&mut world, vec![Change::RevokeKey { key: public("south/approver") }]);
+    let error = world.prove(redis).verify(&world.trust(), world.clock()).unwrap_err();
+    assert_eq!(error.code().word(), "authority", "{error}");
+    let twice = vec![Change::RevokeKey { key: public("south/approver") }];
+    assert_eq!(impossible(&mut world, twice), (0, ChangeError::AlreadyRevoked(public("south/approver"))));
+}
+
+/// Firmware: the one class for which the test ledger has a rule in every namespace.
+fn server(release: u64) -> PatchManifest {
+    PatchManifest { class: Class::Firmware, ..manifest("web/server", release) }
+}
+
+#[test]
+fn namespaces_have_one_owner() {
+    let mut world = governed();
+    let (acme, north, web) = (name("acme"), name("north"), name("web"));
+    let add = |organisation: &Name, namespace: &Name| Change::AddNamespace {
+        organisation: organisation.clone(),
+        namespace: namespace.clone(),
+    };
+    passed(&mut world, vec![add(&acme, &web)]);
+    world.say("acme/publisher", publish(&server(1)));
+    let taken = ChangeError::NamespaceTaken { namespace: web.clone(), owner: acme.clone() };
+    assert_eq!(impossible(&mut world, vec![add(&north, &web)]), (0, taken));
+    let remove = Change::RemoveNamespace { organisation: acme.clone(), namespace: web.clone() };
+    passed(&mut world, vec![remove.clone(), add(&north, &web)]);
+    let error = ChangeError::NamespaceNotOwned { organisation: acme, namespace: web };
+    assert_eq!(impossible(&mut world, vec![remove]), (0, error));
+    let refused = world.refuse("acme/publisher", publish(&server(2)));
+    assert!(matches!(refused, Rejection::NamespaceNotOwned { .. }), "{refused}");
+}
+
+#[test]
+fn a_set_of_validators_is_that_of_the_height_after_the_next() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    let (first, second) = (validator_set(&VALIDATORS), validator_set(&["acme", "globex", "north"]));
+    passed(&mut world, vec![Change::SetValidators { validators: second.clone() }]);
+    let fixed = world.tip.header.height;
+    world.block(vec![]);
+    world.block(vec![]);
+    world.block(vec![]);
+    let header = |height: u64| &world.blocks[usize::try_from(height - 1).unwrap()].header;
+    let sets = |height| (header(height).validators_hash, header(height).next_validators_hash);
+    assert_eq!(sets(fixed), (first.hash(), first.hash()), "this block fixes it");
+    assert_eq!(sets(fixed + 1), (first.hash(), second.hash()), "this header says so: an epoch header");
+    assert_eq!(sets(fixed + 2), (second.hash(), second.hash()), "this block is certified by it");
+    let upcoming = world.storage.upcoming_validators().unwrap().unwrap();
+    assert_eq!((upcoming.next, upcoming.after_next), (second.clone(), second));
+    let proven = through(&mut world, redis, &["acme", "globex", "north"]);
+    assert_eq!(proven.epochs.len(), 1);
+    assert!(proven.verify(&world.trust(), world.clock()).is_ok());
+}
+
+#[test]
+fn two_changes_in_one_block_are_one_after_the_other() {
+    let mut world = governed();
+    let one = proposed(&mut world, vec![heartbeat(1_000), Change::RetireKey { key: public("west/validator") }]);
+    let other = proposed(&mut world, vec![heartbeat(2_000), Change::RetireKey { key: public("acme/validator") }]);
+    for who in ["north/governor", "south/governor"] {
+        say(&mut world, who, one, Choice::For);
+        say(&mut world, who, other, Choice::For);
+    }
+    let ballots = [one, other]
+        .map(|proposal| world.transaction("west/governor", Payload::Ballot { proposal, choice: Choice::For }));
+    world.block(ballots.to_vec());
+    assert_eq!(heartbeat_of(&world), 2_000);
+    let upcoming = world.storage.upcoming_validators().unwrap().unwrap();
+    assert_eq!((upcoming.next, upcoming.after_next), (validator_set(&VALIDATORS), validator_set(&["north", "south"])));
+}
+
+#[test]
+fn what_is_not_possible_is_named_before_anybody_votes() {
+    let stranger = |organisation: &str| Validator { key: public("stranger"), organisation: name(organisation) };
+    let nobody = |organisation: &str| ValidatorSet::new(vec![stranger(organisation)]).unwrap();
+    let (unsound, mut unsound_rules) = (name("standard"), rules());
+    unsound_rules[1].quorum.organisations = 0;
+    let rules = ApprovalRules(List::new(unsound_rules).unwrap());
+    let end_all = |kind: fn(PublicKey) -> Change, role: &str| -> Vec<Change> {
+        ["acme", "north", "south", "west", "globex"].map(|who| kind(public(&format!("{who}/{role}")))).to_vec()
+    };
+    let retire = |key| Change::RetireKey { key };
+    let mut governors = end_all(retire, "governor");
+    governors.push(Change::RevokeKey { key: public("north/second governor") });
+    let mut validators = end_all(retire, "validator");
+    validators.truncate(4);
+    let key_of = |organisation: &str, key: PublicKey| Change::AddKey {
+        organisation: name(organisation),
+        key,
+        role: Role::Approver,
+    };
+    let unnamed = name("zenith");
+    let cases: Vec<(Vec<Change>, (usize, ChangeError))> = vec![
+        (
+            vec![Change::AddOrganisation { organisation: organisation("acme", &[]) }],
+            (0, ChangeError::NameTaken(name("acme"))),
+        ),
+        (
+            vec![Change::RemoveOrganisation { name: unnamed.clone() }],
+            (0, ChangeError::UnknownOrganisation(unnamed.clone())),
+        ),
+        (vec![heartbeat(1), key_of("zenith", public("somebody"))], (1, ChangeError::UnknownOrganisation(unnamed))),
+        (vec![key_of("acme", public("north/approver"))], (0, ChangeError::KeyInUse(public("north/approver")))),
+        (vec![key_of("acme", public("host-1"))], (0, ChangeError::KeyInUse(public("host-1")))),
+        (vec![Change::RetireKey { key: public("stranger") }], (0, ChangeError::UnknownKey(public("stranger")))),
+        (
+            vec![Change::RotateKey { old: public("stranger"), new: public("somebody") }],
+            (0, ChangeError::UnknownKey(public("stranger"))),
+        ),
+        (
+            vec![Change::SetValidators { validators: nobody("acme") }],
+            (0, ChangeError::StrangeValidator { key: public("stranger"), organisation: name("acme") }),
+        ),
+        (vec![Change::SetApprovalRules { rules }], (0, ChangeError::UnsoundRule(unsound))),
+        (vec![heartbeat(0)], (0, ChangeError::Parameter("heartbeat_ms"))),
+        (vec![heartbeat(limits::PARAMETER_MS_MAX + 1)], (0, ChangeError::Parameter("heartbeat_ms"))),
+        (governors, (5, ChangeError::NoGovernors)),
+        (validators, (3, ChangeError::NoValidators)),
+    ];
+    let mut world = governed();
+    world.say("acme/operator", enroll("host-1"));
+    for (changes, expected) in cases {
+        let kinds: BTreeSet<&str> = changes.iter().map(Change::kind).collect();
+        assert_eq!(impossible(&mut world, changes), expected, "{kinds:?}");
+    }
+}
