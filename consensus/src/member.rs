@@ -7,6 +7,7 @@
 
 mod action;
 mod admission;
+mod admittance;
 mod blocks;
 mod bodies;
 mod candidates;
@@ -18,6 +19,7 @@ mod message;
 mod peers;
 
 pub use action::{Action, OfferError, To};
+pub use admittance::may_connect;
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
 pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, PassedOver, Source};
@@ -33,11 +35,11 @@ use ledger::id::ChainId;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::state::StateView as _;
-use ledger::state::record::{KeyStatus, Parameters, Role};
+use ledger::state::record::{Parameters, Role};
 use ledger::state::storage::StorageError;
 use ledger::transaction::VerifiedTransaction;
 use peers::Peers;
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 /// What a member is made from.
 pub struct MemberConfig {
@@ -47,6 +49,8 @@ pub struct MemberConfig {
     pub parameters: Parameters,
     /// The validating key, if this node has one.
     pub validator: Option<SecretKey>,
+    /// Node keys a person told this node of: see [`may_connect`].
+    pub told: BTreeSet<PublicKey>,
     /// Messages signed before, from the signing guard.
     pub guard: Vec<GuardRecord>,
     /// Consensus timeouts.
@@ -67,6 +71,7 @@ pub struct Member<C> {
     batch_ms: u64,
     block_transactions: usize,
     me: Option<PublicKey>,
+    told: BTreeSet<PublicKey>,
     replica: Option<Replica>,
     mempool: Mempool,
     peers: Peers,
@@ -109,6 +114,7 @@ impl<C: Chain> Member<C> {
             batch_ms: config.batch_ms,
             block_transactions: config.block_transactions.clamp(1, limits::BLOCK_TRANSACTIONS_MAX),
             me,
+            told: config.told,
             replica,
             mempool: Mempool::new(config.mempool),
             peers: Peers::default(),
@@ -206,10 +212,9 @@ impl<C: Chain> Member<C> {
 
     // Membership.
 
-    /// Whether a key is a member's node.
-    fn is_member(&self, peer: PublicKey) -> Result<bool, StorageError> {
-        let owner = self.chain.key_owner(peer)?;
-        Ok(owner.is_some_and(|owner| owner.role == Role::Node && owner.status == KeyStatus::Active))
+    /// Whether a node is listened to.
+    fn is_admitted(&self, peer: PublicKey) -> Result<bool, StorageError> {
+        may_connect(&self.chain, &self.told, peer)
     }
 
     /// Whether a validating key belongs to the same organisation as a node.

@@ -1,6 +1,7 @@
 //! Raise a whole ledger on one machine: the program.
 
 use clap::{Parser, Subcommand};
+use devnet::join;
 use devnet::layout::{self, Devnet};
 use devnet::raise::{self, Plan};
 use devnet::story::{self, Script};
@@ -19,6 +20,7 @@ use std::process::ExitCode;
   countersign-devnet status --dir /tmp/ledger
   countersign-devnet stop vendor-a --kill --dir /tmp/ledger
   countersign-devnet start vendor-a --dir /tmp/ledger
+  countersign-devnet join vendor-c --dir /tmp/ledger >> proposal.toml
   countersign-devnet down --dir /tmp/ledger
 
 DIR/devnet.json describes everything for scripts:
@@ -61,6 +63,26 @@ enum Command {
     /// End every process of a devnet.
     Down {
         /// Where it is.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Make a new organisation and its node, and print the change that makes it a member.
+    ///
+    /// The node runs at once; the others talk to it when a proposal with this change has passed
+    /// (`countersign propose`, `countersign ballot`).
+    Join {
+        /// Its name: vendor-… publishes, approver-… approves.
+        name: String,
+        /// Where the devnet is.
+        #[arg(long)]
+        dir: PathBuf,
+    },
+    /// Print the change that makes the nodes of these organisations the validators, and no others.
+    Validators {
+        /// The organisations.
+        #[arg(required = true)]
+        organisations: Vec<String>,
+        /// Where the devnet is.
         #[arg(long)]
         dir: PathBuf,
     },
@@ -129,6 +151,11 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let plan = Plan { dir, validators, agents, subscriptions: subscribe, heartbeat_ms, seal_ms };
             let devnet = raise::up(&plan, &mut |line| say(line)).await?;
             print(&devnet.dir.join(layout::FILE_NAME).display().to_string());
+        }
+        Command::Join { name, dir } => print(join::join(&mut Devnet::load(&dir)?, &name)?.trim_end()),
+        Command::Validators { organisations, dir } => {
+            let organisations: Vec<&str> = organisations.iter().map(String::as_str).collect();
+            print(join::validators(&Devnet::load(&dir)?, &organisations)?.trim_end());
         }
         Command::Down { dir } => processes::down(&mut Devnet::load(&dir)?)?,
         Command::Status { dir } => {

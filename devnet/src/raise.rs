@@ -78,7 +78,7 @@ pub enum RaiseError {
     },
 }
 
-fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RaiseError {
+pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RaiseError {
     let what = what.into();
     move |source| RaiseError::Io { what, source }
 }
@@ -134,20 +134,34 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
     Ok(devnet)
 }
 
+/// What an organisation of this name does on the ledger.
+pub(crate) fn work_of(organisation: &str) -> &'static str {
+    if organisation.starts_with("vendor") { "publisher" } else { "approver" }
+}
+
 fn make_keys(dir: &Path, members: &[String]) -> Result<Vec<Key>, RaiseError> {
     let mut keys = Vec::new();
-    let work = |name: &str| if name.starts_with("vendor") { "publisher" } else { "approver" };
-    let everybody = members.iter().map(|name| (name.as_str(), work(name))).chain([(SITE, "operator")]);
+    let everybody = members.iter().map(|name| (name.as_str(), work_of(name))).chain([(SITE, "operator")]);
     // Every organisation has a voice besides.
     for (organisation, role) in everybody.flat_map(|(name, role)| [(name, role), (name, "governor")]) {
         let file = dir.join("keys").join(format!("{organisation}-{role}.key"));
-        let path = file.display().to_string();
-        run("countersign", &["key", "new", "--role", role, "--organisation", organisation, "--out", &path])?;
-        let shown = run("countersign", &["key", "show", &path, "-o", "json"])?;
-        let public_key = json_field(&shown, "public_key")?;
-        keys.push(Key { organisation: organisation.to_owned(), role: role.to_owned(), public_key, file });
+        keys.push(make_key(&file, organisation, role)?);
     }
     Ok(keys)
+}
+
+/// Makes a key file.
+pub(crate) fn make_key(file: &Path, organisation: &str, role: &str) -> Result<Key, RaiseError> {
+    let path = file.display().to_string();
+    run("countersign", &["key", "new", "--role", role, "--organisation", organisation, "--out", &path])?;
+    let (organisation, role, file) = (organisation.to_owned(), role.to_owned(), file.to_owned());
+    Ok(Key { organisation, role, public_key: public_key(&file)?, file })
+}
+
+/// The public half of the key in a file.
+pub(crate) fn public_key(file: &Path) -> Result<String, RaiseError> {
+    let shown = run("countersign", &["key", "show", &file.display().to_string(), "-o", "json"])?;
+    json_field(&shown, "public_key")
 }
 
 fn json_field(text: &str, field: &str) -> Result<String, RaiseError> {
@@ -157,12 +171,12 @@ fn json_field(text: &str, field: &str) -> Result<String, RaiseError> {
     found.map(str::to_owned).ok_or_else(|| RaiseError::Plan(format!("answer {text:?} has no {field}")))
 }
 
-struct MadeNode {
-    node: Node,
-    validator_key: Option<String>,
+pub(crate) struct MadeNode {
+    pub(crate) node: Node,
+    pub(crate) validator_key: Option<String>,
 }
 
-fn make_node(dir: &Path, organisation: &str, validator: bool) -> Result<MadeNode, RaiseError> {
+pub(crate) fn make_node(dir: &Path, organisation: &str, validator: bool) -> Result<MadeNode, RaiseError> {
     let directory = dir.join("nodes").join(organisation);
     let port = || free_port().map_err(io_error("cannot find a free port"));
     let (peer, grpc) = (port()?, port()?);
@@ -259,20 +273,23 @@ fn make_genesis(
 
 /// Gives every node the genesis file and the others' addresses.
 fn introduce(nodes: &[MadeNode], genesis: &Path) -> Result<(), RaiseError> {
-    for made in nodes {
-        let directory = made.node.config.parent().unwrap_or(Path::new("."));
-        fs::copy(genesis, directory.join("genesis.trust")).map_err(io_error("cannot copy the genesis file"))?;
-        let mut config = fs::read_to_string(&made.node.config).map_err(io_error("cannot read node.toml"))?;
-        for other in nodes.iter().filter(|other| other.node.name != made.node.name) {
-            let _ = write!(
-                config,
-                "\n[[network.peers]] # {}\nkey = \"{}\"\naddress = \"{}\"\n",
-                other.node.name, other.node.node_key, other.node.peer_address
-            );
-        }
-        fs::write(&made.node.config, config).map_err(io_error("cannot write node.toml"))?;
-    }
-    Ok(())
+    let all: Vec<Node> = nodes.iter().map(|made| made.node.clone()).collect();
+    all.iter().try_for_each(|node| introduce_one(node, &all, genesis))
+}
+
+/// Tells a node of its ledger, and of the others.
+pub(crate) fn introduce_one(node: &Node, others: &[Node], genesis: &Path) -> Result<(), RaiseError> {
+    let directory = node.config.parent().unwrap_or(Path::new("."));
+    fs::copy(genesis, directory.join("genesis.trust")).map_err(io_error("cannot copy the genesis file"))?;
+    others.iter().filter(|other| other.name != node.name).try_for_each(|other| tell_of(node, other))
+}
+
+/// Tells a node of another: it connects to it from its next start on.
+pub(crate) fn tell_of(node: &Node, other: &Node) -> Result<(), RaiseError> {
+    let mut config = fs::read_to_string(&node.config).map_err(io_error("cannot read node.toml"))?;
+    let Node { name, node_key, peer_address, .. } = other;
+    let _ = write!(config, "\n[[network.peers]] # {name}\nkey = \"{node_key}\"\naddress = \"{peer_address}\"\n");
+    fs::write(&node.config, config).map_err(io_error("cannot write node.toml"))
 }
 
 /// Waits until every node answers and sees every other.

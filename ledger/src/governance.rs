@@ -9,7 +9,7 @@ use crate::bounded::{List, Name, Notes, SortedList};
 use crate::encoding::{Canonical, Limit, encode};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::state::record::{Organisation, Parameters, Position, Role};
+use crate::state::record::{MemberKey, Organisation, Parameters, Position, Role};
 use crate::validators::ValidatorSet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -148,6 +148,8 @@ impl fmt::Display for Choice {
 pub struct Ballot {
     /// The organisation: it has one voice, however many governors.
     pub organisation: Name,
+    /// The governor that cast it. When that key speaks no more, the ballot does not count.
+    pub key: PublicKey,
     /// What it says.
     pub choice: Choice,
 }
@@ -206,14 +208,23 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Counts ballots. One of an organisation that has no voice now does not count.
+    /// Counts ballots among the members as they are now: the voices are theirs that have an active
+    /// governor, and a ballot counts while the governor that cast it is one of these.
     #[must_use]
-    pub fn count(ballots: &[Ballot], voters: &BTreeSet<Name>) -> Self {
-        let saying = |choice| {
-            let ballots = ballots.iter().filter(|ballot| ballot.choice == choice);
-            ballots.map(|ballot| ballot.organisation.clone()).filter(|name| voters.contains(name)).collect()
+    pub fn count(ballots: &[Ballot], members: &[Organisation]) -> Self {
+        let counts = |ballot: &&Ballot| {
+            let member = members.iter().find(|member| member.name == ballot.organisation);
+            member.and_then(|member| member.key(&ballot.key)).is_some_and(MemberKey::governs)
         };
-        Self { voters: voters.len(), for_it: saying(Choice::For), against_it: saying(Choice::Against) }
+        let saying = |choice| {
+            let ballots = ballots.iter().filter(|ballot| ballot.choice == choice).filter(counts);
+            ballots.map(|ballot| ballot.organisation.clone()).collect()
+        };
+        Self {
+            voters: members.iter().filter(|member| member.governs()).count(),
+            for_it: saying(Choice::For),
+            against_it: saying(Choice::Against),
+        }
     }
 
     /// Strictly more than two thirds are for it.

@@ -96,7 +96,8 @@ pub async fn start(
     swarm::await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
     let network = Network { outbounds: Arc::default(), disconnects, control: swarm.behaviour().streams.new_control() };
-    let door = Door { verifier, store, network: network.clone(), events };
+    let told = Arc::new(config.peers.iter().map(|peer| peer.key).collect());
+    let door = Door { verifier, store, told, network: network.clone(), events };
     for protocol in [URGENT, BULK] {
         let incoming = swarm::accept(&network.control, protocol)?;
         tokio::spawn(door.clone().receive(incoming));

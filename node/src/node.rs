@@ -16,12 +16,14 @@ use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::{Genesis, GenesisError};
 use ledger::history::HistoryStorage;
 use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::proof::EpochLink;
 use ledger::state::storage::{StateStorage, StorageError};
 use ledger::state::tree::TreeHead;
 use ledger::state::{StateKey, StateView as _};
 use ledger::transaction::{Payload, SignedTransaction, VerifiedTransaction};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -241,6 +243,7 @@ fn member(
 ) -> Result<Member<StoredChain>, NodeError> {
     let consensus = &config.raw.consensus;
     let member = MemberConfig {
+        told: told(config),
         chain_id,
         parameters: parameters(store)?,
         validator: config.validator_key.clone(),
@@ -262,6 +265,11 @@ fn member(
         block_transactions: consensus.block_transactions,
     };
     Ok(Member::new(member, StoredChain(store.clone())))
+}
+
+/// The nodes the configuration names.
+fn told(config: &Config) -> BTreeSet<PublicKey> {
+    config.peers.iter().map(|peer| peer.key).collect()
 }
 
 fn parameters(store: &Arc<Store>) -> Result<ledger::state::record::Parameters, NodeError> {

@@ -9,7 +9,7 @@ use ledger::encoding::decode;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::PatchId;
 use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
-use ledger::state::record::{PatchRecord, Position};
+use ledger::state::record::{KeyStatus, PatchRecord, Position};
 use ledger::state::storage::{StateStorage, StorageError};
 use ledger::state::tree::{self, TreeHead};
 use ledger::state::{RecordKey, StateView as _};
@@ -65,8 +65,14 @@ pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<ProofBundle, A
         return Err(AssemblyError::NotYet { patch: id });
     };
     let approving = |decision| matches!(decision, Decision::Approve | Decision::ApproveUrgently);
-    let mut approvals: Vec<Position> =
-        patch.verdicts.iter().filter(|verdict| approving(verdict.decision)).map(|verdict| verdict.position).collect();
+    let mut approvals: Vec<Position> = Vec::new();
+    for verdict in patch.verdicts.iter().filter(|verdict| approving(verdict.decision)) {
+        // What a revoked key signed counts no more, and a file that shows it is refused (6.14).
+        let owner = source.key_owner(verdict.key)?;
+        if owner.is_some_and(|owner| owner.status != KeyStatus::Revoked) {
+            approvals.push(verdict.position);
+        }
+    }
     approvals.sort_by_key(|position| position.index);
     if approvals.iter().chain([&patch.published]).any(|position| position.index >= header.history_size) {
         return Err(AssemblyError::NotYet { patch: id });

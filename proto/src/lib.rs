@@ -3,7 +3,7 @@
 //! The gRPC services and messages, generated from `proto/`. This room translates and never decides: it
 //! knows no rule of the ledger and no socket.
 
-use prost::Message as _;
+pub use prost::Message;
 
 /// Version 1 of the interface.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]

@@ -26,9 +26,19 @@ struct, enum, plain = lambda **fields: ("struct", fields), lambda *of: ("enum", 
 U8, U16, U32, U64, HASH, SIGNATURE = ("int", 1), ("int", 2), ("int", 4), ("int", 8), ("raw", 32), ("raw", 64)
 BOOL, BYTES, NAME, PRODUCT = ("bool",), ("bytes",), ("name",), ("product",)
 SENTENCE, VERSION, NOTES, ARGUMENT = text(512), text(128), text(16384), text(1024)
+# Parts of transactions and of records (2.9, 2.13, 3.12, 5.8, 5.10, 5.13, 5.15)
+NAMES, CLASS, SEVERITY, POSITION = set_(NAME, 16), plain(6), plain(4), struct(height=U64, index=U64)
+VALIDATORS = set_(struct(key=HASH, organisation=NAME), 128)
+PARAMETERS = struct(heartbeat_ms=U64, seal_ms=U64)
+ROLE, STATUS = plain(6), plain(3)
+PUBLISHER, APPROVER, REVOKED = 0, 1, 2
+ORGANISATION = struct(name=NAME, namespaces=NAMES, keys=set_(struct(key=HASH, role=ROLE, status=STATUS), 64))
+QUORUM = struct(approvals=U16, organisations=U16)
+RULES = list_(struct(
+    name=NAME, namespaces=NAMES, classes=set_(CLASS, 8), severities=set_(SEVERITY, 8), approvers=NAMES,
+    quorum=QUORUM, emergency=option(QUORUM), rejections=U16, recalls=U16), 64)
 # Transactions (section 2)
-LABELS, NAMES = set_(struct(key=NAME, value=NAME), 16), set_(NAME, 16)
-CLASS, SEVERITY, RELATION = plain(6), plain(4), struct(product=PRODUCT, release_min=U64, release_max=U64)
+LABELS, RELATION = set_(struct(key=NAME, value=NAME), 16), struct(product=PRODUCT, release_min=U64, release_max=U64)
 TARGET = struct(os=NAMES, architectures=NAMES, hardware=NAMES, labels=LABELS, from_versions=set_(VERSION, 16))
 ARTIFACT = struct(name=NAME, size=U64, blake3=HASH, sha256=HASH, encoding=plain(1), delta_from=option(HASH))
 PROBE = enum({"arguments": list_(ARGUMENT, 32), "expect": option(ARGUMENT)}, {"port": ARGUMENT},
@@ -43,11 +53,16 @@ VERDICT = struct(patch=HASH, evidence=HASH, note=NOTES)
 RECEIPT = struct(patch=HASH, rollout=option(HASH), attempt=U32, from_version=VERSION, to_version=VERSION,
                  outcome=plain(5), reason=option(struct(code=plain(33), detail=SENTENCE)), health=plain(3),
                  log_digest=HASH, ended_at_ms=U64)
+CHANGE = enum(  # 2.22
+    {"organisation": ORGANISATION}, {"name": NAME}, {"organisation": NAME, "key": HASH, "role": ROLE},
+    {"old": HASH, "new": HASH}, {"key": HASH}, {"key": HASH}, {"organisation": NAME, "namespace": NAME},
+    {"organisation": NAME, "namespace": NAME}, {"validators": VALIDATORS}, {"rules": RULES}, {"parameters": PARAMETERS})
+PROPOSAL, CHOICE = struct(changes=list_(CHANGE, 64), note=NOTES, closes_at_ms=U64), plain(2)
 PUBLISH, APPROVAL = 0, 1
 PAYLOAD = enum({"manifest": MANIFEST}, {"verdict": VERDICT, "urgent": BOOL}, {"verdict": VERDICT},
                {"verdict": VERDICT}, {"patch": HASH, "reason": SENTENCE},
                {"endpoint": HASH, "name": NAME, "group": NAME, "labels": LABELS}, {"endpoint": HASH},
-               {"receipt": RECEIPT})
+               {"receipt": RECEIPT}, {"proposal": PROPOSAL}, {"proposal": HASH, "choice": CHOICE})
 BODY = struct(version=U16, chain_id=HASH, signer=HASH, nonce=U64, expires_at_ms=U64, payload=PAYLOAD)
 SIGNED = struct(body=BODY, signature=SIGNATURE)
 # Headers and certificates (section 3)
@@ -55,17 +70,8 @@ HEADER = struct(version=U16, chain_id=HASH, height=U64, time_ms=U64, parent=HASH
                 history_root=HASH, history_size=U64, state_root=HASH, validators_hash=HASH,
                 next_validators_hash=HASH, proposer=HASH)
 CERTIFICATE = struct(height=U64, round=U32, block=HASH, signers=list_(U8, 16), signatures=list_(SIGNATURE, 128))
-VALIDATORS = set_(struct(key=HASH, organisation=NAME), 128)
-# Records (section 5); None where a record never stands in a proof file
-ROLE, STATUS, POSITION = plain(6), plain(3), struct(height=U64, index=U64)
-PUBLISHER, APPROVER, REVOKED = 0, 1, 2
+# Records (section 5); None where nothing here asks for them
 APPROVE, URGENT, REJECT, HOLD, RECALL = range(5)
-MEMBERS = set_(struct(key=HASH, role=ROLE, status=STATUS), 64)
-ORGANISATION = struct(name=NAME, namespaces=NAMES, keys=MEMBERS)
-QUORUM = struct(approvals=U16, organisations=U16)
-RULES = list_(struct(
-    name=NAME, namespaces=NAMES, classes=set_(CLASS, 8), severities=set_(SEVERITY, 8), approvers=NAMES,
-    quorum=QUORUM, emergency=option(QUORUM), rejections=U16, recalls=U16), 64)
 SCOPE = enum({}, {"organisation": NAME}, {"product": PRODUCT}, {"rollout": HASH})
 HALTS = set_(struct(scope=SCOPE, by=HASH, since=POSITION, reason=SENTENCE), 64)
 PATCH = struct(
@@ -73,7 +79,13 @@ PATCH = struct(
     publisher=HASH, published=POSITION,
     verdicts=list_(struct(key=HASH, organisation=NAME, decision=plain(5), position=POSITION), 64),
     approved=option(POSITION), recalled=option(POSITION), standing=plain(5))
-RECORD = enum(None, None, {"is": RULES}, {"is": HALTS}, {"is": ORGANISATION}, None, None, {"is": PATCH})
+MEMBERS = set_(NAME, 256)
+KINDS = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7)  # 5.2, by the number of the record
+PROPOSED = struct(
+    proposal=PROPOSAL, proposer=HASH, proposed=POSITION,
+    ballots=set_(struct(organisation=NAME, key=HASH, choice=CHOICE), 256), standing=plain(4), settled=option(POSITION))
+RECORD = enum(None, None, {"is": RULES}, {"is": HALTS}, {"is": ORGANISATION}, None, None, {"is": PATCH}, None, None,
+              {"is": MEMBERS}, {"is": PROPOSED})
 # Files (sections 6 and 8)
 STATE_PROOF = struct(end=enum({"record": BYTES}, {}, {"key": HASH, "value_hash": HASH}),
                      siblings=list_(option(HASH), 256))
@@ -84,7 +96,7 @@ BUNDLE = struct(
     header=HEADER, certificate=CERTIFICATE, publish=PROVEN, approvals=list_(PROVEN, 64),
     state=struct(patch=STATE_PROOF, rules=STATE_PROOF, halts=STATE_PROOF,
                  organisations=list_(struct(name=NAME, proof=STATE_PROOF), 64)))
-GENESIS = struct(version=U16, name=NAME, time_ms=U64, parameters=struct(heartbeat_ms=U64, seal_ms=U64),
+GENESIS = struct(version=U16, name=NAME, time_ms=U64, parameters=PARAMETERS,
                  organisations=set_(ORGANISATION, 256), validators=VALIDATORS, rules=RULES)
 
 
@@ -209,10 +221,15 @@ def in_history(header, index, data, path):
 EMPTY = b"SPARSE_MERKLE_PLACEHOLDER_HASH__"
 
 
-def in_state(root, number, fields, kind, proof, what):
-    """The record under this name (5.2, 5.3), proven present (5.7, 6.11)."""
+def state_key(number, fields):
+    """5.3."""
     key = H("state-key", number.to_bytes(4, "little") + fields)
-    key = bytes([kind * 16 + key[0] % 16]) + key[1:]
+    return bytes([KINDS[number] * 16 + key[0] % 16]) + key[1:]
+
+
+def in_state(root, number, fields, proof, what):
+    """The record under this name (5.2), proven present (5.7, 6.11)."""
+    key = state_key(number, fields)
     end, siblings, T = proof["end"], proof["siblings"], lambda *parts: H("state-tree", b"".join(parts))
     check(EMPTY not in siblings, "state-proof", f"{what}: an empty subtree is spelled out")
     if end.number == 0:
@@ -323,11 +340,11 @@ def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=
     check(publish["payload"].number == PUBLISH, "authority", "not a publish")  # 6.10
     manifest = publish["payload"]["manifest"]
     patch_id, namespace = H("patch-id", manifest.raw), manifest["product"].split("/")[0]
-    patch = in_state(root, 7, patch_id, 4, state["patch"], "patch")  # 6.11
-    rules = in_state(root, 2, b"", 0, state["rules"], "rules")
-    halts = in_state(root, 3, b"", 0, state["halts"], "halts")
+    patch = in_state(root, 7, patch_id, state["patch"], "patch")  # 6.11
+    rules = in_state(root, 2, b"", state["rules"], "rules")
+    halts = in_state(root, 3, b"", state["halts"], "halts")
     named = lambda name: len(name).to_bytes(8, "little") + name.encode()
-    members = {o["name"]: in_state(root, 4, named(o["name"]), 1, o["proof"], o["name"]) for o in state["organisations"]}
+    members = {o["name"]: in_state(root, 4, named(o["name"]), o["proof"], o["name"]) for o in state["organisations"]}
     rule = rule_for(rules, manifest)  # 6.12
     check(rule, "approval-rule", "no rule is for this patch")
     vendor = patch["organisation"]  # 6.13, 6.14
@@ -346,8 +363,10 @@ def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=
                    if (v["key"], v["decision"].number, v["position"]["index"]) == wanted), None)
         check(of is not None and may(signer, of, APPROVER), "authority", "no such verdict, or no approver's key")
         opinions.append((signer, of, wanted[1]))
+    revoked = lambda v: v["organisation"] in members and any(
+        (m["key"], m["status"].number) == (v["key"], REVOKED) for m in members[v["organisation"]]["keys"])
     opinions += [(v["key"], v["organisation"], v["decision"].number) for v in patch["verdicts"]
-                 if v["decision"].number not in (APPROVE, URGENT)]  # 6.15
+                 if v["decision"].number not in (APPROVE, URGENT) and not revoked(v)]  # 6.15
     check(patch["recalled"] is None, "recalled")  # 6.16
     stands = standing(rule, vendor, opinions)
     check(stands == "approved", stands)

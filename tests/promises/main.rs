@@ -8,5 +8,6 @@ mod disks;
 mod hostile;
 mod killing;
 mod losses;
+mod membership;
 mod scripts;
 mod support;

@@ -278,7 +278,10 @@ impl<C: Chain> Member<C> {
         let governed = |transaction: &VerifiedTransaction| {
             matches!(transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. })
         };
-        if executed.transactions.iter().any(governed) {
+        // The last block before another set of validators: whoever left may go now.
+        let header = &executed.block.header;
+        let epoch = header.validators_hash != header.next_validators_hash;
+        if epoch || executed.transactions.iter().any(governed) {
             self.look_at_the_law()?;
         }
         self.drop_what_became_wrong()?;

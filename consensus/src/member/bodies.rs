@@ -4,6 +4,7 @@ use super::mempool::Mempool;
 use ledger::block::Header;
 use ledger::id::{BlockHash, TransactionId};
 use ledger::key::PublicKey;
+use ledger::limits;
 use ledger::merkle;
 use ledger::transaction::VerifiedTransaction;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -75,10 +76,14 @@ impl Bodies {
     /// a liar who floods bodies gains nothing. Once it is named, it is asked for.
     pub(super) fn insert(&mut self, header: Header, ids: Vec<TransactionId>, from: PublicKey) -> Option<BlockHash> {
         let hash = header.hash();
+        let members: BTreeSet<TransactionId> = ids.iter().copied().collect();
+        // A block has each of its transactions once, and as many as its header says: this is no body.
+        if members.len() != ids.len() || usize::try_from(header.tx_count) != Ok(ids.len()) {
+            return None;
+        }
         if self.contains(&hash) || !self.make_room(&hash, from) {
             return None;
         }
-        let members = ids.iter().copied().collect();
         let extra = BTreeMap::new();
         let partial = Partial { header, ids, members, extra, from, not_of_the_pool: false, closed: false };
         self.partial.insert(hash, partial);
@@ -102,7 +107,8 @@ impl Bodies {
     /// Keeps transactions that a body misses and the pool did not take.
     pub(super) fn offer(&mut self, transaction: &VerifiedTransaction) {
         for partial in self.partial.values_mut() {
-            if partial.members.contains(&transaction.id()) {
+            let room = limits::BLOCK_BYTES_MAX.saturating_sub(partial.extra.values().map(size).sum());
+            if partial.members.contains(&transaction.id()) && size(transaction) <= room {
                 partial.extra.insert(transaction.id(), transaction.clone());
             }
         }
@@ -120,7 +126,10 @@ impl Bodies {
     pub(super) fn complete(&self, block: &BlockHash, mempool: &Mempool) -> Option<(Header, Vec<VerifiedTransaction>)> {
         let partial = self.partial.get(block).filter(|partial| !partial.closed)?;
         let found = partial.ids.iter().map(|id| partial.find(id, mempool).cloned());
-        Some((partial.header.clone(), found.collect::<Option<Vec<_>>>()?))
+        let found = found.collect::<Option<Vec<_>>>()?;
+        // More than fits a block is no block's.
+        let fits = found.iter().map(size).sum::<usize>() <= limits::BLOCK_BYTES_MAX;
+        fits.then(|| (partial.header.clone(), found))
     }
 
     /// Whether the transactions found by their ids are not those of the header. An id does not cover the
@@ -149,6 +158,11 @@ impl Bodies {
     pub(super) fn open(&self) -> Vec<BlockHash> {
         self.partial.iter().filter(|(_, partial)| !partial.closed).map(|(hash, _)| *hash).collect()
     }
+}
+
+/// Bytes of a transaction in a block.
+fn size(transaction: &VerifiedTransaction) -> usize {
+    transaction.bytes().len()
 }
 
 impl Partial {

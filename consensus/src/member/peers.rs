@@ -91,7 +91,7 @@ impl Peers {
 
 impl<C: Chain> Member<C> {
     pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
-        if !self.is_member(peer)? {
+        if !self.is_admitted(peer)? {
             self.actions.push(Action::Disconnect { peer, why: "its key is no member's node".to_owned() });
             return Ok(());
         }
@@ -109,7 +109,7 @@ impl<C: Chain> Member<C> {
     pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
         // Its first word may be here before the news that it is connected.
         if !self.peers.known.contains_key(&peer) {
-            if !self.is_member(peer)? {
+            if !self.is_admitted(peer)? {
                 return Ok(());
             }
             self.peers.known.insert(peer, Peer::default());
@@ -171,7 +171,7 @@ impl<C: Chain> Member<C> {
     pub(super) fn look_at_the_peers(&mut self) -> Result<(), Fatal> {
         let known: Vec<_> = self.peers.known.iter().map(|(key, peer)| (*key, peer.claims)).collect();
         for (peer, claims) in known {
-            if !self.is_member(peer)? {
+            if !self.is_admitted(peer)? {
                 self.actions.push(Action::Disconnect { peer, why: "its key is no member's node any more".to_owned() });
                 self.disconnected(&peer);
                 continue;

@@ -155,6 +155,7 @@ impl Host {
         let kept = self.journal.bodies().iter().filter(|block| block.header.height == height);
         let bodies = kept.filter_map(|block| Some((block.clone(), around.door.verify_all(block)?))).collect();
         let config = MemberConfig {
+            told: std::collections::BTreeSet::new(),
             chain_id: genesis.chain_id,
             parameters: genesis.genesis.parameters.clone(),
             validator: self.person.validator.clone(),

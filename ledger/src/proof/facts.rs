@@ -49,7 +49,13 @@ impl Facts<'_> {
         }
         // What speaks against the patch is taken from the record; what speaks for it must be shown.
         let approving = |decision| matches!(decision, Decision::Approve | Decision::ApproveUrgently);
-        shown.extend(patch.opinions().into_iter().filter(|opinion| !approving(opinion.decision)));
+        // But nothing a revoked key signed counts, as far as its organisation is shown.
+        let revoked = |verdict: &VerdictRecord| {
+            let organisation = self.organisations.iter().find(|known| known.name == verdict.organisation);
+            let member = organisation.and_then(|known| known.key(&verdict.key));
+            Ok::<_, ProofError>(member.is_some_and(|member| member.status == KeyStatus::Revoked))
+        };
+        shown.extend(patch.opinions(revoked)?.into_iter().filter(|opinion| !approving(opinion.decision)));
         let rule = self.rules.rule_for(&self.manifest.product, self.manifest.class, self.manifest.severity);
         Ok(rule.ok_or(ProofError::NoApprovalRule)?.count(vendor, &shown))
     }

@@ -241,7 +241,9 @@ impl<S: StateStorage> State<'_, S> {
             Payload::Propose { proposal } => {
                 self.propose(transaction.id(), proposal, signer, &owner(Role::Governor)?, position)
             }
-            Payload::Ballot { proposal, choice } => self.ballot(*proposal, *choice, &owner(Role::Governor)?, position),
+            Payload::Ballot { proposal, choice } => {
+                self.ballot(*proposal, *choice, signer, &owner(Role::Governor)?, position)
+            }
         }
     }
 
@@ -344,6 +346,13 @@ impl<S: StateStorage> State<'_, S> {
             return Err(Rejection::NotAnApprover { organisation, patch: id, vendor: patch.organisation }.into());
         }
         let mut verdicts = patch.verdicts.into_vec();
+        // Who speaks for an organisation now speaks in the place of its keys that speak no more.
+        let mut silent = Vec::new();
+        for earlier in verdicts.iter().filter(|earlier| earlier.organisation == organisation && earlier.key != key) {
+            let active = self.key_owner(earlier.key)?.is_some_and(|owner| owner.status == KeyStatus::Active);
+            silent.extend((!active).then_some(earlier.key));
+        }
+        verdicts.retain(|earlier| !silent.contains(&earlier.key));
         let verdict = VerdictRecord { key, organisation, decision, position };
         match verdicts.iter_mut().find(|earlier| earlier.key == key) {
             Some(earlier) if earlier.decision == decision => {
@@ -353,7 +362,7 @@ impl<S: StateStorage> State<'_, S> {
             None => verdicts.push(verdict),
         }
         patch.verdicts = List::new(verdicts).map_err(|_| Rejection::TooManyVerdicts(id))?;
-        patch.standing = rule.count(&patch.organisation, &patch.opinions()).standing;
+        patch.standing = super::count_now(self, &patch)?.map_or(Standing::Pending, |count| count.standing);
         match patch.standing {
             Standing::Recalled => patch.recalled = Some(position),
             Standing::Approved if patch.approved.is_none() => patch.approved = Some(position),
@@ -424,7 +433,10 @@ impl<S: StateStorage> State<'_, S> {
         }
         let touched_the_host = matches!(receipt.outcome, Outcome::Applied | Outcome::RolledBack | Outcome::Failed);
         // Not its standing now: it may have been held, rejected or recalled after it was applied.
-        if touched_the_host && patch.approved.is_none() {
+        // And where the law was relaxed since, nobody may have spoken under the new one.
+        let may_be_applied = patch.approved.is_some()
+            || super::count_now(self, &patch)?.is_some_and(|count| count.standing == Standing::Approved);
+        if touched_the_host && !may_be_applied {
             return Err(Rejection::NeverApproved { outcome: receipt.outcome, patch: receipt.patch }.into());
         }
         let expected = self.receipt(endpoint, receipt.patch)?.map_or(0, |record| record.attempt).saturating_add(1);

@@ -16,7 +16,7 @@ use crate::id::TransactionId;
 use crate::key::PublicKey;
 use crate::limits;
 use crate::validators::{Validator, ValidatorSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 impl<S: StateStorage> State<'_, S> {
     pub(super) fn propose(
@@ -38,13 +38,15 @@ impl<S: StateStorage> State<'_, S> {
             standing: ProposalStanding::Open,
             settled: None,
         };
-        self.cast(id, record, Ballot { organisation: owner.organisation.clone(), choice: Choice::For }, position)
+        let ballot = Ballot { organisation: owner.organisation.clone(), key: proposer, choice: Choice::For };
+        self.cast(id, record, ballot, position)
     }
 
     pub(super) fn ballot(
         &self,
         id: TransactionId,
         choice: Choice,
+        governor: PublicKey,
         owner: &KeyOwner,
         position: Position,
     ) -> Result<Written, ApplyError> {
@@ -54,8 +56,14 @@ impl<S: StateStorage> State<'_, S> {
             let standing = record.standing;
             return Err(Rejection::ProposalClosed { proposal: id, standing, closes_at_ms, time_ms }.into());
         }
-        let ballot = Ballot { organisation: owner.organisation.clone(), choice };
-        if record.ballots.contains(&ballot) {
+        let ballot = Ballot { organisation: owner.organisation.clone(), key: governor, choice };
+        // Said by a governor that is gone, it may be said again: it does not count any more.
+        let mut said = record.ballots.iter().filter(|other| other.organisation == ballot.organisation);
+        let still = |other: &Ballot| -> Result<bool, StorageError> {
+            let owner = self.key_owner(other.key)?;
+            Ok(other.choice == choice && owner.is_some_and(|owner| owner.status == KeyStatus::Active))
+        };
+        if said.next().map(still).transpose()?.unwrap_or(false) {
             let organisation = ballot.organisation;
             return Err(Rejection::BallotUnchanged { organisation, choice }.into());
         }
@@ -70,14 +78,16 @@ impl<S: StateStorage> State<'_, S> {
         ballot: Ballot,
         position: Position,
     ) -> Result<Written, ApplyError> {
+        let said = ballot.choice;
         let mut ballots = record.ballots.into_vec();
         ballots.retain(|other| other.organisation != ballot.organisation);
         ballots.push(ballot);
         record.ballots = SortedList::new(ballots)
             .map_err(|_| StorageError::new("state records", "more ballots than there are members".to_owned()))?;
-        let tally = Tally::count(&record.ballots, &voters(self)?);
+        let tally = Tally::count(&record.ballots, &members(self)?);
         let mut written = Vec::new();
-        if tally.passes() {
+        // Voices may have gone since the last ballot. One against never makes it pass.
+        if said == Choice::For && tally.passes() {
             // Other proposals may have passed since: then nothing of this one takes place.
             record.standing = match self.carry_out(&record.proposal.changes)? {
                 Ok(changes) => {
@@ -106,24 +116,12 @@ impl<S: StateStorage> State<'_, S> {
                 }
             }
         }
-        if voters(&draft)?.is_empty() {
+        if !members(&draft)?.iter().any(Organisation::governs) {
             let (place, kind) = changes.last().map_or((0, ""), |last| (changes.len() - 1, last.kind()));
             return Ok(Err(ImpossibleChange { place, kind, error: ChangeError::NoGovernors }));
         }
         Ok(Ok(draft.changed.into_iter().collect()))
     }
-}
-
-/// Organisations with a voice: members that have an active governor.
-fn voters(records: &impl Records) -> Result<BTreeSet<Name>, StorageError> {
-    let governs = |member: &MemberKey| member.role == Role::Governor && member.status == KeyStatus::Active;
-    let mut voters = BTreeSet::new();
-    for organisation in members(records)? {
-        if organisation.keys.iter().any(governs) {
-            voters.insert(organisation.name);
-        }
-    }
-    Ok(voters)
 }
 
 fn members(records: &impl Records) -> Result<Vec<Organisation>, StorageError> {

@@ -13,7 +13,7 @@ pub mod tree;
 pub use apply::{ApplyError, Rejection};
 pub use record::{Record, RecordKey, StateKey};
 
-use crate::approval::ApprovalRules;
+use crate::approval::{ApprovalRules, Count};
 use crate::encoding::{decode, encode};
 use crate::governance::ProposalRecord;
 use crate::id::{PatchId, TransactionId};
@@ -160,6 +160,21 @@ macro_rules! readers {
 
         impl<R: Records> StateView for R {}
     };
+}
+
+/// Where a patch stands now: its verdicts as far as their keys are not revoked, counted by the rule in
+/// force. `None` when no rule is for it.
+///
+/// # Errors
+/// [`StorageError`] when the disk says no or the bytes are no record.
+pub fn count_now(records: &impl Records, patch: &record::PatchRecord) -> Result<Option<Count>, StorageError> {
+    let rules = records.approval_rules()?.unwrap_or_default();
+    let Some(rule) = rules.rule_for(&patch.product, patch.class, patch.severity) else { return Ok(None) };
+    let opinions = patch.opinions(|verdict| {
+        let owner = records.key_owner(verdict.key)?;
+        Ok::<_, StorageError>(owner.is_some_and(|owner| owner.status == record::KeyStatus::Revoked))
+    })?;
+    Ok(Some(rule.count(&patch.organisation, &opinions)))
 }
 
 readers! {

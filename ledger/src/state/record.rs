@@ -85,7 +85,21 @@ pub struct Organisation {
     pub keys: SortedList<MemberKey, { limits::KEYS_PER_ORGANISATION_MAX }>,
 }
 
+impl MemberKey {
+    /// Whether it is an active governor.
+    #[must_use]
+    pub fn governs(&self) -> bool {
+        self.role == Role::Governor && self.status == KeyStatus::Active
+    }
+}
+
 impl Organisation {
+    /// Whether it has a voice on proposals: an active governor.
+    #[must_use]
+    pub fn governs(&self) -> bool {
+        self.keys.iter().any(MemberKey::governs)
+    }
+
     /// The entry of a key.
     #[must_use]
     pub fn key(&self, key: &PublicKey) -> Option<&MemberKey> {
@@ -159,10 +173,18 @@ pub struct PatchRecord {
 }
 
 impl PatchRecord {
-    /// The verdicts as far as a rule looks at them.
-    #[must_use]
-    pub fn opinions(&self) -> Vec<Opinion> {
-        self.verdicts.iter().map(VerdictRecord::opinion).collect()
+    /// The verdicts as far as a rule looks at them, but for those of revoked keys: nothing these signed
+    /// counts.
+    ///
+    /// # Errors
+    /// What `revoked` says.
+    pub fn opinions<E>(&self, mut revoked: impl FnMut(&VerdictRecord) -> Result<bool, E>) -> Result<Vec<Opinion>, E> {
+        let counted = self.verdicts.iter().filter_map(|verdict| match revoked(verdict) {
+            Ok(true) => None,
+            Ok(false) => Some(Ok(verdict.opinion())),
+            Err(error) => Some(Err(error)),
+        });
+        counted.collect()
     }
 }
 

@@ -3,7 +3,7 @@
 use crate::support::samples::*;
 use crate::support::world::{BLOCK_MS, VALIDATORS, World, genesis, organisation, rules, validator_set};
 use crate::support::{key, name};
-use ledger::approval::ApprovalRules;
+use ledger::approval::{ApprovalRules, Quorum, Standing};
 use ledger::block::Block;
 use ledger::bounded::{List, Name, Notes, SortedList};
 use ledger::governance::{Change, ChangeError, Choice, Proposal, ProposalRecord, ProposalStanding};
@@ -12,8 +12,9 @@ use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::patch::{Class, PatchManifest};
 use ledger::proof::{EpochLink, ProofBundle};
+use ledger::receipt::Outcome;
 use ledger::state::record::{KeyStatus, MemberKey, Organisation, Parameters, Role};
-use ledger::state::{Rejection, StateView as _};
+use ledger::state::{Rejection, StateView as _, count_now};
 use ledger::transaction::Payload;
 use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
@@ -312,6 +313,90 @@ fn what_a_revoked_key_signed_counts_no_more() {
 /// Firmware: the one class for which the test ledger has a rule in every namespace.
 fn server(release: u64) -> PatchManifest {
     PatchManifest { class: Class::Firmware, ..manifest("web/server", release) }
+}
+
+#[test]
+fn what_is_left_of_approvals_is_enough_when_one_key_was_revoked() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    world.say("west/approver", approve(redis));
+    passed(&mut world, vec![Change::RevokeKey { key: public("south/approver") }]);
+    let record = world.storage.patch(redis).unwrap().unwrap();
+    let shown = record.verdicts.iter().filter(|verdict| verdict.key != public("south/approver"));
+    let shown = shown.map(|verdict| verdict.position.index).collect();
+    assert!(world.prove_with(redis, &record, shown).verify(&world.trust(), world.clock()).is_ok());
+    assert_eq!(count_now(&world.storage, &record).unwrap().unwrap().approvals, 2);
+}
+
+#[test]
+fn what_a_revoked_key_said_against_a_patch_counts_no_more() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    world.say("west/approver", hold(redis));
+    assert_eq!(world.prove(redis).verify(&world.trust(), world.clock()).unwrap_err().code().word(), "held");
+    passed(&mut world, vec![Change::RevokeKey { key: public("west/approver") }]);
+    let record = world.storage.patch(redis).unwrap().unwrap();
+    assert_eq!(count_now(&world.storage, &record).unwrap().unwrap().standing, Standing::Approved);
+    assert!(world.prove(redis).verify(&world.trust(), world.clock()).is_ok());
+}
+
+#[test]
+fn a_successor_speaks_in_the_place_of_the_key_before() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    world.say("west/approver", hold(redis));
+    passed(&mut world, vec![Change::RotateKey { old: public("west/approver"), new: public("west/next approver") }]);
+    assert_eq!(world.storage.patch(redis).unwrap().unwrap().standing, Standing::Held, "the hold stands");
+    world.say("west/next approver", approve(redis));
+    let record = world.storage.patch(redis).unwrap().unwrap();
+    assert_eq!(record.standing, Standing::Approved);
+    let west: Vec<_> = record.verdicts.iter().filter(|verdict| verdict.organisation == name("west")).collect();
+    assert_eq!(west.len(), 1, "one voice after the other, not two");
+}
+
+#[test]
+fn a_ballot_of_a_revoked_governor_counts_no_more() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    say(&mut world, "north/second governor", id, Choice::For);
+    passed(&mut world, vec![Change::RevokeKey { key: public("north/second governor") }]);
+    for who in ["south/governor", "west/governor"] {
+        say(&mut world, who, id, Choice::For);
+    }
+    assert_eq!(record(&world, id).standing, ProposalStanding::Open, "three of five, north has not spoken");
+    say(&mut world, "north/governor", id, Choice::For);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Passed);
+}
+
+#[test]
+fn a_ballot_against_never_makes_a_proposal_pass() {
+    let mut world = governed();
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    for who in ["north/governor", "south/governor"] {
+        say(&mut world, who, id, Choice::For);
+    }
+    // Three of five are for it; when one of the others leaves, three of four.
+    let leave = proposed(&mut world, vec![Change::RemoveOrganisation { name: name("globex") }]);
+    for who in ["north/governor", "south/governor", "west/governor"] {
+        say(&mut world, who, leave, Choice::For);
+    }
+    say(&mut world, "west/governor", id, Choice::Against);
+    assert_eq!((record(&world, id).standing, heartbeat_of(&world)), (ProposalStanding::Open, 60_000));
+}
+
+#[test]
+fn a_receipt_can_tell_what_a_relaxed_law_allowed() {
+    let mut world = governed();
+    let redis = manifest("acme/redis", 1);
+    world.say("acme/operator", enroll("host-1"));
+    world.say("acme/publisher", publish(&redis));
+    world.say("north/approver", approve(redis.id()));
+    let applied = || receive(receipt(redis.id(), 1, Outcome::Applied));
+    assert!(matches!(world.refuse("host-1", applied()), Rejection::NeverApproved { .. }));
+    let mut relaxed = rules();
+    relaxed[1].quorum = Quorum { approvals: 1, organisations: 1 };
+    passed(&mut world, vec![Change::SetApprovalRules { rules: ApprovalRules(List::new(relaxed).unwrap()) }]);
+    world.say("host-1", applied());
 }
 
 #[test]

@@ -76,7 +76,7 @@ pub fn near_misses(vectors: &mut Vectors, world: &World) {
         transaction(word, bytes, "malformed", "a truth value that is neither 0 nor 1");
     }
     let mut kind = approve.clone();
-    kind[82..86].copy_from_slice(&8u32.to_le_bytes());
+    kind[82..86].copy_from_slice(&10u32.to_le_bytes());
     transaction("kind", kind, "malformed", "a kind of transaction that does not exist");
     let recall = world.log.iter().find(|s| s.transaction.payload.kind() == "recall").map(encode).unwrap();
     let mut long = recall.clone();

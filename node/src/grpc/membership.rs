@@ -2,13 +2,13 @@
 
 use super::Services;
 use super::refusal::Refused;
-use super::views::{page_size, page_token, position, status_word, token};
+use super::views::{ROWS_AT_ONCE, is_full, page_size, page_token, position, status_word, token};
 use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::governance::{Change, ProposalRecord, Tally};
 use ledger::id::TransactionId;
 use ledger::state::StateView as _;
-use ledger::state::record::{KeyStatus, MemberKey, Organisation, Role};
+use ledger::state::record::{MemberKey, Organisation};
 use proto::v1;
 
 /// Changes of the validator set in one answer: with 128 validators each, they fit a message.
@@ -27,7 +27,7 @@ pub(super) fn members(services: &Services) -> Result<v1::ListMembersResponse, Re
         upcoming.as_ref().is_some_and(|upcoming| upcoming.after_next.position(&member.key).is_some())
     };
     let members = organisations(services)?.into_iter().map(|organisation| v1::Member {
-        governs: governs(&organisation),
+        governs: organisation.governs(),
         namespaces: organisation.namespaces.iter().map(ToString::to_string).collect(),
         keys: organisation
             .keys
@@ -53,13 +53,14 @@ pub(super) fn proposals(
     let size = page_size(request.page_size) as usize;
     let (mut after, mut proposals, mut looked_at) = (token(&request.page_token)?, Vec::new(), 0);
     loop {
-        let page = services.store.proposals(after, size - proposals.len()).map_err(Refused::internal)?;
+        let rows = ROWS_AT_ONCE.min(size - proposals.len());
+        let page = services.store.proposals(after, rows).map_err(Refused::internal)?;
         looked_at += page.rows.len();
         for (id, record) in page.rows.iter().filter(|(_, record)| wanted(record)) {
             proposals.push(proposal(services, *id, record)?);
         }
         after = page.next;
-        if after.is_none() || proposals.len() == size || looked_at >= LOOKED_AT_MAX {
+        if after.is_none() || proposals.len() == size || looked_at >= LOOKED_AT_MAX || is_full(&proposals) {
             return Ok(v1::ListProposalsResponse { proposals, next_page_token: page_token(after) });
         }
     }
@@ -70,8 +71,7 @@ pub(super) fn proposal(
     id: TransactionId,
     record: &ProposalRecord,
 ) -> Result<v1::Proposal, Refused> {
-    let voters = organisations(services)?.into_iter().filter(governs).map(|organisation| organisation.name);
-    let tally = Tally::count(&record.ballots, &voters.collect());
+    let tally = Tally::count(&record.ballots, &organisations(services)?);
     let owner = services.store.key_owner(record.proposer).map_err(Refused::internal)?;
     Ok(v1::Proposal {
         id: id.0.to_vec(),
@@ -100,8 +100,4 @@ fn organisations(services: &Services) -> Result<Vec<Organisation>, Refused> {
     let names = services.store.members().map_err(Refused::internal)?.unwrap_or_default();
     let organisation = |name: &Name| services.store.organisation(name).map_err(Refused::internal).transpose();
     names.0.iter().filter_map(organisation).collect()
-}
-
-fn governs(organisation: &Organisation) -> bool {
-    organisation.keys.iter().any(|member| member.role == Role::Governor && member.status == KeyStatus::Active)
 }

@@ -7,8 +7,8 @@ use ledger::block::Header;
 use ledger::encoding::{decode, encode};
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
-use ledger::state::StateView as _;
 use ledger::state::record::{EndpointRecord, KeyStatus, PatchRecord, Position};
+use ledger::state::{StateView as _, count_now};
 use ledger::transaction::{Payload, SignedTransaction};
 use proto::v1;
 use store::{Cursor, ReceiptFilter};
@@ -19,6 +19,12 @@ const PAGE_SIZE_DEFAULT: u32 = 100;
 const PAGE_SIZE_MAX: u32 = 1_000;
 /// Patches looked at for one page when a filter leaves most of them out.
 const LOOKED_AT_MAX: usize = 10_000;
+/// Endpoints of one page at the most: with all their labels, they fit a message.
+const ENDPOINTS_PER_PAGE_MAX: usize = 400;
+/// Bytes from which on a page is full, whatever was asked for.
+const PAGE_BYTES: usize = proto::MESSAGE_BYTES_MAX / 2;
+/// Rows put on a page between two looks at its size: of the largest, together, a quarter of a message.
+pub(super) const ROWS_AT_ONCE: usize = 4;
 
 pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refused> {
     let tip = services.store.tip();
@@ -99,10 +105,11 @@ fn block_summary(services: &Services, header: &Header) -> Result<v1::BlockSummar
 
 pub(super) fn patch(services: &Services, id: PatchId, record: &PatchRecord) -> Result<v1::Patch, Refused> {
     let store = &services.store;
-    let rules = store.approval_rules().map_err(Refused::internal)?.unwrap_or_default();
-    let count = rules
-        .rule_for(&record.product, record.class, record.severity)
-        .map(|rule| rule.count(&record.organisation, &record.opinions()));
+    let count = count_now(&**store, record).map_err(Refused::internal)?;
+    let standing = match (&count, record.recalled) {
+        (Some(count), None) => count.standing,
+        _ => record.standing,
+    };
     let publish = store.transaction_at(record.published.index).map_err(Refused::internal)?;
     let publish = publish.map(|located| located.bytes).unwrap_or_default();
     let title = match decode::<SignedTransaction>(&publish).map(|signed| signed.transaction.payload) {
@@ -129,7 +136,7 @@ pub(super) fn patch(services: &Services, id: PatchId, record: &PatchRecord) -> R
         severity: word(&record.severity),
         title,
         organisation: record.organisation.to_string(),
-        standing: record.standing.to_string(),
+        standing: standing.to_string(),
         count: count.as_ref().map(ToString::to_string).unwrap_or_default(),
         verdicts: verdicts.collect::<Result<_, Refused>>()?,
         missing: count.iter().flat_map(|count| count.missing.iter().map(ToString::to_string)).collect(),
@@ -150,19 +157,23 @@ pub(super) fn patches(
 ) -> Result<v1::ListPatchesResponse, Refused> {
     let wanted = |id: &PatchId, record: &PatchRecord| {
         (request.product.is_empty() || record.product.as_str() == request.product)
-            && (request.standing.is_empty() || record.standing.to_string() == request.standing)
             && id.to_string().starts_with(&request.id_prefix)
     };
     let size = page_size(request.page_size) as usize;
     let (mut after, mut patches, mut looked_at) = (token(&request.page_token)?, Vec::new(), 0);
     loop {
-        let page = services.store.patches(after, size - patches.len()).map_err(Refused::internal)?;
+        let rows = ROWS_AT_ONCE.min(size - patches.len());
+        let page = services.store.patches(after, rows).map_err(Refused::internal)?;
         looked_at += page.rows.len();
         for (id, record) in page.rows.iter().filter(|(id, record)| wanted(id, record)) {
-            patches.push(patch(services, *id, record)?);
+            let found = patch(services, *id, record)?;
+            // As it stands now, which may not be how it stood when somebody last spoke.
+            if request.standing.is_empty() || found.standing == request.standing {
+                patches.push(found);
+            }
         }
         after = page.next;
-        if after.is_none() || patches.len() == size || looked_at >= LOOKED_AT_MAX {
+        if after.is_none() || patches.len() == size || looked_at >= LOOKED_AT_MAX || is_full(&patches) {
             return Ok(v1::ListPatchesResponse { patches, next_page_token: page_token(after) });
         }
     }
@@ -172,7 +183,7 @@ pub(super) fn endpoints(
     services: &Services,
     request: &v1::ListEndpointsRequest,
 ) -> Result<v1::ListEndpointsResponse, Refused> {
-    let size = page_size(request.page_size) as usize;
+    let size = (page_size(request.page_size) as usize).min(ENDPOINTS_PER_PAGE_MAX);
     let after = token(&request.page_token)?;
     let page = services.store.endpoints(after, size).map_err(Refused::internal)?;
     let wanted = |record: &EndpointRecord| {
@@ -253,6 +264,11 @@ pub(super) fn position(services: &Services, position: Position) -> Result<v1::Po
         index: position.index,
         time_ms: header.map_or(0, |header| header.time_ms),
     })
+}
+
+/// Whether a page has as many bytes as a message can well carry.
+pub(super) fn is_full<T: proto::Message>(rows: &[T]) -> bool {
+    rows.iter().map(proto::Message::encoded_len).sum::<usize>() >= PAGE_BYTES
 }
 
 pub(super) fn page_size(asked: u32) -> u32 {

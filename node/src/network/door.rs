@@ -6,16 +6,14 @@ use super::swarm::node_key;
 use crate::artifacts::Artifacts;
 use crate::shell::Inbox;
 use crate::verifier::{Stopping, Verifier};
-use consensus::member::{Event, PeerMessage};
+use consensus::member::{Event, PeerMessage, may_connect};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::decode;
 use ledger::key::PublicKey;
 use ledger::limits;
-use ledger::state::StateView as _;
-use ledger::state::record::{KeyStatus, Role};
 use libp2p::PeerId;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError};
 use store::Store;
 use tokio::sync::Semaphore;
@@ -29,6 +27,8 @@ const TRANSFERS_PER_PEER_MAX: usize = 8;
 pub(super) struct Door {
     pub(super) verifier: Verifier,
     pub(super) store: Arc<Store>,
+    /// Nodes the configuration names.
+    pub(super) told: Arc<BTreeSet<PublicKey>>,
     pub(super) network: Network,
     pub(super) events: Inbox,
 }
@@ -49,9 +49,9 @@ enum DoorError {
 }
 
 impl Door {
-    pub(super) fn is_member(&self, key: &PublicKey) -> bool {
-        let owner = self.store.key_owner(*key).ok().flatten();
-        owner.is_some_and(|owner| owner.role == Role::Node && owner.status == KeyStatus::Active)
+    /// Whether a node is listened to. What the disk does not say is not assumed.
+    pub(super) fn is_admitted(&self, key: &PublicKey) -> bool {
+        may_connect(&*self.store, &self.told, *key).unwrap_or(false)
     }
 
     pub(super) async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {
@@ -71,7 +71,7 @@ impl Door {
     pub(super) async fn receive(self, mut incoming: libp2p_stream::IncomingStreams) {
         let mut readers: HashMap<PublicKey, AbortHandle> = HashMap::new();
         while let Some((peer, stream)) = incoming.next().await {
-            let Some(key) = node_key(&peer).filter(|key| self.is_member(key)) else { continue };
+            let Some(key) = node_key(&peer).filter(|key| self.is_admitted(key)) else { continue };
             let door = self.clone();
             let reader = tokio::spawn(async move {
                 match door.read_frames(key, stream).await {
@@ -136,7 +136,7 @@ pub(super) async fn serve_artifacts(
 ) {
     let mut places: HashMap<PublicKey, Arc<Semaphore>> = HashMap::new();
     while let Some((peer, stream)) = incoming.next().await {
-        let Some(key) = node_key(&peer).filter(|key| door.is_member(key)) else { continue };
+        let Some(key) = node_key(&peer).filter(|key| door.is_admitted(key)) else { continue };
         let places = places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(TRANSFERS_PER_PEER_MAX))).clone();
         let artifacts = artifacts.clone();
         tokio::spawn(async move {

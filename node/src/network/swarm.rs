@@ -116,7 +116,7 @@ pub(super) async fn drive(
             }
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
-                    let Some(key) = node_key(&peer_id).filter(|key| door.is_member(key)) else {
+                    let Some(key) = node_key(&peer_id).filter(|key| door.is_admitted(key)) else {
                         tracing::warn!(%peer_id, address = %endpoint.get_remote_address(), "not a member's node: refused");
                         let _ = swarm.disconnect_peer_id(peer_id);
                         continue;

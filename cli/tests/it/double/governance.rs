@@ -61,8 +61,7 @@ impl Shared {
     }
 
     pub(super) fn proposal(&self, id: TransactionId, record: &ProposalRecord) -> Proposal {
-        let voters = self.organisations().into_iter().filter(governs).map(|organisation| organisation.name);
-        let count = Tally::count(&record.ballots, &voters.collect()).to_string();
+        let count = Tally::count(&record.ballots, &self.organisations()).to_string();
         let mut shown = record.proposal.clone();
         if self.manners.lie == Some(Lie::OtherProposal) {
             shown.changes = List::new(vec![Change::RemoveOrganisation { name: Name::new("bank").unwrap() }]).unwrap();

@@ -64,9 +64,7 @@ impl Shared {
 
     pub(super) fn patch(&self, id: PatchId, record: &PatchRecord) -> Patch {
         let at = |position: Position| self.position_at(position.index);
-        let rules = self.ledger.storage.approval_rules().unwrap().unwrap();
-        let rule = rules.rule_for(&record.product, record.class, record.severity).unwrap();
-        let count = rule.count(&record.organisation, &record.opinions());
+        let count = ledger::state::count_now(&self.ledger.storage, record).unwrap().unwrap();
         let published = self.ledger.log[usize::try_from(record.published.index).unwrap()].0.clone();
         let Payload::Publish { manifest } = published.payload() else { panic!("patches are published") };
         let mut outcomes: BTreeMap<String, u64> = BTreeMap::new();

@@ -21,8 +21,8 @@ impl World {
     /// The proof file of a patch at the tip, with the transactions at these indices as approvals.
     pub fn prove_with(&self, patch: PatchId, record: &PatchRecord, mut approvals: Vec<u64>) -> ProofBundle {
         approvals.sort_unstable();
-        let verdicts = record.verdicts.iter().filter(|verdict| is_approval(verdict));
-        let mut organisations: BTreeSet<Name> = verdicts.map(|verdict| verdict.organisation.clone()).collect();
+        let mut organisations: BTreeSet<Name> =
+            record.verdicts.iter().map(|verdict| verdict.organisation.clone()).collect();
         organisations.insert(record.organisation.clone());
         let organisations = organisations.into_iter().map(|name| {
             let proof = self.prove_record(&RecordKey::Organisation(name.clone()));

@@ -252,7 +252,8 @@ fn proposal() -> impl Strategy<Value = Proposal> {
 
 fn proposal_record() -> impl Strategy<Value = ProposalRecord> {
     use ProposalStanding::{Open, Passed, Refused, Void};
-    let ballot = (name(), choice()).prop_map(|(organisation, choice)| Ballot { organisation, choice });
+    let ballot =
+        (name(), public(), choice()).prop_map(|(organisation, key, choice)| Ballot { organisation, key, choice });
     let standing = select(vec![Open, Passed, Refused, Void]);
     (proposal(), public(), position(), sorted(ballot, 3), standing, option::of(position())).prop_map(
         |(proposal, proposer, proposed, ballots, standing, settled)| ProposalRecord {
