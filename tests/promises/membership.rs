@@ -193,6 +193,24 @@ async fn a_ledger_grows_loses_members_changes_every_key_and_sleepers_catch_up() 
     }
 }
 
+/// The block after the one in which they leave still needs the votes of those who leave.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn half_of_the_members_leave_at_once_and_the_ledger_goes_on() {
+    let ledger = Ledger::raise().await;
+    let leave = |name: &str| format!("[[change]]\nkind = \"remove-organisation\"\nname = \"{name}\"\n\n");
+    let changes = leave("vendor-b") + &leave("approver-b");
+    ledger.agree(&["vendor-a", "approver-a", "vendor-b", SITE], "half of the members leave", &changes).await;
+    ledger.goes_on(&["vendor-a", "approver-a", SITE]).await;
+    for name in ["vendor-b", "approver-b"] {
+        wait_for(&format!("silence of {name}"), async || is_alone(&ledger, name).await.then_some(())).await;
+    }
+}
+
+/// Whether nobody is connected with a node any more.
+async fn is_alone(ledger: &Ledger, name: &str) -> bool {
+    ledger.status(name).await.is_some_and(|status| status.peers.is_empty())
+}
+
 /// A small tree, packed and published by the newcomer.
 fn publish(ledger: &Ledger) -> String {
     let (source, packed) = (ledger.beside("source"), ledger.beside("packed").display().to_string());
