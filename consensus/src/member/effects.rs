@@ -65,10 +65,10 @@ impl<C: Chain> Member<C> {
         Ok(())
     }
 
-    /// The node that sent what was refused. Several nodes of an organisation may say that they speak for
-    /// one validator: then only the one that is being heard is to blame, or nobody.
+    /// The node that sent what was refused, if that is the one being heard. What was kept for later and
+    /// is refused now may have come from any node of the organisation that said it speaks for this
+    /// validator; then nobody is to blame.
     fn to_blame(&self, validator: &PublicKey) -> Option<PublicKey> {
-        let heard = self.hearing.filter(|node| self.peers.validator_of(node) == Some(*validator));
-        heard.or_else(|| self.peers.only_node_of(validator))
+        self.hearing.filter(|node| self.peers.validator_of(node) == Some(*validator))
     }
 }

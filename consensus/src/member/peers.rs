@@ -55,12 +55,6 @@ impl Peers {
         self.known.iter().find(|(_, peer)| peer.validator == Some(*validator)).map(|(key, _)| *key)
     }
 
-    /// The same, when there is one alone.
-    pub(super) fn only_node_of(&self, validator: &PublicKey) -> Option<PublicKey> {
-        let mut nodes = self.known.iter().filter(|(_, peer)| peer.validator == Some(*validator)).map(|(key, _)| *key);
-        nodes.next().filter(|_| nodes.next().is_none())
-    }
-
     pub(super) fn validator_of(&self, node: &PublicKey) -> Option<PublicKey> {
         self.known.get(node).and_then(|peer| peer.validator)
     }
