@@ -1,5 +1,5 @@
 //! Transactions admitted and not yet finalised: bounded, first come first served, one organisation
-//! never takes all the room.
+//! never takes all the places (it may take all the bytes).
 
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
