@@ -5,100 +5,32 @@
 //! it is whole, both digests are taken again over the file, through the handle it is later unpacked
 //! from.
 
+mod error;
+mod stream;
+
+pub use error::DownloadError;
+
 use crate::config;
 use crate::files::{self, FileError, failed};
 use crate::follow::sources::{CallError, Source, Sources};
-use bao_tree::io::{BaoContentItem, DecodeError, sync::DecodeResponseIter};
-use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges, blake3};
+use error::{Disappointment, graver};
 use ledger::artifact::{GROUP_BYTES, PayloadHasher};
 use ledger::id::Digest;
 use ledger::patch::Artifact;
-use ledger::receipt::ReasonCode;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
-use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use stream::{Ended, Pieces, check_and_write, feed};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout, timeout_at};
-use tokio_stream::StreamExt as _;
+use tokio::time::{Instant, timeout_at};
 
-/// 2^4 BLAKE3 chunks of 1 KiB.
-const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
-/// Bytes of a BLAKE3 chunk.
-const CHUNK_BYTES: u64 = 1024;
 /// Pieces of a stream between the socket and the checking thread.
 const PIECES_MAX: usize = 2;
 /// Bytes hashed at a time.
 const READ_BYTES: usize = 64 * 1024;
 /// Room that must stay free on the disk.
 const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
-
-/// Why an artifact is not there.
-#[derive(Debug, thiserror::Error)]
-pub enum DownloadError {
-    /// No source could give it, or what is missing of it.
-    #[error("artifact {artifact}: {have} of {size} bytes are there, no node gives the rest; {last}")]
-    Unavailable {
-        /// Which.
-        artifact: Digest,
-        /// Bytes there.
-        have: u64,
-        /// Its size.
-        size: u64,
-        /// What the last one said.
-        last: String,
-    },
-    /// A source has one of another length under this digest.
-    #[error("artifact {artifact}: {node}: {detail}; the manifest says {size} bytes")]
-    Length {
-        /// Which.
-        artifact: Digest,
-        /// Who.
-        node: String,
-        /// What it did.
-        detail: String,
-        /// The signed size.
-        size: u64,
-    },
-    /// What came, or what is there, is something else.
-    #[error("artifact {artifact}: {detail}")]
-    Digest {
-        /// Which.
-        artifact: Digest,
-        /// What did not fit.
-        detail: String,
-    },
-    /// There is no room for it.
-    #[error("artifact {artifact} needs {needed} bytes of free disk, {free} are there")]
-    DiskFull {
-        /// Which.
-        artifact: Digest,
-        /// Bytes needed to fetch and to unpack it.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
-    /// The disk said no.
-    #[error(transparent)]
-    File(#[from] FileError),
-}
-
-impl DownloadError {
-    /// The check that said no, as receipts name it.
-    #[must_use]
-    pub fn code(&self) -> ReasonCode {
-        match self {
-            Self::Unavailable { .. } => ReasonCode::ArtifactUnavailable,
-            Self::Length { .. } => ReasonCode::ArtifactLength,
-            Self::Digest { .. } => ReasonCode::ArtifactDigest,
-            Self::DiskFull { .. } => ReasonCode::DiskFull,
-            Self::File(error) if error.is_disk_full() => ReasonCode::DiskFull,
-            Self::File(_) => ReasonCode::Io,
-        }
-    }
-}
 
 /// An artifact that was checked as a whole, through the handle it is held by.
 #[derive(Debug)]
@@ -112,18 +44,6 @@ impl Verified {
         self.file.seek(SeekFrom::Start(0))?;
         Ok(self.file)
     }
-}
-
-/// How one source disappointed.
-enum Disappointment {
-    /// It cannot, now: another may, and it may later.
-    Cannot(String),
-    /// Its artifact has another length.
-    Length(String),
-    /// It sent something else. Not asked again.
-    Forged(String),
-    /// Our own disk.
-    Disk(io::Error),
 }
 
 /// Fetches an artifact, or what is missing of it, from the sources in turn, beginning with `first`.
@@ -283,7 +203,7 @@ impl Partial {
         let file = self.file.try_clone().map_err(Disappointment::Disk)?;
         let (blake3, size) = (self.blake3, self.size);
         let checking = tokio::task::spawn_blocking(move || {
-            let pieces = Pieces { pieces: receiver, piece: io::Cursor::new(Vec::new()) };
+            let pieces = Pieces::from(receiver);
             check_and_write(&file, blake3, size, offset, pieces)
         });
         let ended = feed(&mut stream, &sender, patience, deadline).await;
@@ -345,131 +265,6 @@ impl Partial {
         match digests.sha256 == self.sha256 {
             true => Ok(()),
             false => Err(differs("SHA-256", &digests.sha256, &self.sha256)),
-        }
-    }
-}
-
-/// What says most about why there is no artifact: a lie before a length before an absence.
-fn graver(known: Option<DownloadError>, new: DownloadError) -> DownloadError {
-    let grave = |error: &DownloadError| match error {
-        DownloadError::Digest { .. } => 2,
-        DownloadError::Length { .. } => 1,
-        _ => 0,
-    };
-    match known {
-        Some(known) if grave(&known) > grave(&new) => known,
-        _ => new,
-    }
-}
-
-/// Why no more came.
-enum Ended {
-    /// The source has no more, or no more is wanted.
-    Over,
-    /// It is too slow.
-    Slow,
-    /// The deadline is over.
-    Deadline,
-    /// The stream broke.
-    Broken(tonic::Status),
-}
-
-/// Hands pieces to the checking thread until it wants no more.
-async fn feed(
-    stream: &mut tonic::Streaming<proto::v1::FetchResponse>,
-    pieces: &mpsc::Sender<Vec<u8>>,
-    patience: &config::Download,
-    deadline: Instant,
-) -> Ended {
-    let wanted = patience.minimum_bytes_per_s.saturating_mul(window_ms(patience.patience)) / 1000;
-    let (mut window_end, mut received) = (Instant::now() + patience.patience, 0u64);
-    loop {
-        let next = match timeout(until(window_end.min(deadline)), stream.next()).await {
-            Ok(Some(Ok(message))) => Some(message.data),
-            Ok(Some(Err(status))) => return Ended::Broken(status),
-            Ok(None) => return Ended::Over,
-            Err(_) => None,
-        };
-        if let Some(piece) = next {
-            received = received.saturating_add(piece.len() as u64);
-            // The thread stops listening when it has everything, or has seen enough.
-            if pieces.send(piece).await.is_err() {
-                return Ended::Over;
-            }
-        }
-        if Instant::now() >= deadline {
-            return Ended::Deadline;
-        }
-        if Instant::now() >= window_end {
-            if received < wanted.max(1) {
-                return Ended::Slow;
-            }
-            (window_end, received) = (Instant::now() + patience.patience, 0);
-        }
-    }
-}
-
-fn window_ms(window: Duration) -> u64 {
-    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn until(instant: Instant) -> Duration {
-    instant.saturating_duration_since(Instant::now())
-}
-
-/// Checks group after group and writes each at its place. Blocking.
-fn check_and_write(file: &File, blake3: Digest, size: u64, offset: u64, pieces: Pieces) -> Result<(), Disappointment> {
-    let tree = BaoTree::new(size, BLOCK_SIZE);
-    let ranges = ChunkRanges::from(ChunkNum(offset / CHUNK_BYTES)..ChunkNum(size.div_ceil(CHUNK_BYTES)));
-    let root = blake3::Hash::from_bytes(blake3.0);
-    let mut place = offset;
-    for item in DecodeResponseIter::new(root, tree, pieces, &ranges) {
-        let leaf = match item.map_err(judge)? {
-            BaoContentItem::Leaf(leaf) => leaf,
-            BaoContentItem::Parent(_) => continue,
-        };
-        // Without gaps: the length of the file is what is there.
-        if leaf.offset != place {
-            return Err(Disappointment::Forged(format!("a group for {} where {place} is due", leaf.offset)));
-        }
-        file.write_all_at(&leaf.data, place).map_err(Disappointment::Disk)?;
-        place += leaf.data.len() as u64;
-    }
-    match place == size {
-        true => Ok(()),
-        false => Err(Disappointment::Length(format!("it ended after {place} bytes"))),
-    }
-}
-
-fn judge(error: DecodeError) -> Disappointment {
-    match error {
-        DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
-            Disappointment::Length("it ended early".to_owned())
-        }
-        DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
-            Disappointment::Forged("sent bytes that do not belong to it".to_owned())
-        }
-        DecodeError::Io(error) => Disappointment::Cannot(error.to_string()),
-    }
-}
-
-/// Reads what comes out of a channel.
-struct Pieces {
-    pieces: mpsc::Receiver<Vec<u8>>,
-    piece: io::Cursor<Vec<u8>>,
-}
-
-impl Read for Pieces {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.piece.read(buffer)?;
-            if read > 0 || buffer.is_empty() {
-                return Ok(read);
-            }
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = io::Cursor::new(piece),
-                None => return Ok(0),
-            }
         }
     }
 }

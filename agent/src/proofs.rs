@@ -4,7 +4,7 @@ use crate::clock::now_ms;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallError, Source, Sources};
 use ledger::id::PatchId;
-use ledger::proof::{HostClock, ProofBundle, ProofError, TrustRoot};
+use ledger::proof::{FinalizedPatch, HostClock, ProofBundle, ProofError, TrustRoot};
 use ledger::transaction::Payload;
 use std::time::Duration;
 
@@ -56,6 +56,28 @@ pub async fn obtain(
         }
     }
     faulty.ok_or(trouble)
+}
+
+/// Proves an offered patch once more, some time later: it may have been recalled, halted or held back
+/// since. Where no node gives a proof of today that holds, the one at hand does while it is fresh: a node
+/// that says nothing must not be able to stop what is proven, nor to stretch it.
+///
+/// # Errors
+/// [`ProofError`] names what has changed.
+pub async fn renew(
+    offer: &Offer,
+    sources: &Sources,
+    heads: &Heads,
+    trust: &TrustRoot,
+) -> Result<FinalizedPatch, ProofError> {
+    if let Ok(newer) = obtain(offer.patch, offer.asked, sources, heads, trust).await {
+        match ProofBundle::parse(&newer.proof).and_then(|bundle| bundle.verify(trust, newer.clock)) {
+            Ok(patch) if patch.id() == offer.patch => return Ok(patch),
+            Err(fault) if is_of_the_ledger(&fault) => return Err(fault),
+            _ => {}
+        }
+    }
+    ProofBundle::parse(&offer.proof)?.verify(trust, HostClock { now_ms: now_ms(), ..offer.clock })
 }
 
 /// Asks one node, again if it is only a little behind.

@@ -1,8 +1,8 @@
 //! The sentence everything else serves.
 //!
-//! `verify → permit → stage → apply → health → keep or roll back → receipt`. Each step takes what only
-//! the step before can make ([`FinalizedPatch`], [`Permit`], [`Staged`], [`Applied`]), so that leaving
-//! one out does not compile:
+//! `verify → permit → stage → verify again → apply → health → keep or roll back → receipt`. Each step takes
+//! what only the step before can make ([`FinalizedPatch`], [`Permit`], [`Staged`], [`Ready`], [`Applied`]),
+//! so that leaving one out does not compile:
 //!
 //! ```compile_fail
 //! fn skip_the_proof(policy: &policy::Policy, manifest: ledger::patch::PatchManifest, host: &policy::Host) {
@@ -12,19 +12,26 @@
 //!
 //! ```compile_fail
 //! async fn skip_the_download(installer: &mut agent::installer::Installer, permit: policy::Permit, log: &mut agent::attempt_log::AttemptLog) {
-//!     let applied = installer.apply(1, permit, log).await; // wants what is Staged
+//!     let applied = installer.apply(1, permit, log).await; // wants what is Ready
+//! }
+//! ```
+//!
+//! ```compile_fail
+//! async fn skip_the_second_look(installer: &mut agent::installer::Installer, staged: agent::installer::Staged, log: &mut agent::attempt_log::AttemptLog) {
+//!     let applied = installer.apply(1, staged, log).await; // wants what is Ready
 //! }
 //! ```
 //!
 //! [`FinalizedPatch`]: ledger::proof::FinalizedPatch
 //! [`Permit`]: policy::Permit
 //! [`Staged`]: crate::installer::Staged
+//! [`Ready`]: crate::installer::Ready
 //! [`Applied`]: crate::installer::Applied
 
 use crate::attempt_log::AttemptLog;
 use crate::clock::now_ms;
 use crate::files::FileError;
-use crate::proofs::Offer;
+use crate::proofs::{self, Offer};
 use crate::settled::{Refusal, Settled, chain};
 use crate::site::Site;
 use ledger::id::PatchId;
@@ -52,7 +59,10 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     site.remember(&patch, log)?; //                                               before anything hangs on it
     let permit = site.policy().permit(patch, &site.host()?, now_ms())?; //        this host, now
     let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
-    let applied = site.installer.apply(run, staged, log).await?; //               journal first
+    let patch = proofs::renew(offer, &site.sources, &site.heads, &site.trust).await?; // nobody withdrew it meanwhile
+    site.remember(&patch, log)?;
+    let ready = staged.confirm(&patch)?;
+    let applied = site.installer.apply(run, ready, log).await?; //                journal first
     let settled = match site.installer.examine(&applied, log).await {
         Ok(()) => site.installer.keep(applied, log).await,
         Err(reason) => site.installer.roll_back(applied, reason, log).await,

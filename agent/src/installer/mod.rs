@@ -27,6 +27,7 @@ use installs::{InstalledTree, Place, VersionId};
 use journal::{Begun, Journal, Observer, Record};
 use ledger::bounded::Version;
 use ledger::patch::{Artifact, InstallerKind, PatchManifest};
+use ledger::proof::FinalizedPatch;
 use ledger::receipt::{Reason, ReasonCode};
 use policy::{Permit, Subscription};
 use recover::{Observed, Plan};
@@ -43,8 +44,25 @@ pub struct Staged {
     bytes: Verified,
 }
 
+impl Staged {
+    /// Takes a proof that was checked after the bytes had come.
+    ///
+    /// # Errors
+    /// [`Refusal`] when it is about another patch.
+    pub fn confirm(self, again: &FinalizedPatch) -> Result<Ready, Refusal> {
+        match again.id() == self.permit.patch().id() {
+            true => Ok(Ready(self)),
+            false => Err(Refusal::new(ReasonCode::ProofMalformed, format!("the proof is about patch {}", again.id()))),
+        }
+    }
+}
+
+/// What is [`Staged`], and was proven again since: a download may take hours, a recall a second.
+#[derive(Debug)]
+pub struct Ready(Staged);
+
 /// A version that is the installed one, and not judged yet. Made only by [`Installer::apply`], from
-/// what is [`Staged`].
+/// what is [`Ready`].
 #[derive(Debug)]
 pub struct Applied {
     permit: Permit,
@@ -131,12 +149,12 @@ impl Installer {
         Ok(Staged { permit, artifact, bytes })
     }
 
-    /// Makes what is staged the installed version, and restarts its services. Journal first.
+    /// Makes what is ready the installed version, and restarts its services. Journal first.
     ///
     /// # Errors
     /// [`Refusal`] when the switch was not reached; the old version is untouched.
-    pub async fn apply(&mut self, run: u64, staged: Staged, log: &mut AttemptLog) -> Result<Applied, Refusal> {
-        let Staged { permit, artifact, bytes } = staged;
+    pub async fn apply(&mut self, run: u64, ready: Ready, log: &mut AttemptLog) -> Result<Applied, Refusal> {
+        let Ready(Staged { permit, artifact, bytes }) = ready;
         let (begun, place) = self.describe(run, &permit)?;
         self.journal.begin(begun.clone())?;
         let (to, limits) = (tree::New::of(&begun, &place, permit.patch().manifest()), self.limits);

@@ -7,27 +7,24 @@
 //! the beginning of a target, as often as the link is deep. (Later on it could follow another link
 //! first and end anywhere.)
 
+mod names;
+mod problem;
+
+pub use names::{COMPONENT_BYTES_MAX, DEPTH_MAX, PATH_BYTES_MAX};
+pub(super) use problem::Refused;
+pub use problem::{EntryProblem, UnpackError};
+
 use bao_tree::blake3;
+use names::{check_link, checked_mode, clean, named, split, text};
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
-use rustix::io::Errno;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Write as _};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-/// Bytes of one path.
-pub const PATH_BYTES_MAX: usize = 4096;
-/// Bytes of one part of a path.
-pub const COMPONENT_BYTES_MAX: usize = 255;
-/// Directories within directories.
-pub const DEPTH_MAX: usize = 128;
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 64 * 1024;
-/// Permissions kept: read, write, execute.
-const MODE_MASK: u32 = 0o777;
-/// Permission bits nobody may bring.
-const SETID_BITS: u32 = 0o6000;
 /// Permissions of a directory nobody described.
 const DIRECTORY_MODE: u32 = 0o755;
 
@@ -45,89 +42,6 @@ pub struct Limits {
 /// The limits in force.
 pub const LIMITS: Limits =
     Limits { entries_max: 200_000, entry_bytes_max: 8 * 1024 * 1024 * 1024, tree_bytes_max: 16 * 1024 * 1024 * 1024 };
-
-/// What is wrong with one entry.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum EntryProblem {
-    /// It begins at the root.
-    #[error("has an absolute path")]
-    Absolute,
-    /// It climbs.
-    #[error("has `..` in its path")]
-    Climbs,
-    /// It is not plain text.
-    #[error("has a name that is not UTF-8 without control characters")]
-    Name,
-    /// It is too long or too deep.
-    #[error("has a path that is too long or too deep")]
-    TooLong,
-    /// It has no name.
-    #[error("has no name")]
-    Nameless,
-    /// It is a device, a pipe, a sparse file …
-    #[error("is a {0}: only files, directories and links may be in a tree")]
-    Kind(&'static str),
-    /// It would run with somebody else's rights.
-    #[error("is setuid or setgid (mode {0:o})")]
-    SetId(u32),
-    /// It is a link that may leave the tree.
-    #[error("is a link to {0:?}, which may lead out of the tree")]
-    LinkOut(String),
-    /// It is a hard link to something else than a file that came before.
-    #[error("is a hard link to {0:?}, which is no file before it")]
-    LinkToNothing(String),
-    /// What should be a directory on its way is none.
-    #[error("lies beneath something that is no directory")]
-    BeneathNoDirectory,
-    /// It was there before.
-    #[error("occurs twice")]
-    Duplicate,
-    /// Another name differs by upper and lower case only.
-    #[error("differs from an earlier name by upper and lower case only")]
-    CaseClash,
-    /// One too many.
-    #[error("is one too many: {0} entries are the most")]
-    TooMany(usize),
-    /// Too large, or all together are.
-    #[error("is too large: {0} bytes are the most")]
-    TooLarge(u64),
-    /// Its content broke off.
-    #[error("broke off after {actual} of {expected} bytes")]
-    BrokenOff {
-        /// Bytes there were.
-        actual: u64,
-        /// Bytes announced.
-        expected: u64,
-    },
-    /// Its extended header is too large, contradicts itself, or is none.
-    #[error("has an extended header that is not acceptable")]
-    Extension,
-}
-
-/// Why a tree did not grow.
-#[derive(Debug, thiserror::Error)]
-pub enum UnpackError {
-    /// An entry that must not be in a tree.
-    #[error("entry {entry:?} {problem}")]
-    Entry {
-        /// Its name.
-        entry: String,
-        /// What is wrong with it.
-        problem: EntryProblem,
-    },
-    /// Not an archive, or broken off.
-    #[error("not readable as a tar archive: {0}")]
-    Archive(String),
-    /// The disk said no.
-    #[error("cannot unpack {entry:?}")]
-    Io {
-        /// The entry.
-        entry: String,
-        /// What it said.
-        #[source]
-        source: io::Error,
-    },
-}
 
 /// What an entry turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,38 +71,6 @@ pub(super) struct Growing {
     /// The directory entries were last put into: archives go directory by directory.
     last: Option<(String, OwnedFd)>,
     buffer: Vec<u8>,
-}
-
-/// A problem, not yet beside the name of its entry.
-#[derive(Debug)]
-pub(super) enum Refused {
-    Entry(EntryProblem),
-    Archive(io::Error),
-    Disk(io::Error),
-}
-
-impl From<EntryProblem> for Refused {
-    fn from(problem: EntryProblem) -> Self {
-        Self::Entry(problem)
-    }
-}
-
-impl From<Errno> for Refused {
-    fn from(error: Errno) -> Self {
-        Self::Disk(error.into())
-    }
-}
-
-impl Refused {
-    /// Puts the entry's name beside the problem.
-    pub(super) fn of(self, entry: &[u8]) -> UnpackError {
-        let entry: String = String::from_utf8_lossy(entry).chars().take(200).collect();
-        match self {
-            Self::Entry(problem) => UnpackError::Entry { entry, problem },
-            Self::Archive(source) => UnpackError::Archive(format!("at {entry:?}: {source}")),
-            Self::Disk(source) => UnpackError::Io { entry, source },
-        }
-    }
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
@@ -379,55 +261,4 @@ fn key(path: &str) -> PathKey {
     let mut key = [0; 16];
     key.copy_from_slice(&blake3::hash(path.as_bytes()).as_bytes()[..16]);
     key
-}
-
-fn split(path: &str) -> (&str, &str) {
-    path.rsplit_once('/').unwrap_or(("", path))
-}
-
-fn checked_mode(mode: u32) -> Result<u32, EntryProblem> {
-    match mode & SETID_BITS {
-        0 => Ok(mode & MODE_MASK),
-        _ => Err(EntryProblem::SetId(mode & 0o7777)),
-    }
-}
-
-/// A path as parts with one `/` between them; empty for the tree itself.
-fn clean(path: &[u8]) -> Result<String, EntryProblem> {
-    if path.len() > PATH_BYTES_MAX {
-        return Err(EntryProblem::TooLong);
-    }
-    let path = text(path)?;
-    if path.starts_with('/') {
-        return Err(EntryProblem::Absolute);
-    }
-    let parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    if parts.contains(&"..") {
-        return Err(EntryProblem::Climbs);
-    }
-    if parts.len() > DEPTH_MAX || parts.iter().any(|part| part.len() > COMPONENT_BYTES_MAX) {
-        return Err(EntryProblem::TooLong);
-    }
-    Ok(parts.join("/"))
-}
-
-fn named(path: &[u8]) -> Result<String, EntryProblem> {
-    clean(path).and_then(|path| if path.is_empty() { Err(EntryProblem::Nameless) } else { Ok(path) })
-}
-
-fn text(bytes: &[u8]) -> Result<&str, EntryProblem> {
-    let text = std::str::from_utf8(bytes).map_err(|_| EntryProblem::Name)?;
-    if text.chars().any(char::is_control) { Err(EntryProblem::Name) } else { Ok(text) }
-}
-
-fn check_link(path: &str, target: &str) -> Result<(), EntryProblem> {
-    let depth = path.matches('/').count();
-    let parts: Vec<&str> = target.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    let climbs = parts.iter().take_while(|part| **part == "..").count();
-    let stays = !target.is_empty()
-        && target.len() <= PATH_BYTES_MAX
-        && !target.starts_with('/')
-        && climbs <= depth
-        && !parts[climbs..].contains(&"..");
-    if stays { Ok(()) } else { Err(EntryProblem::LinkOut(target.to_owned())) }
 }

@@ -146,6 +146,7 @@ async fn bytes_changed_between_check_and_use_are_not_used() {
     for place in [0, 512 + 100, case.archive.len() as u64 - 1] {
         let mut log = agent::attempt_log::AttemptLog::begin(&case.endpoint.data().join("logs"), 1, case.patch);
         let patch = bundle.verify(&site.trust, site.heads.clock(now_ms())).unwrap();
+        let again = patch.clone();
         let permit = site.policy().permit(patch, &site.host().unwrap(), now_ms()).unwrap();
         let staged = site.installer.stage(permit, &site.sources, 0, &mut log).await.unwrap();
 
@@ -154,7 +155,8 @@ async fn bytes_changed_between_check_and_use_are_not_used() {
         file.read_exact_at(&mut byte, place).unwrap();
         file.write_all_at(&[byte[0] ^ 1], place).unwrap();
 
-        let refusal = site.installer.apply(1, staged, &mut log).await.unwrap_err();
+        let ready = staged.confirm(&again).unwrap();
+        let refusal = site.installer.apply(1, ready, &mut log).await.unwrap_err();
         assert_eq!(refusal.reason.code, ReasonCode::ArtifactDigest, "{place}: {refusal:?}");
         assert!(case.endpoint.installed().is_none());
         file.write_all_at(&byte, place).unwrap();

@@ -278,6 +278,28 @@ fn prove(ledger: &Ledger, header: &Header, index: u64) -> ProvenTransaction {
 }
 
 #[tokio::test]
+async fn a_patch_recalled_while_it_is_fetched_is_not_applied() {
+    let mut case = Case::new().await;
+    for from_file in [false, true] {
+        let patch = case.approved(|_| {});
+        let proof = from_file.then(|| case.proof(patch, |_, _| {}).unwrap());
+        case.node.behave(|manners| manners.recalled_meanwhile = Some(patch));
+        case.refused(patch, proof, ReasonCode::Recalled, "recalled at height").await;
+        assert!(!case.node.asked().fetches.is_empty(), "it was fetched");
+    }
+}
+
+#[tokio::test]
+async fn a_proof_that_is_fresh_counts_though_no_node_says_anything_of_use_after_the_download() {
+    let mut case = Case::new().await;
+    let patch = case.approved(|_| {});
+    let proof = case.proof(patch, |_, _| {}).unwrap();
+    case.node.behave(|manners| manners.proof = Some(b"no proof".to_vec()));
+    let settled = case.endpoint.worker().await.apply(&patch.to_string(), Some(proof)).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+#[tokio::test]
 async fn a_clock_that_is_wrong_applies_nothing() {
     let day = 24 * 60 * 60 * 1000;
     // The ledger's clock is right; this host's is three days slow, or 400 days fast.

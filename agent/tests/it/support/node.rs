@@ -50,6 +50,8 @@ pub(crate) enum Artifacts {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Manners {
     pub(crate) artifacts: Artifacts,
+    /// The vendor recalls this patch while its artifact is fetched.
+    pub(crate) recalled_meanwhile: Option<PatchId>,
     /// Given instead of any proof.
     pub(crate) proof: Option<Vec<u8>>,
     /// No stream of heads: the agent has to ask.
@@ -391,6 +393,13 @@ impl artifacts_server::Artifacts for Node {
         let v1::FetchRequest { blake3, offset, .. } = request.into_inner();
         let blake3 = Digest(blake3.try_into().unwrap());
         self.asked.lock().unwrap().fetches.push(offset);
+        if let Some(patch) = self.manners().recalled_meanwhile {
+            self.behave(|manners| manners.recalled_meanwhile = None);
+            self.world.change(|ledger| {
+                ledger.recall(patch);
+                ledger.settle();
+            });
+        }
         let manners = self.manners().artifacts;
         let stored = self.world.artifacts.lock().unwrap().get(&blake3).cloned();
         let Some(bytes) = stored.filter(|_| manners != Artifacts::Missing) else {
