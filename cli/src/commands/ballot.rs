@@ -1,5 +1,6 @@
 //! `countersign ballot`: what a governor's organisation says of a proposal.
 
+use super::consent::consent;
 use super::deliver::deliver;
 use super::proposals::{fetch, from_file, list_members, tell_standing};
 use crate::connection::{Connection, parse_prefix};
@@ -28,7 +29,7 @@ Examples:
   countersign get proposal 51c0 --out change.tx
   countersign ballot 51c0 against --key governor.key --offline --proposed change.tx --out ballot.tx")]
 pub struct Ballot {
-    /// The proposal, or the beginning of its id
+    /// The id of the proposal: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "PROPOSAL", value_parser = parse_prefix)]
     proposal: String,
     /// What the organisation says
@@ -81,6 +82,7 @@ impl Ballot {
         if let Some(view) = view {
             note(&format!("This is how it stands, by the node's word:\n{}", view.text(time::now_ms())));
         }
+        consent(&self.proposal, &signed.id)?;
         let transaction = signer.sign(Payload::Ballot { proposal: signed.id, choice })?;
         let mut delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
         delivered.proposal = Some(signed.id);

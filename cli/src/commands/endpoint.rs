@@ -1,5 +1,6 @@
 //! `countersign endpoint`: enrol and retire endpoints.
 
+use super::consent::consent;
 use super::deliver::{Delivered, deliver};
 use super::get::resolve_endpoint;
 use crate::connection::{Connection, parse_prefix};
@@ -8,7 +9,7 @@ use crate::key_file::{KeyRole, PublicPart};
 use crate::options::{Global, Signing};
 use crate::pack::manifest::parse_label;
 use crate::sign::Signer;
-use crate::terminal::Answer;
+use crate::terminal::{Answer, note};
 use clap::{Args, Subcommand};
 use ledger::bounded::{Name, SortedList};
 use ledger::key::PublicKey;
@@ -57,7 +58,7 @@ JSON: {\"endpoint\", \"transaction\", \"position\": {\"height\", \"index\", \"ti
 Example:
   countersign endpoint retire 77ab --key operator.key")]
 pub struct Retire {
-    /// The endpoint's key, or its beginning
+    /// The endpoint's key: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "KEY", value_parser = parse_prefix)]
     endpoint: String,
     #[command(flatten)]
@@ -103,6 +104,8 @@ impl Retire {
                 Failure::usage("without a node a prefix means nothing", "give all 64 digits of the endpoint's key")
             })?,
         };
+        note(&format!("This is what is retired:\nendpoint  {endpoint}"));
+        consent(&self.endpoint, &endpoint)?;
         let transaction = signer.sign(Payload::Retire { endpoint })?;
         let delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
         Ok(Delivered { endpoint: Some(endpoint), ..delivered }.answer("retired"))

@@ -2,6 +2,7 @@
 
 mod ballot;
 mod chain;
+mod consent;
 mod deliver;
 mod endpoint;
 mod epochs;

@@ -1,5 +1,6 @@
 //! `countersign patch`: pack, publish, look at and recall patches.
 
+use super::consent::consent;
 use super::deliver::deliver;
 use super::get::{self, Patches};
 use super::pack::Pack;
@@ -62,7 +63,7 @@ JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_
 Example:
   countersign patch recall 3fa9 --reason 'loses writes on replica restart' --key vendor.key")]
 pub struct Recall {
-    /// The patch, or the beginning of its id
+    /// The id of the patch: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "PATCH", value_parser = parse_prefix)]
     patch: String,
     /// Why, for people
@@ -128,6 +129,7 @@ impl Recall {
         };
         let patch = subject(connection.as_mut(), &signer.trust, &self.patch, self.proof.as_deref()).await?;
         note(&format!("This is what is recalled:\n{}", signed_patch_text(&patch, Some(&signer.trust))));
+        consent(&self.patch, &patch.id)?;
         let transaction = signer.sign(Payload::Recall { patch: patch.id, reason: self.reason.clone() })?;
         Ok(deliver(connection.as_mut(), &self.signing, &transaction).await?.answer("recalled"))
     }

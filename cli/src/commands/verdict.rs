@@ -1,5 +1,6 @@
 //! `countersign approve`, `reject` and `hold`: an approver's verdict.
 
+use super::consent::consent;
 use super::deliver::deliver;
 use super::subject::subject;
 use crate::connection::{Connection, parse_prefix};
@@ -62,7 +63,7 @@ pub struct Negative {
 /// What a verdict is on.
 #[derive(Debug, Args)]
 struct On {
-    /// The patch, or the beginning of its id
+    /// The id of the patch: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "PATCH", value_parser = parse_prefix)]
     patch: String,
     /// What was looked at; its BLAKE3 is signed, the file stays here
@@ -118,6 +119,7 @@ impl On {
         };
         let patch = subject(connection.as_mut(), &signer.trust, &self.patch, self.proof.as_deref()).await?;
         note(&format!("This is what is {did}:\n{}", signed_patch_text(&patch, Some(&signer.trust))));
+        consent(&self.patch, &patch.id)?;
         let verdict = Verdict { patch: patch.id, evidence, note: why.clone() };
         let transaction = signer.sign(payload(verdict))?;
         Ok(deliver(connection.as_mut(), &self.signing, &transaction).await?.answer(did))

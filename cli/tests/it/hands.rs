@@ -3,6 +3,7 @@
 use ledger::key::SecretKey;
 use serde_json::Value;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use tempfile::TempDir;
@@ -58,6 +59,30 @@ impl Hands {
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         self.run_program(Path::new(env!("CARGO_BIN_EXE_countersign")), arguments)
+    }
+
+    /// Runs it at a terminal of its own (`script`, of every Debian) where a person types this; what it says
+    /// there is in `stdout`.
+    pub(crate) fn run_at_terminal(&self, arguments: &[&str], typed: &str) -> Ran {
+        let line = [&[env!("CARGO_BIN_EXE_countersign")], arguments].concat().join(" ");
+        let mut child = Command::new("/usr/bin/script")
+            .args(["--quiet", "--return", "--echo", "never", "--command", &line, "/dev/null"])
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("SHELL", "/bin/sh")
+            .envs(self.environment.iter().cloned())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut keyboard = child.stdin.take().unwrap();
+        keyboard.write_all(typed.as_bytes()).unwrap();
+        // The terminal stays open until the program has ended: it is not the end of input that says no.
+        let mut stdout = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut stdout).unwrap();
+        let status = child.wait().unwrap();
+        drop(keyboard);
+        Ran { code: status.code().expect("no signal"), stdout, stderr: String::new() }
     }
 
     pub(crate) fn run_program(&self, program: &Path, arguments: &[&str]) -> Ran {

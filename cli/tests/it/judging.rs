@@ -10,7 +10,7 @@ fn two_approvals_approve_and_each_shows_what_it_signs() {
     let hands = node.hands();
     let id = node.publish([1])[0].to_string();
     for (key, note) in [("bank.key", "trial passed"), ("clinic.key", "looks good")] {
-        let approved = hands.run(&["approve", &id[..8], "--note", note, "--key", key, "-o", "json"]).done();
+        let approved = hands.run(&["approve", &id, "--note", note, "--key", key, "-o", "json"]).done();
         for shown in ["This is what is approved:", "acme/widget", "1.0.1", "widget 1.0.1", &id, "acme (publisher key"] {
             assert!(approved.stderr.contains(shown), "{shown}: {}", approved.stderr);
         }
@@ -22,6 +22,32 @@ fn two_approvals_approve_and_each_shows_what_it_signs() {
     assert_eq!(shown["manifest"]["product"], "acme/widget");
     let text = hands.run(&["patch", "show", &id]).done().stdout;
     assert!(text.contains("verdict    approve by bank (key ") && text.contains("missing    depot"), "{text}");
+}
+
+#[test]
+fn whoever_types_only_the_beginning_of_an_id_is_asked_before_signing() {
+    let node = Node::start();
+    let hands = node.hands();
+    let id = node.publish([1])[0].to_string();
+    let verdicts = || {
+        let shown = hands.run(&["patch", "show", &id, "-o", "json"]).done().json();
+        shown["patch"]["verdicts"].as_array().unwrap().len()
+    };
+    for command in ["approve", "reject", "hold"] {
+        let ran = hands.run(&[command, &id[..12], "--note", "fine", "--key", "bank.key"]);
+        ran.fails(2, "is only the beginning of an id, and nobody said yes to what it was completed to");
+        assert!(ran.stderr.contains(&id) && ran.stderr.contains("give all 64 digits"), "{}", ran.stderr);
+    }
+    hands.run(&["patch", "recall", &id[..12], "--reason", "bad", "--key", "vendor.key"]).fails(2, "only the beginning");
+    let at_terminal =
+        |typed| hands.run_at_terminal(&["approve", &id[..12], "--note", "fine", "--key", "bank.key"], typed);
+    for no in ["n\n", "\n", "yesterday\n", "\u{4}"] {
+        let ran = at_terminal(no);
+        assert!(ran.stdout.contains("Sign this? [y/N]") && ran.stdout.contains(&id), "{no:?}: {}", ran.stdout);
+        assert_eq!((ran.code, verdicts()), (2, 0), "{no:?}: {}", ran.stdout);
+    }
+    let ran = at_terminal("y\n");
+    assert_eq!((ran.code, verdicts()), (0, 1), "{}", ran.stdout);
 }
 
 #[test]
@@ -111,7 +137,7 @@ fn without_a_node_a_patch_comes_from_its_proof_file() {
     }
     crate::hands::set_mode(&safe.path("bank.key"), 0o600);
     let sign = |more: &[&str]| {
-        let start = ["approve", &id[..10], "--key", "bank.key", "--genesis", "genesis", "--offline", "--out", "a.tx"];
+        let start = ["approve", &id, "--key", "bank.key", "--genesis", "genesis", "--offline", "--out", "a.tx"];
         safe.run(&[&start[..], more].concat())
     };
     sign(&[]).fails(2, "without a node there is nothing to show of this patch");

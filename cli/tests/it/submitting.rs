@@ -60,7 +60,7 @@ fn an_altered_transaction_is_not_even_sent() {
 }
 
 #[test]
-fn endpoints_are_enrolled_from_a_file_and_retired_by_prefix() {
+fn endpoints_are_enrolled_from_a_file_and_retired_by_name() {
     let node = Node::start();
     let hands = node.hands();
     let public = "8a88e3dd7409f195fd52db2d3cba5d72ca6709bf1d94121bf3748801b40f6f5c";
@@ -70,7 +70,11 @@ fn endpoints_are_enrolled_from_a_file_and_retired_by_prefix() {
     assert_eq!(enrolled["endpoint"], public);
     hands.run(&enroll).fails(1, &format!("key {public} is already in use"));
     hands.run(&["endpoint", "retire", "ffff", "--key", "operator.key"]).fails(1, "no endpoint begins with ffff");
-    let retired = hands.run(&["endpoint", "retire", "8A88", "--key", "operator.key", "-o", "json"]).done().json();
+    let prefix = hands.run(&["endpoint", "retire", "8A88", "--key", "operator.key"]);
+    prefix.fails(2, "8a88 is only the beginning of an id");
+    assert!(prefix.stderr.contains(&format!("This is what is retired:\nendpoint  {public}\n")), "{}", prefix.stderr);
+    let retired =
+        hands.run(&["endpoint", "retire", &public.to_uppercase(), "--key", "operator.key", "-o", "json"]).done().json();
     assert_eq!(retired["endpoint"], public);
     let listed = hands.run(&["get", "endpoints", "-o", "json"]).done().json();
     assert_eq!(listed["endpoints"][0]["status"], "retired");
@@ -93,7 +97,9 @@ fn a_prefix_must_mean_one() {
         "",
         "error: several endpoints begin with abcd: abcd01555555, abcd02555555\nhint: type more of it\n",
     );
-    hands.run(&["endpoint", "retire", "abcd02", "--key", "operator.key"]).done();
+    let narrower = hands.run(&["endpoint", "retire", "abcd02", "--key", "operator.key"]);
+    narrower.fails(2, "abcd02 is only the beginning of an id");
+    assert!(narrower.stderr.contains(&keys[1]), "{}", narrower.stderr);
     hands.run(&["endpoint", "retire", "abc", "--key", "operator.key"]).fails(2, "4 to 64 hexadecimal digits");
 }
 
