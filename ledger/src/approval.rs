@@ -100,6 +100,11 @@ pub enum Standing {
     Recalled,
 }
 
+impl Standing {
+    /// Every standing, in the order of the encoding.
+    pub const ALL: [Self; 5] = [Self::Pending, Self::Approved, Self::Rejected, Self::Held, Self::Recalled];
+}
+
 impl fmt::Display for Standing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -168,6 +168,11 @@ pub enum ProposalStanding {
     Void,
 }
 
+impl ProposalStanding {
+    /// Every standing, in the order of the encoding.
+    pub const ALL: [Self; 4] = [Self::Open, Self::Passed, Self::Refused, Self::Void];
+}
+
 impl fmt::Display for ProposalStanding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -299,6 +304,14 @@ pub enum ChangeError {
     /// Nobody could finalise anything any more.
     #[error("no validator would be left")]
     NoValidators,
+    /// Nodes talk to nodes of active keys only: fewer than a quorum would hear each other.
+    #[error("only {power} of {of} validators would be of members with an active node key")]
+    NoQuorumHeard {
+        /// Validators of members with an active node key.
+        power: usize,
+        /// All validators.
+        of: usize,
+    },
     /// The set is none.
     #[error("the validators given are not a set")]
     NotASet,

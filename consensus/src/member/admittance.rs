@@ -2,7 +2,7 @@
 
 use ledger::key::PublicKey;
 use ledger::state::StateView;
-use ledger::state::record::{KeyStatus, Organisation, Role};
+use ledger::state::record::{KeyStatus, Role};
 use ledger::state::storage::StorageError;
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ pub fn may_connect(state: &impl StateView, told: &BTreeSet<PublicKey>, key: Publ
         (Role::Node, KeyStatus::Active) => Ok(true),
         (Role::Node, KeyStatus::Retired) => {
             let organisation = state.organisation(&owner.organisation)?;
-            let replaced = organisation.is_some_and(|organisation| has_active_node(&organisation));
+            let replaced = organisation.is_some_and(|organisation| organisation.is_heard());
             let upcoming = state.upcoming_validators()?;
             let votes = upcoming.is_some_and(|upcoming| {
                 let sets = [&upcoming.next, &upcoming.after_next];
@@ -34,8 +34,4 @@ pub fn may_connect(state: &impl StateView, told: &BTreeSet<PublicKey>, key: Publ
         }
         _ => Ok(false),
     }
-}
-
-fn has_active_node(organisation: &Organisation) -> bool {
-    organisation.keys.iter().any(|member| member.role == Role::Node && member.status == KeyStatus::Active)
 }

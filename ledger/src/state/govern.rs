@@ -1,9 +1,10 @@
 //! Governance: what proposals and ballots need and do.
 
-use super::apply::{ApplyError, Rejection, Written};
+use super::apply::Written;
 use super::record::{
     KeyOwner, KeyStatus, MemberKey, Members, Organisation, Parameters, Position, Record, RecordKey, Role,
 };
+use super::rejection::{ApplyError, Rejection};
 use super::storage::{StateStorage, StorageError};
 use super::{Records, State, StateView as _};
 use crate::approval::ApprovalRules;
@@ -116,9 +117,9 @@ impl<S: StateStorage> State<'_, S> {
                 }
             }
         }
-        if !members(&draft)?.iter().any(Organisation::governs) {
+        if let Some(error) = draft.would_stop()? {
             let (place, kind) = changes.last().map_or((0, ""), |last| (changes.len() - 1, last.kind()));
-            return Ok(Err(ImpossibleChange { place, kind, error: ChangeError::NoGovernors }));
+            return Ok(Err(ImpossibleChange { place, kind, error }));
         }
         Ok(Ok(draft.changed.into_iter().collect()))
     }
@@ -317,6 +318,20 @@ impl<S: StateStorage> Draft<'_, S> {
         self.put(RecordKey::Parameters, Record::Parameters(parameters.clone()))
     }
 
+    /// Why the ledger could not go on after all the changes, if it could not.
+    fn would_stop(&self) -> Result<Option<ChangeError>, StorageError> {
+        let members = members(self)?;
+        if !members.iter().any(Organisation::governs) {
+            return Ok(Some(ChangeError::NoGovernors));
+        }
+        let validators = self.after_next()?;
+        let heard = |validator: &&Validator| {
+            members.iter().any(|member| member.name == validator.organisation && member.is_heard())
+        };
+        let power = validators.validators().iter().filter(heard).count();
+        Ok((!validators.is_quorum(power)).then(|| ChangeError::NoQuorumHeard { power, of: validators.len() }))
+    }
+
     // What changes are made of.
 
     fn put(&mut self, key: RecordKey, record: Record) -> Result<(), DraftError> {
@@ -357,7 +372,7 @@ impl<S: StateStorage> Draft<'_, S> {
     }
 
     /// The set this block fixes: that of the height after the next.
-    fn after_next(&self) -> Result<ValidatorSet, DraftError> {
+    fn after_next(&self) -> Result<ValidatorSet, StorageError> {
         let missing = || StorageError::new("state records", "no validator sets".to_owned());
         Ok(self.upcoming_validators()?.ok_or_else(missing)?.after_next)
     }

@@ -7,11 +7,12 @@
 mod apply;
 mod govern;
 pub mod record;
+mod rejection;
 pub mod storage;
 pub mod tree;
 
-pub use apply::{ApplyError, Rejection};
 pub use record::{Record, RecordKey, StateKey};
+pub use rejection::{ApplyError, Rejection};
 
 use crate::approval::{ApprovalRules, Count};
 use crate::encoding::{decode, encode};

@@ -473,6 +473,8 @@ fn what_is_not_possible_is_named_before_anybody_votes() {
     governors.push(Change::RevokeKey { key: public("north/second governor") });
     let mut validators = end_all(retire, "validator");
     validators.truncate(4);
+    let revoke_node = |who: &str| Change::RevokeKey { key: public(&format!("{who}/node")) };
+    let unheard = vec![revoke_node("north"), revoke_node("south")];
     let key_of = |organisation: &str, key: PublicKey| Change::AddKey {
         organisation: name(organisation),
         key,
@@ -505,6 +507,7 @@ fn what_is_not_possible_is_named_before_anybody_votes() {
         (vec![heartbeat(limits::PARAMETER_MS_MAX + 1)], (0, ChangeError::Parameter("heartbeat_ms"))),
         (governors, (5, ChangeError::NoGovernors)),
         (validators, (3, ChangeError::NoValidators)),
+        (unheard, (1, ChangeError::NoQuorumHeard { power: 2, of: 4 })),
     ];
     let mut world = governed();
     world.say("acme/operator", enroll("host-1"));
