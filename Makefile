@@ -40,7 +40,7 @@ bench: build
 SEEDS ?= 1000
 FIRST_SEED ?= 0
 sim: setup
-	SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) $(CARGO) test -p consensus --test consensus -- --nocapture
+	@SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) scripts/sim
 
 clean:
 	rm -rf out .build

@@ -1,6 +1,8 @@
 //! Times and durations as people write and read them. The one clock of this room is here.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// The last millisecond that has a four-digit year.
 const RFC3339_MS_MAX: u64 = 253_402_300_799_999;
@@ -36,9 +38,8 @@ pub fn parse_moment(text: &str) -> Result<u64, String> {
         return text.parse().map_err(|_| "too many milliseconds".to_owned());
     }
     let wrong = |_| "expected milliseconds since 1970 or RFC 3339, for instance 2026-01-31T12:00:00Z".to_owned();
-    let moment = humantime::parse_rfc3339(text).map_err(wrong)?;
-    let since = moment.duration_since(UNIX_EPOCH).map_err(|_| "a time before 1970".to_owned())?;
-    u64::try_from(since.as_millis()).map_err(|_| "too far away".to_owned())
+    let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(wrong)?;
+    u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).map_err(|_| "a time before 1970".to_owned())
 }
 
 /// A duration: `90s`, `24h`, `1h 30m`, in milliseconds.

@@ -12,9 +12,11 @@ use crate::adversaries::silent::Silent;
 use crate::adversaries::spammer::Spammer;
 use crate::adversaries::stale::Stale;
 use crate::adversaries::withholder::Withholder;
+use crate::ledger_sim::cast::Cast;
 use crate::ledger_sim::faults::{self, Plan};
 use crate::ledger_sim::surroundings::Clock;
 use crate::ledger_sim::world::World;
+use crate::long::Played;
 use crate::sim::rng::Rng;
 use crate::simulation::{chosen, number};
 use std::collections::BTreeMap;
@@ -39,6 +41,26 @@ const ADVERSARIES: [&str; 12] = [
     "amnesia",
 ];
 
+/// A kind of worlds to draw from.
+pub(crate) struct Kind {
+    pub(crate) name: &'static str,
+    cast: fn() -> &'static Cast,
+    plan: Plan,
+}
+
+pub(crate) const FOUR: Kind = Kind { name: "ledgers of four", cast: || Cast::of(4), plan: faults::draw };
+pub(crate) const SEVEN: Kind = Kind { name: "ledgers of seven", cast: || Cast::of(7), plan: faults::draw };
+pub(crate) const RESTLESS: Kind = Kind { name: "restless ledgers", cast: || Cast::of(4), plan: faults::restless };
+pub(crate) const MOVING: Kind = Kind { name: "moving ledgers", cast: Cast::moving, plan: faults::draw };
+
+impl Kind {
+    /// One world of it, for a long run.
+    pub(crate) fn played(&self, seed: u64) -> Played {
+        let Outcome { violations, faults, simulated_us, .. } = play(seed, self);
+        Played { violations, faults: faults.values().sum(), simulated_us }
+    }
+}
+
 /// What one seed came to.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
@@ -50,6 +72,7 @@ struct Outcome {
     violations: Vec<String>,
     heights: u64,
     finalised: usize,
+    epochs: u64,
     proofs: u64,
     faults: BTreeMap<&'static str, u64>,
     accused: usize,
@@ -76,44 +99,43 @@ fn calm_members_decide_every_height_in_its_first_round() {
 
 #[test]
 fn ledgers_of_four_agree_and_move_on_whatever_happens() {
-    check("ledgers_of_four", 4, faults::draw, 0..140);
+    check("ledgers_of_four", &FOUR, 0..140);
 }
 
 #[test]
 fn ledgers_of_seven_agree_and_move_on_whatever_happens() {
-    check("ledgers_of_seven", 7, faults::draw, 0..20);
+    check("ledgers_of_seven", &SEVEN, 0..20);
 }
 
 #[test]
 fn restless_ledgers_agree_and_move_on_whenever_they_crash() {
-    check("restless_ledgers", 4, faults::restless, 0..40);
+    check("restless_ledgers", &RESTLESS, 0..40);
 }
 
-/// Whoever lacks a block's own transactions goes on asking for them, and asks whoever voted for it.
+#[test]
+fn moving_ledgers_agree_and_move_on_while_their_validators_change() {
+    check("moving_ledgers", &MOVING, 0..60);
+}
+
+/// What they were: whoever lacks a block's own transactions goes on asking for them, and asks whoever voted
+/// for it; a validator that leaves the set tells the others of what waits with it (moving, 9).
 #[test]
 fn seeds_that_failed_once_are_kept() {
-    for (count, plan, seed) in [
-        (7, faults::draw as Plan, 1225),
-        (7, faults::draw, 1105),
-        (4, faults::restless, 81),
-        (4, faults::draw, 282),
-        (4, faults::draw, 26),
-    ] {
-        assert_eq!(play(seed, count, plan).violations, Vec::<String>::new(), "seed {seed} of {count}");
+    for (kind, seed) in [(&MOVING, 9), (&SEVEN, 1225), (&SEVEN, 1105), (&RESTLESS, 81), (&FOUR, 282), (&FOUR, 26)] {
+        assert_eq!(play(seed, kind).violations, Vec::<String>::new(), "seed {seed} of {}", kind.name);
     }
 }
 
 /// Plays seeds, each twice.
-fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
-    let (mut done, mut simulated_us, mut faults, mut violations) = (BTreeMap::<&str, u64>::new(), 0, 0, 0);
+fn check(test: &str, kind: &Kind, seeds: Range<u64>) {
+    let (mut done, mut simulated_us, mut faults) = (BTreeMap::<&str, u64>::new(), 0, 0);
     let seeds = chosen(seeds);
     let many = seeds.clone().count();
     for seed in seeds {
-        let outcome = play(seed, count, plan);
+        let outcome = play(seed, kind);
         let again = format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
-        violations += outcome.violations.len();
         assert!(outcome.violations.is_empty(), "seed {seed}: {outcome:#?}\nplay it again: {again}");
-        assert_eq!(outcome, play(seed, count, plan), "seed {seed} does not replay\nplay it again: {again}");
+        assert_eq!(outcome, play(seed, kind), "seed {seed} does not replay\nplay it again: {again}");
         if number("SEEDS").is_some() {
             eprintln!("{test} {seed}: {outcome:?}");
         }
@@ -123,17 +145,17 @@ fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
         }
         *done.entry("heights").or_default() += outcome.heights;
         *done.entry("transactions").or_default() += outcome.finalised as u64;
+        *done.entry("changes of validators").or_default() += outcome.epochs;
         *done.entry("proofs").or_default() += outcome.proofs;
         *done.entry("events").or_default() += outcome.events;
         simulated_us += outcome.simulated_us;
     }
-    println!("{test}: {done:?}");
     let hours = simulated_us as f64 / 3.6e9;
-    println!("{many} seeds, {hours:.2} simulated hours, {faults} faults, {violations} violations");
+    println!("{test}: {many} seeds, {hours:.2} simulated hours, {faults} faults: {done:?}");
 }
 
-fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
-    let (mut world, adversary) = world_of(seed, count, plan);
+fn play(seed: u64, kind: &Kind) -> Outcome {
+    let (mut world, adversary) = world_of(seed, kind);
     world.loud = number("LOUD").is_some();
     world.run(FAULTS_UNTIL_US, |_| false);
     world.around.now_us = FAULTS_UNTIL_US;
@@ -146,6 +168,7 @@ fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
         violations: world.around.watch.all().iter().map(ToString::to_string).collect(),
         heights: world.highest(),
         finalised: world.around.watch.finalised.len(),
+        epochs: world.around.watch.auditor.links.len() as u64,
         proofs: world.proofs,
         accused: world.around.watch.voting.accused.len(),
         alarms: world.around.watch.alarms,
@@ -157,9 +180,11 @@ fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
 }
 
 /// The ledger of a seed, with what will go wrong in it, switched on.
-fn world_of(seed: u64, count: usize, plan: Plan) -> (World, &'static str) {
+fn world_of(seed: u64, kind: &Kind) -> (World, &'static str) {
     let mut rng = Rng::new(seed);
-    let mut world = World::new(count, rng.next());
+    let cast = (kind.cast)();
+    let count = cast.validators.len();
+    let mut world = World::of(cast, rng.next());
     // Every other seed has somebody who means harm.
     let adversary = if seed.is_multiple_of(2) {
         ADVERSARIES[0]
@@ -168,7 +193,7 @@ fn world_of(seed: u64, count: usize, plan: Plan) -> (World, &'static str) {
     };
     let place = rng.index(count);
     set_adversary(&mut world, adversary, place, &mut rng);
-    if count == 7 && adversary != ADVERSARIES[0] {
+    if cast.set().len() == 7 && adversary != ADVERSARIES[0] {
         // Two of seven the protocol bears.
         let other = *rng.pick(&ADVERSARIES[1..]);
         set_adversary(&mut world, other, (place + 1) % count, &mut rng);
@@ -180,7 +205,7 @@ fn world_of(seed: u64, count: usize, plan: Plan) -> (World, &'static str) {
         host.clock = Clock { offset_ms, percent: rng.between(96, 104) };
         host.batch = *rng.pick(&[1, 1, 4, 32]);
     }
-    let plan = plan(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
+    let plan = (kind.plan)(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
     world.plan(plan);
     world.boot(rng.between(500_000, FAULTS_UNTIL_US));
     (world, adversary)

@@ -2,6 +2,7 @@
 //!
 //! `FIRST_SEED=… SEEDS=…` choose seeds, `LOUD=1` prints every message.
 
+use crate::long::Played;
 use crate::sim::block::{secret, set_of};
 use crate::sim::faults::{self, Fault};
 use crate::sim::host::Sets;
@@ -41,31 +42,51 @@ fn four_replicas_decide_a_hundred_heights() {
 
 #[test]
 fn four_validators_agree_and_move_on_whatever_happens() {
-    check("four_validators", 4, faults::draw, 0..100);
+    check("four_validators", &FOUR, 0..100);
 }
 
 #[test]
 fn seven_validators_agree_and_move_on_whatever_happens() {
-    check("seven_validators", 7, faults::draw, 0..30);
+    check("seven_validators", &SEVEN, 0..30);
 }
 
 #[test]
 fn restless_validators_agree_and_move_on_whenever_they_crash() {
-    check("restless_validators", 4, faults::restless, 0..60);
+    check("restless_validators", &RESTLESS, 0..60);
 }
 
 /// Draws what goes wrong among so many hosts until then.
 type Plan = fn(&mut Rng, usize, u64) -> Vec<(u64, Fault)>;
 
+/// A kind of clusters to draw from.
+pub(crate) struct Kind {
+    count: usize,
+    plan: Plan,
+}
+
+pub(crate) const FOUR: Kind = Kind { count: 4, plan: faults::draw };
+pub(crate) const SEVEN: Kind = Kind { count: 7, plan: faults::draw };
+pub(crate) const RESTLESS: Kind = Kind { count: 4, plan: faults::restless };
+
+impl Kind {
+    /// One world of it, for a long run.
+    pub(crate) fn played(&self, seed: u64) -> Played {
+        let Outcome { violations, faults, moved_on_after_us, .. } = play(seed, self);
+        Played { violations, faults: faults.values().sum(), simulated_us: FAULTS_UNTIL_US + moved_on_after_us }
+    }
+}
+
 /// Plays seeds, each twice.
-fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
+fn check(test: &str, kind: &Kind, seeds: Range<u64>) {
     let mut done: BTreeMap<&'static str, u64> = BTreeMap::new();
     for seed in chosen(seeds) {
-        let outcome = play(seed, count, plan);
+        let outcome = play(seed, kind);
         let again = format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
         assert!(outcome.violations.is_empty(), "seed {seed}: {:?}\nplay it again: {again}", outcome.violations);
-        assert_eq!(outcome, play(seed, count, plan), "seed {seed} does not replay\nplay it again: {again}");
-        println!("{test} {seed}: {outcome:?}");
+        assert_eq!(outcome, play(seed, kind), "seed {seed} does not replay\nplay it again: {again}");
+        if number("SEEDS").is_some() {
+            println!("{test} {seed}: {outcome:?}");
+        }
         for (fault, times) in outcome.faults {
             *done.entry(fault).or_default() += times;
         }
@@ -74,8 +95,8 @@ fn check(test: &str, count: usize, plan: Plan, seeds: Range<u64>) {
     println!("{test}: {done:?}");
 }
 
-fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
-    let (mut world, plan) = world_of(seed, count, plan);
+fn play(seed: u64, kind: &Kind) -> Outcome {
+    let (mut world, plan) = world_of(seed, kind);
     world.loud = number("LOUD").is_some();
     world.plan(plan);
     world.boot();
@@ -96,7 +117,8 @@ fn play(seed: u64, count: usize, plan: Plan) -> Outcome {
 }
 
 /// The cluster of a seed, and what will go wrong in it.
-fn world_of(seed: u64, count: usize, plan: Plan) -> (World, Vec<(u64, Fault)>) {
+fn world_of(seed: u64, kind: &Kind) -> (World, Vec<(u64, Fault)>) {
+    let count = kind.count;
     let mut rng = Rng::new(seed);
     // At most f of them: one.
     let (with_twin, with_mischief) = (seed % 5 == 3, seed % 5 == 1);
@@ -113,7 +135,7 @@ fn world_of(seed: u64, count: usize, plan: Plan) -> (World, Vec<(u64, Fault)>) {
         host.clock_percent = rng.between(70, 140);
         host.batches = rng.once_in(2);
     }
-    let plan = plan(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
+    let plan = (kind.plan)(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
     (world, plan)
 }
 

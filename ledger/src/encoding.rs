@@ -110,10 +110,16 @@ pub fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     bytes
 }
 
-/// The codec's words; ours, where a bound of ours was broken.
+/// What the codec found, in words of 1.4; ours, where a bound of ours was broken.
 fn detail_of(error: bincode::error::DecodeError) -> String {
+    use bincode::error::DecodeError as Found;
     match error {
-        bincode::error::DecodeError::OtherString(ours) => ours,
+        Found::OtherString(ours) => ours,
+        Found::UnexpectedEnd { additional } => format!("the bytes end at least {additional} too early"),
+        Found::LimitExceeded | Found::OutsideUsizeRange(_) => "a length is larger than what may be there".to_owned(),
+        Found::InvalidBooleanValue(byte) => format!("a byte that must be 0 or 1 is {byte}"),
+        Found::UnexpectedVariant { found, .. } => format!("there is no variant {found}"),
+        Found::Utf8 { .. } => "a text is not UTF-8".to_owned(),
         other => other.to_string(),
     }
 }

@@ -268,6 +268,9 @@ pub enum ChangeError {
     /// The key is in use, or was.
     #[error("key {0} is in use")]
     KeyInUse(PublicKey),
+    /// No signature could ever hold under it.
+    #[error("{0} is no ed25519 public key that can sign")]
+    NotAKey(PublicKey),
     /// A new key that is not active.
     #[error("key {0} of a new member is not active")]
     NotActive(PublicKey),

@@ -222,6 +222,14 @@ impl SignedTransaction {
         Some(PublicKey(*signer))
     }
 
+    /// The id an encoding would have if it were one and were right: nothing checked. For looking up what is
+    /// known already; never for letting anything in.
+    #[must_use]
+    pub fn claimed_id(bytes: &[u8]) -> Option<TransactionId> {
+        let body = bytes.get(..bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
+        Some(TransactionId(derive(&context::TRANSACTION_ID, body)))
+    }
+
     fn verify_encoded(self, bytes: &[u8], chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {
         let body = &bytes[..bytes.len() - SIGNATURE_BYTES];
         let transaction = &self.transaction;

@@ -2,35 +2,39 @@
 //! any range can be served in a form the receiver checks by itself (bao, 16 KiB groups).
 //!
 //! What arrives is checked before it has a name: an upload against its grant, a transfer from a peer
-//! group by group. A file under its digest is therefore whole and right.
+//! group by group. A file under its digest is therefore whole and right. Beside it is the name of the
+//! organisation whose room it takes.
 
+mod pace;
+mod quota;
+mod transfer;
+
+pub use pace::{Expected, OF_CLIENTS, OF_PEERS, Pace, TooSlow};
+pub use quota::ArtifactLimits;
+pub use transfer::{PieceWriter, fetch_from_peer, pieces, serve_peer};
+
+use bao_tree::io::DecodeError;
 use bao_tree::io::outboard::PreOrderOutboard;
 use bao_tree::io::sync::{CreateOutboard as _, decode_ranges, encode_ranges_validated};
 use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges, io::round_up_to_chunks_groups};
-use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use ledger::artifact::GROUP_BYTES;
+use ledger::bounded::Name;
 use ledger::id::Digest;
 use ledger::limits;
+use quota::{Quota, Reservation};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// 2^4 BLAKE3 chunks of 1 KiB.
 const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
-/// Pieces of a stream on their way between a reading thread and a socket.
-const PIECES_MAX: usize = 8;
-/// Bytes of one piece.
-const PIECE_BYTES: usize = 64 * 1024;
-/// How long the other side may be silent in the middle of a transfer, or take nothing of it.
-pub const SILENCE_MAX: Duration = Duration::from_secs(20);
+/// Bytes read from a disk at once.
+const READ_BYTES: usize = 64 * 1024;
 /// Transfers to clients at once, and as many to peers. Each holds a thread while its reader is slow, and
 /// there must always be threads left for checking signatures.
 pub const TRANSFERS_MAX: usize = 128;
-/// What the size field says when there is no such artifact.
-const ABSENT: u64 = 0;
 
 /// Why an artifact cannot be stored or served.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +73,44 @@ pub enum ArtifactError {
     /// A piece from a peer that does not belong to the artifact.
     #[error("a peer sent bytes that are not artifact {0}")]
     Forged(Digest),
+    /// The other side went away in the middle.
+    #[error("the transfer broke off: {0}")]
+    Broken(io::Error),
+    /// The other side does not keep the pace.
+    #[error(transparent)]
+    Slow(#[from] TooSlow),
+    /// The organisation has its share of the disk.
+    #[error("artifacts of {organisation} take {held} bytes here, with {bytes} more its quota of {most} is exceeded")]
+    Quota {
+        /// Whose.
+        organisation: Name,
+        /// What it has.
+        held: u64,
+        /// What it wants besides.
+        bytes: u64,
+        /// What it may have.
+        most: u64,
+    },
+    /// All artifacts together have their share of the disk.
+    #[error("artifacts take {held} bytes here, with {bytes} more the quota of all, {most}, is exceeded")]
+    Full {
+        /// What there is.
+        held: u64,
+        /// What would come.
+        bytes: u64,
+        /// What there may be.
+        most: u64,
+    },
+    /// The disk has not enough room left for the chain and this.
+    #[error("{free} bytes are free on the disk, {bytes} are needed and {left_free} are left to the chain")]
+    DiskFull {
+        /// What is free.
+        free: u64,
+        /// What would come.
+        bytes: u64,
+        /// What is not for artifacts.
+        left_free: u64,
+    },
     /// The operating system said no.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -77,6 +119,7 @@ pub enum ArtifactError {
 /// The artifacts of a node.
 pub struct Artifacts {
     directory: PathBuf,
+    quota: Arc<Quota>,
     to_clients: Arc<Semaphore>,
     to_peers: Arc<Semaphore>,
 }
@@ -87,18 +130,54 @@ pub struct Transfer {
 }
 
 impl Artifacts {
-    /// Opens (or makes) the directory, and clears what was only half there.
+    /// Opens (or makes) the directory, clears what was only half there, and counts what is whole.
     ///
     /// # Errors
     /// [`ArtifactError::Io`].
-    pub fn open(directory: PathBuf) -> Result<Self, ArtifactError> {
+    pub fn open(directory: PathBuf, limits: ArtifactLimits) -> Result<Self, ArtifactError> {
         let incoming = directory.join("incoming");
         if incoming.exists() {
             fs::remove_dir_all(&incoming)?;
         }
         fs::create_dir_all(&incoming)?;
         let transfers = || Arc::new(Semaphore::new(TRANSFERS_MAX));
-        Ok(Self { directory, to_clients: transfers(), to_peers: transfers() })
+        let quota = Arc::new(Quota::new(limits));
+        let artifacts = Self { directory, quota, to_clients: transfers(), to_peers: transfers() };
+        artifacts.count()?;
+        Ok(artifacts)
+    }
+
+    /// Counts what is stored, and for whom.
+    fn count(&self) -> Result<(), ArtifactError> {
+        for shelf in fs::read_dir(&self.directory)? {
+            let shelf = shelf?;
+            if !shelf.file_type()?.is_dir() {
+                continue;
+            }
+            for file in fs::read_dir(shelf.path())? {
+                let file = file?;
+                // Trees, owners and what a crash left are no artifacts: their names are no digests.
+                let Some(blake3) = file.file_name().to_str().and_then(|name| name.parse::<Digest>().ok()) else {
+                    continue;
+                };
+                self.quota.found(blake3, file.metadata()?.len(), self.owner(&blake3));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whose room an artifact takes.
+    fn owner(&self, blake3: &Digest) -> Option<Name> {
+        let mut name = String::new();
+        let file = File::open(self.owner_path(blake3)).ok()?;
+        file.take(limits::NAME_BYTES_MAX as u64).read_to_string(&mut name).ok()?;
+        Name::new(name).ok()
+    }
+
+    /// Bytes of an organisation's artifacts, stored or on their way.
+    #[must_use]
+    pub fn held_by(&self, organisation: &Name) -> u64 {
+        self.quota.of(organisation)
     }
 
     /// A place for a transfer to a client; `None` when all are taken.
@@ -123,6 +202,10 @@ impl Artifacts {
         self.path(blake3).with_extension("tree")
     }
 
+    fn owner_path(&self, blake3: &Digest) -> PathBuf {
+        self.path(blake3).with_extension("owner")
+    }
+
     /// Size of an artifact that is here, whole.
     ///
     /// # Errors
@@ -135,14 +218,16 @@ impl Artifacts {
         }
     }
 
-    /// Begins to take in an artifact whose digest and size are known.
+    /// Begins to take in an artifact whose digest and size are known, in an organisation's room.
     ///
     /// # Errors
+    /// [`ArtifactError::Quota`], [`ArtifactError::Full`] or [`ArtifactError::DiskFull`] when there is none;
     /// [`ArtifactError::Io`].
-    pub fn receive(&self, blake3: Digest, size: u64) -> Result<Incoming, ArtifactError> {
+    pub fn receive(&self, organisation: &Name, blake3: Digest, size: u64) -> Result<Incoming, ArtifactError> {
         let directory = self.directory.join("incoming");
+        let room = self.quota.reserve(organisation, size, &directory)?;
         let file = tempfile::NamedTempFile::new_in(directory)?;
-        Ok(Incoming { file, blake3, size, written: 0 })
+        Ok(Incoming { file, blake3, size, written: 0, room })
     }
 
     /// Checks what came and gives it its name.
@@ -150,28 +235,50 @@ impl Artifacts {
     /// # Errors
     /// [`ArtifactError`] when the bytes are not the ones announced.
     pub fn keep(&self, incoming: Incoming) -> Result<(), ArtifactError> {
-        let Incoming { file, blake3, size, written } = incoming;
+        let Incoming { file, blake3, size, written, room } = incoming;
         if written != size {
             return Err(ArtifactError::Length { blake3, expected: size, actual: written });
         }
-        let path = self.path(&blake3);
-        fs::create_dir_all(path.parent().unwrap_or(&self.directory))?;
-        // The tree first: an artifact that has its name can be served.
-        let mut tree = PreOrderOutboard {
-            root: blake3::Hash::from_bytes(blake3.0),
-            tree: BaoTree::new(size, BLOCK_SIZE),
-            data: tempfile::tempfile_in(self.directory.join("incoming"))?,
-        };
-        tree.init_from(io::BufReader::with_capacity(PIECE_BYTES, file.reopen()?))?;
+        let mut tree = self.new_tree(blake3, size)?;
+        tree.init_from(io::BufReader::with_capacity(READ_BYTES, file.reopen()?))?;
         let actual = Digest(*tree.root.as_bytes());
         if actual != blake3 {
             return Err(ArtifactError::Digest { expected: blake3, actual });
         }
-        write_whole(&self.tree_path(&blake3), tree.data)?;
+        let stored = self.store(file, tree.data, &blake3, room.organisation());
+        match stored {
+            Ok(()) => room.keep(blake3),
+            // Nothing is left of what did not get its name, unless somebody else gave it one meanwhile.
+            Err(_) if matches!(self.size(&blake3), Ok(None)) => {
+                let _ = fs::remove_file(self.tree_path(&blake3));
+                let _ = fs::remove_file(self.owner_path(&blake3));
+            }
+            Err(_) => {}
+        }
+        Ok(stored?)
+    }
+
+    /// Tree and owner first: an artifact that has its name can be served, and is somebody's.
+    fn store(&self, file: tempfile::NamedTempFile, tree: File, blake3: &Digest, owner: &Name) -> io::Result<()> {
+        let path = self.path(blake3);
+        let shelf = path.parent().unwrap_or(&self.directory);
+        fs::create_dir_all(shelf)?;
+        write_whole(&self.tree_path(blake3), tree)?;
+        let mut name = tempfile::NamedTempFile::new_in(self.directory.join("incoming"))?;
+        name.write_all(owner.as_str().as_bytes())?;
+        name.as_file().sync_all()?;
+        name.persist(self.owner_path(blake3)).map_err(|error| error.error)?;
         file.as_file().sync_all()?;
         file.persist(&path).map_err(|error| error.error)?;
-        sync_directory(path.parent().unwrap_or(&self.directory))?;
-        Ok(())
+        sync_directory(shelf)
+    }
+
+    fn new_tree(&self, blake3: Digest, size: u64) -> io::Result<PreOrderOutboard<File>> {
+        Ok(PreOrderOutboard {
+            root: blake3::Hash::from_bytes(blake3.0),
+            tree: BaoTree::new(size, BLOCK_SIZE),
+            data: tempfile::tempfile_in(self.directory.join("incoming"))?,
+        })
     }
 
     /// Writes a range in the self-checking form. Blocking.
@@ -191,23 +298,24 @@ impl Artifacts {
         Ok(())
     }
 
-    /// Takes in the self-checking form of a whole artifact; each group is checked before it is
-    /// written. Blocking.
+    /// Takes in the self-checking form of a whole artifact, into the room made for it; each group is checked
+    /// before it is written. Blocking.
     ///
     /// # Errors
-    /// [`ArtifactError::Forged`] at the first group that does not belong.
-    pub fn decode(&self, blake3: Digest, size: u64, from: impl Read) -> Result<(), ArtifactError> {
-        let incoming = tempfile::NamedTempFile::new_in(self.directory.join("incoming"))?;
-        let tree = PreOrderOutboard {
-            root: blake3::Hash::from_bytes(blake3.0),
-            tree: BaoTree::new(size, BLOCK_SIZE),
-            data: tempfile::tempfile_in(self.directory.join("incoming"))?,
-        };
-        decode_ranges(from, &ChunkRanges::all(), incoming.reopen()?, tree).map_err(|error| match error {
-            bao_tree::io::DecodeError::Io(error) => ArtifactError::Io(error),
-            _ => ArtifactError::Forged(blake3),
+    /// [`ArtifactError::Forged`] at the first group that does not belong; [`ArtifactError::Broken`] when there
+    /// is not all of it.
+    pub fn decode(&self, mut incoming: Incoming, from: impl Read) -> Result<(), ArtifactError> {
+        let blake3 = incoming.blake3;
+        let tree = self.new_tree(blake3, incoming.size)?;
+        decode_ranges(from, &ChunkRanges::all(), incoming.file.reopen()?, tree).map_err(|error| match error {
+            DecodeError::Io(error) => ArtifactError::Io(error),
+            DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
+                ArtifactError::Broken(io::ErrorKind::UnexpectedEof.into())
+            }
+            DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => ArtifactError::Forged(blake3),
         })?;
-        self.keep(Incoming { file: incoming, blake3, size, written: size })
+        incoming.written = incoming.size;
+        self.keep(incoming)
     }
 }
 
@@ -241,6 +349,7 @@ pub struct Incoming {
     blake3: Digest,
     size: u64,
     written: u64,
+    room: Reservation,
 }
 
 impl Incoming {
@@ -267,124 +376,6 @@ impl Incoming {
         }
         Ok(self.file.write_all(bytes)?)
     }
-}
-
-/// A writer whose bytes come out of a channel, in pieces.
-pub struct PieceWriter {
-    pieces: mpsc::Sender<Vec<u8>>,
-    piece: Vec<u8>,
-}
-
-/// A writer and the channel its pieces come out of.
-#[must_use]
-pub fn pieces() -> (PieceWriter, mpsc::Receiver<Vec<u8>>) {
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    (PieceWriter { pieces: sender, piece: Vec::with_capacity(PIECE_BYTES) }, receiver)
-}
-
-impl Write for PieceWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.piece.extend_from_slice(bytes);
-        if self.piece.len() >= PIECE_BYTES {
-            self.flush()?;
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        let piece = std::mem::replace(&mut self.piece, Vec::with_capacity(PIECE_BYTES));
-        if piece.is_empty() {
-            return Ok(());
-        }
-        self.pieces.blocking_send(piece).map_err(|_| io::Error::from(io::ErrorKind::BrokenPipe))
-    }
-}
-
-/// A reader whose bytes go into a channel, in pieces.
-struct PieceReader {
-    pieces: mpsc::Receiver<Vec<u8>>,
-    piece: io::Cursor<Vec<u8>>,
-}
-
-impl Read for PieceReader {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        loop {
-            let read = self.piece.read(buffer)?;
-            if read > 0 {
-                return Ok(read);
-            }
-            match self.pieces.blocking_recv() {
-                Some(piece) => self.piece = io::Cursor::new(piece),
-                None => return Ok(0),
-            }
-        }
-    }
-}
-
-/// Answers one request of a peer: digest in, size and self-checking bytes out.
-///
-/// # Errors
-/// [`ArtifactError`] when the peer goes away or asks for something strange.
-pub async fn serve_peer(artifacts: &Arc<Artifacts>, mut stream: libp2p::Stream) -> Result<(), ArtifactError> {
-    let mut digest = [0; 32];
-    timed(stream.read_exact(&mut digest)).await?;
-    let blake3 = Digest(digest);
-    let transfer = artifacts.transfer_to_peer().await?;
-    let size = artifacts.size(&blake3)?.unwrap_or(ABSENT);
-    timed(stream.write_all(&size.to_le_bytes())).await?;
-    if size != ABSENT {
-        let (mut writer, mut pieces) = pieces();
-        let artifacts = artifacts.clone();
-        let encoding = tokio::task::spawn_blocking(move || {
-            let _transfer = transfer;
-            artifacts.encode(&blake3, 0, 0, &mut writer)?;
-            Ok::<_, ArtifactError>(writer.flush()?)
-        });
-        while let Some(piece) = pieces.recv().await {
-            timed(stream.write_all(&piece)).await?;
-        }
-        encoding.await.map_err(io::Error::other)??;
-    }
-    Ok(timed(stream.close()).await?)
-}
-
-/// Gets a whole artifact from a peer.
-///
-/// # Errors
-/// [`ArtifactError`] when the peer has not got it, sends something else, or falls silent.
-pub async fn fetch_from_peer(
-    artifacts: &Arc<Artifacts>,
-    mut stream: libp2p::Stream,
-    blake3: Digest,
-    size: u64,
-) -> Result<(), ArtifactError> {
-    stream.write_all(&blake3.0).await?;
-    stream.flush().await?;
-    let mut has = [0; 8];
-    timed(stream.read_exact(&mut has)).await?;
-    match u64::from_le_bytes(has) {
-        ABSENT => return Err(ArtifactError::Absent(blake3)),
-        has if has != size => return Err(ArtifactError::Length { blake3, expected: size, actual: has }),
-        _ => {}
-    }
-    let (sender, receiver) = mpsc::channel(PIECES_MAX);
-    let reader = PieceReader { pieces: receiver, piece: io::Cursor::new(Vec::new()) };
-    let artifacts = artifacts.clone();
-    let decoding = tokio::task::spawn_blocking(move || artifacts.decode(blake3, size, reader));
-    let mut buffer = vec![0; PIECE_BYTES];
-    loop {
-        let read = timed(stream.read(&mut buffer)).await?;
-        // The decoder stops listening when it has everything, or has seen enough.
-        if read == 0 || sender.send(buffer[..read].to_vec()).await.is_err() {
-            break;
-        }
-    }
-    drop(sender);
-    decoding.await.map_err(io::Error::other)?
-}
-
-async fn timed<T>(moving: impl Future<Output = io::Result<T>>) -> io::Result<T> {
-    tokio::time::timeout(SILENCE_MAX, moving).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 /// Whether a manifest's sizes are within what this node would ever store.

@@ -75,6 +75,9 @@ pub struct RawConfig {
     /// Bounds of the pool of waiting transactions.
     #[serde(default)]
     pub mempool: RawMempool,
+    /// Bounds of the stored artifacts.
+    #[serde(default)]
+    pub artifacts: RawArtifacts,
 }
 
 /// `[network]`.
@@ -159,6 +162,8 @@ pub struct RawMempool {
     pub bytes_max: usize,
     /// Transactions of one organisation that may wait.
     pub per_organisation_max: usize,
+    /// Their bytes.
+    pub per_organisation_bytes_max: usize,
 }
 
 impl Default for RawMempool {
@@ -168,7 +173,25 @@ impl Default for RawMempool {
             transactions_max: limits.transactions_max,
             bytes_max: limits.bytes_max,
             per_organisation_max: limits.per_organisation_max,
+            per_organisation_bytes_max: limits.per_organisation_bytes_max,
         }
+    }
+}
+
+/// `[artifacts]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawArtifacts {
+    /// Bytes of artifacts this node stores.
+    pub bytes_max: u64,
+    /// Bytes of artifacts of one organisation.
+    pub per_organisation_bytes_max: u64,
+}
+
+impl Default for RawArtifacts {
+    fn default() -> Self {
+        let limits = crate::artifacts::ArtifactLimits::default();
+        Self { bytes_max: limits.bytes_max, per_organisation_bytes_max: limits.per_organisation_bytes_max }
     }
 }
 

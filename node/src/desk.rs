@@ -3,6 +3,7 @@
 use consensus::member::{Crowd, OfferError, Ticket};
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
+use ledger::key::PublicKey;
 use ledger::patch::Artifact;
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
@@ -31,6 +32,15 @@ pub struct Place {
 /// How waiting for finality ends.
 pub type Outcome = Result<Place, Rejection>;
 
+/// An artifact of a patch that was published.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// Whose key signed the patch.
+    pub publisher: PublicKey,
+    /// The artifact.
+    pub artifact: Artifact,
+}
+
 /// The newest block, for watchers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadNotice {
@@ -57,14 +67,14 @@ pub struct Desk {
     next_ticket: AtomicU64,
     crowd: RwLock<Arc<Crowd>>,
     head: watch::Sender<HeadNotice>,
-    published: mpsc::UnboundedSender<Artifact>,
+    published: mpsc::UnboundedSender<Published>,
 }
 
 impl Desk {
     /// A desk at a chain whose newest block is this, and where the artifacts of patches come out as
     /// they are published.
     #[must_use]
-    pub fn new(head: HeadNotice) -> (Self, mpsc::UnboundedReceiver<Artifact>) {
+    pub fn new(head: HeadNotice) -> (Self, mpsc::UnboundedReceiver<Published>) {
         let (published, artifacts) = mpsc::unbounded_channel();
         let desk = Self {
             waiting: Mutex::default(),
@@ -150,7 +160,8 @@ impl Desk {
             if let Payload::Publish { manifest } = transaction.payload() {
                 for artifact in manifest.artifacts.iter() {
                     // Nobody replicates when the node stops.
-                    let _ = self.published.send(artifact.clone());
+                    let published = Published { publisher: transaction.signer(), artifact: artifact.clone() };
+                    let _ = self.published.send(published);
                 }
             }
         }

@@ -6,6 +6,7 @@
 //! one door and, where it carries signatures, verified here in parallel, before the member sees it.
 
 mod door;
+mod queue;
 mod streams;
 mod swarm;
 
@@ -19,6 +20,7 @@ use consensus::member::PeerMessage;
 use door::Door;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::{Multiaddr, StreamProtocol};
+use queue::Queues;
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
@@ -72,6 +74,7 @@ type Outbounds = Arc<RwLock<HashMap<PublicKey, Outbound>>>;
 #[derive(Clone)]
 pub struct Network {
     outbounds: Outbounds,
+    queues: Queues,
     disconnects: mpsc::UnboundedSender<PublicKey>,
     control: libp2p_stream::Control,
 }
@@ -95,7 +98,8 @@ pub async fn start(
     }
     swarm::await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
-    let network = Network { outbounds: Arc::default(), disconnects, control: swarm.behaviour().streams.new_control() };
+    let control = swarm.behaviour().streams.new_control();
+    let network = Network { outbounds: Arc::default(), queues: Queues::default(), disconnects, control };
     let told = Arc::new(config.peers.iter().map(|peer| peer.key).collect());
     let door = Door { verifier, store, told, network: network.clone(), events };
     for protocol in [URGENT, BULK] {
@@ -116,13 +120,13 @@ impl Network {
     pub fn send(&self, peer: &PublicKey, message: &PeerMessage) {
         let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbound) = outbounds.get(peer) {
-            outbound.queue(message, &frame(message));
+            outbound.queue(message, &frame(&self.queues, message));
         }
     }
 
     /// Sends to every connected peer that is wanted.
     pub fn broadcast(&self, message: &PeerMessage, wanted: impl Fn(&PublicKey) -> bool) {
-        let frame = frame(message);
+        let frame = frame(&self.queues, message);
         let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
         for (_, outbound) in outbounds.iter().filter(|(peer, _)| wanted(peer)) {
             outbound.queue(message, &frame);

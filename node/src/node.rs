@@ -1,12 +1,12 @@
 //! A whole node: opened, started, run until it is told to stop.
 
-use crate::artifacts::{ArtifactError, Artifacts};
-use crate::config::Config;
-use crate::desk::{Desk, HeadNotice};
+use crate::artifacts::{ArtifactError, ArtifactLimits, Artifacts};
+use crate::config::{Config, RawArtifacts};
+use crate::desk::{Desk, HeadNotice, Published};
 use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
 use crate::proof::ProofSource;
-use crate::replicate;
+use crate::replicate::{self, Plan, Wanted};
 use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
 use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
@@ -28,7 +28,10 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use store::{Store, StoreError};
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
+use tokio_stream::wrappers::UnboundedReceiverStream;
+use tokio_stream::{Stream, StreamExt as _};
 use tonic::transport::Identity;
 
 /// Patches looked through at a time when missing artifacts are listed at start.
@@ -128,7 +131,7 @@ impl ProofSource for store::View<'_> {
     }
 
     fn epochs_before(&self, header: &Header) -> Result<Vec<EpochLink>, StorageError> {
-        let mut links = self.epochs(0, limits::EPOCHS_MAX).map_err(storage)?;
+        let mut links = self.epochs(0, limits::EPOCHS_MAX + 1).map_err(storage)?;
         links.retain(|link| link.header.height < header.height);
         Ok(links)
     }
@@ -149,7 +152,7 @@ fn storage(error: StoreError) -> StorageError {
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
     let (store, chain_id, name) = open_store(&config)?;
     let data = &config.raw.data_dir;
-    let artifacts = Arc::new(Artifacts::open(data.join("artifacts"))?);
+    let artifacts = Arc::new(Artifacts::open(data.join("artifacts"), artifact_limits(&config))?);
     let tip = store.tip();
     let (journal, recovered) = Journal::open(data, tip.header.height + 1)?;
     if let Some(damage) = &recovered.damage {
@@ -168,9 +171,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let network =
         network::start(network, store.clone(), artifacts.clone(), (events.clone(), verifier.clone()), stop.clone())
             .await?;
-    let replication = replicate::run(artifacts.clone(), network.clone(), published, stop.clone());
-    let missing = published_artifacts(&store)?;
-    let replication = tokio::spawn(replicate::run_first(missing, artifacts.clone(), network.clone(), replication));
+    let plan = missing_artifacts(&config, &store, &artifacts)?;
+    let published = wanted(published, store.clone());
+    let replication = tokio::spawn(replicate::run(plan, artifacts.clone(), network.clone(), published, stop.clone()));
 
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, recovered.guard)?;
@@ -260,6 +263,7 @@ fn member(
             transactions_max: config.raw.mempool.transactions_max,
             bytes_max: config.raw.mempool.bytes_max,
             per_organisation_max: config.raw.mempool.per_organisation_max,
+            per_organisation_bytes_max: config.raw.mempool.per_organisation_bytes_max,
         },
         batch_ms: consensus.batch_ms,
         block_transactions: consensus.block_transactions,
@@ -298,6 +302,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
+        downloads: grpc::Downloads::default(),
     }
 }
 
@@ -313,21 +318,41 @@ fn verified(block: Block, chain: ChainId) -> Option<(Block, Vec<VerifiedTransact
     Some((block, transactions?))
 }
 
-/// Every artifact of every patch published so far.
-fn published_artifacts(store: &Store) -> Result<Vec<ledger::patch::Artifact>, NodeError> {
-    let (mut artifacts, mut after) = (Vec::new(), None);
+fn artifact_limits(config: &Config) -> ArtifactLimits {
+    let RawArtifacts { bytes_max, per_organisation_bytes_max } = config.raw.artifacts;
+    ArtifactLimits { bytes_max, per_organisation_bytes_max }
+}
+
+/// What to replicate: every artifact of every patch published so far that is not here.
+fn missing_artifacts(config: &Config, store: &Store, artifacts: &Artifacts) -> Result<Plan, NodeError> {
+    // The seed only makes nodes differ from each other.
+    let mut plan = Plan::new(config.node_key.public().0);
+    let mut after = None;
     loop {
         let page = store.patches(after, PATCHES_PER_PAGE)?;
         for (_, record) in &page.rows {
             let Some(located) = store.transaction_at(record.published.index)? else { continue };
             let Ok(signed) = ledger::encoding::decode::<SignedTransaction>(&located.bytes) else { continue };
             if let Payload::Publish { manifest } = signed.transaction.payload {
-                artifacts.extend(manifest.artifacts.iter().cloned());
+                for artifact in manifest.artifacts.iter() {
+                    let organisation = record.organisation.clone();
+                    let wanted = Wanted { organisation, blake3: artifact.blake3, size: artifact.size };
+                    replicate::want(&mut plan, artifacts, wanted);
+                }
             }
         }
         match page.next {
             Some(next) => after = Some(next),
-            None => return Ok(artifacts),
+            None => return Ok(plan),
         }
     }
+}
+
+/// Artifacts as they are published, with whose they are.
+fn wanted(published: UnboundedReceiver<Published>, store: Arc<Store>) -> impl Stream<Item = Wanted> + Unpin {
+    UnboundedReceiverStream::new(published).filter_map(move |Published { publisher, artifact }| {
+        // A finalised patch was signed by a key that is known; if the disk fails now, the next start finds it.
+        let organisation = store.key_owner(publisher).ok().flatten()?.organisation;
+        Some(Wanted { organisation, blake3: artifact.blake3, size: artifact.size })
+    })
 }

@@ -8,6 +8,7 @@ use ledger::certificate::Certificate;
 use ledger::encoding::decode;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::PatchId;
+use ledger::limits;
 use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::state::record::{KeyStatus, PatchRecord, Position};
 use ledger::state::storage::{StateStorage, StorageError};
@@ -25,7 +26,8 @@ pub trait ProofSource: StateStorage + HistoryStorage {
     /// [`StorageError`].
     fn head(&self) -> Result<Option<(Header, Certificate, TreeHead)>, StorageError>;
 
-    /// The changes of the validator set, the oldest first, up to this header.
+    /// The changes of the validator set, the oldest first, up to this header; one more than a proof file
+    /// holds is enough.
     ///
     /// # Errors
     /// [`StorageError`].
@@ -50,6 +52,17 @@ pub enum AssemblyError {
         /// The patch.
         patch: PatchId,
     },
+    /// The validators changed more often than a proof file from genesis can show.
+    #[error("the validators changed more than {} times; a proof file shows no more", limits::EPOCHS_MAX)]
+    TooManyEpochs,
+    /// What there is to show does not fit a proof file.
+    #[error("the proof of patch {patch} has {bytes} bytes, more than the {} of a proof file", limits::PROOF_BYTES_MAX)]
+    TooLarge {
+        /// The patch.
+        patch: PatchId,
+        /// What it would have.
+        bytes: usize,
+    },
     /// The disk failed.
     #[error(transparent)]
     Storage(#[from] StorageError),
@@ -59,7 +72,7 @@ pub enum AssemblyError {
 ///
 /// # Errors
 /// [`AssemblyError`].
-pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<ProofBundle, AssemblyError> {
+pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<Vec<u8>, AssemblyError> {
     let patch = source.patch(id)?.ok_or(AssemblyError::UnknownPatch(id))?;
     let Some((header, certificate, head)) = source.head()? else {
         return Err(AssemblyError::NotYet { patch: id });
@@ -81,16 +94,21 @@ pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<ProofBundle, A
     let publish = proven(&patch.published)?;
     let approvals = approvals.iter().map(proven).collect::<Result<Vec<_>, _>>()?;
     let state = prove_state(source, head, id, &patch)?;
-    Ok(ProofBundle {
+    let bundle = ProofBundle {
         version: PROOF_VERSION,
         chain_id: header.chain_id,
-        epochs: bounded(source.epochs_before(&header)?)?,
+        epochs: List::new(source.epochs_before(&header)?).map_err(|_| AssemblyError::TooManyEpochs)?,
         header,
         certificate,
         publish,
         approvals: bounded(approvals)?,
         state,
-    })
+    };
+    let bytes = bundle.bytes();
+    match bytes.len() > limits::PROOF_BYTES_MAX {
+        true => Err(AssemblyError::TooLarge { patch: id, bytes: bytes.len() }),
+        false => Ok(bytes),
+    }
 }
 
 fn prove_transaction(

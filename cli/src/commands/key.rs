@@ -19,7 +19,8 @@ pub enum KeyCommand {
 /// Make a key.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The file is TOML (role, organisation, public_key, secret_key) with mode 0600 and never replaces another.
+The file is TOML (role, organisation, public_key, and secret_key, the 32-byte seed of RFC 8032; keys in hex) with mode \
+0600, and never replaces another.
 JSON: {\"role\", \"organisation\", \"public_key\"}
 
 Example:

@@ -37,6 +37,8 @@ fn times_are_read_and_written() {
     assert_eq!(parse_moment("1767225600000"), Ok(1_767_225_600_000));
     assert_eq!(parse_moment("2026-01-01T00:00:00Z"), Ok(1_767_225_600_000));
     assert_eq!(parse_moment("2026-01-01T00:00:00.25Z"), Ok(1_767_225_600_250));
+    assert_eq!(parse_moment("2026-01-01T02:30:00+02:30"), Ok(1_767_225_600_000));
+    assert_eq!(parse_moment("2025-12-31T23:00:00-01:00"), Ok(1_767_225_600_000));
     for wrong in ["", "-1", "1e3", "2026-01-01", "2026-13-01T00:00:00Z", "99999999999999999999999"] {
         assert!(parse_moment(wrong).is_err(), "{wrong}");
     }

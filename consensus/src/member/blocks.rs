@@ -1,7 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
 use super::mempool::PassedOver;
-use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
+use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, Source, To};
 use crate::Input;
 use ledger::block::{Block, Header, check_clock};
 use ledger::bounded::List;
@@ -16,6 +16,8 @@ use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
 const MISSING_PATIENCE_MS: u64 = 20;
+/// Bytes of transactions taken for a block: what it may have, less more than its header needs.
+const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
 
@@ -72,7 +74,7 @@ impl<C: Chain> Member<C> {
     pub(super) fn build(&mut self, height: u64, round: u32) -> Result<(), Fatal> {
         let Some(me) = self.me.filter(|_| height == self.next_height()) else { return Ok(()) };
         let tip = self.chain.tip();
-        let candidates: Vec<_> = self.mempool.candidates().take(self.block_transactions).collect();
+        let candidates = self.mempool.for_block(self.block_transactions, BLOCK_BYTES_MAX);
         let built = execution::propose(&self.chain, &tip, candidates, self.now.wall_ms, me);
         let (executed, dropped) = match built {
             Ok(built) => built,
@@ -298,9 +300,11 @@ impl<C: Chain> Member<C> {
 
     fn drop_what_became_wrong(&mut self) -> Result<(), Fatal> {
         let mut unheard = Vec::new();
-        for PassedOver { transaction, say_again } in self.mempool.passed_over(LOOK_AGAIN_MAX) {
+        // What peers passed on, a validator puts into a block of its own; nobody else can.
+        let validates = self.validates()?;
+        for PassedOver { transaction, source, say_again } in self.mempool.passed_over(LOOK_AGAIN_MAX) {
             match self.check(&transaction) {
-                Ok(_) if say_again => unheard.push(transaction),
+                Ok(_) if say_again && (source == Source::Client || !validates) => unheard.push(transaction),
                 Ok(_) => {}
                 Err(ApplyError::Rejected(rejection)) => {
                     self.mempool.remove(&transaction.id());

@@ -1,95 +1,15 @@
-//! Transactions admitted and not yet finalised: bounded, first come first served, one organisation
-//! never takes all the places (it may take all the bytes).
+//! Transactions admitted and not yet finalised: bounded by number and bytes, altogether and for each
+//! organisation; and every block takes of every organisation in turn.
+
+mod room;
+
+pub use room::{Crowd, MempoolLimits, NoRoom, Source};
 
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
 use ledger::transaction::VerifiedTransaction;
-use std::collections::BTreeMap;
-
-/// Bounds of the pool.
-#[derive(Clone, Copy, Debug)]
-pub struct MempoolLimits {
-    /// Transactions altogether.
-    pub transactions_max: usize,
-    /// Their bytes altogether.
-    pub bytes_max: usize,
-    /// Transactions of one organisation.
-    pub per_organisation_max: usize,
-}
-
-impl Default for MempoolLimits {
-    fn default() -> Self {
-        Self { transactions_max: 8_000, bytes_max: 32 * 1024 * 1024, per_organisation_max: 6_000 }
-    }
-}
-
-/// Where a transaction comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// A client of this node.
-    Client,
-    /// A peer, which admitted it: it will be in a block soon, so here is room kept for it.
-    Peer,
-}
-
-impl Source {
-    /// What a bound is for it. Clients get three quarters, so that all pools hold what peers admitted:
-    /// a block of transactions that are here is judged without asking for any.
-    const fn share(self, bound: usize) -> usize {
-        match self {
-            Self::Client => bound / 4 * 3,
-            Self::Peer => bound,
-        }
-    }
-}
-
-/// Why there is no room.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum NoRoom {
-    /// The pool is full.
-    #[error("{pending} transactions are waiting, no more are taken now")]
-    Full {
-        /// How many wait.
-        pending: usize,
-    },
-    /// The organisation has its share.
-    #[error("{pending} transactions of {organisation} are waiting, its share")]
-    Quota {
-        /// Whose.
-        organisation: Name,
-        /// How many wait.
-        pending: usize,
-    },
-}
-
-/// How full a pool is, for refusing cheaply.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Crowd {
-    /// Transactions that wait.
-    pub pending: usize,
-    /// Whether no client's transaction has room.
-    pub full: bool,
-    /// Organisations that have their share, and how many of theirs wait.
-    pub organisations: BTreeMap<Name, usize>,
-}
-
-impl Crowd {
-    /// What admission will say to a client, as far as that is known beforehand.
-    ///
-    /// # Errors
-    /// [`NoRoom`].
-    pub fn room_for(&self, organisation: Option<&Name>) -> Result<(), NoRoom> {
-        if self.full {
-            return Err(NoRoom::Full { pending: self.pending });
-        }
-        match organisation.and_then(|organisation| self.organisations.get_key_value(organisation)) {
-            Some((organisation, pending)) => {
-                Err(NoRoom::Quota { organisation: organisation.clone(), pending: *pending })
-            }
-            None => Ok(()),
-        }
-    }
-}
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 struct Waiting {
     transaction: VerifiedTransaction,
@@ -99,15 +19,26 @@ struct Waiting {
     passed_over: u32,
 }
 
+/// What waits of one organisation.
+struct Queue {
+    /// Places of its transactions: all of a signer's are of one organisation, so its order is kept.
+    places: BTreeSet<u64>,
+    bytes: usize,
+    /// When it last had a turn, or came: of two that have spent as much, the lower one is first.
+    served: u64,
+}
+
 /// A transaction that is still waiting after a block or more.
 pub struct PassedOver {
     /// It.
     pub transaction: VerifiedTransaction,
-    /// It came from a client of this node, and for so long that the others may never have heard of it.
+    /// Whom it came from.
+    pub source: Source,
+    /// It has waited for so long that the others may never have heard of it.
     pub say_again: bool,
 }
 
-/// Blocks that pass over a client's transaction before it is told to the others once more; then twice
+/// Blocks that pass over a transaction before it is told to the others once more; then twice
 /// as many, and so on.
 const SAY_AGAIN_AFTER: u32 = 4;
 
@@ -116,9 +47,11 @@ pub struct Mempool {
     limits: MempoolLimits,
     waiting: BTreeMap<u64, Waiting>,
     places: BTreeMap<TransactionId, u64>,
-    per_organisation: BTreeMap<Name, usize>,
+    /// By organisation; none is empty.
+    queues: BTreeMap<Name, Queue>,
     bytes: usize,
     next_place: u64,
+    next_turn: u64,
 }
 
 impl Mempool {
@@ -129,9 +62,10 @@ impl Mempool {
             limits,
             waiting: BTreeMap::new(),
             places: BTreeMap::new(),
-            per_organisation: BTreeMap::new(),
+            queues: BTreeMap::new(),
             bytes: 0,
             next_place: 0,
+            next_turn: 0,
         }
     }
 
@@ -153,6 +87,12 @@ impl Mempool {
         self.bytes
     }
 
+    /// How many wait of one organisation, and their bytes.
+    #[must_use]
+    pub fn of(&self, organisation: &Name) -> (usize, usize) {
+        self.queues.get(organisation).map_or((0, 0), |queue| (queue.places.len(), queue.bytes))
+    }
+
     /// Whether this one waits.
     #[must_use]
     pub fn contains(&self, id: &TransactionId) -> bool {
@@ -165,10 +105,10 @@ impl Mempool {
         self.places.get(id).map(|place| &self.waiting[place].transaction)
     }
 
-    /// Takes one in, at the end. One that waits already stays where it is.
+    /// Takes one in, at the end of its organisation's queue. One that waits already stays where it is.
     ///
     /// # Errors
-    /// [`NoRoom`].
+    /// [`NoRoom`] names the bound that was met.
     pub fn insert(
         &mut self,
         transaction: VerifiedTransaction,
@@ -179,14 +119,18 @@ impl Mempool {
             return Ok(());
         }
         let size = transaction.bytes().len();
-        if self.is_full(size, source) {
-            return Err(NoRoom::Full { pending: self.len() });
+        self.room_in_all(size, source).map_or(Ok(()), Err)?;
+        if let Some(queue) = self.queues.get(&organisation) {
+            self.room_in(queue, &organisation, size, source).map_or(Ok(()), Err)?;
         }
-        let pending = self.per_organisation.entry(organisation.clone()).or_default();
-        if *pending >= source.share(self.limits.per_organisation_max) {
-            return Err(NoRoom::Quota { organisation, pending: *pending });
+        if !self.queues.contains_key(&organisation) {
+            let queue = Queue { places: BTreeSet::new(), bytes: 0, served: turn(&mut self.next_turn) };
+            self.queues.insert(organisation.clone(), queue);
         }
-        *pending += 1;
+        if let Some(queue) = self.queues.get_mut(&organisation) {
+            queue.places.insert(self.next_place);
+            queue.bytes += size;
+        }
         self.bytes += size;
         self.places.insert(transaction.id(), self.next_place);
         self.waiting.insert(self.next_place, Waiting { transaction, organisation, source, passed_over: 0 });
@@ -194,55 +138,113 @@ impl Mempool {
         Ok(())
     }
 
-    fn is_full(&self, size: usize, source: Source) -> bool {
-        self.waiting.len() >= source.share(self.limits.transactions_max)
-            || self.bytes + size > source.share(self.limits.bytes_max)
+    /// Which bound of the whole pool so many bytes more would meet.
+    fn room_in_all(&self, size: usize, source: Source) -> Option<NoRoom> {
+        let (pending, most) = (self.len(), source.share(self.limits.transactions_max));
+        if pending >= most {
+            return Some(NoRoom::Full { pending, most });
+        }
+        let (bytes, most) = (self.bytes, source.share(self.limits.bytes_max));
+        (bytes + size > most).then_some(NoRoom::FullOfBytes { bytes, most })
     }
 
-    /// What clients are told before anything of theirs is looked at.
+    /// Which bound of one organisation they would meet.
+    fn room_in(&self, queue: &Queue, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
+        let (pending, most) = (queue.places.len(), source.share(self.limits.per_organisation_max));
+        if pending >= most {
+            return Some(NoRoom::Quota { organisation: organisation.clone(), pending, most });
+        }
+        let (bytes, most) = (queue.bytes, source.share(self.limits.per_organisation_bytes_max));
+        let is_met = bytes + size > most;
+        is_met.then(|| NoRoom::QuotaOfBytes { organisation: organisation.clone(), bytes, most })
+    }
+
+    /// What clients are told before anything of theirs is looked at: any transaction has a byte.
     #[must_use]
     pub fn crowd(&self) -> Crowd {
-        let share = Source::Client.share(self.limits.per_organisation_max);
-        let crowded = self.per_organisation.iter().filter(|(_, pending)| **pending >= share);
-        Crowd {
-            pending: self.len(),
-            full: self.is_full(0, Source::Client),
-            organisations: crowded.map(|(organisation, pending)| (organisation.clone(), *pending)).collect(),
-        }
+        let crowded = self.queues.iter().filter_map(|(organisation, queue)| {
+            let no_room = self.room_in(queue, organisation, 1, Source::Client)?;
+            Some((organisation.clone(), no_room))
+        });
+        let organisations = crowded.collect();
+        Crowd { pending: self.len(), full: self.room_in_all(1, Source::Client), organisations }
     }
 
-    /// Candidates for the next block, oldest first.
+    /// Everything that waits, oldest first.
     pub fn candidates(&self) -> impl Iterator<Item = VerifiedTransaction> + '_ {
         self.waiting.values().map(|waiting| waiting.transaction.clone())
+    }
+
+    /// Candidates for a block of so many transactions and bytes, of every organisation in turn: however
+    /// much one offers, the others lose nothing of their share.
+    #[must_use]
+    pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
+        let places = self.in_turn(transactions, bytes);
+        places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
+    }
+
+    /// Places of the transactions whose turn it is.
+    ///
+    /// - The next turn is of the organisation that has spent least; among those, of the one whose last turn,
+    ///   or coming, is the longest ago.
+    /// - A transaction costs its bytes, and no less than the bytes of an even place: so a share is one of
+    ///   places as much as of bytes.
+    /// - One organisation's transactions keep their order: whose next does not fit has no more turns.
+    fn in_turn(&self, transactions: usize, bytes: usize) -> Vec<u64> {
+        let even = bytes / transactions.max(1);
+        let mut queues: Vec<_> = self.queues.values().map(|queue| queue.places.iter()).collect();
+        let coming = self.queues.values().enumerate().map(|(index, queue)| Reverse((0, queue.served, index)));
+        let mut turns: BinaryHeap<Reverse<(usize, u64, usize)>> = coming.collect();
+        let (mut taken, mut room) = (Vec::with_capacity(transactions.min(self.len())), bytes);
+        while taken.len() < transactions {
+            let Some(Reverse((spent, served, index))) = turns.pop() else { break };
+            let Some(place) = queues[index].next() else { continue };
+            let size = self.waiting[place].transaction.bytes().len();
+            if size > room {
+                continue;
+            }
+            room -= size;
+            taken.push(*place);
+            turns.push(Reverse((spent.saturating_add(size.max(even)), served, index)));
+        }
+        taken
     }
 
     /// Takes one out.
     pub fn remove(&mut self, id: &TransactionId) {
         let Some(place) = self.places.remove(id) else { return };
         let Some(waiting) = self.waiting.remove(&place) else { return };
-        self.bytes -= waiting.transaction.bytes().len();
-        if let Some(pending) = self.per_organisation.get_mut(&waiting.organisation) {
-            *pending -= 1;
-            if *pending == 0 {
-                self.per_organisation.remove(&waiting.organisation);
-            }
+        let size = waiting.transaction.bytes().len();
+        self.bytes -= size;
+        let Some(queue) = self.queues.get_mut(&waiting.organisation) else { return };
+        queue.places.remove(&place);
+        queue.bytes -= size;
+        queue.served = turn(&mut self.next_turn);
+        if queue.places.is_empty() {
+            self.queues.remove(&waiting.organisation);
         }
     }
 
-    /// After a block: the oldest ones that were passed over, at most `limit`. They had their chance,
+    /// After a block: those next in turn that were passed over, at most `limit`. They had their chance,
     /// so something may have become wrong with them.
     pub fn passed_over(&mut self, limit: usize) -> Vec<PassedOver> {
-        self.waiting
-            .values_mut()
-            .take(limit)
-            .filter_map(|waiting| {
-                waiting.passed_over += 1;
-                let long = waiting.passed_over >= SAY_AGAIN_AFTER && waiting.passed_over.is_power_of_two();
-                (waiting.passed_over > 1).then(|| PassedOver {
-                    transaction: waiting.transaction.clone(),
-                    say_again: long && waiting.source == Source::Client,
-                })
+        let places = self.in_turn(limit, usize::MAX);
+        let look = |place: &u64| {
+            let waiting = self.waiting.get_mut(place)?;
+            waiting.passed_over += 1;
+            let long = waiting.passed_over >= SAY_AGAIN_AFTER && waiting.passed_over.is_power_of_two();
+            (waiting.passed_over > 1).then(|| PassedOver {
+                transaction: waiting.transaction.clone(),
+                source: waiting.source,
+                say_again: long,
             })
-            .collect()
+        };
+        places.iter().filter_map(look).collect()
     }
+}
+
+/// The next number.
+fn turn(next: &mut u64) -> u64 {
+    *next += 1;
+    *next
 }

@@ -10,6 +10,9 @@ const SYNC_TIMEOUT_MS: u64 = 3_000;
 /// How long a validator one block behind waits for its own decision before it asks for the block.
 const SYNC_PATIENCE_MS: u64 = 150;
 
+/// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
+const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
+
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
@@ -196,7 +199,7 @@ impl<C: Chain> Member<C> {
         // It may have missed what was said before it came. A hello said again tells nothing new.
         let first = self.peers.known.get_mut(&peer).is_some_and(|known| !std::mem::replace(&mut known.told, true));
         if first && validator.is_some() {
-            let waiting: Vec<_> = self.mempool.candidates().take(super::GOSSIP_TRANSACTIONS_MAX).collect();
+            let waiting = self.mempool.for_block(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }

@@ -144,7 +144,7 @@ impl super::Adversary for Forger {
             2 => PeerMessage::Hello { version: 77, chain: stage.chain, height: 3, validator: None },
             // In the name of somebody else.
             3 => {
-                let validator = stage.rng.pick(stage.set.validators()).key;
+                let validator = stage.rng.pick(stage.vault.set_of(stage.height).validators()).key;
                 PeerMessage::Hello { version: PEER_VERSION, chain: stage.chain, height: 0, validator: Some(validator) }
             }
             4 => {
@@ -153,7 +153,12 @@ impl super::Adversary for Forger {
                 bytes[last] ^= 1;
                 PeerMessage::Transactions(List::new(vec![Blob::new(bytes).unwrap()]).unwrap())
             }
-            _ => PeerMessage::Consensus(self.message(stage.height, stage.round, stage.set, stage.rng)),
+            _ => PeerMessage::Consensus(self.message(
+                stage.height,
+                stage.round,
+                stage.vault.set_of(stage.height),
+                stage.rng,
+            )),
         };
         stage.one_hears(&message)
     }

@@ -22,14 +22,12 @@ use ledger::encoding::encode;
 use ledger::execution;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::SecretKey;
-use ledger::validators::ValidatorSet;
 use std::cell::Ref;
 
 /// What an adversary has at hand.
 pub(crate) struct Stage<'a> {
     pub(crate) key: &'a SecretKey,
     pub(crate) chain: ChainId,
-    pub(crate) set: &'a ValidatorSet,
     /// Its member's chain.
     pub(crate) vault: Ref<'a, Vault>,
     /// The height that is being decided.

@@ -1,14 +1,15 @@
 //! Who takes part, and what they submit: one genesis and one script of signed transactions for all
 //! seeds, so that keys are made and things are signed once.
 
-use ledger::bounded::{Name, SortedList, Text, Version};
+use ledger::bounded::{List, Name, SortedList, Text, Version};
 use ledger::genesis::GenesisBlock;
+use ledger::governance::{Change, Choice, Proposal};
 use ledger::id::{ChainId, Digest, PatchId, TransactionId};
 use ledger::key::SecretKey;
 use ledger::receipt::{Health, Outcome, Receipt};
 use ledger::state::record::{KeyStatus, MemberKey, Parameters, Role};
 use ledger::transaction::{Payload, SignedTransaction, Transaction, Verdict, VerifiedTransaction};
-use ledger::validators::ValidatorSet;
+use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 use tests::{APPROVERS, ORGANISATIONS, Scenario, VENDOR};
@@ -30,6 +31,13 @@ pub(crate) struct Job {
     pub(crate) needs: Vec<TransactionId>,
 }
 
+impl Job {
+    /// Whether a governor speaks.
+    pub(crate) fn governs(&self) -> bool {
+        matches!(self.transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. })
+    }
+}
+
 pub(crate) struct Cast {
     pub(crate) genesis: GenesisBlock,
     pub(crate) validators: Vec<Person>,
@@ -49,13 +57,20 @@ impl Cast {
         static FOUR: OnceLock<Cast> = OnceLock::new();
         static SEVEN: OnceLock<Cast> = OnceLock::new();
         match validators {
-            4 => FOUR.get_or_init(|| Self::new(4)),
-            7 => SEVEN.get_or_init(|| Self::new(7)),
+            4 => FOUR.get_or_init(|| Self::new(4, 4)),
+            7 => SEVEN.get_or_init(|| Self::new(7, 7)),
             other => unreachable!("no cast of {other}"),
         }
     }
 
-    fn new(count: usize) -> Self {
+    /// Seven that could validate. Four do at first; then governors decide, again and again.
+    pub(crate) fn moving() -> &'static Self {
+        static MOVING: OnceLock<Cast> = OnceLock::new();
+        MOVING.get_or_init(|| Self::new(7, 4))
+    }
+
+    /// So many with validating keys, of whom the first so many are in the genesis set.
+    fn new(count: usize, first: usize) -> Self {
         let scenario = Scenario::with_validators(1, count);
         let organisation = |place: usize| ORGANISATIONS[place % ORGANISATIONS.len()];
         let node = |what: &str, place: usize| secret(&format!("{what} {place}"));
@@ -82,9 +97,18 @@ impl Cast {
             member.keys = SortedList::new(keys).unwrap();
         }
         genesis.organisations = SortedList::new(organisations).unwrap();
+        if first < count {
+            let validators = genesis.validators.validators();
+            let place = |key| scenario.validators().iter().position(|one| one.public() == key);
+            let kept = validators.iter().filter(|one| place(one.key).is_some_and(|place| place < first));
+            genesis.validators = ValidatorSet::new(kept.cloned().collect()).unwrap();
+        }
         let genesis = genesis.build().expect("more nodes do not make a genesis unsound");
         let mut script = Script { scenario: &scenario, genesis: &genesis, nonce: 0 };
-        let (jobs, patches) = script.jobs();
+        let (mut jobs, patches) = script.jobs();
+        if first < count {
+            jobs.extend(script.moves());
+        }
         let forbidden = script.forbidden(&patches);
         let operator = scenario.key(APPROVERS[0], Role::Operator);
         let signed_twice = (0..2).map(|number| script.signed_twice(&operator, ENDPOINTS + number)).collect();
@@ -95,6 +119,7 @@ impl Cast {
         self.genesis.chain_id
     }
 
+    /// The set of the first heights.
     pub(crate) fn set(&self) -> &ValidatorSet {
         &self.genesis.genesis.validators
     }
@@ -163,6 +188,46 @@ impl Script<'_> {
             }
         }
         (jobs, patches)
+    }
+
+    /// Governors change who validates, one proposal after the other: more, fewer, others; and two whose keys
+    /// are retired and revoked.
+    fn moves(&mut self) -> Vec<Job> {
+        let key = |place: usize| self.scenario.validators()[place].public();
+        let set = |places: &[usize]| {
+            let validator = |place: &usize| {
+                let organisation = Name::new(ORGANISATIONS[place % ORGANISATIONS.len()]).unwrap();
+                Validator { key: key(*place), organisation }
+            };
+            Change::SetValidators { validators: ValidatorSet::new(places.iter().map(validator).collect()).unwrap() }
+        };
+        let changes = vec![
+            set(&[0, 1, 2, 3, 4, 5, 6]),
+            set(&[2, 3, 4, 5, 6]),
+            set(&[0, 1, 2, 5]),
+            Change::RetireKey { key: key(3) },
+            set(&[0, 1, 2, 4, 5, 6]),
+            Change::RevokeKey { key: key(6) },
+            set(&[1, 2, 4, 5]),
+        ];
+        let (mut jobs, mut before) = (Vec::new(), Vec::new());
+        for change in changes {
+            let proposal = Proposal {
+                changes: List::new(vec![change]).unwrap(),
+                note: Text::cut("Others shall finalise."),
+                closes_at_ms: self.genesis.header.time_ms + DAY_MS,
+            };
+            let governor = |organisation: &str| self.scenario.key(organisation, Role::Governor);
+            let keys = [governor(VENDOR), governor(APPROVERS[0]), governor(APPROVERS[1])];
+            let proposed = self.sign(&keys[0], DAY_MS, Payload::Propose { proposal });
+            let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
+            let ballots = keys[1..].iter().map(|key| self.sign(key, DAY_MS, ballot.clone())).collect::<Vec<_>>();
+            let needs = std::mem::replace(&mut before, ballots.iter().map(VerifiedTransaction::id).collect());
+            let proposed_first = vec![proposed.id()];
+            jobs.push(Job { transaction: proposed, needs });
+            jobs.extend(ballots.into_iter().map(|transaction| Job { transaction, needs: proposed_first.clone() }));
+        }
+        jobs
     }
 
     /// Of a stranger, expired, of the wrong role, out of order, for too long.

@@ -42,7 +42,10 @@ impl World {
             if due.is_empty() {
                 return;
             }
-            self.rng.pick(&due).transaction.clone()
+            // Where governors have something to say, every other one is theirs.
+            let governing: Vec<_> = due.iter().copied().filter(|job| job.governs()).collect();
+            let of = if !governing.is_empty() && self.rng.once_in(2) { &governing } else { &due };
+            self.rng.pick(of).transaction.clone()
         };
         self.offer(host, transaction);
     }

@@ -9,7 +9,6 @@ use ledger::id::ChainId;
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
-use ledger::validators::ValidatorSet;
 use std::collections::BTreeMap;
 
 /// Remembers what it has verified: the same bytes verify the same way everywhere.
@@ -21,10 +20,6 @@ pub(crate) struct Door {
 impl Door {
     pub(crate) fn new(cast: &'static Cast) -> Self {
         Self { cast, verified: BTreeMap::new() }
-    }
-
-    pub(crate) fn set(&self) -> &'static ValidatorSet {
-        self.cast.set()
     }
 
     fn chain(&self) -> ChainId {

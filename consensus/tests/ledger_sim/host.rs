@@ -301,9 +301,8 @@ impl Host {
         Stage {
             key: self.person.validator.as_ref().expect("adversaries validate"),
             chain: around.watch.auditor.tip.header.chain_id,
-            set: around.door.set(),
             vault: self.vault.look(),
-            height: self.vault.look().height() + 1,
+            height: self.height() + 1,
             round: self.round,
             wall_ms: around.true_ms(),
             peers: self.linked.iter().copied().collect(),

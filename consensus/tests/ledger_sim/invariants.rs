@@ -19,8 +19,12 @@ use std::collections::{BTreeMap, BTreeSet};
 const BODIES_MAX: usize = 32;
 const CANDIDATES_MAX: usize = 16;
 /// Bounds of the pools of the simulation.
-pub(crate) const POOL: MempoolLimits =
-    MempoolLimits { transactions_max: 48, bytes_max: 64 * 1024, per_organisation_max: 40 };
+pub(crate) const POOL: MempoolLimits = MempoolLimits {
+    transactions_max: 48,
+    bytes_max: 64 * 1024,
+    per_organisation_max: 40,
+    per_organisation_bytes_max: 48 * 1024,
+};
 /// How far an honest clock may be from the true time.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 2_000;
 
@@ -132,7 +136,7 @@ impl Watch {
             return;
         }
         let (height, round) = (block.header.height, certificate.round);
-        if let Err(error) = certificate.verify(&block.header, &self.cast.chain_id(), self.cast.set()) {
+        if let Err(error) = certificate.verify(&block.header, &self.cast.chain_id(), self.auditor.set_of(height)) {
             self.violations.push(Violation::Certificate { height, detail: error.to_string() });
         }
         if self.calm && round > 0 {

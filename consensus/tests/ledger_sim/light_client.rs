@@ -11,9 +11,10 @@ use ledger::execution;
 use ledger::history;
 use ledger::id::{BlockHash, PatchId};
 use ledger::key::{Purpose, SecretKey};
-use ledger::proof::{HostClock, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction, TrustRoot};
+use ledger::proof::{EpochLink, HostClock, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction, TrustRoot};
 use ledger::state::record::{PatchRecord, RecordKey};
 use ledger::state::{StateView as _, tree};
+use ledger::validators::ValidatorSet;
 
 pub(crate) struct LightClient {
     trust: TrustRoot,
@@ -23,8 +24,8 @@ pub(crate) struct LightClient {
 /// What somebody shows the light client.
 #[allow(clippy::large_enum_variant, reason = "it lives for a moment")]
 pub(crate) enum Shown {
-    /// A header and its certificate.
-    Head(ledger::block::Header, Certificate),
+    /// A header and its certificate, and the changes of the validators that lead to it.
+    Head(ledger::block::Header, Certificate, Vec<EpochLink>),
     /// A proof file, as bytes.
     Proof(Vec<u8>),
 }
@@ -44,10 +45,10 @@ impl LightClient {
 
     pub(crate) fn look(&self, shown: &Shown, now_ms: u64) -> Belief {
         let checked = match shown {
-            Shown::Head(header, certificate) => certificate
-                .verify(header, &self.cast.chain_id(), self.cast.set())
-                .map(|header| (header.header().height, header.hash()))
-                .map_err(|error| error.to_string()),
+            Shown::Head(header, certificate, links) => self.follow(links).and_then(|set| {
+                let verified = certificate.verify(header, &self.cast.chain_id(), set);
+                verified.map(|header| (header.header().height, header.hash())).map_err(|error| error.to_string())
+            }),
             Shown::Proof(bytes) => ProofBundle::parse(bytes)
                 .and_then(|bundle| bundle.verify(&self.trust, HostClock::at(now_ms)))
                 .map(|patch| (patch.header().header().height, patch.header().hash()))
@@ -60,10 +61,23 @@ impl LightClient {
     }
 }
 
+impl LightClient {
+    /// From the genesis set to the newest it is shown.
+    fn follow<'a>(&'a self, links: &'a [EpochLink]) -> Result<&'a ValidatorSet, String> {
+        links
+            .iter()
+            .try_fold((self.cast.set(), 0), |(set, before), link| {
+                link.check(&self.cast.chain_id(), set, before).map_err(|problem| problem.to_string())?;
+                Ok((&link.validators, link.header.height))
+            })
+            .map(|(set, _)| set)
+    }
+}
+
 /// The newest header of a chain, if it has a certificate.
 pub(crate) fn head(vault: &Vault) -> Option<Shown> {
     let (block, certificate) = vault.block(vault.height())?;
-    Some(Shown::Head(block.header, certificate))
+    Some(Shown::Head(block.header, certificate, vault.links_before(vault.height())))
 }
 
 /// The proof file of a patch, and whether it must be accepted; none when it cannot be proven yet.
@@ -99,7 +113,7 @@ fn assemble(chain: &SharedVault, certificate: Certificate, patch: PatchId, recor
     ProofBundle {
         version: PROOF_VERSION,
         chain_id: tip.header.chain_id,
-        epochs: List::default(),
+        epochs: List::new(chain.look().links_before(tip.header.height)).unwrap(),
         certificate,
         publish: proven(record.published.index),
         approvals: List::new(approvals.into_iter().map(proven).collect()).unwrap(),
@@ -122,7 +136,7 @@ pub(crate) fn lie(shown: Shown, vault: &Vault, key: &SecretKey, cast: &Cast, rng
             bytes[place] ^= 1 << rng.between(0, 7);
             Shown::Proof(bytes)
         }
-        Shown::Head(_, certificate) => {
+        Shown::Head(_, certificate, links) => {
             let time_ms = vault.tip.header.time_ms + rng.between(1, 5);
             let built = execution::propose(&vault.memory, &vault.tip, [], time_ms, key.public());
             let header = built.expect("memory does not fail").0.block.header;
@@ -133,10 +147,11 @@ pub(crate) fn lie(shown: Shown, vault: &Vault, key: &SecretKey, cast: &Cast, rng
                 let (height, block) = (header.height, header.hash());
                 let body = VoteBody { height, round: 0, block: Some(block) }.bytes();
                 let signature = key.sign(Purpose::Precommit, &cast.chain_id(), &body);
-                let all: Vec<_> = cast.set().validators().iter().map(|one| (one.key, signature)).collect();
-                forged = Certificate::assemble(height, 0, block, &all, cast.set());
+                let set = vault.set_of(height);
+                let all: Vec<_> = set.validators().iter().map(|one| (one.key, signature)).collect();
+                forged = Certificate::assemble(height, 0, block, &all, set);
             }
-            Shown::Head(header, forged)
+            Shown::Head(header, forged, links)
         }
     }
 }

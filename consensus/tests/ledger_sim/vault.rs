@@ -8,10 +8,11 @@ use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::GenesisBlock;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::{Digest, TransactionId};
-use ledger::state::StateKey;
+use ledger::proof::EpochLink;
 use ledger::state::record::{Record, RecordKey, UpcomingValidators};
 use ledger::state::storage::{MemoryStorage, StateStorage, StorageError};
 use ledger::state::tree::TreeHead;
+use ledger::state::{StateKey, StateView as _};
 use ledger::transaction::VerifiedTransaction;
 use ledger::validators::ValidatorSet;
 use std::cell::{Ref, RefCell};
@@ -33,6 +34,9 @@ pub(crate) struct Vault {
     pub(crate) blocks: Vec<(Vec<u8>, Certificate)>,
     /// Transactions by place in the history.
     pub(crate) leaves: Vec<Vec<u8>>,
+    /// Changes of the validators, the oldest first.
+    pub(crate) links: Vec<EpochLink>,
+    genesis_set: ValidatorSet,
     /// No room: nothing can be written.
     pub(crate) full: bool,
     pub(crate) power: Option<Power>,
@@ -50,6 +54,8 @@ impl Vault {
             tip: Tip { header: genesis.header.clone(), tree, history_root: history::empty_root() },
             blocks: Vec::new(),
             leaves: Vec::new(),
+            links: Vec::new(),
+            genesis_set: genesis.genesis.validators.clone(),
             full: false,
             power: None,
             own_set: None,
@@ -66,6 +72,17 @@ impl Vault {
         Some((decode(block).expect("only blocks are written"), certificate.clone()))
     }
 
+    /// The set that certifies a height, as far as is known here.
+    pub(crate) fn set_of(&self, height: u64) -> &ValidatorSet {
+        let link = self.links.iter().rev().find(|link| link.header.height < height);
+        link.map_or(&self.genesis_set, |link| &link.validators)
+    }
+
+    /// The changes of the validators that lead to a height.
+    pub(crate) fn links_before(&self, height: u64) -> Vec<EpochLink> {
+        self.links.iter().filter(|link| link.header.height < height).cloned().collect()
+    }
+
     /// Takes a block in, whatever it is.
     pub(crate) fn write(&mut self, executed: &ExecutedBlock, certificate: &Certificate) {
         self.memory.write_state(&executed.state);
@@ -73,6 +90,12 @@ impl Vault {
         self.memory.write_history(&executed.history);
         self.leaves.extend(executed.transactions.iter().map(|transaction| transaction.bytes().to_vec()));
         self.tip = executed.tip();
+        let header = &executed.block.header;
+        if header.validators_hash != header.next_validators_hash {
+            let upcoming = self.memory.upcoming_validators().expect("memory does not fail");
+            let validators = upcoming.expect("a chain has validators from its genesis on").next;
+            self.links.push(EpochLink { header: header.clone(), certificate: certificate.clone(), validators });
+        }
         self.blocks.push((encode(&executed.block), certificate.clone()));
     }
 }

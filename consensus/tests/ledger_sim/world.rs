@@ -82,7 +82,11 @@ impl World {
     /// So many validators and two nodes that do not validate, all honest; the last stays off until it is
     /// started.
     pub(crate) fn new(validators: usize, seed: u64) -> Self {
-        let cast = Cast::of(validators);
+        Self::of(Cast::of(validators), seed)
+    }
+
+    /// The same with a cast of one's own.
+    pub(crate) fn of(cast: &'static Cast, seed: u64) -> Self {
         let mut rng = Rng::new(seed);
         let around = Surroundings {
             now_us: 0,

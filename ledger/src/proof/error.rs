@@ -1,11 +1,11 @@
 //! Why a proof does not prove: one error per check.
 
-use super::PROOF_VERSION;
+use super::{PROOF_VERSION, ProofBundle};
 use crate::approval::Count;
 use crate::block::PROTOCOL_VERSION;
 use crate::bounded::Name;
 use crate::certificate::CertificateError;
-use crate::encoding::DecodeError;
+use crate::encoding::{Canonical as _, DecodeError};
 use crate::id::ChainId;
 use crate::key::PublicKey;
 use crate::merkle::PathError;
@@ -233,7 +233,8 @@ impl ProofError {
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::Decode(DecodeError::TooLarge { .. }) => ReasonCode::ProofSize,
+            // A record inside it that is too large is malformed: the file itself had room (6.4, 6.11).
+            Self::Decode(DecodeError::TooLarge { name, .. }) if *name == ProofBundle::NAME => ReasonCode::ProofSize,
             Self::Decode(_) | Self::Version(_) | Self::HeaderVersion { .. } => ReasonCode::ProofMalformed,
             Self::WrongChain { .. } => ReasonCode::ChainId,
             Self::EpochChain { .. } => ReasonCode::EpochChain,

@@ -193,6 +193,10 @@ impl<S: StateStorage> State<'_, S> {
             Some(owner) if owner.role == Role::Approver => {
                 self.verdict(id, Decision::Recall, key, &self.member(key, "recall", Role::Approver)?, position)
             }
+            Some(owner) if owner.role != Role::Publisher => {
+                let (needed, actual) = ("publisher or approver", owner.role.to_string());
+                Err(Rejection::WrongRole { kind: "recall", key, needed, actual }.into())
+            }
             _ => {
                 let owner = self.member(key, "recall", Role::Publisher)?;
                 if owner.organisation != patch.organisation {
@@ -207,8 +211,15 @@ impl<S: StateStorage> State<'_, S> {
     }
 
     fn enroll(&self, endpoint: PublicKey, record: EndpointRecord) -> Result<Written, ApplyError> {
+        if !endpoint.can_sign() {
+            return Err(Rejection::NotAKey(endpoint).into());
+        }
         if self.key_owner(endpoint)?.is_some() || self.endpoint(endpoint)?.is_some() {
             return Err(Rejection::KeyInUse(endpoint).into());
+        }
+        let labels = record.labels.iter().zip(record.labels.iter().skip(1));
+        if let Some((label, _)) = labels.into_iter().find(|(one, next)| one.key == next.key) {
+            return Err(Rejection::LabelTwice(label.key.clone()).into());
         }
         Ok(vec![(RecordKey::Endpoint(endpoint), Record::Endpoint(record))])
     }

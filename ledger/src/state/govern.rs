@@ -352,6 +352,9 @@ impl<S: StateStorage> Draft<'_, S> {
 
     /// A key that is in no use and never was.
     fn own(&mut self, key: PublicKey, organisation: &Name, role: Role) -> Result<(), DraftError> {
+        if !key.can_sign() {
+            return Err(ChangeError::NotAKey(key).into());
+        }
         if self.key_owner(key)?.is_some() || self.endpoint(key)?.is_some() {
             return Err(ChangeError::KeyInUse(key).into());
         }

@@ -40,7 +40,7 @@ pub enum Rejection {
     #[error("key {0} belongs to no member and no endpoint of this ledger")]
     UnknownKey(PublicKey),
     /// The key speaks no more.
-    #[error("key {key} is {status:?}")]
+    #[error("key {key} is {status}")]
     KeyNotActive {
         /// The key.
         key: PublicKey,
@@ -48,7 +48,7 @@ pub enum Rejection {
         status: KeyStatus,
     },
     /// The key may not do this.
-    #[error("a {kind} needs a key with role {needed}, {key} has role {actual}")]
+    #[error("{kind} needs a key with role {needed}, {key} has role {actual}")]
     WrongRole {
         /// The kind of transaction.
         kind: &'static str,
@@ -118,6 +118,12 @@ pub enum Rejection {
     /// The key is in use.
     #[error("key {0} is already in use")]
     KeyInUse(PublicKey),
+    /// No signature could ever hold under it.
+    #[error("{0} is no ed25519 public key that can sign")]
+    NotAKey(PublicKey),
+    /// A host has one value of a label.
+    #[error("label {0} occurs twice")]
+    LabelTwice(Name),
     /// No such endpoint.
     #[error("endpoint {0} is not enrolled")]
     UnknownEndpoint(PublicKey),

@@ -9,7 +9,7 @@ use ledger::bounded::{List, Notes};
 use ledger::encoding::{DecodeError, encode};
 use ledger::execution::{self, ExecutionError};
 use ledger::id::{BlockHash, ChainId};
-use ledger::key::PublicKey;
+use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::patch::PatchManifest;
 use ledger::state::Rejection;
@@ -201,7 +201,7 @@ fn a_proposer_takes_at_most_five_thousand_transactions() {
     assert!(one.bytes().len() * limits::BLOCK_TRANSACTIONS_MAX < limits::BLOCK_BYTES_MAX);
     let candidates: Vec<_> = (0..limits::BLOCK_TRANSACTIONS_MAX + 10)
         .map(|host| {
-            let endpoint = PublicKey(ledger::id::Digest::blake3(&host.to_le_bytes()).0);
+            let endpoint = SecretKey::from_seed(&ledger::id::Digest::blake3(&host.to_le_bytes()).0).public();
             let name = ledger::bounded::Name::new("h").unwrap();
             let labels = ledger::bounded::SortedList::default();
             let enroll = ledger::transaction::Payload::Enroll { endpoint, name: name.clone(), group: name, labels };

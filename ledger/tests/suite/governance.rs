@@ -492,6 +492,7 @@ fn what_is_not_possible_is_named_before_anybody_votes() {
         ),
         (vec![heartbeat(1), key_of("zenith", public("somebody"))], (1, ChangeError::UnknownOrganisation(unnamed))),
         (vec![key_of("acme", public("north/approver"))], (0, ChangeError::KeyInUse(public("north/approver")))),
+        (vec![key_of("acme", PublicKey([0; 32]))], (0, ChangeError::NotAKey(PublicKey([0; 32])))),
         (vec![key_of("acme", public("host-1"))], (0, ChangeError::KeyInUse(public("host-1")))),
         (vec![Change::RetireKey { key: public("stranger") }], (0, ChangeError::UnknownKey(public("stranger")))),
         (

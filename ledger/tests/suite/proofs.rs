@@ -302,6 +302,14 @@ fn a_bundle_of_another_ledger_proves_nothing_here() {
 }
 
 #[test]
+fn a_record_in_a_proof_that_is_too_large_is_malformed_and_not_a_file_that_is_too_large() {
+    let large = vec![0; ledger::limits::MESSAGE_BYTES_MAX + 1];
+    let error = ledger::encoding::decode::<Record>(&large).unwrap_err();
+    assert!(error.to_string().contains("65537 bytes, at most 65536 allowed"), "{error}");
+    assert_eq!(ProofError::from(error).code(), ReasonCode::ProofMalformed);
+}
+
+#[test]
 fn a_proof_file_over_the_limit_is_not_even_read() {
     let bytes = vec![0; ledger::limits::PROOF_BYTES_MAX + 1];
     assert_eq!(ProofBundle::parse(&bytes).unwrap_err().code(), ReasonCode::ProofSize);

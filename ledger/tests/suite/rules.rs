@@ -5,10 +5,11 @@
 
 use crate::support::samples::*;
 use crate::support::world::World;
-use ledger::bounded::List;
+use ledger::bounded::{List, Name, SortedList};
 use ledger::id::PatchId;
+use ledger::key::PublicKey;
 use ledger::limits;
-use ledger::patch::{Class, PatchManifest};
+use ledger::patch::{Class, Label, PatchManifest};
 use ledger::receipt::{Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
@@ -63,6 +64,8 @@ fn variant(rejection: &Rejection) -> &'static str {
         Rejection::VerdictUnchanged { .. } => "VerdictUnchanged",
         Rejection::TooManyVerdicts(_) => "TooManyVerdicts",
         Rejection::KeyInUse(_) => "KeyInUse",
+        Rejection::NotAKey(_) => "NotAKey",
+        Rejection::LabelTwice(_) => "LabelTwice",
         Rejection::UnknownEndpoint(_) => "UnknownEndpoint",
         Rejection::NotYourEndpoint { .. } => "NotYourEndpoint",
         Rejection::AttemptOutOfOrder { .. } => "AttemptOutOfOrder",
@@ -77,7 +80,7 @@ fn variant(rejection: &Rejection) -> &'static str {
 }
 
 /// All names of `variant`, in the order of the enum.
-const VARIANTS: [&str; 27] = [
+const VARIANTS: [&str; 29] = [
     "AlreadyFinalised",
     "Expired",
     "ExpiresTooLate",
@@ -95,6 +98,8 @@ const VARIANTS: [&str; 27] = [
     "VerdictUnchanged",
     "TooManyVerdicts",
     "KeyInUse",
+    "NotAKey",
+    "LabelTwice",
     "UnknownEndpoint",
     "NotYourEndpoint",
     "AttemptOutOfOrder",
@@ -142,6 +147,25 @@ fn receipts() -> World {
     let mut world = approved();
     world.say("host-1", receipt_by_host_1(1, Outcome::Refused));
     world
+}
+
+/// The point with this y: 1 is the identity, and there is none with 2.
+fn number(y: u8) -> PublicKey {
+    let mut bytes = [0; 32];
+    bytes[0] = y;
+    PublicKey(bytes)
+}
+
+fn enroll_key(key: PublicKey) -> Payload {
+    let Payload::Enroll { name, group, labels, .. } = enroll("host-9") else { unreachable!("an enrolment") };
+    Payload::Enroll { endpoint: key, name, group, labels }
+}
+
+fn enroll_with_two_sites() -> Payload {
+    let Payload::Enroll { endpoint, name, group, .. } = enroll("host-9") else { unreachable!("an enrolment") };
+    let site = |value: &str| Label { key: Name::new("site").unwrap(), value: Name::new(value).unwrap() };
+    let labels = SortedList::new(vec![site("bremen"), site("hamburg")]).unwrap();
+    Payload::Enroll { endpoint, name, group, labels }
 }
 
 const SENTENCES: &[Sentence] = &[
@@ -301,6 +325,9 @@ const SENTENCES: &[Sentence] = &[
     sentence_of("a rejection after the recall", recalled, "west/approver", || reject(id()), "Recalled"),
     sentence_of("a recall after the recall", recalled, "acme/publisher", || recall(id()), "Recalled"),
     // Endpoints.
+    sentence_of("no key is enrolled", world, "acme/operator", || enroll_key(number(2)), "NotAKey"),
+    sentence_of("a key of small order is enrolled", world, "acme/operator", || enroll_key(number(1)), "NotAKey"),
+    sentence_of("one label is given twice", world, "acme/operator", enroll_with_two_sites, "LabelTwice"),
     sentence_of("an endpoint is enrolled twice", world, "acme/operator", || enroll("host-1"), "KeyInUse"),
     sentence_of("another's endpoint is enrolled", world, "acme/operator", || enroll("host-2"), "KeyInUse"),
     sentence_of("a member's key is enrolled", world, "acme/operator", || enroll("north/approver"), "KeyInUse"),

@@ -20,6 +20,8 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How long a client may wait for finality in one call.
 const WAIT_MS_MAX: u64 = 60_000;
+/// The check of a transaction that came too late to be admitted because it is final already.
+const ALREADY_FINALISED: &str = "already-finalised";
 /// Transactions of one stream verified together.
 const STREAM_BATCH_MAX: usize = 128;
 
@@ -52,7 +54,7 @@ impl ledger_server::Ledger for Services {
             drop(finality);
             self.desk.forget(&id);
             // It may have been finalised between the look and the offer.
-            let place = if refused.refusal.check == "already-finalised" { self.finalised(&id)? } else { None };
+            let place = if refused.refusal.check == ALREADY_FINALISED { self.finalised(&id)? } else { None };
             return match place {
                 Some(place) => Ok(Response::new(submitted(id, Some(place)))),
                 None => Err(refused.into()),
@@ -177,8 +179,8 @@ impl ledger_server::Ledger for Services {
 
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
         let id = PatchId(bytes32("patch", &request.into_inner().patch)?);
-        let bundle = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;
-        Ok(Response::new(v1::GetProofResponse { proof: bundle.bytes() }))
+        let proof = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;
+        Ok(Response::new(v1::GetProofResponse { proof }))
     }
 }
 
@@ -191,7 +193,11 @@ impl Services {
         let mut welcome = Vec::with_capacity(transactions.len());
         for transaction in transactions {
             let owner = if crowd.organisations.is_empty() { None } else { self.claimed_owner(&transaction)? };
-            room.push(crowd.room_for(owner.as_ref()));
+            // What is known already needs no room: whoever asks again is answered for it.
+            room.push(match crowd.room_for(owner.as_ref()) {
+                Err(_) if self.is_known(&transaction)? => Ok(()),
+                room => room,
+            });
             if room.last().is_some_and(Result::is_ok) {
                 welcome.push(transaction);
             }
@@ -203,6 +209,11 @@ impl Services {
             Ok(verdict?)
         };
         Ok(room.into_iter().map(verdict).collect())
+    }
+
+    fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {
+        let Some(id) = SignedTransaction::claimed_id(transaction) else { return Ok(false) };
+        Ok(self.desk.is_pending(&id) || self.finalised(&id)?.is_some())
     }
 
     /// The organisation whose signature bytes claim to have.
@@ -238,7 +249,11 @@ impl Services {
             let (id, result) = match verified {
                 Ok(transaction) => {
                     let result = admitted.next().unwrap_or_else(|| Err(Refused::stopping()));
-                    (transaction.id().0.to_vec(), result)
+                    let is_final = |refused: &Refused| refused.refusal.check == ALREADY_FINALISED;
+                    (
+                        transaction.id().0.to_vec(),
+                        result.or_else(|refused| if is_final(&refused) { Ok(()) } else { Err(refused) }),
+                    )
                 }
                 Err(refused) => (Vec::new(), Err(refused)),
             };

@@ -2,10 +2,10 @@
 
 use super::Services;
 use super::refusal::Refused;
-use super::views::{ROWS_AT_ONCE, is_full, page_size, page_token, position, status_word, token};
+use super::views::{ROWS_AT_ONCE, is_full, known_word, page_size, page_token, position, status_word, token};
 use ledger::bounded::Name;
 use ledger::encoding::encode;
-use ledger::governance::{Change, ProposalRecord, Tally};
+use ledger::governance::{Change, ProposalRecord, ProposalStanding, Tally};
 use ledger::id::TransactionId;
 use ledger::state::StateView as _;
 use ledger::state::record::{MemberKey, Organisation};
@@ -48,6 +48,7 @@ pub(super) fn proposals(
     services: &Services,
     request: &v1::ListProposalsRequest,
 ) -> Result<v1::ListProposalsResponse, Refused> {
+    known_word("standing", &request.standing, &ProposalStanding::ALL)?;
     let wanted =
         |record: &ProposalRecord| request.standing.is_empty() || record.standing.to_string() == request.standing;
     let size = page_size(request.page_size) as usize;

@@ -1,10 +1,12 @@
 //! Clients: gRPC over TLS, with reflection and health.
 
+mod answers;
 mod artifacts;
 mod connections;
 mod ledger_service;
 mod membership;
 mod refusal;
+mod shares;
 mod views;
 
 use crate::artifacts::Artifacts;
@@ -18,12 +20,14 @@ use ledger::key::PublicKey;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
+use shares::Shares;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::service::InterceptorLayer;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 /// Requests one connection may have under way.
@@ -64,6 +68,18 @@ pub struct Services {
     pub validator_key: Option<PublicKey>,
     /// Checks signatures.
     pub verifier: Verifier,
+    /// What addresses download.
+    pub downloads: Downloads,
+}
+
+/// How many downloads each address has under way.
+#[derive(Clone)]
+pub struct Downloads(Arc<Shares>);
+
+impl Default for Downloads {
+    fn default() -> Self {
+        Self(Shares::new(artifacts::DOWNLOADS_PER_ADDRESS_MAX))
+    }
 }
 
 /// Why clients cannot be served.
@@ -121,6 +137,7 @@ pub async fn serve(
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .layer(InterceptorLayer::new(connections::note_request))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_alpha)

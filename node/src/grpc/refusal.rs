@@ -25,6 +25,7 @@ pub(super) struct Refused {
 
 impl Refused {
     pub(super) fn new(code: Code, check: &str, message: impl ToString, hint: &str) -> Self {
+        let hint = if hint.is_empty() { usual_hint(check) } else { hint };
         let refusal =
             Refusal { check: check.to_owned(), message: message.to_string(), hint: hint.to_owned(), retry_after_ms: 0 };
         Self { code, refusal }
@@ -62,11 +63,27 @@ impl Refused {
     }
 }
 
+/// What to do about a check, where the call has nothing better to say.
+fn usual_hint(check: &str) -> &'static str {
+    match check {
+        "page-token" => "pass on next_page_token of the answer before, as it is",
+        "not-found" => "compare the id; a node that is behind may not have it yet",
+        "malformed" => "see the field's comment in ledger.proto: ids, keys and digests are 32 bytes",
+        "grant" => "the signed grant is the first message, and no other",
+        "size" => "see docs/protocol.md, section 11",
+        "artifact-length" => "the manifest says the exact size",
+        "artifact-digest" => "the bytes are not those of the digest: read them again from where they come from",
+        "artifact-unavailable" => "ask another node, or try again later: artifacts travel apart from blocks",
+        "range" => "begin at a multiple of 16384 before the end of the artifact",
+        _ => "",
+    }
+}
+
 impl From<NoRoom> for Refused {
     fn from(no_room: NoRoom) -> Self {
         let check = match no_room {
-            NoRoom::Full { .. } => "mempool-full",
-            NoRoom::Quota { .. } => "quota",
+            NoRoom::Full { .. } | NoRoom::FullOfBytes { .. } => "mempool-full",
+            NoRoom::Quota { .. } | NoRoom::QuotaOfBytes { .. } => "quota",
         };
         Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
     }
@@ -143,6 +160,8 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::NotAnApprover { .. } => (denied, "not-an-approver", "an organisation the rule names must decide"),
         R::VerdictUnchanged { .. } => (Code::AlreadyExists, "verdict-unchanged", "a verdict counts once"),
         R::TooManyVerdicts(_) => (state, "too-many-verdicts", ""),
+        R::NotAKey(_) => (Code::InvalidArgument, "not-a-key", "make a key with `countersign key new`"),
+        R::LabelTwice(_) => (Code::InvalidArgument, "labels", "give one value of each label"),
         R::KeyInUse(_) => (Code::AlreadyExists, "key-in-use", "make a new key"),
         R::UnknownEndpoint(_) => (state, "unknown-endpoint", "enrol it first"),
         R::NotYourEndpoint { .. } => (denied, "not-your-endpoint", "its own organisation's operator must do this"),
@@ -173,10 +192,24 @@ impl From<ArtifactError> for Refused {
             ArtifactError::Digest { .. } | ArtifactError::Forged(_) => (Code::InvalidArgument, "artifact-digest"),
             ArtifactError::Length { .. } => (Code::InvalidArgument, "artifact-length"),
             ArtifactError::Range { .. } => (Code::OutOfRange, "range"),
+            ArtifactError::Quota { .. } => return no_room("quota", &error, "ask the node's operator for more room"),
+            ArtifactError::Full { .. } | ArtifactError::DiskFull { .. } => {
+                return no_room("disk-full", &error, "ask another node, or try again when there is room");
+            }
+            ArtifactError::Slow(_) | ArtifactError::Broken(_) => {
+                let hint = "go on from where it stopped, when the line is better";
+                return Self::new(Code::DeadlineExceeded, "slow", error, hint);
+            }
             ArtifactError::Io(error) => return disk(error),
         };
         Self::new(code, check, error, "")
     }
+}
+
+/// What a client is told when an artifact has no room, and a person in the log.
+fn no_room(check: &str, error: &ArtifactError, hint: &str) -> Refused {
+    tracing::warn!(%error, "an artifact was refused");
+    Refused::new(Code::ResourceExhausted, check, error, hint).retry_after(RETRY_MUCH_LATER_MS)
 }
 
 /// What a client is told of a disk: the kind of error, not where on this machine it is.
@@ -199,6 +232,10 @@ impl From<AssemblyError> for Refused {
             AssemblyError::NotYet { .. } => {
                 Self::new(Code::Unavailable, "not-yet-provable", error, "try again after retry_after_ms")
                     .retry_after(RETRY_AFTER_MS)
+            }
+            AssemblyError::TooManyEpochs | AssemblyError::TooLarge { .. } => {
+                let hint = "GetBlock, GetEpochs and GetTransaction have the parts";
+                Self::new(Code::FailedPrecondition, "proof-size", error, hint)
             }
             AssemblyError::Storage(_) => Self::internal(error),
         }

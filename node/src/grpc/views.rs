@@ -3,6 +3,7 @@
 use super::ledger_service::key;
 use super::refusal::Refused;
 use super::{Services, bytes32};
+use ledger::approval::Standing;
 use ledger::block::Header;
 use ledger::encoding::{decode, encode};
 use ledger::id::PatchId;
@@ -151,13 +152,26 @@ pub(super) fn patch(services: &Services, id: PatchId, record: &PatchRecord) -> R
     })
 }
 
+/// A filter that no record can match finds nothing, which reads like "there is none": it is refused.
+pub(super) fn known_word<T: ToString>(field: &str, word: &str, known: &[T]) -> Result<(), Refused> {
+    let words: Vec<String> = known.iter().map(T::to_string).collect();
+    match word.is_empty() || words.iter().any(|known| known == word) {
+        true => Ok(()),
+        false => Err(Refused::invalid("malformed", format!("{field} is none of: {}", words.join(", ")))),
+    }
+}
+
 pub(super) fn patches(
     services: &Services,
     request: &v1::ListPatchesRequest,
 ) -> Result<v1::ListPatchesResponse, Refused> {
+    known_word("standing", &request.standing, &Standing::ALL)?;
+    if request.id_prefix.len() > 64 || !request.id_prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Refused::invalid("malformed", "id_prefix is not the beginning of 64 hexadecimal digits"));
+    }
     let wanted = |id: &PatchId, record: &PatchRecord| {
         (request.product.is_empty() || record.product.as_str() == request.product)
-            && id.to_string().starts_with(&request.id_prefix)
+            && id.to_string().starts_with(&request.id_prefix.to_ascii_lowercase())
     };
     let size = page_size(request.page_size) as usize;
     let (mut after, mut patches, mut looked_at) = (token(&request.page_token)?, Vec::new(), 0);

@@ -55,7 +55,8 @@ impl Door {
     }
 
     pub(super) async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {
-        let outbound = Outbound::open(&self.network.control, peer, address, self.store.clone());
+        let ways = (&self.network.control, &self.network.queues);
+        let outbound = Outbound::open(ways, (key, peer), address, self.store.clone());
         self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner).insert(key, outbound);
         // Only a stopping node has nobody to tell.
         let _ = self.events.send(Event::Connected { peer: key }).await;

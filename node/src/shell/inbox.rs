@@ -1,18 +1,43 @@
-//! Where events wait for the main loop: what finality hangs on never queues behind the load.
+//! Where events wait for the main loop: what finality hangs on never queues behind the load, and neither
+//! takes more than its bytes.
 
-use consensus::member::Event;
-use tokio::sync::mpsc;
+use consensus::member::{Event, PeerMessage};
+use ledger::transaction::VerifiedTransaction;
+use std::sync::Arc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Events of consensus and membership that may wait; who brings more has to wait himself.
 const URGENT_MAX: usize = 4_096;
 /// Batches of offered and passed-on transactions that may wait.
 const BULK_MAX: usize = 64;
+/// Bytes of urgent events that may wait: thirty finalised blocks, or two thousand of the largest messages.
+/// Every peer waits with one event of its own at most, in the order they came.
+const URGENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// Bytes of batches that may wait: as much as the whole pool takes.
+const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// More than any consensus message has: the votes of 128 validators.
+const CONSENSUS_BYTES: usize = 16 * 1024;
+/// More than any other event has.
+const EVENT_BYTES: usize = 1024;
 
 /// The sending side: for sockets, any number of them.
 #[derive(Clone)]
 pub struct Inbox {
-    urgent: mpsc::Sender<Event>,
-    bulk: mpsc::Sender<Event>,
+    urgent: Lane,
+    bulk: Lane,
+}
+
+#[derive(Clone)]
+struct Lane {
+    events: mpsc::Sender<Held>,
+    bytes: Arc<Semaphore>,
+    bytes_max: usize,
+}
+
+/// An event that waits, and the bytes it takes until it is taken out.
+struct Held {
+    event: Event,
+    _bytes: OwnedSemaphorePermit,
 }
 
 /// The main loop is gone.
@@ -27,23 +52,50 @@ impl Inbox {
     /// [`Closed`] when nobody takes events out any more.
     pub async fn send(&self, event: Event) -> Result<(), Closed> {
         let bulk = matches!(event, Event::Offered(_) | Event::Gossiped { .. });
-        let sender = if bulk { &self.bulk } else { &self.urgent };
-        sender.send(event).await.map_err(|_| Closed)
+        let lane = if bulk { &self.bulk } else { &self.urgent };
+        // What is larger than all the room there is has all of it.
+        let size = u32::try_from(size(&event).min(lane.bytes_max)).unwrap_or(u32::MAX);
+        let room = tokio::select! {
+            room = lane.bytes.clone().acquire_many_owned(size) => room.map_err(|_| Closed)?,
+            () = lane.events.closed() => return Err(Closed),
+        };
+        lane.events.send(Held { event, _bytes: room }).await.map_err(|_| Closed)
     }
+}
+
+/// What an event takes in memory, as far as somebody outside decides it.
+fn size(event: &Event) -> usize {
+    let bytes = |transaction: &VerifiedTransaction| transaction.bytes().len();
+    let of_transactions = match event {
+        Event::Offered(offers) => offers.iter().map(|(transaction, _)| bytes(transaction)).sum(),
+        Event::Gossiped { transactions, .. } => transactions.iter().map(bytes).sum(),
+        // The block has them once more.
+        Event::Synced { transactions, .. } => 2 * transactions.iter().map(bytes).sum::<usize>(),
+        Event::Said { message: PeerMessage::Body { transactions, .. }, .. } => size_of_val(&transactions[..]),
+        Event::Said { message: PeerMessage::WantTransactions { places, .. }, .. } => size_of_val(&places[..]),
+        Event::Said { message: PeerMessage::Consensus(_), .. } => CONSENSUS_BYTES,
+        _ => 0,
+    };
+    of_transactions + EVENT_BYTES
 }
 
 /// The receiving side.
 pub struct Events {
-    urgent: mpsc::Receiver<Event>,
-    bulk: mpsc::Receiver<Event>,
+    urgent: mpsc::Receiver<Held>,
+    bulk: mpsc::Receiver<Held>,
 }
 
 /// Both sides.
 #[must_use]
 pub fn inbox() -> (Inbox, Events) {
-    let (urgent, urgent_events) = mpsc::channel(URGENT_MAX);
-    let (bulk, bulk_events) = mpsc::channel(BULK_MAX);
+    let (urgent, urgent_events) = lane(URGENT_MAX, URGENT_BYTES_MAX);
+    let (bulk, bulk_events) = lane(BULK_MAX, BULK_BYTES_MAX);
     (Inbox { urgent, bulk }, Events { urgent: urgent_events, bulk: bulk_events })
+}
+
+fn lane(events_max: usize, bytes_max: usize) -> (Lane, mpsc::Receiver<Held>) {
+    let (events, received) = mpsc::channel(events_max);
+    (Lane { events, bytes: Arc::new(Semaphore::new(bytes_max)), bytes_max }, received)
 }
 
 impl Events {
@@ -51,19 +103,55 @@ impl Events {
     pub(super) async fn recv(&mut self) -> Option<Event> {
         tokio::select! {
             biased;
-            Some(event) = self.urgent.recv() => Some(event),
-            Some(event) = self.bulk.recv() => Some(event),
+            Some(held) = self.urgent.recv() => Some(held.event),
+            Some(held) = self.bulk.recv() => Some(held.event),
             else => None,
         }
     }
 
     /// An urgent one that is there already.
     pub(super) fn urgent(&mut self) -> Option<Event> {
-        self.urgent.try_recv().ok()
+        self.urgent.try_recv().ok().map(|held| held.event)
     }
 
     /// A batch of transactions that is there already.
     pub(super) fn bulk(&mut self) -> Option<Event> {
-        self.bulk.try_recv().ok()
+        self.bulk.try_recv().ok().map(|held| held.event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ::tests::Chain;
+    use futures::FutureExt as _;
+    use ledger::key::SecretKey;
+
+    /// A block of many transactions, from a peer.
+    fn batch(count: usize) -> Event {
+        let mut chain = Chain::new(1);
+        chain.publish();
+        let transaction = chain.finalise().executed.transactions[0].clone();
+        Event::Gossiped { peer: SecretKey::from_seed(&[1; 32]).public(), transactions: vec![transaction; count] }
+    }
+
+    /// Large batches fill the inbox by their bytes long before their number does; consensus has room all the
+    /// while, and whoever waits goes on when a batch was taken out.
+    #[tokio::test]
+    async fn the_inbox_is_bounded_by_bytes_and_the_load_does_not_fill_it_for_consensus() {
+        let (inbox, mut events) = inbox();
+        let batch = || batch(2_000);
+        let (each, mut sent) = (size(&batch()), 0);
+        while inbox.send(batch()).now_or_never().is_some() {
+            sent += 1;
+        }
+        assert!(sent < BULK_MAX && sent == BULK_BYTES_MAX / each, "{sent} batches of {each} bytes");
+        let peer = SecretKey::from_seed(&[2; 32]).public();
+        assert!(inbox.send(Event::Connected { peer }).now_or_never().is_some());
+        assert!(matches!(events.recv().await, Some(Event::Connected { .. })), "it goes first");
+        assert!(events.bulk().is_some());
+        assert!(inbox.send(batch()).now_or_never().is_some(), "there is room again");
+        drop(events);
+        assert!(inbox.send(batch()).await.is_err(), "nobody waits for a node that is gone");
     }
 }

@@ -7,13 +7,16 @@
 
 mod artifact_store;
 mod artifacts;
+mod assembly;
 mod clients;
 mod configuration;
 mod disks;
+mod documentation;
 mod journal;
 mod pages;
 mod peers;
 mod refusals;
+mod replication;
 mod stopping;
 mod support;
 mod transfers;

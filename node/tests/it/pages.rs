@@ -6,7 +6,7 @@ use crate::support::world::World;
 use ledger::proof::ProofBundle;
 use proto::v1::{
     GetBlockRequest, GetPatchRequest, GetProofRequest, GetTransactionRequest, ListBlocksRequest, ListEndpointsRequest,
-    ListPatchesRequest, ListReceiptsRequest, TransactionState, WatchHeadsRequest,
+    ListPatchesRequest, ListProposalsRequest, ListReceiptsRequest, TransactionState, WatchHeadsRequest,
 };
 use tokio_stream::StreamExt as _;
 use tonic::Code;
@@ -113,6 +113,16 @@ async fn what_is_not_there_is_not_found_and_what_is_no_id_is_malformed() {
         assert_refused(&status, Code::InvalidArgument, "malformed");
         let status = ledger.get_transaction(GetTransactionRequest { id: vec![1; length] }).await.unwrap_err();
         assert_refused(&status, Code::InvalidArgument, "malformed");
+    }
+    for standing in ["bogus", "Approved", "approved "] {
+        let patches = ListPatchesRequest { standing: standing.to_owned(), ..Default::default() };
+        assert_refused(&ledger.list_patches(patches).await.unwrap_err(), Code::InvalidArgument, "malformed");
+        let proposals = ListProposalsRequest { standing: standing.to_owned(), ..Default::default() };
+        assert_refused(&ledger.list_proposals(proposals).await.unwrap_err(), Code::InvalidArgument, "malformed");
+    }
+    for id_prefix in ["0x12".to_owned(), "g".to_owned(), "0".repeat(65)] {
+        let patches = ListPatchesRequest { id_prefix, ..Default::default() };
+        assert_refused(&ledger.list_patches(patches).await.unwrap_err(), Code::InvalidArgument, "malformed");
     }
     let blocks = ListBlocksRequest { from_height: u64::MAX, page_size: u32::MAX };
     let blocks = ledger.list_blocks(blocks).await.unwrap().into_inner();

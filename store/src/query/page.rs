@@ -19,7 +19,7 @@ impl fmt::Display for Cursor {
 
 /// Text that is not a cursor.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a page token that was given out here")]
+#[error("not a page token")]
 pub struct ParseCursorError;
 
 impl FromStr for Cursor {

@@ -1,5 +1,6 @@
 //! What the tests share: a ledger of one validator, nodes of it as processes, clients and peers.
 
+pub(crate) mod answering;
 pub(crate) mod peer;
 pub(crate) mod site;
 pub(crate) mod world;

@@ -197,6 +197,14 @@ pub(crate) async fn channel(url: &str, ca: &Path) -> Result<Channel, tonic::tran
     Endpoint::from_shared(url.to_owned())?.tls_config(tls)?.timeout(PATIENCE).connect().await
 }
 
+/// A connection from another address of this machine.
+pub(crate) async fn channel_from(url: &str, ca: &Path, address: &str) -> Result<Channel, tonic::transport::Error> {
+    proto::install_tls_provider();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
+    let endpoint = Endpoint::from_shared(url.to_owned())?.local_address(Some(address.parse().unwrap()));
+    endpoint.tls_config(tls)?.timeout(PATIENCE).connect().await
+}
+
 /// A running node. Dropping it kills it.
 pub(crate) struct Node {
     child: Child,

@@ -1,0 +1,272 @@
+//! The pool: what is offered has bounds for each organisation, and blocks have a share for each.
+
+use consensus::member::{Mempool, MempoolLimits, NoRoom, Source};
+use ledger::bounded::{Name, Sentence, Text};
+use ledger::id::{PatchId, TransactionId};
+use ledger::key::SecretKey;
+use ledger::transaction::{Payload, VerifiedTransaction};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use tests::Scenario;
+
+/// Places in a block of these tests, and its bytes: room for all ordinary transactions.
+const PLACES: usize = 30;
+const BYTES: usize = PLACES * 1_024;
+
+/// A pool, and whose its transactions are.
+struct Crowded {
+    scenario: Scenario,
+    pool: Mempool,
+    owners: BTreeMap<TransactionId, (Name, u64)>,
+    nonce: u64,
+}
+
+fn name(text: &str) -> Name {
+    Name::new(text).unwrap()
+}
+
+impl Crowded {
+    fn new(limits: MempoolLimits) -> Self {
+        Self { scenario: Scenario::new(5), pool: Mempool::new(limits), owners: BTreeMap::new(), nonce: 0 }
+    }
+
+    /// An ordinary transaction of some 250 bytes.
+    fn small(&mut self) -> VerifiedTransaction {
+        self.sign(Payload::Recall { patch: PatchId([7; 32]), reason: Sentence::cut("broken") })
+    }
+
+    /// One with 16 KiB of notes.
+    fn large(&mut self) -> VerifiedTransaction {
+        let mut manifest = self.scenario.manifest(1);
+        manifest.notes = Text::cut(&"a".repeat(16 * 1024));
+        self.sign(Payload::Publish { manifest })
+    }
+
+    fn sign(&mut self, payload: Payload) -> VerifiedTransaction {
+        self.nonce += 1;
+        self.scenario.transaction(&SecretKey::from_seed(&[1; 32]), self.nonce, 1, payload)
+    }
+
+    fn offer(&mut self, organisation: &str, transaction: VerifiedTransaction, source: Source) -> Result<(), NoRoom> {
+        self.owners.insert(transaction.id(), (name(organisation), self.nonce));
+        self.pool.insert(transaction, name(organisation), source)
+    }
+
+    fn offer_many(&mut self, organisation: &str, count: usize) {
+        for _ in 0..count {
+            let transaction = self.small();
+            self.offer(organisation, transaction, Source::Client).unwrap();
+        }
+    }
+
+    /// The next block is made and final: how many transactions it had of each organisation.
+    fn block(&mut self, places: usize, bytes: usize) -> BTreeMap<Name, usize> {
+        let block = self.pool.for_block(places, bytes);
+        assert!(block.len() <= places);
+        assert!(block.iter().map(|transaction| transaction.bytes().len()).sum::<usize>() <= bytes);
+        let mut counts = BTreeMap::new();
+        for transaction in &block {
+            self.pool.remove(&transaction.id());
+            *counts.entry(self.owners[&transaction.id()].0.clone()).or_default() += 1;
+        }
+        counts
+    }
+}
+
+fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<Name, usize> {
+    of.into_iter().map(|(organisation, count)| (name(organisation), count)).collect()
+}
+
+/// The flood comes first, ten times as much as of each of the others, and before every block as much again.
+/// Not one place of anybody else's share is lost to it.
+#[test]
+fn who_offers_ten_times_as_much_takes_nothing_of_the_others_share() {
+    let others = ["bank", "clinic", "vendor"];
+    let mut calm = Crowded::new(MempoolLimits::default());
+    let mut flooded = Crowded::new(MempoolLimits::default());
+    for _ in 0..20 {
+        flooded.offer_many("depot", 100);
+        calm.offer_many("depot", 10);
+        for other in others {
+            flooded.offer_many(other, 10);
+            calm.offer_many(other, 10);
+        }
+        let even = counts([("bank", 7), ("clinic", 7), ("depot", 7), ("vendor", 7)]);
+        for (organisation, count) in flooded.block(PLACES, BYTES) {
+            assert!((even[&organisation]..=8).contains(&count), "{organisation} has {count}");
+        }
+        // What the others find is what they would find had the flood been one more like them.
+        calm.block(PLACES, BYTES);
+        for other in others {
+            let (with, without) = (flooded.pool.of(&name(other)).0, calm.pool.of(&name(other)).0);
+            assert!(with.abs_diff(without) <= 1, "{other}: {with} wait in the flood, {without} without");
+        }
+    }
+    assert_eq!(flooded.pool.of(&name("depot")).0, 20 * 100 - flooded_depot(&flooded));
+}
+
+/// What of the depot's has left the pool.
+fn flooded_depot(crowded: &Crowded) -> usize {
+    let depots = crowded.owners.iter().filter(|(_, (owner, _))| *owner == name("depot"));
+    depots.filter(|(id, _)| !crowded.pool.contains(id)).count()
+}
+
+#[test]
+fn what_an_organisation_does_not_use_the_others_do() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 100);
+    crowded.offer_many("bank", 3);
+    assert_eq!(crowded.block(PLACES, BYTES), counts([("bank", 3), ("depot", 27)]));
+    assert_eq!(crowded.block(PLACES, BYTES), counts([("depot", 30)]));
+}
+
+/// A share is one of bytes, too: who fills his with sixty times the size has a sixtieth of the turns, and leaves
+/// the places to the others. In turns of one transaction each, both would have twenty.
+#[test]
+fn large_transactions_do_not_crowd_out_small_ones() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    for _ in 0..60 {
+        let transaction = crowded.large();
+        crowded.offer("depot", transaction, Source::Client).unwrap();
+    }
+    crowded.offer_many("bank", 1_000);
+    for _ in 0..2 {
+        // Twenty-four large ones alone would fill it.
+        let of = crowded.block(400, 400 * 1_024);
+        assert!(of[&name("bank")] >= 350, "{of:?}");
+        assert!((15..=22).contains(&of[&name("depot")]), "{of:?}");
+    }
+}
+
+/// Where there are more organisations than places, they are served in the course of blocks: who waited longest
+/// is first, and a flood does not change that.
+#[test]
+fn more_organisations_than_places_are_served_in_turn() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    for _ in 0..10 {
+        for number in 0..10 {
+            crowded.offer_many(&format!("member-{number}"), if number == 0 { 50 } else { 1 });
+        }
+    }
+    let mut served: BTreeMap<Name, usize> = BTreeMap::new();
+    for _ in 0..10 {
+        for (organisation, count) in crowded.block(3, BYTES) {
+            *served.entry(organisation).or_default() += count;
+        }
+    }
+    assert_eq!(served.len(), 10);
+    assert!(served.values().all(|count| *count == 3), "{served:?}");
+}
+
+/// A signer's second transaction may need its first: an organisation's queue is never reordered, also where a
+/// large one does not fit and smaller ones behind it would.
+#[test]
+fn the_order_of_an_organisation_is_kept() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    let mut dice = tests::Dice::new(3);
+    for _ in 0..400 {
+        let transaction = if dice.below(5) == 0 { crowded.large() } else { crowded.small() };
+        let organisation = *dice.pick(&["bank", "clinic", "depot", "vendor"]).unwrap();
+        crowded.offer(organisation, transaction, Source::Client).unwrap();
+    }
+    let mut expected: BTreeMap<Name, VecDeque<u64>> = BTreeMap::new();
+    for transaction in crowded.pool.candidates() {
+        let (owner, number) = crowded.owners[&transaction.id()].clone();
+        expected.entry(owner).or_default().push_back(number);
+    }
+    let mut blocks = 0;
+    while !crowded.pool.is_empty() {
+        blocks += 1;
+        assert!(blocks < 400, "it goes on without end");
+        for transaction in crowded.pool.for_block(25, 40_000) {
+            let (owner, number) = crowded.owners[&transaction.id()].clone();
+            assert_eq!(expected.get_mut(&owner).unwrap().pop_front(), Some(number), "{owner}");
+            crowded.pool.remove(&transaction.id());
+        }
+    }
+    assert_eq!(crowded.pool.bytes(), 0);
+}
+
+#[test]
+fn every_bound_is_named_by_its_refusal() {
+    let limits = MempoolLimits {
+        transactions_max: 40,
+        bytes_max: 80 * 1_024,
+        per_organisation_max: 8,
+        per_organisation_bytes_max: 48 * 1_024,
+    };
+    // Places of one organisation.
+    let mut crowded = Crowded::new(limits);
+    crowded.offer_many("depot", 6);
+    let transaction = crowded.small();
+    let quota = NoRoom::Quota { organisation: name("depot"), pending: 6, most: 6 };
+    assert_eq!(crowded.offer("depot", transaction, Source::Client), Err(quota.clone()));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot"))), Err(quota));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank"))), Ok(()));
+
+    // Bytes of one organisation: two large ones are most of 36 KiB, and the others have all their own.
+    let mut crowded = Crowded::new(limits);
+    for _ in 0..2 {
+        let transaction = crowded.large();
+        crowded.offer("depot", transaction, Source::Client).unwrap();
+    }
+    let bytes = crowded.pool.bytes();
+    let transaction = crowded.large();
+    let quota = NoRoom::QuotaOfBytes { organisation: name("depot"), bytes, most: 36 * 1_024 };
+    assert_eq!(crowded.offer("depot", transaction.clone(), Source::Client), Err(quota.clone()));
+    assert!(quota.to_string().contains("depot") && quota.to_string().contains("36864 bytes"), "{quota}");
+    assert_eq!(crowded.pool.of(&name("depot")), (2, bytes));
+    crowded.offer("bank", transaction, Source::Client).unwrap();
+
+    // Bytes of all, and room kept for what peers admitted.
+    let transaction = crowded.large();
+    let bytes = crowded.pool.bytes();
+    let full = NoRoom::FullOfBytes { bytes, most: 60 * 1_024 };
+    assert_eq!(crowded.offer("clinic", transaction.clone(), Source::Client), Err(full));
+    crowded.offer("clinic", transaction, Source::Peer).unwrap();
+
+    // Places of all.
+    let mut crowded = Crowded::new(limits);
+    for number in 0..5 {
+        crowded.offer_many(&format!("member-{number}"), 6);
+    }
+    let transaction = crowded.small();
+    let full = NoRoom::Full { pending: 30, most: 30 };
+    assert_eq!(crowded.offer("bank", transaction, Source::Client), Err(full.clone()));
+    assert_eq!(crowded.pool.crowd().room_for(None), Err(full));
+}
+
+/// The same offers give the same blocks.
+#[test]
+fn blocks_depend_on_nothing_but_what_was_offered() {
+    let run = || {
+        let mut crowded = Crowded::new(MempoolLimits::default());
+        let mut dice = tests::Dice::new(11);
+        let mut blocks = Vec::new();
+        for _ in 0..30 {
+            for _ in 0..dice.below(40) {
+                let organisation = *dice.pick(&["bank", "clinic", "depot", "vendor"]).unwrap();
+                crowded.offer_many(organisation, 1);
+            }
+            let block: Vec<_> = crowded.pool.for_block(12, BYTES).iter().map(VerifiedTransaction::id).collect();
+            block.iter().for_each(|id| crowded.pool.remove(id));
+            blocks.push(block);
+        }
+        blocks
+    };
+    let blocks = run();
+    assert_eq!(blocks, run());
+    let all: Vec<_> = blocks.concat();
+    assert_eq!(all.iter().collect::<BTreeSet<_>>().len(), all.len(), "nothing is taken twice");
+}
+
+/// What is looked at again after a block is also of everybody in turn: a flood's backlog hides nobody's.
+#[test]
+fn everybodys_transactions_are_looked_at_again() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 500);
+    crowded.offer_many("bank", 2);
+    assert!(crowded.pool.passed_over(8).is_empty(), "they have had no chance yet");
+    let again = crowded.pool.passed_over(8);
+    let of_bank = again.iter().filter(|passed| crowded.owners[&passed.transaction.id()].0 == name("bank"));
+    assert_eq!((again.len(), of_bank.count()), (8, 2));
+}

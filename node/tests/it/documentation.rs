@@ -1,0 +1,49 @@
+//! The limits a client can meet are those the protocol's document says.
+
+use consensus::member::MempoolLimits;
+use node::artifacts::{ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX};
+use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
+use std::path::Path;
+
+/// The row of section 11.2 that begins with these words.
+fn row<'a>(document: &'a str, words: &str) -> &'a str {
+    let section = document.split("**11.2**").nth(1).and_then(|rest| rest.split("\n## ").next()).unwrap();
+    section.lines().find(|line| line.starts_with(&format!("| {words}"))).unwrap_or_else(|| panic!("no row {words}"))
+}
+
+/// A number as the document writes it: 65,536.
+fn written(number: u64) -> String {
+    let digits = number.to_string();
+    let groups = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap());
+    groups.collect::<Vec<_>>().join(",")
+}
+
+fn pace(expected: Expected) -> Vec<String> {
+    let Expected { bytes_per_window_min, window, allowance, bytes_per_second } = expected;
+    let seconds = |duration: std::time::Duration| format!("{} s", duration.as_secs());
+    vec![seconds(window), written(bytes_per_window_min), seconds(allowance), written(bytes_per_second)]
+}
+
+#[test]
+fn the_document_has_the_numbers_of_the_code() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let (pool, store) = (MempoolLimits::default(), ArtifactLimits::default());
+    let numbers = |numbers: &[usize]| numbers.iter().map(|number| written(*number as u64)).collect::<Vec<_>>();
+    let gibibytes = |bytes: u64| vec![format!("{} GiB", bytes >> 30)];
+    let rows = [
+        ("transactions that wait", numbers(&[pool.transactions_max, pool.bytes_max])),
+        ("… of one organisation | 6", numbers(&[pool.per_organisation_max, pool.per_organisation_bytes_max])),
+        ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
+        ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
+        ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
+        ("a transfer to or from a client", pace(OF_CLIENTS)),
+        ("a transfer to or from a node", pace(OF_PEERS)),
+        ("fetches of missing", numbers(&[FETCHES_MAX, FETCHES_PER_SOURCE_MAX, FETCHES_PER_ORGANISATION_MAX])),
+        ("missing artifacts of one", numbers(&[WANTED_PER_ORGANISATION_MAX])),
+    ];
+    for (words, numbers) in rows {
+        let row = row(&document, words);
+        assert!(numbers.iter().all(|number| row.contains(number)), "{row} should have {numbers:?}");
+    }
+}
