@@ -1,7 +1,7 @@
 //! Files: read within bounds, written whole or not at all.
 
 use std::fs::{self, File, Permissions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -103,6 +103,45 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
             Err(FileError::Exists { path: path.to_owned() })
         }
         Err(error) => Err(FileError::Write { path: path.to_owned(), source: error.error }),
+    }
+}
+
+/// A new file that is written piece by piece; its name appears when it is whole, and never over another.
+pub(crate) struct New {
+    path: PathBuf,
+    file: tempfile::NamedTempFile,
+}
+
+impl New {
+    /// Begins, unless the name is taken.
+    pub(crate) fn begin(path: &Path) -> Result<Self, FileError> {
+        if exists(path) {
+            return Err(FileError::Exists { path: path.to_owned() });
+        }
+        Ok(Self { path: path.to_owned(), file: stage(path, &[], PUBLIC_MODE)? })
+    }
+
+    /// Puts it on disk under its name.
+    pub(crate) fn keep(self) -> Result<(), FileError> {
+        let failed = |source| FileError::Write { path: self.path.clone(), source };
+        self.file.as_file().sync_all().map_err(failed)?;
+        match self.file.persist_noclobber(&self.path) {
+            Ok(_) => Ok(()),
+            Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                Err(FileError::Exists { path: self.path })
+            }
+            Err(error) => Err(FileError::Write { path: self.path, source: error.error }),
+        }
+    }
+}
+
+impl Write for New {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 

@@ -203,6 +203,7 @@ impl<C: Chain> Member<C> {
                 Ok(())
             }
             Alarm::Sync => {
+                self.say_who_is_silent();
                 self.peers.sync_failed();
                 self.sync();
                 Ok(())

@@ -74,21 +74,57 @@ pub fn append<'a, S: HistoryStorage>(
     size: u64,
     leaves: impl IntoIterator<Item = &'a [u8]>,
 ) -> Result<HistoryUpdate, StorageError> {
+    append_hashed(storage, size, leaves.into_iter().map(leaf_hash))
+}
+
+/// The same with leaves that were hashed already.
+///
+/// # Errors
+/// [`StorageError`] when stored hashes are missing or unreadable.
+pub fn append_hashed<S: HistoryStorage>(
+    storage: &S,
+    size: u64,
+    leaves: impl IntoIterator<Item = Digest>,
+) -> Result<HistoryUpdate, StorageError> {
     let first_index = tlog::stored_hash_count(size);
     let mut overlay = Overlay { storage, first: first_index, added: Vec::new() };
     let mut count = size;
     for leaf in leaves {
-        let hashes = tlog::stored_hashes(count, leaf, &overlay).map_err(|error| unreadable(&error))?;
+        let hashes = tlog::stored_hashes_for_record_hash(count, Hash(leaf.0), &overlay);
+        let hashes = hashes.map_err(|error| unreadable(&error))?;
         overlay.added.extend(hashes);
         count += 1;
     }
-    let root = if count == 0 {
-        empty_root()
-    } else {
-        Digest(tlog::tree_hash(count, &overlay).map_err(|error| unreadable(&error))?.0)
-    };
+    let root = root_of(count, &overlay)?;
     let hashes = overlay.added.iter().map(|hash| Digest(hash.0)).collect();
     Ok(HistoryUpdate { first_index, hashes, size: count, root })
+}
+
+/// Root of the tree of the first `size` leaves.
+///
+/// # Errors
+/// [`StorageError`] when stored hashes are missing or unreadable.
+pub fn root<S: HistoryStorage>(storage: &S, size: u64) -> Result<Digest, StorageError> {
+    root_of(size, &Overlay { storage, first: u64::MAX, added: Vec::new() })
+}
+
+fn root_of<S: HistoryStorage>(size: u64, hashes: &Overlay<'_, S>) -> Result<Digest, StorageError> {
+    match size {
+        0 => Ok(empty_root()),
+        _ => Ok(Digest(tlog::tree_hash(size, hashes).map_err(|error| unreadable(&error))?.0)),
+    }
+}
+
+/// Hash of a leaf (RFC 6962 §2.1).
+#[must_use]
+pub fn leaf_hash(leaf: &[u8]) -> Digest {
+    Digest(tlog::record_hash(leaf).0)
+}
+
+/// Stored-hash index of a leaf's hash.
+#[must_use]
+pub fn leaf_position(index: u64) -> u64 {
+    tlog::stored_hash_index(0, index)
 }
 
 /// The path of leaf `index` in the tree of the first `size` leaves, lowest sibling first.

@@ -25,6 +25,7 @@ pub mod merkle;
 pub mod patch;
 pub mod proof;
 pub mod receipt;
+pub mod snapshot;
 pub mod state;
 pub mod transaction;
 pub mod validators;

@@ -67,6 +67,10 @@ pub const EXPIRY_AHEAD_MS_MAX: u64 = 30 * 24 * 60 * 60 * 1000;
 pub const RELEASE_STEP_MAX: u64 = 1_000;
 /// How far a header's time may be ahead of a validator's own clock.
 pub const CLOCK_AHEAD_MS_MAX: u64 = 2_000;
+/// Leaf hashes in one part of a snapshot: half a mebibyte.
+pub const SNAPSHOT_LEAVES_MAX: usize = 16 * 1024;
+/// Records in one part of a snapshot.
+pub const SNAPSHOT_RECORDS_MAX: usize = 4 * 1024;
 /// Changes in one proposal.
 pub const CHANGES_MAX: usize = 64;
 /// One proposal: with its ballots it must fit a record.

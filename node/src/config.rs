@@ -69,6 +69,9 @@ pub struct RawConfig {
     pub network: RawNetwork,
     /// Clients.
     pub grpc: RawGrpc,
+    /// What of the chain is kept.
+    #[serde(default)]
+    pub chain: RawChain,
     /// Consensus timeouts.
     #[serde(default)]
     pub consensus: RawConsensus,
@@ -79,6 +82,19 @@ pub struct RawConfig {
     #[serde(default)]
     pub artifacts: RawArtifacts,
 }
+
+/// `[chain]`.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawChain {
+    /// Forget receipts that are older than so many days, 30 at least; leave out to keep all. Everything else
+    /// is kept in any case, and what endpoints last did is in the state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub receipts_days: Option<u32>,
+}
+
+/// Days a receipt is kept at least: as long as a transaction may live.
+pub const RECEIPTS_DAYS_MIN: u32 = 30;
 
 /// `[network]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -262,6 +278,10 @@ impl RawConfig {
             field,
             detail: detail.to_string(),
         };
+        if self.chain.receipts_days.is_some_and(|days| days < RECEIPTS_DAYS_MIN) {
+            let detail = format!("at least {RECEIPTS_DAYS_MIN}: as long as a transaction may live");
+            return Err(wrong("chain.receipts_days", &detail));
+        }
         let organisation = Name::new(self.organisation.clone()).map_err(|error| wrong("organisation", &error))?;
         let peers = self.network.peers.iter().map(|peer| {
             Ok(PeerAddress {

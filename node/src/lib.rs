@@ -12,6 +12,7 @@ pub mod init;
 pub mod network;
 pub mod node;
 pub mod proof;
+pub mod prune;
 pub mod replicate;
 pub mod shell;
 pub mod verifier;

@@ -6,6 +6,7 @@ use crate::desk::{Desk, HeadNotice, Published};
 use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
 use crate::proof::ProofSource;
+use crate::prune;
 use crate::replicate::{self, Plan, Wanted};
 use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
@@ -13,7 +14,7 @@ use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
-use ledger::genesis::{Genesis, GenesisError};
+use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
 use ledger::history::HistoryStorage;
 use ledger::id::{ChainId, Digest, TransactionId};
 use ledger::key::PublicKey;
@@ -25,9 +26,9 @@ use ledger::state::{StateKey, StateView as _};
 use ledger::transaction::{Payload, SignedTransaction, VerifiedTransaction};
 use std::collections::BTreeSet;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{Store, StoreError};
+use store::{RestoreError, Restored, Store, StoreError};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -80,9 +81,26 @@ pub enum NodeError {
     /// The main loop.
     #[error(transparent)]
     Shell(#[from] ShellError),
+    /// A snapshot to begin with.
+    #[error(transparent)]
+    Restore(#[from] RestoreError),
+    /// There is a chain already.
+    #[error("{} has a chain already", path.display())]
+    HasChain {
+        /// Where.
+        path: PathBuf,
+    },
     /// A thread ended without a word.
     #[error("the main loop ended unexpectedly")]
     Lost,
+}
+
+impl NodeError {
+    /// Whether something was given that is not believed, as against something that went wrong.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self, Self::Restore(RestoreError::Snapshot(_) | RestoreError::Part { .. } | RestoreError::Read(_)))
+    }
 }
 
 /// The store as a member's chain.
@@ -175,6 +193,9 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let published = wanted(published, store.clone());
     let replication = tokio::spawn(replicate::run(plan, artifacts.clone(), network.clone(), published, stop.clone()));
 
+    if let Some(days) = config.raw.chain.receipts_days {
+        tokio::spawn(prune::run(store.clone(), days, stop.clone()));
+    }
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, recovered.guard)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
@@ -219,10 +240,31 @@ fn spawn_main_loop(
     receiver
 }
 
-fn open_store(config: &Config) -> Result<(Arc<Store>, ChainId, ledger::bounded::Name), NodeError> {
+/// Makes the chain of a node that has none from a snapshot file.
+///
+/// # Errors
+/// [`NodeError`]; there is no chain then, as before.
+pub fn restore(config: &Config, from: &Path) -> Result<Restored, NodeError> {
+    let directory = config.raw.data_dir.join("chain");
+    if directory.exists() {
+        return Err(NodeError::HasChain { path: directory });
+    }
+    let read = |source| NodeError::Read { path: from.to_owned(), source };
+    let file = std::fs::File::open(from).map_err(read)?;
+    let genesis = genesis(config)?;
+    let parent = &config.raw.data_dir;
+    std::fs::create_dir_all(parent).map_err(|source| NodeError::Read { path: parent.clone(), source })?;
+    Ok(Store::restore(&directory, &genesis, io::BufReader::new(file))?)
+}
+
+fn genesis(config: &Config) -> Result<GenesisBlock, NodeError> {
     let path = &config.raw.genesis;
     let bytes = std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source })?;
-    let genesis = Genesis::parse(&bytes)?;
+    Ok(Genesis::parse(&bytes)?)
+}
+
+fn open_store(config: &Config) -> Result<(Arc<Store>, ChainId, ledger::bounded::Name), NodeError> {
+    let genesis = genesis(config)?;
     let directory = config.raw.data_dir.join("chain");
     let store = if directory.exists() {
         Store::open(&directory)?
@@ -303,6 +345,7 @@ fn services(
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
         downloads: grpc::Downloads::default(),
+        snapshots: grpc::Snapshots::default(),
     }
 }
 

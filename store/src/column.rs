@@ -5,7 +5,7 @@
 //!
 //! | column | key | value |
 //! |---|---|---|
-//! | `meta` | a word | schema, chain id, genesis bytes, tip |
+//! | `meta` | a word | schema, chain id, genesis bytes, tip, floor |
 //! | `headers` | height | encoded header |
 //! | `certificates` | height (from 1) | encoded certificate |
 //! | `transactions` | index | signed transaction bytes |
@@ -22,6 +22,9 @@
 //! | `outcomes` | patch id | receipts by outcome: five 8-byte counts |
 //! | `epochs` | height of an epoch header | encoded validator set of the height after it |
 //! | `proposals` | index of the proposal | id of its transaction |
+//!
+//! Blocks below the floor are not whole: their receipts are forgotten, and header, certificate and span of
+//! those that have nothing left.
 //!
 //! A block's bytes are its header's and its transactions' bytes put together; they are not kept twice.
 

@@ -28,7 +28,7 @@ pub(crate) struct Batch<'a> {
 }
 
 impl<'a> Batch<'a> {
-    fn new(database: &'a Database, height: u64) -> Self {
+    pub(crate) fn new(database: &'a Database, height: u64) -> Self {
         Self { database, rows: WriteBatch::default(), height }
     }
 
@@ -37,7 +37,7 @@ impl<'a> Batch<'a> {
         self.note(column, key);
     }
 
-    fn delete(&mut self, column: Column, key: &[u8]) {
+    pub(crate) fn delete(&mut self, column: Column, key: &[u8]) {
         self.rows.delete_cf(self.database.column(column), key);
         self.note(column, key);
     }
@@ -50,11 +50,11 @@ impl<'a> Batch<'a> {
         }
     }
 
-    fn header(&mut self, header: &Header) {
+    pub(crate) fn header(&mut self, header: &Header) {
         self.put(Column::Headers, &numeric(header.height), &encode(header));
     }
 
-    fn state(&mut self, update: &TreeUpdate) {
+    pub(crate) fn state(&mut self, update: &TreeUpdate) {
         // In key order, as everything else comes: each is put in beside the one before.
         let mut records: Vec<_> = update.records.iter().collect();
         records.sort_unstable_by_key(|(key, _)| key);
@@ -70,7 +70,7 @@ impl<'a> Batch<'a> {
     }
 
     /// Fills the newest page up and begins new ones.
-    fn history(&mut self, update: &HistoryUpdate) -> Result<(), StoreError> {
+    pub(crate) fn history(&mut self, update: &HistoryUpdate) -> Result<(), StoreError> {
         let mut hashes = update.hashes.as_slice();
         let (mut number, begun) = (update.first_index / PAGE_HASHES, update.first_index % PAGE_HASHES);
         let mut page = if hashes.is_empty() { Vec::new() } else { self.begun_page(number, begun)? };
@@ -117,7 +117,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn tip(&mut self, tip: &Tip) {
+    pub(crate) fn tip(&mut self, tip: &Tip) {
         self.put(Column::Meta, meta::TIP_KEY, &meta::tip_value(tip));
     }
 
@@ -136,7 +136,7 @@ pub(crate) fn genesis_tip(genesis: &GenesisBlock) -> Tip {
 }
 
 /// What a new store begins with.
-pub(crate) fn genesis_batch(database: &Database, genesis: &GenesisBlock) -> WriteBatch {
+pub(crate) fn genesis_batch<'a>(database: &'a Database, genesis: &GenesisBlock) -> Batch<'a> {
     let mut batch = Batch::new(database, 0);
     batch.put(Column::Meta, meta::SCHEMA_KEY, &numeric(meta::SCHEMA));
     batch.put(Column::Meta, meta::CHAIN_ID_KEY, genesis.chain_id.as_bytes());
@@ -144,7 +144,7 @@ pub(crate) fn genesis_batch(database: &Database, genesis: &GenesisBlock) -> Writ
     batch.header(&genesis.header);
     batch.state(&genesis.state);
     batch.tip(&genesis_tip(genesis));
-    batch.into_rows()
+    batch
 }
 
 /// What a block adds.

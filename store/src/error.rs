@@ -82,6 +82,9 @@ pub enum StoreError {
         /// Hash in the certificate.
         certified: BlockHash,
     },
+    /// There is no block but the genesis.
+    #[error("nothing is final yet but the genesis")]
+    NothingFinal,
     /// A commit failed earlier: what of it reached the disk is known only after opening again.
     #[error("an earlier commit failed; the store takes no more blocks until it is opened again")]
     Stopped,

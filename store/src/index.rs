@@ -4,9 +4,10 @@ use crate::column::{Column, id_and_index, numeric};
 use crate::commit::Batch;
 use crate::database::Database;
 use crate::error::StoreError;
-use ledger::id::PatchId;
-use ledger::receipt::Outcome;
-use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::id::{PatchId, TransactionId};
+use ledger::key::PublicKey;
+use ledger::receipt::{Outcome, Receipt};
+use ledger::transaction::{Payload, Transaction, VerifiedTransaction};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
@@ -17,7 +18,7 @@ const COUNT_BYTES: usize = 8;
 
 /// Receipts for one patch, by outcome.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Counts([u64; OUTCOMES.len()]);
+pub(crate) struct Counts(pub(crate) [u64; OUTCOMES.len()]);
 
 impl Counts {
     fn add(&mut self, outcome: Outcome) {
@@ -26,7 +27,7 @@ impl Counts {
         }
     }
 
-    fn value(&self) -> Vec<u8> {
+    pub(crate) fn value(&self) -> Vec<u8> {
         self.0.iter().flat_map(|count| count.to_be_bytes()).collect()
     }
 
@@ -57,32 +58,43 @@ pub(crate) fn write(
 ) -> Result<(), StoreError> {
     let mut outcomes: BTreeMap<PatchId, Counts> = BTreeMap::new();
     for (index, transaction) in (first..).zip(transactions) {
-        match transaction.payload() {
-            Payload::Publish { manifest } => {
-                batch.put(Column::Patches, &numeric(index), manifest.id().as_bytes());
-            }
-            Payload::Enroll { endpoint, .. } => batch.put(Column::Endpoints, &numeric(index), endpoint.as_bytes()),
-            Payload::Propose { .. } => {
-                batch.put(Column::Proposals, &numeric(index), transaction.id().as_bytes());
-            }
-            Payload::Receipt { receipt } => {
-                let signer = transaction.signer();
-                batch.put(Column::Receipts, &numeric(index), &[]);
-                batch.put(Column::PatchReceipts, &id_and_index(receipt.patch.as_bytes(), index), &[]);
-                batch.put(Column::EndpointReceipts, &id_and_index(signer.as_bytes(), index), &[]);
-                let counts = match outcomes.entry(receipt.patch) {
-                    Entry::Occupied(counted) => counted.into_mut(),
-                    Entry::Vacant(first) => first.insert(counts_before(database, receipt.patch)?),
-                };
-                counts.add(receipt.outcome);
-            }
-            _ => {}
+        list(batch, index, transaction.id(), transaction.transaction());
+        if let Payload::Receipt { receipt } = transaction.payload() {
+            let counts = match outcomes.entry(receipt.patch) {
+                Entry::Occupied(counted) => counted.into_mut(),
+                Entry::Vacant(first) => first.insert(counts_before(database, receipt.patch)?),
+            };
+            counts.add(receipt.outcome);
         }
     }
     for (patch, counts) in outcomes {
         batch.put(Column::Outcomes, patch.as_bytes(), &counts.value());
     }
     Ok(())
+}
+
+/// The rows of the lists a transaction stands in.
+pub(crate) fn list(batch: &mut Batch<'_>, index: u64, id: TransactionId, transaction: &Transaction) {
+    match &transaction.payload {
+        Payload::Publish { manifest } => batch.put(Column::Patches, &numeric(index), manifest.id().as_bytes()),
+        Payload::Enroll { endpoint, .. } => batch.put(Column::Endpoints, &numeric(index), endpoint.as_bytes()),
+        Payload::Propose { .. } => batch.put(Column::Proposals, &numeric(index), id.as_bytes()),
+        Payload::Receipt { receipt } => {
+            for (column, key) in receipt_rows(index, &transaction.signer, receipt) {
+                batch.put(column, &key, &[]);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Where a receipt is listed.
+pub(crate) fn receipt_rows(index: u64, endpoint: &PublicKey, receipt: &Receipt) -> [(Column, Vec<u8>); 3] {
+    [
+        (Column::Receipts, numeric(index).to_vec()),
+        (Column::PatchReceipts, id_and_index(receipt.patch.as_bytes(), index).to_vec()),
+        (Column::EndpointReceipts, id_and_index(endpoint.as_bytes(), index).to_vec()),
+    ]
 }
 
 fn counts_before(database: &Database, patch: PatchId) -> Result<Counts, StoreError> {

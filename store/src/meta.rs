@@ -16,6 +16,8 @@ pub(crate) const SCHEMA_KEY: &[u8] = b"schema";
 pub(crate) const CHAIN_ID_KEY: &[u8] = b"chain-id";
 pub(crate) const GENESIS_KEY: &[u8] = b"genesis";
 pub(crate) const TIP_KEY: &[u8] = b"tip";
+/// The height from which on blocks are there whole. Only in stores that began with a snapshot or were pruned.
+pub(crate) const FLOOR_KEY: &[u8] = b"floor";
 
 /// Refuses stores of another schema.
 pub(crate) fn check_schema(database: &Database) -> Result<(), StoreError> {
@@ -42,6 +44,12 @@ pub(crate) fn chain_id(database: &Database, genesis: &[u8]) -> Result<ChainId, S
         return Err(StoreError::row(Column::Meta, CHAIN_ID_KEY, Some(0), detail));
     }
     Ok(ChainId(derived))
+}
+
+/// The height a floor row says.
+pub(crate) fn parse_floor(row: Option<&[u8]>) -> Result<u64, StoreError> {
+    let malformed = || StoreError::row(Column::Meta, FLOOR_KEY, None, "not a height");
+    row.map_or(Ok(1), |row| number(row).ok_or_else(malformed))
 }
 
 /// A tip as a value: tree version, state root, history root, encoded header.

@@ -76,13 +76,17 @@ impl View<'_> {
         self.decoded(Column::Certificates, height)
     }
 
-    /// The bytes of a block, as they travel, and its certificate; genesis has none.
+    /// The bytes of a block, as they travel, and its certificate; genesis has none. `None` for blocks that are
+    /// not there whole ([`View::floor`]), too.
     ///
     /// # Errors
     /// [`StoreError`] when the disk says no.
     #[allow(clippy::type_complexity, reason = "two parts, each of which may be missing, say it best")]
     pub fn block(&self, height: u64) -> Result<Option<(Vec<u8>, Option<Certificate>)>, StoreError> {
         let Some(header) = self.header(height)? else { return Ok(None) };
+        if height > 0 && height < self.floor()? {
+            return Ok(None);
+        }
         let certificate = self.certificate(height)?;
         if certificate.is_none() && height > 0 {
             return Err(StoreError::row(Column::Certificates, &numeric(height), None, "the row is missing"));
@@ -145,7 +149,7 @@ impl View<'_> {
     }
 
     /// The header of the block that has the transaction at `index`.
-    fn header_over(&self, index: u64) -> Result<Option<Header>, StoreError> {
+    pub(crate) fn header_over(&self, index: u64) -> Result<Option<Header>, StoreError> {
         let mut spans = self.scan(Column::Spans, &numeric(index), Direction::Reverse);
         let Some((key, value)) = spans.next().transpose()? else { return Ok(None) };
         let height = number(&value).ok_or_else(|| StoreError::row(Column::Spans, &key, None, "not a height"))?;
@@ -153,7 +157,7 @@ impl View<'_> {
         Ok((index < header.history_size_after()).then_some(header))
     }
 
-    fn required_header(&self, height: u64) -> Result<Header, StoreError> {
+    pub(crate) fn required_header(&self, height: u64) -> Result<Header, StoreError> {
         let header = self.header(height)?;
         header.ok_or_else(|| StoreError::row(Column::Headers, &numeric(height), None, "the row is missing"))
     }

@@ -1,7 +1,7 @@
 //! The store: made once, opened by one process at a time, grown block by block.
 
 use crate::column::{Column, numeric};
-use crate::commit::{HASH_BYTES, PAGE_HASHES, block_batch, genesis_batch};
+use crate::commit::{Batch, HASH_BYTES, PAGE_HASHES, block_batch, genesis_batch};
 use crate::database::{Database, Purpose};
 use crate::error::StoreError;
 use crate::hot::Hot;
@@ -64,7 +64,7 @@ impl Store {
         let lock = Lock::take(&draft)?;
         clear(&draft)?;
         let database = Database::create(&draft, Purpose::Keep)?;
-        database.write(genesis_batch(&database, genesis))?;
+        database.write(genesis_batch(&database, genesis).into_rows())?;
         drop(database);
         fs::rename(&draft, path).map_err(|source| file_error(path, source))?;
         fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|source| file_error(parent, source))?;
@@ -97,7 +97,7 @@ impl Store {
         fs::create_dir_all(path).map_err(|source| file_error(path, source))?;
         let lock = Lock::take(path)?;
         let database = Database::create(path, Purpose::Scratch)?;
-        database.write(genesis_batch(&database, genesis))?;
+        database.write(genesis_batch(&database, genesis).into_rows())?;
         Self::over(database, lock)
     }
 
@@ -181,6 +181,17 @@ impl Store {
 }
 
 impl Store {
+    /// Writes rows that no block writes. After a failure the store stops, as after that of a block.
+    pub(crate) fn write_beside_blocks(&self, batch: Batch<'_>) -> Result<(), StoreError> {
+        let mut stopped = self.stopped.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stopped {
+            return Err(StoreError::Stopped);
+        }
+        let written = self.database.write(batch.into_rows());
+        *stopped = written.is_err();
+        written
+    }
+
     /// A row of a column that is asked for again and again.
     fn row(&self, hot: &Hot, column: Column, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
         let moment = match hot.get(key) {
@@ -209,7 +220,7 @@ fn check_place(tip: &Tip, executed: &ExecutedBlock, certificate: &Certificate) -
 }
 
 /// Whether a store can be made at `path`.
-fn is_free(path: &Path) -> Result<bool, StoreError> {
+pub(crate) fn is_free(path: &Path) -> Result<bool, StoreError> {
     match fs::read_dir(path) {
         Ok(mut entries) => Ok(entries.next().is_none()),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
@@ -219,14 +230,14 @@ fn is_free(path: &Path) -> Result<bool, StoreError> {
 }
 
 /// Where a store is put together before it is moved to `path`.
-fn draft_of(path: &Path) -> PathBuf {
+pub(crate) fn draft_of(path: &Path) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(".creating");
     path.with_file_name(name)
 }
 
 /// Removes what an interrupted creation left behind, the lock apart.
-fn clear(draft: &Path) -> Result<(), StoreError> {
+pub(crate) fn clear(draft: &Path) -> Result<(), StoreError> {
     let entries = fs::read_dir(draft).map_err(|source| file_error(draft, source))?;
     for entry in entries {
         let entry = entry.map_err(|source| file_error(draft, source))?;

@@ -40,6 +40,15 @@ impl<'a> View<'a> {
         meta::parse_tip(&row)
     }
 
+    /// The height from which on blocks are there whole: 1, unless the chain began with a snapshot or was
+    /// pruned. Of older blocks all transactions but receipts are there.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk says no.
+    pub fn floor(&self) -> Result<u64, StoreError> {
+        meta::parse_floor(self.get(Column::Meta, meta::FLOOR_KEY)?.as_deref())
+    }
+
     pub(crate) fn get(&self, column: Column, key: &[u8]) -> Result<Option<DBPinnableSlice<'a>>, StoreError> {
         self.database.get_at(&self.snapshot, column, key)
     }

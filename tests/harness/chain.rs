@@ -191,8 +191,20 @@ impl Chain {
     /// When the rules refuse one of them: a scenario that is wrong should not look like a block that is
     /// short.
     pub fn finalise(&mut self) -> Finalised {
+        self.finalise_after(BLOCK_INTERVAL_MS)
+    }
+
+    /// Nothing happens for so long; then comes a block, of what waits.
+    ///
+    /// # Panics
+    /// As [`Chain::finalise`]: what waits may expire.
+    pub fn rest(&mut self, rest_ms: u64) -> Finalised {
+        self.finalise_after(rest_ms)
+    }
+
+    fn finalise_after(&mut self, after_ms: u64) -> Finalised {
         let candidates = std::mem::take(&mut self.pending);
-        let time_ms = self.tip.header.time_ms + BLOCK_INTERVAL_MS;
+        let time_ms = self.tip.header.time_ms + after_ms;
         let proposer = self.scenario.proposer(self.tip.header.height + 1);
         let offered = candidates.len();
         let proposed = execution::propose(&self.storage, &self.tip, candidates, time_ms, proposer);

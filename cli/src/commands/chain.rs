@@ -1,6 +1,7 @@
 //! `countersign chain`: look at the chain, or have a node's store checked.
 
 use super::epochs::{Epochs, validators_at};
+use super::snapshot::Snapshot;
 use super::{external, wait_for};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
@@ -31,6 +32,8 @@ pub enum ChainCommand {
     Show(Show),
     /// List how the set of validators changed, proven from the trust root
     Epochs(Epochs),
+    /// Take a snapshot away, for a new node to begin with
+    Snapshot(Snapshot),
     /// Check a node's store from its first block to its last
     Fsck(Fsck),
 }
@@ -88,6 +91,7 @@ impl ChainCommand {
         match self {
             Self::Show(show) => wait_for(show.run(global)),
             Self::Epochs(epochs) => wait_for(epochs.run(global)),
+            Self::Snapshot(snapshot) => wait_for(snapshot.run(global)),
             Self::Fsck(Fsck { store }) => {
                 let arguments = ["fsck".into(), "--dir".into(), OsString::from(store)];
                 let source = external::replace(global, NODE_PROGRAM, arguments);

@@ -17,6 +17,7 @@ mod proposals;
 mod propose;
 mod publish;
 mod review;
+mod snapshot;
 mod status;
 mod subject;
 mod submit;

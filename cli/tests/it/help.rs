@@ -35,6 +35,7 @@ const COMMANDS: &[&[&str]] = &[
     &["verify"],
     &["chain", "show"],
     &["chain", "epochs"],
+    &["chain", "snapshot"],
     &["chain", "fsck"],
     &["submit"],
 ];

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 
 /// How long a peer may take to answer a request for blocks.
 const SYNC_TIMEOUT_MS: u64 = 3_000;
+/// Questions for blocks a peer leaves unanswered before people are told.
+const SILENT_AFTER: u32 = 5;
 /// How long a validator one block behind waits for its own decision before it asks for the block.
 const SYNC_PATIENCE_MS: u64 = 150;
 
@@ -266,6 +268,19 @@ impl<C: Chain> Member<C> {
             self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_PATIENCE_MS });
         } else {
             self.sync();
+        }
+    }
+
+    /// A peer that has been asked this often and never sent a block has forgotten it, or lies.
+    pub(super) fn say_who_is_silent(&mut self) {
+        let Some((peer, _)) = self.peers.asked else { return };
+        if self.peers.failures_of(&peer) + 1 == SILENT_AFTER {
+            let height = self.next_height();
+            let what = format!(
+                "{peer} says that it has block {height}, and does not send it: if all have forgotten it, begin \
+                 again with a snapshot"
+            );
+            self.actions.push(Action::Alarm(what));
         }
     }
 

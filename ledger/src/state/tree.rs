@@ -10,7 +10,7 @@ use crate::bounded::List;
 use crate::id::{Digest, context};
 use crate::limits;
 use crate::state::StateKey;
-use jmt::storage::{LeafNode, Node, NodeKey, TreeReader};
+use jmt::storage::{LeafNode, NibblePath, Node, NodeKey, TreeReader};
 use jmt::{JellyfishMerkleTree, KeyHash, SimpleHasher};
 use serde::{Deserialize, Serialize};
 
@@ -131,6 +131,59 @@ pub fn update<S: StateStorage>(
             .map(|stale| encode(&stale.node_key))
             .collect::<Result<_, StorageError>>()?,
     })
+}
+
+/// Examines the whole tree: every node is the one its parent names, every leaf is of a record that is there.
+/// Gives the number of nodes.
+///
+/// # Errors
+/// [`StorageError`] names the first node that is not what it must be.
+pub fn examine<S: StateStorage>(storage: &S, head: TreeHead) -> Result<u64, StorageError> {
+    let mut nodes = 0;
+    examine_node(storage, head.version, &mut Vec::new(), &head.root.0, &mut nodes)?;
+    Ok(nodes)
+}
+
+/// One node and what is below; gives the number of leaves.
+fn examine_node<S: StateStorage>(
+    storage: &S,
+    version: u64,
+    path: &mut Vec<u8>,
+    expected: &[u8; 32],
+    nodes: &mut u64,
+) -> Result<usize, StorageError> {
+    let place = |path: &[u8]| path.iter().map(|nibble| format!("{nibble:x}")).collect::<String>();
+    let damaged = |path: &[u8], detail: &str| unreadable(format!("node {version}/{}: {detail}", place(path)));
+    let key = NodeKey::new(version, path.iter().map(|nibble| (*nibble).into()).collect::<NibblePath>());
+    let bytes = storage.tree_node(&borsh::to_vec(&key).map_err(unreadable)?)?;
+    let bytes = bytes.ok_or_else(|| damaged(path, "missing"))?;
+    *nodes += 1;
+    match borsh::from_slice(&bytes).map_err(|error| damaged(path, &error.to_string()))? {
+        Node::Null => Err(damaged(path, "empty")),
+        Node::Leaf(leaf) => {
+            let key = StateKey(leaf.key_hash().0);
+            let record = storage.record(&key)?.ok_or_else(|| damaged(path, "a leaf without its record"))?;
+            let is_right = leaf_hash(&key, &hash(&[&record])) == *expected;
+            let is_itself = leaf.hash::<StateHasher>() == *expected;
+            if is_right && is_itself { Ok(1) } else { Err(damaged(path, "not what its parent names")) }
+        }
+        Node::Internal(node) => {
+            if node.hash::<StateHasher>() != *expected {
+                return Err(damaged(path, "not what its parent names"));
+            }
+            let mut leaves = 0;
+            for (nibble, child) in node.children_sorted() {
+                path.push(nibble.into());
+                let below = examine_node(storage, child.version, path, &child.hash, nodes)?;
+                path.pop();
+                if below != child.leaf_count() {
+                    return Err(damaged(path, "counts other leaves than there are"));
+                }
+                leaves += below;
+            }
+            if leaves == node.leaf_count() { Ok(leaves) } else { Err(damaged(path, "counts other leaves")) }
+        }
+    }
 }
 
 /// What stands at the end of a path in the state tree.

@@ -177,6 +177,12 @@ impl ledger_server::Ledger for Services {
         Ok(Response::new(views::receipts(self, &request.into_inner())?))
     }
 
+    type GetSnapshotStream = AnswerStream<v1::SnapshotPart>;
+
+    async fn get_snapshot(&self, _: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
+        Ok(Response::new(Box::pin(self.snapshots.stream(self.store.clone())?)))
+    }
+
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
         let id = PatchId(bytes32("patch", &request.into_inner().patch)?);
         let proof = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;

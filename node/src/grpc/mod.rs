@@ -7,6 +7,7 @@ mod ledger_service;
 mod membership;
 mod refusal;
 mod shares;
+mod snapshot;
 mod views;
 
 use crate::artifacts::Artifacts;
@@ -21,6 +22,7 @@ use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
 use shares::Shares;
+pub use snapshot::Snapshots;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -70,6 +72,8 @@ pub struct Services {
     pub verifier: Verifier,
     /// What addresses download.
     pub downloads: Downloads,
+    /// Who reads a snapshot.
+    pub snapshots: Snapshots,
 }
 
 /// How many downloads each address has under way.

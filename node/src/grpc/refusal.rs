@@ -58,6 +58,10 @@ impl Refused {
         Self::new(Code::ResourceExhausted, "quota", message, hint).retry_after(RETRY_MUCH_LATER_MS)
     }
 
+    pub(super) fn slow(message: impl ToString) -> Self {
+        Self::new(Code::DeadlineExceeded, "slow", message, "try again over a faster way")
+    }
+
     pub(super) fn stopping() -> Self {
         Self::new(Code::Unavailable, "stopping", "the node is stopping", "ask another node").retry_after(1_000)
     }

@@ -17,6 +17,7 @@ mod pages;
 mod peers;
 mod refusals;
 mod replication;
+mod snapshots;
 mod stopping;
 mod support;
 mod transfers;

@@ -14,11 +14,21 @@ pub(super) fn compare(
     progress: &mut dyn FnMut(Progress),
 ) -> Result<(), StoreError> {
     for column in Column::ALL {
-        let rows = Comparison { column, derived: derived.database(), report }.run(database)?;
+        let rows = one(column, database, derived.database(), report)?;
         report.rows += rows;
         progress(Progress::Compared { column: column.name(), rows });
     }
     Ok(())
+}
+
+/// Compares one column; gives the number of its rows.
+pub(super) fn one(
+    column: Column,
+    database: &Database,
+    derived: &Database,
+    report: &mut Report,
+) -> Result<u64, StoreError> {
+    Comparison { column, derived, report }.run(database)
 }
 
 /// One column being compared.

@@ -15,13 +15,13 @@ fn raw(path: &Path) -> DB {
     DB::open_cf(&options, path, columns).unwrap()
 }
 
-fn columns(path: &Path) -> Vec<String> {
+pub(crate) fn columns(path: &Path) -> Vec<String> {
     let columns = DB::list_cf(&Options::default(), path).unwrap();
     columns.into_iter().filter(|column| column != "default").collect()
 }
 
 /// Flips one bit, anywhere in a row of the column; gives the row's key. `None` when there is nothing to flip.
-fn flip(path: &Path, column: &str, in_key: bool, dice: &mut Dice) -> Option<Vec<u8>> {
+pub(crate) fn flip(path: &Path, column: &str, in_key: bool, dice: &mut Dice) -> Option<Vec<u8>> {
     let database = raw(path);
     let handle = database.cf_handle(column).unwrap();
     let rows: Vec<_> = database.iterator_cf(handle, IteratorMode::Start).map(Result::unwrap).collect();

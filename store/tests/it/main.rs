@@ -9,5 +9,6 @@ mod disk;
 mod opening;
 mod physical;
 mod queries;
+mod snapshots;
 mod support;
 mod views;

@@ -342,6 +342,12 @@ impl ledger_server::Ledger for Node {
         Err(Status::unimplemented("not asked by agents"))
     }
 
+    type GetSnapshotStream = Answers<v1::SnapshotPart>;
+
+    async fn get_snapshot(&self, _: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
+        Err(Status::unimplemented("not asked by agents"))
+    }
+
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
         Err(Status::unimplemented("not asked by agents"))
     }

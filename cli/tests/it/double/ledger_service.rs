@@ -10,11 +10,11 @@ use proto::v1::ledger_server::Ledger;
 use proto::v1::{
     BlockSummary, Endpoint, GetBlockRequest, GetBlockResponse, GetEpochsRequest, GetEpochsResponse, GetGenesisRequest,
     GetGenesisResponse, GetHeadRequest, GetPatchRequest, GetProofRequest, GetProofResponse, GetProposalRequest,
-    GetStatusRequest, GetStatusResponse, GetTransactionRequest, GetTransactionResponse, Head, ListBlocksRequest,
-    ListBlocksResponse, ListEndpointsRequest, ListEndpointsResponse, ListMembersRequest, ListMembersResponse,
-    ListPatchesRequest, ListPatchesResponse, ListProposalsRequest, ListProposalsResponse, ListReceiptsRequest,
-    ListReceiptsResponse, Patch, Peer, Proposal, Receipt, SubmitRequest, SubmitResponse, SubmitStreamResponse,
-    TransactionState, WatchHeadsRequest,
+    GetSnapshotRequest, GetStatusRequest, GetStatusResponse, GetTransactionRequest, GetTransactionResponse, Head,
+    ListBlocksRequest, ListBlocksResponse, ListEndpointsRequest, ListEndpointsResponse, ListMembersRequest,
+    ListMembersResponse, ListPatchesRequest, ListPatchesResponse, ListProposalsRequest, ListProposalsResponse,
+    ListReceiptsRequest, ListReceiptsResponse, Patch, Peer, Proposal, Receipt, SnapshotPart, SubmitRequest,
+    SubmitResponse, SubmitStreamResponse, TransactionState, WatchHeadsRequest,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -47,6 +47,12 @@ impl Ledger for Double {
             finality_p50_ms: 41.5,
             finality_p99_ms: 120.0,
         }))
+    }
+
+    type GetSnapshotStream = NoStream<SnapshotPart>;
+
+    async fn get_snapshot(&self, _: Request<GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
+        Err(Status::unimplemented("the double has no store"))
     }
 
     async fn get_genesis(&self, _: Request<GetGenesisRequest>) -> Answer<GetGenesisResponse> {
