@@ -92,8 +92,10 @@ impl Devnet {
     /// # Errors
     /// What the operating system or the parser says.
     pub fn load(dir: &Path) -> io::Result<Self> {
-        let text = fs::read_to_string(dir.join(FILE_NAME))?;
-        serde_json::from_str(&text).map_err(io::Error::other)
+        let path = dir.join(FILE_NAME);
+        let about = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+        let text = fs::read_to_string(&path).map_err(about)?;
+        serde_json::from_str(&text).map_err(io::Error::other).map_err(about)
     }
 
     /// Writes `DIR/devnet.json`, whole or not at all.

@@ -5,7 +5,7 @@ use devnet::join;
 use devnet::layout::{self, Devnet};
 use devnet::raise::{self, Plan};
 use devnet::story::{self, Script};
-use devnet::{client, processes};
+use devnet::{client, guide, processes};
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use std::process::ExitCode;
   countersign-devnet status --dir /tmp/ledger
   countersign-devnet stop vendor-a --kill --dir /tmp/ledger
   countersign-devnet start vendor-a --dir /tmp/ledger
+  eval \"$(countersign-devnet env --dir /tmp/ledger)\"; countersign status
   countersign-devnet join vendor-c --dir /tmp/ledger >> proposal.toml
   countersign-devnet down --dir /tmp/ledger
 
@@ -86,6 +87,12 @@ enum Command {
         #[arg(long)]
         dir: PathBuf,
     },
+    /// Print lines for a shell: eval "$(countersign-devnet env --dir DIR)" makes `countersign` speak to it.
+    Env {
+        /// Where the devnet is.
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Where every node stands.
     Status {
         /// Where the devnet is.
@@ -119,11 +126,14 @@ enum Command {
         /// Leave everything running at the end, and say where to look.
         #[arg(long)]
         keep: bool,
+        /// Only look whether the packages will do; nothing is made.
+        #[arg(long)]
+        check: bool,
     },
-    /// Start a node or agent that was stopped.
+    /// Start what was stopped.
     Start {
-        /// Its name.
-        name: String,
+        /// A node or an agent; all that do not run, if not given.
+        name: Option<String>,
         /// Where the devnet is.
         #[arg(long)]
         dir: PathBuf,
@@ -138,6 +148,7 @@ async fn main() -> ExitCode {
     };
     match execute(arguments.command).await {
         Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED_CODE),
         Err(error) => {
             report(&*error);
             ExitCode::FAILURE
@@ -149,7 +160,9 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Up { validators, agents, dir, subscribe, heartbeat_ms, seal_ms } => {
             let plan = Plan { dir, validators, agents, subscriptions: subscribe, heartbeat_ms, seal_ms };
-            let devnet = raise::up(&plan, &mut |line| say(line)).await?;
+            let work = async { Ok(raise::up(&plan, &mut |line| say(line)).await?) };
+            let devnet = ended_with_it(&plan.dir, work).await?;
+            guide::guide(&devnet).iter().for_each(|line| say(line));
             print(&devnet.dir.join(layout::FILE_NAME).display().to_string());
         }
         Command::Join { name, dir } => print(join::join(&mut Devnet::load(&dir)?, &name)?.trim_end()),
@@ -157,7 +170,12 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let organisations: Vec<&str> = organisations.iter().map(String::as_str).collect();
             print(join::validators(&Devnet::load(&dir)?, &organisations)?.trim_end());
         }
-        Command::Down { dir } => processes::down(&mut Devnet::load(&dir)?)?,
+        Command::Down { dir } => {
+            for name in processes::down(&mut Devnet::load(&dir)?)? {
+                say(&format!("ended {name}"));
+            }
+        }
+        Command::Env { dir } => guide::environment(&Devnet::load(&dir)?).iter().for_each(|line| print(line)),
         Command::Status { dir } => {
             let devnet = Devnet::load(&dir)?;
             for node in &devnet.nodes {
@@ -177,10 +195,16 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
         Command::Stop { name, kill, dir } => stop(&dir, &name, kill)?,
-        Command::Start { name, dir } => start(&dir, &name)?,
-        Command::Story { dir, old, new, keep } => {
+        Command::Start { name, dir } => start(&dir, name.as_deref()).await?,
+        Command::Story { dir, old, new, keep, check } => {
+            let ledger = dir.join(story::LEDGER);
             let script = Script { dir, old, new, keep };
-            if !story::play(&script, &mut |line| say(line), &mut |line| print(line)).await? {
+            story::check(&script)?;
+            if check {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let (mut say, mut print) = (|line: &str| say(line), |line: &str| print(line));
+            if !ended_with_it(&ledger, story::play(&script, &mut say, &mut print)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -200,17 +224,77 @@ fn stop(dir: &Path, name: &str, at_once: bool) -> Result<(), Box<dyn Error>> {
     Ok(devnet.save()?)
 }
 
-fn start(dir: &Path, name: &str) -> Result<(), Box<dyn Error>> {
+/// Starts one that does not run, or all of them, and waits until nodes serve.
+async fn start(dir: &Path, name: Option<&str>) -> Result<(), Box<dyn Error>> {
     let mut devnet = Devnet::load(dir)?;
-    if let Some(node) = devnet.nodes.iter_mut().find(|node| node.name == name) {
-        processes::start_node(node)?;
-    } else if let Some(agent) = devnet.agents.iter_mut().find(|agent| agent.name == name) {
-        processes::start_agent(agent)?;
-    } else {
+    let meant = |other: &str| name.is_none_or(|name| name == other);
+    let (mut found, mut started) = (false, Vec::new());
+    for node in devnet.nodes.iter_mut().filter(|node| meant(&node.name)) {
+        found = true;
+        if !processes::is_running(node.pid, &node.config) {
+            processes::start_node(node)?;
+            started.push(node.name.clone());
+        }
+    }
+    for agent in devnet.agents.iter_mut().filter(|agent| meant(&agent.name)) {
+        found = true;
+        if !processes::is_running(agent.pid, &agent.config) {
+            processes::start_agent(agent)?;
+            started.push(agent.name.clone());
+        }
+    }
+    devnet.save()?;
+    if let (false, Some(name)) = (found, name) {
         return Err(format!("no node or agent {name} in {}", dir.display()).into());
     }
-    Ok(devnet.save()?)
+    if started.is_empty() {
+        say("it runs already");
+    }
+    for node in devnet.nodes.iter().filter(|node| started.contains(&node.name)) {
+        raise::await_serving(node, &devnet.ca).await?;
+    }
+    started.iter().for_each(|name| say(&format!("started {name}")));
+    Ok(())
 }
+
+/// Does something that starts processes; when it fails, or somebody ends this program, what was started ends
+/// too.
+async fn ended_with_it<T>(
+    ledger: &Path,
+    work: impl Future<Output = Result<T, Box<dyn Error>>>,
+) -> Result<T, Box<dyn Error>> {
+    // One that was there before is somebody else's.
+    let is_new = Devnet::load(ledger).is_err();
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let result = tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
+        _ = terminate.recv() => Err(Interrupted.into()),
+    };
+    if result.is_err()
+        && is_new
+        && let Ok(mut devnet) = Devnet::load(ledger)
+    {
+        let ended = processes::down(&mut devnet)?;
+        say(&format!("ended what was started: {}", ended.join(", ")));
+    }
+    result
+}
+
+/// Somebody has ended this program.
+#[derive(Debug)]
+struct Interrupted;
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("interrupted")
+    }
+}
+
+impl Error for Interrupted {}
+
+/// As shells have it: 128 and the number of SIGINT.
+const INTERRUPTED_CODE: u8 = 130;
 
 #[expect(clippy::print_stdout, reason = "a program's answer belongs on standard output")]
 fn print(line: &str) {

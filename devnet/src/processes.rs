@@ -150,6 +150,13 @@ pub fn is_running(pid: Option<u32>, config: &Path) -> bool {
     pid.is_some_and(|pid| is_ours(pid, config))
 }
 
+/// The last line of a log.
+#[must_use]
+pub fn last_words(log: &Path) -> String {
+    let text = fs::read(log).unwrap_or_default();
+    String::from_utf8_lossy(&text).lines().last().unwrap_or_default().to_owned()
+}
+
 /// Ends a process: asks first (unless `at_once`), then kills. Only one that was started with this
 /// configuration.
 pub fn stop(pid: Option<u32>, config: &Path, at_once: bool) {
@@ -166,16 +173,20 @@ pub fn stop(pid: Option<u32>, config: &Path, at_once: bool) {
     }
 }
 
-/// Ends every program of a devnet: agents first, so that their last receipts find nodes.
+/// Ends every program of a devnet: agents first, so that their last receipts find nodes. Gives their names.
 ///
 /// # Errors
 /// When `devnet.json` cannot be written.
-pub fn down(devnet: &mut Devnet) -> io::Result<()> {
-    for agent in &mut devnet.agents {
-        stop(agent.pid.take(), &agent.config, false);
+pub fn down(devnet: &mut Devnet) -> io::Result<Vec<String>> {
+    let mut ended = Vec::new();
+    let agents = devnet.agents.iter_mut().map(|agent| (&agent.name, &mut agent.pid, &agent.config));
+    let nodes = devnet.nodes.iter_mut().map(|node| (&node.name, &mut node.pid, &node.config));
+    for (name, pid, config) in agents.chain(nodes) {
+        if is_running(*pid, config) {
+            ended.push(name.clone());
+        }
+        stop(pid.take(), config, false);
     }
-    for node in &mut devnet.nodes {
-        stop(node.pid.take(), &node.config, false);
-    }
-    devnet.save()
+    devnet.save()?;
+    Ok(ended)
 }

@@ -5,6 +5,7 @@ use crate::client;
 use crate::layout::{Agent, Devnet, Key, Node, VERSION};
 use crate::ports::free_port;
 use crate::processes::{self, ToolError, run};
+use proto::v1::GetStatusResponse;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
@@ -42,7 +43,11 @@ pub struct Plan {
 #[derive(Debug, thiserror::Error)]
 pub enum RaiseError {
     /// There is something already.
-    #[error("{} is not empty; `countersign-devnet down --dir` ends what runs there, then remove it", .0.display())]
+    #[error(
+        "{} is not empty; a devnet there is started again with `countersign-devnet start --dir`, or ended with \
+         `down --dir` and removed by you",
+        .0.display()
+    )]
     NotEmpty(PathBuf),
     /// Numbers that make no ledger.
     #[error("{0}")]
@@ -121,10 +126,11 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
     let nodes = nodes.into_iter().map(|made| made.node).collect();
     let mut devnet = Devnet { version: VERSION, dir, chain_id, genesis, ca, nodes, agents: Vec::new(), keys };
     say(&format!("starting {} nodes", devnet.nodes.len()));
-    for node in &mut devnet.nodes {
-        processes::start_node(node).map_err(io_error("cannot start countersign-node"))?;
+    // Written down after each: whoever is interrupted leaves nobody behind.
+    for place in 0..devnet.nodes.len() {
+        processes::start_node(&mut devnet.nodes[place]).map_err(io_error("cannot start countersign-node"))?;
+        devnet.save().map_err(io_error("cannot write devnet.json"))?;
     }
-    devnet.save().map_err(io_error("cannot write devnet.json"))?;
     await_ready(&devnet).await?;
     for number in 1..=plan.agents {
         let name = format!("agent-{number}");
@@ -296,25 +302,41 @@ pub(crate) fn tell_of(node: &Node, other: &Node) -> Result<(), RaiseError> {
 async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
     let deadline = Instant::now() + READY_PATIENCE;
     for node in &devnet.nodes {
-        loop {
-            if let Ok(status) = client::status(&node.grpc, &devnet.ca).await
-                && status.peers.len() + 1 == devnet.nodes.len()
-                && status.height > 0
-            {
-                break;
-            }
-            if !processes::is_running(node.pid, &node.config) {
-                let log = fs::read_to_string(&node.log).unwrap_or_default();
-                let last_words = log.lines().last().unwrap_or_default().to_owned();
-                return Err(RaiseError::Ended { name: node.name.clone(), last_words, log: node.log.clone() });
-            }
-            if Instant::now() > deadline {
-                return Err(RaiseError::NotReady { name: node.name.clone(), log: node.log.clone() });
-            }
-            tokio::time::sleep(READY_INTERVAL).await;
-        }
+        await_status(node, &devnet.ca, deadline, |status| {
+            status.peers.len() + 1 == devnet.nodes.len() && status.height > 0
+        })
+        .await?;
     }
     Ok(())
+}
+
+/// Waits until a node answers clients.
+///
+/// # Errors
+/// [`RaiseError::Ended`], [`RaiseError::NotReady`].
+pub async fn await_serving(node: &Node, ca: &Path) -> Result<(), RaiseError> {
+    await_status(node, ca, Instant::now() + READY_PATIENCE, |_| true).await
+}
+
+async fn await_status(
+    node: &Node,
+    ca: &Path,
+    deadline: Instant,
+    is_wanted: impl Fn(&GetStatusResponse) -> bool,
+) -> Result<(), RaiseError> {
+    loop {
+        if client::status(&node.grpc, ca).await.is_ok_and(|status| is_wanted(&status)) {
+            return Ok(());
+        }
+        if !processes::is_running(node.pid, &node.config) {
+            let (name, log) = (node.name.clone(), node.log.clone());
+            return Err(RaiseError::Ended { name, last_words: processes::last_words(&log), log });
+        }
+        if Instant::now() > deadline {
+            return Err(RaiseError::NotReady { name: node.name.clone(), log: node.log.clone() });
+        }
+        tokio::time::sleep(READY_INTERVAL).await;
+    }
 }
 
 /// `[[subscriptions]]` blocks for an agent's configuration.

@@ -164,7 +164,11 @@ impl VerifiedView<'_> {
     fn text(&self) -> String {
         let (manifest, header) = (self.manifest, &self.header);
         let mut rows = vec![
-            ("verified", "published, approved, not recalled, not halted".to_owned()),
+            // Somebody may have recalled it since: whoever reads this must see of when it is.
+            (
+                "verified",
+                format!("as of {}: published, approved, not recalled, not halted", time::show(header.time_ms)),
+            ),
             ("patch", self.patch.to_string()),
             ("product", format!("{} ({})", manifest.product, manifest.channel)),
             ("version", format!("{}, release {}", manifest.version, manifest.release)),

@@ -5,6 +5,7 @@ mod report;
 mod stage;
 
 use crate::client;
+use crate::guide::guide;
 use crate::layout::Devnet;
 use crate::processes::{self, output, run};
 use crate::raise::{self, Plan, SITE};
@@ -40,6 +41,21 @@ pub struct Script {
 /// Says a line of progress.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
 
+/// The ledger's directory in that of the story.
+pub const LEDGER: &str = "ledger";
+
+/// Whether the packages will do: before anything is made, or removed.
+///
+/// # Errors
+/// What is missing, or that there would be nothing to update.
+pub fn check(script: &Script) -> Result<(), Box<dyn Error>> {
+    let (old, new) = (Packages::find(&script.old)?, Packages::find(&script.new)?);
+    if old.version == new.version {
+        return Err(format!("old and new are both {}: nothing would be updated", old.version).into());
+    }
+    Ok(())
+}
+
 /// Plays the story; true when every step came out as promised.
 ///
 /// # Errors
@@ -53,7 +69,7 @@ pub async fn play(script: &Script, say: Say<'_>, print: Say<'_>) -> Result<bool,
 
     let devnet = report.step(say, "raise the ledger", "four validators, one site node, all connected", async {
         let plan = Plan {
-            dir: dir.join("ledger"),
+            dir: dir.join(LEDGER),
             validators: VALIDATORS,
             agents: 0,
             subscriptions: Vec::new(),
@@ -85,13 +101,14 @@ fn finish(report: &Report, dir: &Path, print: Say<'_>, kept: Option<&Devnet>) ->
     for line in report.table().lines() {
         print(line);
     }
+    let (countersign, dir) = (processes::program("countersign"), dir.display());
+    print("");
+    print(&format!("evidence: {dir}/report.json, redis.proof (altered.proof: one byte changed), genesis.trust"));
+    let (proof, trust) = (format!("{dir}/redis.proof"), format!("{dir}/genesis.trust"));
+    print(&format!("check it: {} verify {proof} --trust {trust}", countersign.display()));
     if let Some(devnet) = kept {
         print("");
-        print(&format!("still running: {}", devnet.dir.join(crate::layout::FILE_NAME).display()));
-        print(&format!("end it with:   countersign-devnet down --dir {}", devnet.dir.display()));
-        if let Some(site) = devnet.node(SITE) {
-            print(&format!("try:           countersign status --node {} --ca {}", site.grpc, devnet.ca.display()));
-        }
+        guide(devnet).iter().for_each(|line| print(line));
     }
     Ok(report.all_as_promised())
 }

@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 pub(super) const PRODUCT: &str = "vendor-a/redis";
 /// The package whose version is the installed one.
 const PACKAGE: &str = "redis-server";
+/// What the package that has the program itself is called.
+const TOOLS: &str = "redis-tools_";
 /// The service hosts run.
 const SERVICE: &str = "redis-server";
 /// How long one conversation with a redis-server may take.
@@ -33,6 +35,9 @@ impl Packages {
     pub(super) fn find(places: &[PathBuf]) -> Result<Self, Box<dyn Error>> {
         let mut files = Vec::new();
         for place in places {
+            if !place.exists() {
+                return Err(format!("{}: there is no such file or directory", place.display()).into());
+            }
             if place.is_dir() {
                 for entry in fs::read_dir(place)? {
                     files.push(entry?.path());
@@ -48,7 +53,13 @@ impl Packages {
             let rest = name.strip_prefix(PACKAGE)?.strip_prefix('_')?;
             Some(rest.split('_').next()?.replace("%3a", ":"))
         });
-        let version = version.ok_or_else(|| format!("no {PACKAGE}_VERSION_ARCH.deb in {places:?}"))?;
+        let version = version.ok_or_else(|| {
+            let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+            format!("no {PACKAGE}_VERSION_ARCH.deb in {}: the story updates {PACKAGE}", places.join(", "))
+        })?;
+        if !files.iter().filter_map(name_of).any(|name| name.starts_with(TOOLS)) {
+            return Err(format!("no {TOOLS}VERSION_ARCH.deb beside {PACKAGE} {version}, which needs it").into());
+        }
         Ok(Self { version, files })
     }
 
@@ -111,6 +122,7 @@ impl Packages {
 pub(super) struct Host {
     pub(super) name: String,
     config: PathBuf,
+    log: PathBuf,
     port: u16,
 }
 
@@ -145,10 +157,10 @@ impl Host {
             )?;
         }
         processes::start_agent(&mut agent)?;
-        let config = agent.config.clone();
+        let (config, log) = (agent.config.clone(), agent.log.clone());
         devnet.agents.push(agent);
         devnet.save()?;
-        Ok(Self { name: name.to_owned(), config, port })
+        Ok(Self { name: name.to_owned(), config, log, port })
     }
 
     /// Asks the agent to apply a patch now; gives what it said.
@@ -167,7 +179,9 @@ impl Host {
         let deadline = Instant::now() + patience;
         while !self.ping() {
             if Instant::now() > deadline {
-                return Err(format!("{}: no PONG on port {}", self.name, self.port).into());
+                let (name, port, log) = (&self.name, self.port, self.log.display());
+                let last = processes::last_words(&self.log);
+                return Err(format!("{name}: no PONG on port {port}; the agent's last words: {last}; see {log}").into());
             }
             tokio::time::sleep(PING_INTERVAL).await;
         }
