@@ -22,6 +22,7 @@
 //! | `outcomes` | patch id | receipts by outcome: five 8-byte counts |
 //! | `epochs` | height of an epoch header | encoded validator set of the height after it |
 //! | `proposals` | index of the proposal | id of its transaction |
+//! | `accusations` | index of the accusation | id of its transaction |
 //!
 //! A block's bytes are its header's and its transactions' bytes put together; they are not kept twice.
 
@@ -45,13 +46,14 @@ pub(crate) enum Column {
     Outcomes,
     Epochs,
     Proposals,
+    Accusations,
     /// Only in the scratch of a check: column and key of a row → the height that wrote it last.
     Written,
 }
 
 impl Column {
     /// All of them, in the order of the table above.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Meta,
         Self::Headers,
         Self::Certificates,
@@ -69,6 +71,7 @@ impl Column {
         Self::Outcomes,
         Self::Epochs,
         Self::Proposals,
+        Self::Accusations,
     ];
 
     /// Its name on disk, and in messages.
@@ -91,6 +94,7 @@ impl Column {
             Self::Outcomes => "outcomes",
             Self::Epochs => "epochs",
             Self::Proposals => "proposals",
+            Self::Accusations => "accusations",
             Self::Written => "written",
         }
     }
@@ -99,9 +103,13 @@ impl Column {
     const fn numbered(self) -> Option<&'static str> {
         match self {
             Self::Headers | Self::Certificates | Self::Epochs => Some("height"),
-            Self::Transactions | Self::Spans | Self::Patches | Self::Endpoints | Self::Receipts | Self::Proposals => {
-                Some("index")
-            }
+            Self::Transactions
+            | Self::Spans
+            | Self::Patches
+            | Self::Endpoints
+            | Self::Receipts
+            | Self::Proposals
+            | Self::Accusations => Some("index"),
             Self::History => Some("page"),
             _ => None,
         }

@@ -65,6 +65,9 @@ pub(crate) fn write(
             Payload::Propose { .. } => {
                 batch.put(Column::Proposals, &numeric(index), transaction.id().as_bytes());
             }
+            Payload::Accuse { .. } => {
+                batch.put(Column::Accusations, &numeric(index), transaction.id().as_bytes());
+            }
             Payload::Receipt { receipt } => {
                 let signer = transaction.signer();
                 batch.put(Column::Receipts, &numeric(index), &[]);

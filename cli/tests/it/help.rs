@@ -29,6 +29,7 @@ const COMMANDS: &[&[&str]] = &[
     &["get", "members"],
     &["get", "proposals"],
     &["get", "proposal"],
+    &["get", "convictions"],
     &["get", "transaction"],
     &["proof", "get"],
     &["proof", "show"],
@@ -36,6 +37,9 @@ const COMMANDS: &[&[&str]] = &[
     &["chain", "show"],
     &["chain", "epochs"],
     &["chain", "fsck"],
+    &["audit", "fork"],
+    &["audit", "check"],
+    &["audit", "accuse"],
     &["submit"],
 ];
 
