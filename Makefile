@@ -1,5 +1,5 @@
 # The words people use here. Everything installs by itself what a fresh machine lacks.
-.PHONY: help demo test check setup build install bench sim clean
+.PHONY: help demo test check setup build install bench sim fuzz clean
 
 CARGO ?= cargo
 
@@ -10,6 +10,7 @@ help:
 	@echo "make check            formatting, lints, the plan of the house"
 	@echo "make bench            measure; figures in out/bench/results.jsonl"
 	@echo "make sim SEEDS=1000   long simulation of consensus (FIRST_SEED=… to begin elsewhere)"
+	@echo "make fuzz SECONDS=60      new inputs for every decoder and verifier, so long for each (TARGETS=… for some)"
 
 setup:
 	@scripts/setup
@@ -41,6 +42,11 @@ SEEDS ?= 1000
 FIRST_SEED ?= 0
 sim: setup
 	@SEEDS=$(SEEDS) FIRST_SEED=$(FIRST_SEED) scripts/sim
+
+SECONDS ?= 60
+TARGETS ?=
+fuzz:
+	@scripts/fuzz $(SECONDS) $(TARGETS)
 
 clean:
 	rm -rf out .build

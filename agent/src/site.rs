@@ -209,7 +209,10 @@ impl Site {
     pub fn policy(&self) -> Policy {
         let mut policy = self.config.policy.clone();
         if let Some(evidence) = self.heads.split() {
-            let reason = format!("the ledger was split, see {}; remove it when that is cleared up", evidence.display());
+            let reason = format!(
+                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
+                evidence.display()
+            );
             policy.pause = Some(Pause { reason, until_ms: None });
         }
         policy

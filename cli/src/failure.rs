@@ -48,6 +48,15 @@ pub enum Failure {
     /// Submitting.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// One side of a comparison cannot be looked at, or does not prove itself. That says nothing about the
+    /// other, so it is no answer.
+    #[error("cannot compare {side}")]
+    Side {
+        /// Which.
+        side: String,
+        /// Why.
+        source: Box<Failure>,
+    },
     /// Another program of the house that could not be run.
     #[error("cannot run {program}")]
     Program {
@@ -91,6 +100,7 @@ impl Failure {
             | Self::File(_)
             | Self::Key(_)
             | Self::Sign(_)
+            | Self::Side { .. }
             | Self::Program { .. }
             | Self::UnknownCommand { .. }
             | Self::Runtime(_)
@@ -112,6 +122,7 @@ impl Failure {
             Self::Sign(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Submit(error) => error.hint(),
+            Self::Side { source, .. } => source.hint(),
             Self::Program { program, .. } => Some(format!("install {program} beside countersign or on PATH")),
             Self::UnknownCommand { .. } => Some("`countersign --help` lists the commands".to_owned()),
             Self::Runtime(_) | Self::Output(_) => None,

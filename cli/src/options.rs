@@ -55,7 +55,11 @@ Examples:
 
   An auditor takes the evidence away and checks it on a machine without a network:
     countersign proof get 3fa9 --out redis.proof
-    countersign verify redis.proof --trust genesis"
+    countersign verify redis.proof --trust genesis
+
+  Two nodes are compared, and whoever signed two histories is named:
+    countersign audit fork https://a.example:7101 https://b.example:7101 --trust genesis --out fork.evidence
+    countersign audit check fork.evidence --trust genesis"
 )]
 pub struct CommandLine {
     /// Options of every command.

@@ -2,6 +2,7 @@
 //! and inside whatever it comes.
 
 use crate::message::{SignedVote, VoteKind};
+use ledger::certificate::VoteBody;
 use ledger::id::BlockHash;
 use ledger::key::{PublicKey, Signature};
 use std::collections::BTreeMap;
@@ -15,7 +16,7 @@ pub(crate) const ROUNDS_KEPT: u32 = 256;
 
 type Place = (u32, VoteKind, PublicKey);
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Ballots {
     votes: BTreeMap<Place, Vec<(Option<BlockHash>, Signature)>>,
 }
@@ -35,6 +36,18 @@ impl Ballots {
         self.votes.get(&place(vote)).is_none_or(|variants| {
             variants.len() < VARIANTS_MAX && variants.iter().all(|(block, _)| *block != vote.body.block)
         })
+    }
+
+    /// A vote that this one contradicts: of the same validator, in the same place, for something else.
+    pub(crate) fn contradicted_by(&self, vote: &SignedVote) -> Option<SignedVote> {
+        let variants = self.votes.get(&place(vote))?;
+        let (block, signature) = variants.iter().find(|(block, _)| *block != vote.body.block)?;
+        Some(SignedVote { body: VoteBody { block: *block, ..vote.body }, signature: *signature, ..*vote })
+    }
+
+    /// How many votes there are, in so many places.
+    pub(crate) fn len(&self) -> usize {
+        self.votes.len()
     }
 
     /// Remembers a verified vote.
@@ -115,7 +128,6 @@ impl Ballots {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::certificate::VoteBody;
 
     const X: BlockHash = BlockHash([1; 32]);
     const Y: BlockHash = BlockHash([2; 32]);

@@ -4,7 +4,6 @@ mod checks;
 
 use crate::effect::{Alarm, Effect, Refusal};
 use crate::engine::Hands;
-use crate::evidence::Evidence;
 use crate::guard::{Answer, Binding, Signed, SignedKind, SigningGuard};
 use crate::height::Height;
 use crate::log::LogEntry;
@@ -12,6 +11,7 @@ use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, S
 use crate::timer::{Timeouts, Timer, TimerKind};
 use ledger::bounded::List;
 use ledger::certificate::{Certificate, VoteBody};
+use ledger::evidence::Evidence;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey, Signature};
 use std::collections::BTreeSet;
@@ -56,6 +56,15 @@ impl Desk {
         let unwritten = self.replay.take().unwrap_or_default().unwritten;
         self.drop_superseded_timers();
         self.effects.extend(unwritten.into_iter().map(Effect::Append));
+    }
+
+    /// Evidence is told of once for each thing that somebody did, and only when it convicts.
+    pub(crate) fn accuse_of(&mut self, evidence: Evidence) {
+        let Ok(charge) = evidence.charge() else { return };
+        if self.now.is_new(&charge) && evidence.check(&self.chain).is_ok() {
+            self.now.accused.insert((charge.keys[0], charge.offence));
+            self.effects.push(Effect::Evidence(evidence));
+        }
     }
 
     fn is_replaying(&self) -> bool {
@@ -296,9 +305,7 @@ impl Hands for Desk {
     }
 
     fn accuse(&mut self, evidence: Evidence) {
-        if self.now.accuse(&evidence) && evidence.verify(&self.chain).is_ok() {
-            self.effects.push(Effect::Evidence(evidence));
-        }
+        self.accuse_of(evidence);
     }
 
     fn broke_off(&mut self, error: String) {

@@ -1,11 +1,11 @@
 //! All that can happen to a replica, and all it can ask for.
 
-use crate::evidence::Evidence;
 use crate::guard::{GuardRecord, Signed, SignedKind};
 use crate::log::LogEntry;
 use crate::message::Message;
 use crate::timer::Timer;
 use ledger::certificate::{Certificate, CertificateError};
+use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
 use ledger::key::{PublicKey, SignatureError};
 use ledger::validators::ValidatorSet;
@@ -49,6 +49,14 @@ pub enum Input {
         block: BlockHash,
         /// Whether it may be appended to the chain.
         valid: bool,
+    },
+    /// A message that came too late to be heard, or a certificate that came another way. It is compared with
+    /// what is known of its height, for evidence; nothing else comes of it.
+    Compare {
+        /// Who sent it, if it came from its author's side; nobody, if it came some other way.
+        from: Option<PublicKey>,
+        /// What.
+        message: Message,
     },
     /// A timer ran out.
     Timer(Timer),
@@ -115,7 +123,7 @@ pub enum Effect {
     CancelAll,
     /// The height is decided. The certificate has passed `Certificate::check`.
     Decide(Certificate),
-    /// Somebody said two things where one may say one. Checks out offline, see [`Evidence::verify`].
+    /// Somebody said two things where one may say one. Checks out offline, see [`Evidence::check`].
     Evidence(Evidence),
     /// A peer sent something no honest replica sends.
     Refused {

@@ -17,13 +17,13 @@ mod core {
     pub(super) use malachitebft_core_types::*;
 }
 
-use crate::evidence::Evidence;
 use crate::log::LogEntry;
 use crate::message::{Message, Polka, ProposalBody, SignedProposal, SignedVote, Skip, VoteKind};
 use crate::timer::{Timer, TimerKind};
 use context::{Address, Candidate, Context, Height, Members};
 use core::Round;
 use ledger::certificate::{Certificate, VoteBody};
+use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;

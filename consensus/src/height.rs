@@ -1,14 +1,14 @@
 //! What a replica knows about the height it is in. All of it is forgotten with the height.
 
 use crate::ballots::{self, Ballots};
-use crate::evidence::Evidence;
 use crate::message::{ProposalBody, SignedProposal, VoteKind};
 use crate::missing::Missing;
 use ledger::certificate::Certificate;
+use ledger::evidence::{Charge, Offence};
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Different proposals of one round that are looked at. Two are evidence; a third is of use only when a
 /// quorum prevoted for it. The core has the same bound.
@@ -17,6 +17,8 @@ const PROPOSALS_PER_ROUND_MAX: usize = 2;
 const ANSWERS_MAX: u32 = 64;
 /// Verdicts on blocks that nothing names yet. The node may judge bodies before their proposals come.
 const UNNAMED_VERDICTS_MAX: usize = 64;
+/// Offences of one height that are told of.
+const ACCUSED_MAX: usize = 4_096;
 
 /// A verdict of the node, and whether the core has been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +40,8 @@ pub(crate) struct Height {
     pub(crate) certified: Option<Certificate>,
     /// Our own decision.
     pub(crate) decided: Option<Certificate>,
-    accused: Vec<Evidence>,
+    /// What somebody was told of.
+    pub(crate) accused: BTreeSet<(PublicKey, Offence)>,
     answers: BTreeMap<PublicKey, u32>,
     alarmed: bool,
 }
@@ -65,7 +68,7 @@ impl Height {
             missing: Missing::default(),
             certified: None,
             decided: None,
-            accused: Vec::new(),
+            accused: BTreeSet::new(),
             answers: BTreeMap::new(),
             alarmed: false,
         }
@@ -157,17 +160,10 @@ impl Height {
             || self.certified.as_ref().is_some_and(|certificate| certificate.block == *block)
     }
 
-    /// Whether this evidence is new.
-    pub(crate) fn accuse(&mut self, evidence: &Evidence) -> bool {
-        let mirrored = match evidence.clone() {
-            Evidence::Votes(first, second) => Evidence::Votes(second, first),
-            Evidence::Proposals(first, second) => Evidence::Proposals(second, first),
-        };
-        let new = !self.accused.iter().any(|known| known == evidence || *known == mirrored);
-        if new {
-            self.accused.push(evidence.clone());
-        }
-        new
+    /// Whether nobody was told of this yet.
+    pub(crate) fn is_new(&self, charge: &Charge) -> bool {
+        self.accused.len() < ACCUSED_MAX
+            && charge.keys.iter().any(|key| !self.accused.contains(&(*key, charge.offence)))
     }
 
     /// Drops what rounds long past left behind, so that a height that does not end stays small.

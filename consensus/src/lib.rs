@@ -39,7 +39,6 @@ mod desk;
 mod early;
 mod effect;
 mod engine;
-mod evidence;
 mod guard;
 mod height;
 pub mod log;
@@ -53,8 +52,8 @@ mod running;
 mod timer;
 
 pub use effect::{Alarm, Effect, Input, Refusal};
-pub use evidence::{Evidence, EvidenceError};
 pub use guard::{Binding, GuardRecord, Signed, SignedKind};
+pub use ledger::evidence::{Evidence, EvidenceError};
 pub use log::LogEntry;
 pub use message::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
 pub use proposer::proposer;

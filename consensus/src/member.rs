@@ -5,6 +5,7 @@
 //! what leaves the machine. The only thing a member does itself is read and write its [`Chain`], which
 //! is synchronous and deterministic; so whole ledgers can be simulated from a seed.
 
+mod accusations;
 mod action;
 mod admission;
 mod admittance;
@@ -18,6 +19,7 @@ mod mempool;
 mod message;
 mod peers;
 
+pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, To};
 pub use admittance::may_connect;
 pub use chain::Chain;
@@ -27,7 +29,8 @@ pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };
 
-use crate::{GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
+use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
+use accusations::Accusations;
 use bodies::Bodies;
 use candidates::Candidates;
 use ledger::block::Block;
@@ -51,8 +54,12 @@ pub struct MemberConfig {
     pub validator: Option<SecretKey>,
     /// Node keys a person told this node of: see [`may_connect`].
     pub told: BTreeSet<PublicKey>,
+    /// The node's own key: it signs accusations.
+    pub node: SecretKey,
     /// Messages signed before, from the signing guard.
     pub guard: Vec<GuardRecord>,
+    /// Evidence kept before ([`Action::KeepEvidence`]).
+    pub evidence: Vec<Evidence>,
     /// Consensus timeouts.
     pub timeouts: Timeouts,
     /// Bounds of the pool.
@@ -74,6 +81,7 @@ pub struct Member<C> {
     told: BTreeSet<PublicKey>,
     replica: Option<Replica>,
     mempool: Mempool,
+    accusations: Accusations,
     peers: Peers,
     bodies: Bodies,
     executed: Candidates,
@@ -117,6 +125,7 @@ impl<C: Chain> Member<C> {
             told: config.told,
             replica,
             mempool: Mempool::new(config.mempool),
+            accusations: Accusations::new(config.node, config.evidence),
             peers: Peers::default(),
             bodies: Bodies::default(),
             executed,
@@ -186,6 +195,7 @@ impl<C: Chain> Member<C> {
             self.bodies.name(block.header.hash());
             self.judge_block(block, transactions)?;
         }
+        self.accuse()?;
         // A log with votes means that the height was under way: go on with it at once.
         if log.is_empty() { self.plan_next_height() } else { self.begin_height(log) }
     }

@@ -1,8 +1,12 @@
-//! Helping those who still vote in a height we have decided.
+//! The height decided last: helping those who still vote in it, and seeing who says something else in it now.
 
+use crate::ballots::Ballots;
 use crate::message::{Message, VoteKind};
 use ledger::certificate::Certificate;
+use ledger::evidence::{Evidence, Offence};
+use ledger::id::ChainId;
 use ledger::key::PublicKey;
+use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Answers to one peer for one height.
@@ -16,15 +20,57 @@ pub(crate) struct Past {
     certificate: Option<Certificate>,
     heard: BTreeSet<(u32, VoteKind, PublicKey)>,
     answers: BTreeMap<PublicKey, u32>,
+    validators: Option<ValidatorSet>,
+    /// Votes that were verified.
+    ballots: Ballots,
+    /// Votes that came too late to be; each from its voter, so that nobody else's are shadowed.
+    late: Ballots,
+    accused: BTreeSet<(PublicKey, Offence)>,
 }
 
 impl Past {
-    pub(crate) fn new(certificate: Certificate, heard: impl Iterator<Item = (u32, VoteKind, PublicKey)>) -> Self {
-        Self { certificate: Some(certificate), heard: heard.take(HEARD_MAX).collect(), answers: BTreeMap::new() }
+    pub(crate) fn new(
+        certificate: Certificate,
+        validators: ValidatorSet,
+        ballots: Ballots,
+        accused: BTreeSet<(PublicKey, Offence)>,
+    ) -> Self {
+        Self {
+            certificate: Some(certificate),
+            heard: ballots.cast().take(HEARD_MAX).collect(),
+            answers: BTreeMap::new(),
+            validators: Some(validators),
+            ballots,
+            late: Ballots::default(),
+            accused,
+        }
     }
 
     pub(crate) fn is_of(&self, height: u64) -> bool {
         self.certificate.as_ref().is_some_and(|certificate| certificate.height == height)
+    }
+
+    /// What votes that came too late contradict. They change nothing any more, so a signature is verified only
+    /// where there are two to compare.
+    pub(crate) fn compare(&mut self, chain: &ChainId, from: Option<PublicKey>, message: &Message) -> Vec<Evidence> {
+        let Some(validators) = &self.validators else { return Vec::new() };
+        let mut found = Vec::new();
+        for vote in message.votes(validators) {
+            let contradicted = self.ballots.contradicted_by(&vote).into_iter().chain(self.late.contradicted_by(&vote));
+            for other in contradicted {
+                let evidence = Evidence::Votes(other, vote);
+                let Ok(charge) = evidence.charge() else { continue };
+                let offence = (vote.voter, charge.offence);
+                if !self.accused.contains(&offence) && evidence.check(chain).is_ok() {
+                    self.accused.insert(offence);
+                    found.push(evidence);
+                }
+            }
+            if from == Some(vote.voter) && self.late.len() < HEARD_MAX {
+                self.late.insert(&vote);
+            }
+        }
+        found
     }
 
     /// The certificate, if the sender of this message seems to need it. With every decision some votes

@@ -68,6 +68,7 @@ impl Replica {
             }
             Input::Judged { height, block, valid } => self.at(height, |running| running.judged(block, valid)),
             Input::Propose { height, round, block } => self.at(height, |running| running.propose(round, block)),
+            Input::Compare { from, message } => self.compare(from, &message),
             Input::Timer(timer) => self.at(timer.height, |running| running.ring(timer)),
         }
         self.finish()
@@ -149,12 +150,24 @@ impl Replica {
         if height == self.next_height() {
             self.early.keep(height, from, message);
         } else if self.past.is_of(height) {
+            self.compare(Some(from), &message);
             let answer = self.past.answer(from, &message);
             if let (Some(message), Some(running)) = (answer, &mut self.running) {
                 running.desk.effects.push(Effect::SendTo { to: from, message });
             }
         } else {
             self.at(height, |running| running.hear(from, message));
+        }
+    }
+
+    /// Looks at a message of this height, or of the one decided last, for nothing but contradictions.
+    fn compare(&mut self, from: Option<PublicKey>, message: &Message) {
+        let Some(running) = &mut self.running else { return };
+        if self.past.is_of(message.height()) {
+            let evidence = self.past.compare(&self.config.chain, from, message);
+            running.desk.effects.extend(evidence.into_iter().map(Effect::Evidence));
+        } else if running.height() == message.height() {
+            running.desk.compare(message);
         }
     }
 
@@ -170,7 +183,9 @@ impl Replica {
         running.settle();
         let decided = running.desk.now.decided.as_ref();
         if let Some(certificate) = decided.filter(|certificate| !self.past.is_of(certificate.height)) {
-            self.past = Past::new(certificate.clone(), running.desk.now.ballots.cast());
+            let now = &running.desk.now;
+            self.past =
+                Past::new(certificate.clone(), now.validators.clone(), now.ballots.clone(), now.accused.clone());
         }
         std::mem::take(&mut running.desk.effects)
     }

@@ -101,6 +101,8 @@ impl Running {
         if self.desk.now.certified.is_none() {
             certificate.signers(&self.desk.now.validators)?;
             self.tell(Told::Decided(certificate));
+        } else {
+            self.desk.compare(&Message::Decided(certificate));
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ use consensus::{
 };
 use ledger::certificate::VoteBody;
 use ledger::encoding::{decode, encode};
+use ledger::evidence::OffenceKind;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::PublicKey;
 
@@ -250,9 +251,9 @@ fn evidence_convicts_whoever_said_two_things_and_nobody_else() {
             .collect::<Vec<_>>()
     };
     let [evidence] = accusations(&effects).try_into().expect("two votes, one accusation");
-    assert_eq!(evidence.verify(&CHAIN), Ok(table.key(2)));
+    assert_eq!(evidence.check(&CHAIN).map(|charge| charge.keys), Ok(vec![table.key(2)]));
     assert_eq!(decode::<Evidence>(&encode(&evidence)), Ok(evidence.clone()));
-    assert!(evidence.verify(&ChainId([9; 32])).is_err(), "on this chain only");
+    assert!(evidence.check(&ChainId([9; 32])).is_err(), "on this chain only");
     let again = table.hear_vote(table.prevote(2, H, 0, Some(Y)));
     assert_eq!(accusations(&again), vec![], "once");
 
@@ -260,7 +261,85 @@ fn evidence_convicts_whoever_said_two_things_and_nobody_else() {
     table.hear_proposal(proposal);
     let effects = table.hear_proposal(table.proposal(H, 0, None, Y));
     let [evidence] = accusations(&effects).try_into().expect("two proposals, one accusation");
-    assert_eq!(evidence.verify(&CHAIN), Ok(proposal.proposer));
+    assert_eq!(evidence.check(&CHAIN).map(|charge| charge.keys), Ok(vec![proposal.proposer]));
+}
+
+fn accused(effects: &[Effect]) -> Vec<(PublicKey, OffenceKind)> {
+    let evidence = effects.iter().filter_map(|effect| if let Effect::Evidence(e) = effect { Some(e) } else { None });
+    let charge = |evidence: &Evidence| {
+        let charge = evidence.check(&CHAIN).expect("evidence that a replica tells of convicts");
+        (charge.keys[0], charge.offence.kind)
+    };
+    evidence.map(charge).collect()
+}
+
+/// A quorum that a validator is part of says something else than it said by itself.
+#[test]
+fn proofs_of_others_convict_whoever_said_something_else_to_us() {
+    // A polka, while the round goes on.
+    let mut stage = table();
+    stage.hear_vote(stage.prevote(2, H, 0, Some(X)));
+    let polka = Message::Polka(stage.polka(&[0, 2, 3], H, 0, Y));
+    assert_eq!(accused(&stage.hear(3, polka.clone())), vec![(stage.key(2), OffenceKind::Prevote)]);
+    assert_eq!(accused(&stage.hear(0, polka)), vec![], "once");
+    // A certificate of who has decided.
+    let mut stage = table();
+    stage.hear_vote(stage.precommit(3, H, 0, Some(X)));
+    let decided = Message::Decided(stage.certificate(&[0, 2, 3], H, 0, Y));
+    assert_eq!(accused(&stage.hear(2, decided)), vec![(stage.key(3), OffenceKind::Precommit)]);
+    // A certificate that came by another way is compared, and decides nothing.
+    let mut stage = table();
+    stage.hear_vote(stage.precommit(3, H, 0, Some(X)));
+    let message = Message::Decided(stage.certificate(&[0, 2, 3], H, 0, Y));
+    let effects = stage.replica.step(Input::Compare { from: None, message });
+    assert_eq!((accused(&effects), effects.len()), (vec![(stage.key(3), OffenceKind::Precommit)], 1));
+    assert!(stage.replica.decided().is_none());
+}
+
+#[test]
+fn votes_that_come_when_the_height_is_decided_still_convict() {
+    let mut stage = table();
+    stage.decide(H, X);
+    let (liar, other) = (stage.others()[0], stage.others()[1]);
+    // Against what was heard before the decision.
+    let late = stage.prevote(liar, H, 0, Some(Y));
+    assert_eq!(accused(&stage.hear_vote(late)), vec![(stage.key(liar), OffenceKind::Prevote)]);
+    assert_eq!(accused(&stage.hear_vote(late)), vec![], "once");
+    // Both too late; also when the next height has begun.
+    stage.start(H + 1);
+    for (block, found) in [(X, 0), (Y, 1), (X, 0)] {
+        let vote = stage.prevote(other, H, 1, Some(block));
+        assert_eq!(accused(&stage.hear_vote(vote)).len(), found);
+    }
+    // A certificate for another block names all who are in it and voted otherwise here.
+    let certificate = Message::Decided(stage.certificate(&[0, 2, 3], H, 0, Y));
+    let from = stage.key(0);
+    let effects = stage.replica.step(Input::Compare { from: Some(from), message: certificate });
+    let mut named: Vec<_> = accused(&effects).into_iter().map(|(key, _)| key).collect();
+    named.sort();
+    let mut all = vec![stage.key(0), stage.key(2), stage.key(3)];
+    all.sort();
+    assert_eq!(named, all);
+}
+
+/// Nobody can put words into another's mouth, early, in time or late.
+#[test]
+fn what_is_not_signed_convicts_nobody_at_any_time() {
+    let forged = |vote: SignedVote| SignedVote { signature: ledger::key::Signature([7; 64]), ..vote };
+    let mut stage = table();
+    stage.hear_vote(stage.prevote(2, H, 0, Some(X)));
+    let lie = forged(stage.prevote(2, H, 0, Some(Y)));
+    for step in 0..3 {
+        let from = stage.key(0);
+        let said = stage.replica.step(Input::Message { from, message: Message::Vote(lie) });
+        let compared = stage.replica.step(Input::Compare { from: Some(from), message: Message::Vote(lie) });
+        let own = stage.replica.step(Input::Compare { from: Some(stage.key(2)), message: Message::Vote(lie) });
+        assert_eq!((accused(&said), accused(&compared), accused(&own)), (vec![], vec![], vec![]), "step {step}");
+        match step {
+            0 => drop(stage.decide(H, X)),
+            _ => drop(stage.start(H + step)),
+        }
+    }
 }
 
 #[test]
@@ -274,11 +353,11 @@ fn what_two_keys_say_or_what_one_says_in_two_rounds_is_no_evidence() {
         table.prevote(2, H + 1, 0, Some(Y)),
         table.precommit(2, H, 0, Some(Y)),
     ] {
-        assert_eq!(Evidence::Votes(vote, other).verify(&CHAIN), Err(EvidenceError::NoConflict), "{other:?}");
+        assert_eq!(Evidence::Votes(vote, other).check(&CHAIN), Err(EvidenceError::NoConflict), "{other:?}");
     }
     let forged = SignedVote { voter: PublicKey([5; 32]), ..vote };
     let other = SignedVote { voter: PublicKey([5; 32]), ..table.prevote(2, H, 0, Some(Y)) };
-    assert!(matches!(Evidence::Votes(forged, other).verify(&CHAIN), Err(EvidenceError::Signature(_))));
+    assert!(matches!(Evidence::Votes(forged, other).check(&CHAIN), Err(EvidenceError::Signature(_))));
 }
 
 /// Nonsense from every side, in every state, through several heights.

@@ -7,9 +7,13 @@ use crate::ledger_sim::cast::Cast;
 use crate::ledger_sim::faults;
 use crate::ledger_sim::host::Flaws;
 use crate::ledger_sim::invariants::Violation;
+use crate::ledger_sim::vault::Vault;
 use crate::ledger_sim::world::World;
 use crate::sim::invariants as voting;
 use crate::sim::rng::Rng;
+use ledger::evidence::CertifiedHeader;
+use ledger::fork::Fork;
+use ledger::proof::TrustRoot;
 use ledger::validators::{Validator, ValidatorSet};
 
 /// Seeds tried before a flaw counts as overlooked.
@@ -171,4 +175,44 @@ fn twins_of_more_than_a_third_fork_the_ledger_and_are_caught() {
         world
     });
     assert!(matches!(violation, Some(Violation::Fork { .. })), "{violation:?}");
+}
+
+/// The same twins: where their two histories part, the certificates name exactly their keys, or nobody; in no
+/// run one of the two who are honest.
+#[test]
+fn a_fork_by_two_of_four_names_exactly_these_two() {
+    let (mut named, mut unnamed) = (0, 0);
+    for seed in 0..SEEDS / 4 {
+        let mut world = World::new(4, seed);
+        world.goes_on = true;
+        let twins = [world.add_twin(0), world.add_twin(1)];
+        let side = [twins[0], twins[1], 3, 5];
+        world.network.part(&side.into_iter().collect(), 8, false);
+        world.submit_every_us = 45_000;
+        world.boot(1_000_000);
+        world.run(UNTIL_US, |_| false);
+        let key = |place: usize| world.hosts[place].person.validator.as_ref().unwrap().public();
+        let mut liars = vec![key(0), key(1)];
+        liars.sort_unstable();
+        let trust = TrustRoot::parse(&world.cast.genesis.genesis.bytes()).unwrap();
+        let (one, other) = (world.hosts[2].vault.look(), world.hosts[3].vault.look());
+        for height in 1..=one.height().min(other.height()) {
+            let head = |vault: &Vault| {
+                let (block, certificate) = vault.block(height).unwrap();
+                (vault.links_before(height), CertifiedHeader { header: block.header, certificate })
+            };
+            let fork = Fork::of(head(&one), head(&other)).unwrap();
+            let Ok(proven) = fork.verify(&trust) else { continue };
+            let mut keys: Vec<_> = proven.culprits().iter().map(|culprit| culprit.key).collect();
+            keys.sort_unstable();
+            match keys.is_empty() {
+                true => unnamed += 1,
+                false => {
+                    assert_eq!(keys, liars, "seed {seed}, height {height}");
+                    named += 1;
+                }
+            }
+        }
+    }
+    assert!(named > 0 && unnamed > 0, "{named} forks named the liars, {unnamed} nobody");
 }

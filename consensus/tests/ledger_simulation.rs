@@ -76,6 +76,7 @@ struct Outcome {
     proofs: u64,
     faults: BTreeMap<&'static str, u64>,
     accused: usize,
+    convicted: usize,
     alarms: u64,
     events: u64,
     simulated_us: u64,
@@ -147,6 +148,8 @@ fn check(test: &str, kind: &Kind, seeds: Range<u64>) {
         *done.entry("transactions").or_default() += outcome.finalised as u64;
         *done.entry("changes of validators").or_default() += outcome.epochs;
         *done.entry("proofs").or_default() += outcome.proofs;
+        *done.entry("keys convicted").or_default() += outcome.accused as u64;
+        *done.entry("convictions").or_default() += outcome.convicted as u64;
         *done.entry("events").or_default() += outcome.events;
         simulated_us += outcome.simulated_us;
     }
@@ -171,6 +174,7 @@ fn play(seed: u64, kind: &Kind) -> Outcome {
         epochs: world.around.watch.auditor.links.len() as u64,
         proofs: world.proofs,
         accused: world.around.watch.voting.accused.len(),
+        convicted: world.around.watch.convicted.len(),
         alarms: world.around.watch.alarms,
         events: world.events,
         simulated_us: world.around.now_us,

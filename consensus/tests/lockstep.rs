@@ -168,7 +168,9 @@ impl Ours {
                         self.certificate = Some(certificate);
                     }
                     Effect::Evidence(evidence) => {
-                        self.accused.extend(evidence.verify(&crate::sim::block::CHAIN).ok());
+                        self.accused.extend(
+                            evidence.check(&crate::sim::block::CHAIN).map(|charge| charge.keys).unwrap_or_default(),
+                        );
                     }
                     Effect::Refused { from, why } => self.alarms.push(format!("{from} was refused: {why}")),
                     Effect::Append(_) | Effect::Guard(_) | Effect::Fetch { .. } => {}

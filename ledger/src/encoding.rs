@@ -86,6 +86,19 @@ pub enum DecodeError {
     },
 }
 
+impl DecodeError {
+    /// The stable word of the check (sentence 1.4).
+    #[must_use]
+    pub const fn check(&self) -> &'static str {
+        match self {
+            Self::TooLarge { .. } => "size",
+            Self::Malformed { .. } => "malformed",
+            Self::Trailing { .. } => "trailing",
+            Self::NotCanonical { .. } => "not-canonical",
+        }
+    }
+}
+
 /// `config` with an allocation limit; the limit must be a literal constant for the codec.
 macro_rules! config {
     ($limit:expr) => {

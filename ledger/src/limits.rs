@@ -77,3 +77,5 @@ pub const CHANGES_MAX: usize = 64;
 pub const PROPOSAL_BYTES_MAX: usize = 32 * 1024;
 /// The largest heartbeat or sealing time: an hour. Proofs must stay possible to get.
 pub const PARAMETER_MS_MAX: u64 = 60 * 60 * 1000;
+/// Offences recorded of one key: more of them teach nothing, and nobody can fill the state with his own.
+pub const OFFENCES_PER_KEY_MAX: usize = 16;

@@ -120,6 +120,12 @@ impl TrustRoot {
     pub fn name(&self) -> &Name {
         &self.name
     }
+
+    /// The set that certifies the first blocks.
+    #[must_use]
+    pub fn validators(&self) -> &ValidatorSet {
+        &self.validators
+    }
 }
 
 /// What a verifier knows of time and of what it saw before. All values: this room has no clock.
@@ -245,11 +251,8 @@ impl ProofBundle {
             let actual = if actual == expected { self.header.chain_id } else { actual };
             return Err(ProofError::WrongChain { actual, expected });
         }
-        let (mut validators, mut before) = (&trust.validators, 0);
-        for (link, epoch) in self.epochs.iter().enumerate() {
-            epoch.check(&expected, validators, before).map_err(|problem| ProofError::EpochChain { link, problem })?;
-            (validators, before) = (&epoch.validators, epoch.header.height);
-        }
+        let (validators, before) = follow_epochs(&expected, &trust.validators, 0, &self.epochs)
+            .map_err(|(link, problem)| ProofError::EpochChain { link, problem })?;
         if self.header.height <= before {
             let problem = EpochError::NotAscending { height: self.header.height, before };
             return Err(ProofError::EpochChain { link: self.epochs.len(), problem });
@@ -292,6 +295,25 @@ impl ProofBundle {
         let rule = rule.ok_or(ProofError::NoApprovalRule)?.name.clone();
         Ok(Facts { id, manifest, patch, rules, rule, halts, organisations })
     }
+}
+
+/// Follows changes of the validator set on from a set that was in force after height `before`: the last
+/// set, and the height after which it is.
+///
+/// # Errors
+/// Which link does not hold, and why.
+pub fn follow_epochs<'a>(
+    chain: &ChainId,
+    validators: &'a ValidatorSet,
+    before: u64,
+    epochs: &'a [EpochLink],
+) -> Result<(&'a ValidatorSet, u64), (usize, EpochError)> {
+    let (mut validators, mut before) = (validators, before);
+    for (link, epoch) in epochs.iter().enumerate() {
+        epoch.check(chain, validators, before).map_err(|problem| (link, problem))?;
+        (validators, before) = (&epoch.validators, epoch.header.height);
+    }
+    Ok((validators, before))
 }
 
 impl Canonical for EpochLink {

@@ -3,6 +3,7 @@
 use crate::block::PROTOCOL_VERSION;
 use crate::bounded::{Name, Notes, Sentence, SortedList};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
+use crate::evidence::Evidence;
 use crate::governance::{Choice, Proposal};
 use crate::id::{ChainId, Digest, PatchId, TransactionId, context, derive};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
@@ -89,6 +90,12 @@ pub enum Payload {
         /// What the organisation says.
         choice: Choice,
     },
+    /// 10, by a node: validators signed two things where they may sign one. The evidence speaks for itself,
+    /// so it does not matter whose node brings it.
+    Accuse {
+        /// What they signed.
+        evidence: Evidence,
+    },
 }
 
 impl Payload {
@@ -106,6 +113,7 @@ impl Payload {
             Self::Receipt { .. } => "receipt",
             Self::Propose { .. } => "propose",
             Self::Ballot { .. } => "ballot",
+            Self::Accuse { .. } => "accuse",
         }
     }
 
@@ -117,7 +125,11 @@ impl Payload {
             Self::Approve { verdict, .. } | Self::Reject { verdict } | Self::Hold { verdict } => Some(verdict.patch),
             Self::Recall { patch, .. } => Some(*patch),
             Self::Receipt { receipt } => Some(receipt.patch),
-            Self::Enroll { .. } | Self::Retire { .. } | Self::Propose { .. } | Self::Ballot { .. } => None,
+            Self::Enroll { .. }
+            | Self::Retire { .. }
+            | Self::Propose { .. }
+            | Self::Ballot { .. }
+            | Self::Accuse { .. } => None,
         }
     }
 }

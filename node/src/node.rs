@@ -197,7 +197,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
         tokio::spawn(prune::run(store.clone(), days, stop.clone()));
     }
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
-    let member = member(&config, &store, chain_id, recovered.guard)?;
+    let member = member(&config, &store, chain_id, (recovered.guard, recovered.evidence))?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(member, journal, network, desk);
@@ -284,7 +284,7 @@ fn member(
     config: &Config,
     store: &Arc<Store>,
     chain_id: ChainId,
-    guard: Vec<consensus::GuardRecord>,
+    (guard, evidence): (Vec<consensus::GuardRecord>, Vec<consensus::Evidence>),
 ) -> Result<Member<StoredChain>, NodeError> {
     let consensus = &config.raw.consensus;
     let member = MemberConfig {
@@ -292,7 +292,9 @@ fn member(
         chain_id,
         parameters: parameters(store)?,
         validator: config.validator_key.clone(),
+        node: config.node_key.clone(),
         guard,
+        evidence,
         timeouts: consensus::Timeouts {
             propose_ms: consensus.propose_ms,
             propose_step_ms: consensus.propose_step_ms,

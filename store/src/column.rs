@@ -22,6 +22,7 @@
 //! | `outcomes` | patch id | receipts by outcome: five 8-byte counts |
 //! | `epochs` | height of an epoch header | encoded validator set of the height after it |
 //! | `proposals` | index of the proposal | id of its transaction |
+//! | `accusations` | index of the accusation | id of its transaction |
 //!
 //! Blocks below the floor are not whole: their receipts are forgotten, and header, certificate and span of
 //! those that have nothing left.
@@ -48,13 +49,14 @@ pub(crate) enum Column {
     Outcomes,
     Epochs,
     Proposals,
+    Accusations,
     /// Only in the scratch of a check: column and key of a row → the height that wrote it last.
     Written,
 }
 
 impl Column {
     /// All of them, in the order of the table above.
-    pub(crate) const ALL: [Self; 17] = [
+    pub(crate) const ALL: [Self; 18] = [
         Self::Meta,
         Self::Headers,
         Self::Certificates,
@@ -72,6 +74,7 @@ impl Column {
         Self::Outcomes,
         Self::Epochs,
         Self::Proposals,
+        Self::Accusations,
     ];
 
     /// Its name on disk, and in messages.
@@ -94,6 +97,7 @@ impl Column {
             Self::Outcomes => "outcomes",
             Self::Epochs => "epochs",
             Self::Proposals => "proposals",
+            Self::Accusations => "accusations",
             Self::Written => "written",
         }
     }
@@ -102,9 +106,13 @@ impl Column {
     const fn numbered(self) -> Option<&'static str> {
         match self {
             Self::Headers | Self::Certificates | Self::Epochs => Some("height"),
-            Self::Transactions | Self::Spans | Self::Patches | Self::Endpoints | Self::Receipts | Self::Proposals => {
-                Some("index")
-            }
+            Self::Transactions
+            | Self::Spans
+            | Self::Patches
+            | Self::Endpoints
+            | Self::Receipts
+            | Self::Proposals
+            | Self::Accusations => Some("index"),
             Self::History => Some("page"),
             _ => None,
         }

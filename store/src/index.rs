@@ -79,6 +79,7 @@ pub(crate) fn list(batch: &mut Batch<'_>, index: u64, id: TransactionId, transac
         Payload::Publish { manifest } => batch.put(Column::Patches, &numeric(index), manifest.id().as_bytes()),
         Payload::Enroll { endpoint, .. } => batch.put(Column::Endpoints, &numeric(index), endpoint.as_bytes()),
         Payload::Propose { .. } => batch.put(Column::Proposals, &numeric(index), id.as_bytes()),
+        Payload::Accuse { .. } => batch.put(Column::Accusations, &numeric(index), id.as_bytes()),
         Payload::Receipt { receipt } => {
             for (column, key) in receipt_rows(index, &transaction.signer, receipt) {
                 batch.put(column, &key, &[]);

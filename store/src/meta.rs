@@ -10,7 +10,7 @@ use ledger::id::{ChainId, Digest, context, derive};
 use ledger::state::tree::TreeHead;
 
 /// Version of the columns and their rows. Another one is another program's store.
-pub(crate) const SCHEMA: u64 = 2;
+pub(crate) const SCHEMA: u64 = 3;
 
 pub(crate) const SCHEMA_KEY: &[u8] = b"schema";
 pub(crate) const CHAIN_ID_KEY: &[u8] = b"chain-id";

@@ -233,6 +233,15 @@ impl Store {
         self.view().proposals(after, limit)
     }
 
+    /// See [`View::accusations`].
+    pub fn accusations(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(TransactionId, Located)>, StoreError> {
+        self.view().accusations(after, limit)
+    }
+
     /// See [`View::epochs`].
     pub fn epochs(&self, from: u64, limit: usize) -> Result<Vec<EpochLink>, StoreError> {
         self.view().epochs(from, limit)

@@ -285,6 +285,11 @@ impl Draft<'_> {
                 Record::Proposal(proposal) => {
                     self.transaction(proposal.proposed.index)?;
                 }
+                Record::Conviction(conviction) => {
+                    for offence in conviction.offences.iter() {
+                        self.transaction(offence.position.index)?;
+                    }
+                }
                 _ => {}
             }
         }

@@ -1,4 +1,4 @@
-//! Is the log whole?
+//! Are the logs whole: that of batches, and the list of files, which is a log too?
 //!
 //! When it opens, RocksDB plays its log up to the first record that does not check out and forgets the
 //! rest: right for a batch that a crash tore, which is always the last, and wrong for a byte that rotted in
@@ -8,7 +8,7 @@
 //!
 //! Format (RocksDB, `db/log_format.h`): blocks of 32 KiB; in them records of checksum (CRC-32C, masked),
 //! length, type, low half of the log's number, payload. A log that is written over an older one ends where
-//! records of another number begin.
+//! records of another number begin. The list of files is never written over: its records have no number.
 
 use crate::error::{Corruption, StoreError};
 use crate::lock::file_error;
@@ -17,24 +17,34 @@ use std::path::Path;
 
 const BLOCK_BYTES: usize = 32 * 1024;
 const HEADER_BYTES: usize = 4 + 2 + 1 + 4;
+/// Without the log's number.
+const PLAIN_HEADER_BYTES: usize = 4 + 2 + 1;
+/// Types of records without it: whole ones, and first, middle and last parts.
+const PLAIN_TYPES: [u8; 4] = [PLAIN_FULL, PLAIN_FIRST, 3, 4];
+const PLAIN_FULL: u8 = 1;
+const PLAIN_FIRST: u8 = 2;
 /// Types of records whose header has the log's number: whole batches, first, middle and last parts, and
 /// notes of RocksDB's own.
 const TYPES: [u8; 6] = [FULL, FIRST, 7, 8, 11, 131];
 const FULL: u8 = 5;
 const FIRST: u8 = 6;
 
-/// Checks all logs of the database in `path`.
+/// Checks all logs, and lists of files, of the database in `path`.
 pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
     for entry in fs::read_dir(path).map_err(|source| file_error(path, source))? {
         let file = entry.map_err(|source| file_error(path, source))?.path();
         let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        if let (Some(number), true) = (number, file.extension().is_some_and(|extension| extension == "log")) {
+        let is_log = file.extension().is_some_and(|extension| extension == "log");
+        let is_list = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST-"));
+        let number = number.filter(|_| is_log).map(|number| number as u32);
+        if number.is_some() || is_list {
             let log = fs::read(&file).map_err(|source| file_error(&file, source))?;
-            if let Some((broken, later)) = find_hole(&log, number as u32) {
+            if let Some((broken, later)) = find_hole(&log, number) {
                 let file = file.file_name().map(|name| name.to_string_lossy().into_owned());
+                let lost = if is_list { "files" } else { "acknowledged blocks" };
                 let detail = format!(
-                    "the record at byte {broken} does not check out, and a later batch begins at byte {later}: \
-                     acknowledged blocks are in between"
+                    "the record at byte {broken} does not check out, and a later one begins at byte {later}: {lost} \
+                     are in between"
                 );
                 let column = None;
                 return Err(StoreError::Corrupt(Box::new(Corruption {
@@ -52,21 +62,22 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
 
 /// Where a log breaks off, and where a batch begins after that; `None` when it is whole, or only its last
 /// batch is torn.
-fn find_hole(log: &[u8], number: u32) -> Option<(usize, usize)> {
+fn find_hole(log: &[u8], number: Option<u32>) -> Option<(usize, usize)> {
+    let header_bytes = header_bytes(number);
     let mut at = 0;
     while let Some(record) = Record::at(log, at, number) {
         at = record.end;
-        if BLOCK_BYTES - at % BLOCK_BYTES < HEADER_BYTES {
+        if BLOCK_BYTES - at % BLOCK_BYTES < header_bytes {
             at = at.next_multiple_of(BLOCK_BYTES);
         }
     }
-    let number = number.to_le_bytes();
-    let begins = |place: &usize| {
-        log.get(place + 7..place + HEADER_BYTES) == Some(&number[..])
-            && Record::at(log, *place, u32::from_le_bytes(number)).is_some_and(|record| record.begins_batch)
-    };
+    let begins = |place: &usize| Record::at(log, *place, number).is_some_and(|record| record.begins_batch);
     // Not at `at` itself: what stands there is what did not check out.
-    (at + 1..log.len().saturating_sub(HEADER_BYTES)).find(begins).map(|later| (at, later))
+    (at + 1..log.len().saturating_sub(header_bytes)).find(begins).map(|later| (at, later))
+}
+
+const fn header_bytes(number: Option<u32>) -> usize {
+    if number.is_some() { HEADER_BYTES } else { PLAIN_HEADER_BYTES }
 }
 
 struct Record {
@@ -76,17 +87,22 @@ struct Record {
 
 impl Record {
     /// The record at a place, if there is one that checks out.
-    fn at(log: &[u8], place: usize, number: u32) -> Option<Self> {
-        let header = log.get(place..place + HEADER_BYTES)?;
+    fn at(log: &[u8], place: usize, number: Option<u32>) -> Option<Self> {
+        let header = log.get(place..place + header_bytes(number))?;
         let length = usize::from(u16::from_le_bytes([header[4], header[5]]));
-        let (kind, end) = (header[6], place + HEADER_BYTES + length);
+        let (kind, end) = (header[6], place + header.len() + length);
         let in_one_block = place / BLOCK_BYTES == (end - 1) / BLOCK_BYTES;
-        if !TYPES.contains(&kind) || header[7..] != number.to_le_bytes() || !in_one_block {
+        let is_one = match number {
+            Some(number) => TYPES.contains(&kind) && header[7..] == number.to_le_bytes(),
+            None => PLAIN_TYPES.contains(&kind),
+        };
+        if !is_one || !in_one_block {
             return None;
         }
         let stored = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
         let computed = crc32c::crc32c(log.get(place + 6..end)?);
-        (stored == mask(computed)).then_some(Self { end, begins_batch: matches!(kind, FULL | FIRST) })
+        (stored == mask(computed))
+            .then_some(Self { end, begins_batch: matches!(kind, FULL | FIRST | PLAIN_FULL | PLAIN_FIRST) })
     }
 }
 

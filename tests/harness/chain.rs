@@ -3,11 +3,12 @@
 use crate::dice::Dice;
 use crate::scenario::{APPROVERS, Scenario, VENDOR, name, sentence, version};
 use ledger::bounded::SortedList;
-use ledger::certificate::Certificate;
+use ledger::certificate::{Certificate, VoteBody};
+use ledger::evidence::Evidence;
 use ledger::execution::{self, ExecutedBlock, Tip};
 use ledger::governance::Change;
 use ledger::history;
-use ledger::id::{Digest, PatchId};
+use ledger::id::{BlockHash, Digest, PatchId};
 use ledger::key::SecretKey;
 use ledger::receipt::{Health, Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::StateView as _;
@@ -16,6 +17,7 @@ use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::TreeHead;
 use ledger::transaction::{Payload, Verdict, VerifiedTransaction};
 use ledger::validators::ValidatorSet;
+use ledger::vote::{SignedVote, VoteKind};
 use std::collections::BTreeMap;
 
 /// Time between blocks.
@@ -164,6 +166,17 @@ impl Chain {
             ended_at_ms: self.tip.header.time_ms,
         };
         self.add(&self.scenario.endpoint(endpoint), Payload::Receipt { receipt })
+    }
+
+    /// A validator signed two precommits of this height, and the first approver's node brings them.
+    pub fn accuse(&mut self, place: usize, height: u64) -> VerifiedTransaction {
+        let chain = self.scenario.chain_id();
+        let vote = |block: &[u8]| {
+            let body = VoteBody { height, round: 0, block: Some(BlockHash(Digest::blake3(block).0)) };
+            SignedVote::sign(VoteKind::Precommit, body, &self.scenario.validators()[place], &chain)
+        };
+        let evidence = Evidence::Votes(vote(b"one"), vote(b"other"));
+        self.add(&self.scenario.key(APPROVERS[0], Role::Node), Payload::Accuse { evidence })
     }
 
     /// Three of the four organisations agree on changes: they take place in the next block.

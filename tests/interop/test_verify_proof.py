@@ -7,6 +7,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
+import verify_evidence as e
 import verify_proof as v
 
 ROOT = HERE.parent.parent
@@ -17,7 +18,7 @@ CHAIN = v.trust_root(GENESIS)[0]
 
 
 KIND_OF_TRANSACTION = ["publish", "approve", "reject", "hold", "recall", "enroll", "retire", "receipt", "propose",
-                       "ballot"]  # 2.3
+                       "ballot", "accuse"]  # 2.3
 
 
 def vector(entry):
@@ -220,7 +221,7 @@ class Vectors(unittest.TestCase):
                 self.assertEqual(v.state_key(name[0], name[4:]).hex(), entry["state_key"])
                 self.assertEqual(vector(entry)[:4], name[:4], "a record has the number of its name")
             numbers.add(name[0])
-        self.assertEqual(numbers, set(range(12)))
+        self.assertEqual(numbers, set(range(13)))
 
     def test_governance_is_read_as_the_document_lays_it_out(self):
         bodies = lambda kind: [v.decode(v.SIGNED, vector(entry), 65536, "malformed")["body"]
@@ -253,12 +254,32 @@ class Vectors(unittest.TestCase):
             self.assertLessEqual(proposing, {name for name, _ in cast}, "the ballot a proposal begins with (2.23)")
             self.assertEqual(record["standing"].number == 0, record["settled"] is None)  # 2.26
 
+    def test_evidence_names_whom_the_index_says_and_near_misses_nobody(self):
+        file = lambda evidence: b"\1\0" + CHAIN + b"\1\0\0\0" + evidence
+        for entry in INDEX["evidence"]:
+            with self.subTest(entry["file"]):
+                culprits = e.judge(file(vector(entry)), GENESIS)
+                self.assertEqual(sorted(key.hex() for key in culprits), sorted(entry["culprits"]))
+        for entry in INDEX["forks"]:
+            with self.subTest(entry["file"]):
+                if entry["file"].endswith(".evidence"):
+                    culprits = e.judge(vector(entry), GENESIS)
+                    self.assertEqual(sorted(key.hex() for key in culprits), entry["culprits"])
+        misses = [miss for miss in INDEX["near_misses"] if miss["kind"] == "evidence"]
+        self.assertGreater(len(misses), 10)
+        for entry in misses:
+            with self.subTest(entry["file"], about=entry["about"]):
+                with self.assertRaises(v.Refused) as refused:
+                    e.judge(vector(entry), GENESIS)
+                words = str(refused.exception).split(": ")
+                self.assertIn(entry["check"], (words[0], words[-1]), "1.4 is told apart by its detail")
+
     def test_governance_that_is_laid_out_otherwise_is_malformed(self):
         def malformed(of, data, why):
             with self.assertRaisesRegex(v.Refused, f"^malformed: {why}$"):
                 v.decode(of, data, 65536, "malformed")
 
-        for of, number in ((v.PAYLOAD, 10), (v.CHANGE, 11), (v.CHOICE, 2), (v.RECORD, 12)):
+        for of, number in ((v.PAYLOAD, 11), (v.CHANGE, 11), (v.CHOICE, 2), (v.RECORD, 13)):
             malformed(of, number.to_bytes(4, "little") + bytes(4096), f"variant {number}")
         for of, most in ((v.PROPOSAL, 64), (v.MEMBERS, 256), (v.PROPOSED[1]["ballots"], 256)):
             malformed(of, (most + 1).to_bytes(8, "little") + bytes(60000), "too many elements")

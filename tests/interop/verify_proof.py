@@ -58,18 +58,25 @@ CHANGE = enum(  # 2.22
     {"old": HASH, "new": HASH}, {"key": HASH}, {"key": HASH}, {"organisation": NAME, "namespace": NAME},
     {"organisation": NAME, "namespace": NAME}, {"validators": VALIDATORS}, {"rules": RULES}, {"parameters": PARAMETERS})
 PROPOSAL, CHOICE = struct(changes=list_(CHANGE, 64), note=NOTES, closes_at_ms=U64), plain(2)
+HEADER = struct(version=U16, chain_id=HASH, height=U64, time_ms=U64, parent=HASH, tx_root=HASH, tx_count=U32,
+                history_root=HASH, history_size=U64, state_root=HASH, validators_hash=HASH,
+                next_validators_hash=HASH, proposer=HASH)  # 3.1
+CERTIFICATE = struct(height=U64, round=U32, block=HASH, signers=list_(U8, 16), signatures=list_(SIGNATURE, 128))  # 3.7
+CERTIFIED = struct(header=HEADER, certificate=CERTIFICATE)
+VOTE_BODY = struct(height=U64, round=U32, block=option(HASH))  # 3.10
+VOTE = struct(kind=plain(2), body=VOTE_BODY, voter=HASH, signature=SIGNATURE)  # 9.2
+PROPOSED_BLOCK = struct(body=struct(height=U64, round=U32, pol_round=option(U32), block=HASH), proposer=HASH,
+                        signature=SIGNATURE)  # 9.3
+EVIDENCE = enum({"one": VOTE, "other": VOTE}, {"one": PROPOSED_BLOCK, "other": PROPOSED_BLOCK},
+                {"validators": VALIDATORS, "one": CERTIFIED, "other": CERTIFIED})  # 9.5
 PUBLISH, APPROVAL = 0, 1
 PAYLOAD = enum({"manifest": MANIFEST}, {"verdict": VERDICT, "urgent": BOOL}, {"verdict": VERDICT},
                {"verdict": VERDICT}, {"patch": HASH, "reason": SENTENCE},
                {"endpoint": HASH, "name": NAME, "group": NAME, "labels": LABELS}, {"endpoint": HASH},
-               {"receipt": RECEIPT}, {"proposal": PROPOSAL}, {"proposal": HASH, "choice": CHOICE})
+               {"receipt": RECEIPT}, {"proposal": PROPOSAL}, {"proposal": HASH, "choice": CHOICE},
+               {"evidence": EVIDENCE})
 BODY = struct(version=U16, chain_id=HASH, signer=HASH, nonce=U64, expires_at_ms=U64, payload=PAYLOAD)
 SIGNED = struct(body=BODY, signature=SIGNATURE)
-# Headers and certificates (section 3)
-HEADER = struct(version=U16, chain_id=HASH, height=U64, time_ms=U64, parent=HASH, tx_root=HASH, tx_count=U32,
-                history_root=HASH, history_size=U64, state_root=HASH, validators_hash=HASH,
-                next_validators_hash=HASH, proposer=HASH)
-CERTIFICATE = struct(height=U64, round=U32, block=HASH, signers=list_(U8, 16), signatures=list_(SIGNATURE, 128))
 # Records (section 5); None where nothing here asks for them
 APPROVE, URGENT, REJECT, HOLD, RECALL = range(5)
 SCOPE = enum({}, {"organisation": NAME}, {"product": PRODUCT}, {"rollout": HASH})
@@ -80,19 +87,21 @@ PATCH = struct(
     verdicts=list_(struct(key=HASH, organisation=NAME, decision=plain(5), position=POSITION), 64),
     approved=option(POSITION), recalled=option(POSITION), standing=plain(5))
 MEMBERS = set_(NAME, 256)
-KINDS = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7)  # 5.2, by the number of the record
+KINDS = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7, 8)  # 5.2, by the number of the record
 PROPOSED = struct(
     proposal=PROPOSAL, proposer=HASH, proposed=POSITION,
     ballots=set_(struct(organisation=NAME, key=HASH, choice=CHOICE), 256), standing=plain(4), settled=option(POSITION))
+OFFENCE = struct(height=U64, round=U32, kind=plain(3))
+CONVICTION = struct(organisation=NAME, offences=list_(struct(offence=OFFENCE, position=POSITION), 16))  # 5.21
 RECORD = enum(None, None, {"is": RULES}, {"is": HALTS}, {"is": ORGANISATION}, None, None, {"is": PATCH}, None, None,
-              {"is": MEMBERS}, {"is": PROPOSED})
+              {"is": MEMBERS}, {"is": PROPOSED}, {"is": CONVICTION})
 # Files (sections 6 and 8)
 STATE_PROOF = struct(end=enum({"record": BYTES}, {}, {"key": HASH, "value_hash": HASH}),
                      siblings=list_(option(HASH), 256))
 PROVEN = struct(transaction=SIGNED, index=U64, path=list_(HASH, 63))
+EPOCHS = list_(struct(header=HEADER, certificate=CERTIFICATE, validators=VALIDATORS), 256)
 BUNDLE = struct(
-    version=U16, chain_id=HASH,
-    epochs=list_(struct(header=HEADER, certificate=CERTIFICATE, validators=VALIDATORS), 256),
+    version=U16, chain_id=HASH, epochs=EPOCHS,
     header=HEADER, certificate=CERTIFICATE, publish=PROVEN, approvals=list_(PROVEN, 64),
     state=struct(patch=STATE_PROOF, rules=STATE_PROOF, halts=STATE_PROOF,
                  organisations=list_(struct(name=NAME, proof=STATE_PROOF), 64)))

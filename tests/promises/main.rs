@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper of a test may panic and speak as the test may")]
 
+mod accountability;
 mod agents;
 mod disks;
 mod hostile;

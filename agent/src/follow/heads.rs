@@ -5,8 +5,10 @@ use super::light::{HeadError, LightClient};
 use super::memory::{Memory, MemoryError, Seen};
 use crate::data::DataDir;
 use crate::files::{self, FileError};
+use ledger::bounded::BoundError;
 use ledger::certificate::FinalizedHeader;
-use ledger::encoding::encode;
+use ledger::evidence::CertifiedHeader;
+use ledger::fork::{EvidenceFile, Fork};
 use ledger::genesis::GenesisBlock;
 use ledger::limits;
 use ledger::proof::{EpochLink, HostClock};
@@ -45,7 +47,7 @@ pub enum Disbelief {
     },
     /// Evidence of a split could not be written.
     #[error("two certified headers at one height, and the evidence cannot be kept")]
-    Evidence(#[source] FileError),
+    Evidence(#[source] SplitError),
 }
 
 /// What one node says.
@@ -318,53 +320,32 @@ impl Known {
     }
 }
 
-/// One side of a split, as anybody can check it against the genesis file.
-#[derive(Serialize)]
-struct Side {
-    hash: String,
-    time_ms: u64,
-    header: String,
-    certificate: String,
-}
-
-#[derive(Serialize)]
-struct Evidence {
-    what: &'static str,
-    height: u64,
-    /// Validators whose signatures stand under both, with their organisations.
-    signed_both: Vec<String>,
-    first: Side,
-    second: Side,
-}
-
+/// Both headers, with all that proves them, as `countersign audit check` reads it: anybody can, with the
+/// genesis file alone, and it names exactly those who signed both.
 fn write_evidence(
     first: &FinalizedHeader,
     second: &FinalizedHeader,
     light: &LightClient,
     directory: &std::path::Path,
-) -> Result<PathBuf, FileError> {
-    let height = first.header().height;
-    let validators = light.validators_of(height);
-    let signers = |header: &FinalizedHeader| header.certificate().signers(validators).unwrap_or_default();
-    let (a, b) = (signers(first), signers(second));
-    let both = validators.validators().iter().filter(|validator| {
-        let signed = |signers: &[(ledger::key::PublicKey, _)]| signers.iter().any(|(key, _)| *key == validator.key);
-        signed(&a) && signed(&b)
-    });
-    let side = |header: &FinalizedHeader| Side {
-        hash: header.hash().to_string(),
-        time_ms: header.header().time_ms,
-        header: hex::encode(encode(header.header())),
-        certificate: hex::encode(encode(header.certificate())),
+) -> Result<PathBuf, SplitError> {
+    let (height, chain_id) = (first.header().height, first.header().chain_id);
+    let side = |header: &FinalizedHeader| {
+        let head = CertifiedHeader { header: header.header().clone(), certificate: header.certificate().clone() };
+        (light.epochs_before(height), head)
     };
-    let evidence = Evidence {
-        what: "two certified headers at one height",
-        height,
-        signed_both: both.map(|validator| format!("{} {}", validator.organisation, validator.key)).collect(),
-        first: side(first),
-        second: side(second),
-    };
-    let path = directory.join(format!("split-{height}.json"));
-    files::replace(&path, &serde_json::to_vec_pretty(&evidence).unwrap_or_default())?;
+    let fork = Fork::of(side(first), side(second))?;
+    let path = directory.join(format!("split-{height}.evidence"));
+    files::replace(&path, &EvidenceFile::fork(chain_id, fork).bytes())?;
     Ok(path)
+}
+
+/// Why evidence of a split is not on the disk.
+#[derive(Debug, thiserror::Error)]
+pub enum SplitError {
+    /// It could not be written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// The validators changed more often than a file can tell.
+    #[error(transparent)]
+    TooManyEpochs(#[from] BoundError),
 }

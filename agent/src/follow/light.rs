@@ -41,6 +41,8 @@ pub enum HeadError {
 struct Era {
     above: u64,
     validators: ValidatorSet,
+    /// What proved it; the first needs no proof.
+    link: Option<EpochLink>,
 }
 
 /// Knows which validators certify which heights, from the genesis set on.
@@ -55,7 +57,7 @@ impl LightClient {
     /// Starts from the trust root.
     #[must_use]
     pub fn new(genesis: &GenesisBlock) -> Self {
-        let first = Era { above: 0, validators: genesis.genesis.validators.clone() };
+        let first = Era { above: 0, validators: genesis.genesis.validators.clone(), link: None };
         Self { chain_id: genesis.chain_id, eras: vec![first] }
     }
 
@@ -82,6 +84,13 @@ impl LightClient {
         &era.validators
     }
 
+    /// The changes of the validators that lead to a height.
+    #[must_use]
+    pub fn epochs_before(&self, height: u64) -> Vec<EpochLink> {
+        let eras = self.eras.iter().filter(|era| era.above < height);
+        eras.filter_map(|era| era.link.clone()).collect()
+    }
+
     /// The height above which the newest set known here is in force.
     #[must_use]
     pub fn newest_epoch(&self) -> u64 {
@@ -101,7 +110,8 @@ impl LightClient {
                 self.eras.truncate(before);
                 return Err(HeadError::Epoch { link, problem });
             }
-            self.eras.push(Era { above: epoch.header.height, validators: epoch.validators.clone() });
+            let (above, validators) = (epoch.header.height, epoch.validators.clone());
+            self.eras.push(Era { above, validators, link: Some(epoch.clone()) });
         }
         Ok(self.eras.len() - before)
     }

@@ -1,17 +1,22 @@
 //! `countersign chain`: look at the chain, or have a node's store checked.
 
-use super::epochs::{Epochs, validators_at};
+use super::epochs::{Epochs, links, validators_at};
 use super::snapshot::Snapshot;
 use super::{external, wait_for};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
+use crate::files;
 use crate::options::Global;
-use crate::terminal::{Answer, facts, table};
+use crate::terminal::{Answer, facts, note, table};
 use crate::time;
+use crate::trust::Trust;
 use clap::{Args, Subcommand};
 use ledger::block::{Block, Header};
+use ledger::bounded::List;
 use ledger::certificate::Certificate;
 use ledger::encoding::decode;
+use ledger::evidence::CertifiedHeader;
+use ledger::fork::{FORK_VERSION, HeadFile};
 use ledger::id::{BlockHash, PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::merkle;
@@ -48,10 +53,14 @@ JSON: {\"hash\", \"header\", \"round\", \"signers\", \"certificate\": \"verified
 
 Examples:
   countersign chain show
-  countersign chain show 4711 --genesis genesis")]
+  countersign chain show 4711 --genesis genesis
+  countersign chain show --genesis genesis --out bank.head")]
 pub struct Show {
     /// Height of the block; the head if not given
     height: Option<u64>,
+    /// Also write the header, with all that proves it from the trust root, for `countersign audit fork`
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
 }
 
 /// Check a store.
@@ -112,8 +121,41 @@ impl Show {
             None => None,
         };
         let view = check(answer.get_ref(), height, &connection, validators.as_ref())?;
+        if let Some(out) = &self.out {
+            let bytes = export(&mut connection, trust.as_ref(), answer.get_ref(), &view.header).await?;
+            files::write_over(out, &bytes)?;
+            note(&format!(
+                "The header is in {}, {} bytes: it needs nothing but the trust root.",
+                out.display(),
+                bytes.len()
+            ));
+        }
         Ok(Answer::new(view.text(), &view))
     }
+}
+
+/// A head file: checked as whoever reads it will.
+async fn export(
+    connection: &mut Connection,
+    trust: Option<&Trust>,
+    answer: &GetBlockResponse,
+    header: &Header,
+) -> Result<Vec<u8>, Failure> {
+    let trust = trust.ok_or_else(|| {
+        Failure::usage("no trust root given", "what is exported is proven from it: give it with --genesis FILE")
+    })?;
+    if answer.certificate.is_empty() {
+        return Err(Failure::usage("nobody signed block 0: it is the trust root itself", "export a later one"));
+    }
+    let unbelievable = |error: String| NodeError::Unbelievable(format!("block {}: {error}", header.height));
+    let certificate = decode(&answer.certificate).map_err(|error| unbelievable(error.to_string()))?;
+    let (mut epochs, _) = links(connection, trust).await?;
+    epochs.retain(|link| link.header.height < header.height);
+    let epochs = List::new(epochs).map_err(|error| unbelievable(error.to_string()))?;
+    let head = CertifiedHeader { header: header.clone(), certificate };
+    let file = HeadFile { version: FORK_VERSION, chain_id: trust.chain_id(), epochs, head };
+    file.verify(trust.root()).map_err(|error| unbelievable(error.to_string()))?;
+    Ok(file.bytes())
 }
 
 /// Checks of a block what can be checked without the blocks before it.

@@ -64,6 +64,11 @@ pub(super) async fn deliver(
 impl Delivered {
     /// For people and programs.
     pub(super) fn answer(&self, did: &str) -> Answer {
+        Answer::new(self.text(did), self)
+    }
+
+    /// For people.
+    pub(super) fn text(&self, did: &str) -> String {
         let mut rows = vec![("done", did.to_owned())];
         rows.extend(self.patch.map(|patch| ("patch", patch.to_string())));
         rows.extend(self.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
@@ -71,6 +76,6 @@ impl Delivered {
         rows.push(("transaction", self.transaction.to_string()));
         rows.extend(self.position.map(|position| ("finalised", show_position(&position))));
         rows.extend(self.file.clone().map(|file| ("signed only, in", file)));
-        Answer::new(facts(&rows), self)
+        facts(&rows)
     }
 }

@@ -84,9 +84,21 @@ impl Epochs {
     }
 }
 
-/// Asks page after page and checks every link against the set before it.
+/// All changes, each with the set before it.
 async fn follow(connection: &mut Connection, trust: &Trust) -> Result<(Vec<Epoch>, bool), NodeError> {
+    let (links, more) = links(connection, trust).await?;
     let mut epochs = vec![Epoch::genesis(trust)];
+    let mut before = &trust.genesis().validators;
+    for link in &links {
+        epochs.push(Epoch::of(link, before));
+        before = &link.validators;
+    }
+    Ok((epochs, more))
+}
+
+/// Asks page after page and checks every link against the set before it; whether there are more.
+pub(super) async fn links(connection: &mut Connection, trust: &Trust) -> Result<(Vec<EpochLink>, bool), NodeError> {
+    let mut followed: Vec<EpochLink> = Vec::new();
     let (mut validators, mut before) = (trust.genesis().validators.clone(), 0u64);
     loop {
         let from_height = before.saturating_add(1);
@@ -100,11 +112,11 @@ async fn follow(connection: &mut Connection, trust: &Trust) -> Result<(Vec<Epoch
             let height = link.header.height;
             let broken = |source| NodeError::EpochChain { height, source };
             link.check(&trust.chain_id(), &validators, before).map_err(broken)?;
-            epochs.push(Epoch::of(&link, &validators));
-            (validators, before) = (link.validators, height);
+            (validators, before) = (link.validators.clone(), height);
+            followed.push(link);
         }
-        if links.len() < PAGE_LINKS || epochs.len() > LINKS_MAX {
-            return Ok((epochs, links.len() == PAGE_LINKS));
+        if links.len() < PAGE_LINKS || followed.len() >= LINKS_MAX {
+            return Ok((followed, links.len() == PAGE_LINKS));
         }
     }
 }

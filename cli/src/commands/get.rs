@@ -1,5 +1,6 @@
 //! `countersign get`: lists, page after page.
 
+use super::convictions::Convictions;
 use super::proposals::{Members, Proposals, ShowProposal};
 use crate::connection::{Connection, NodeError, only, parse_prefix};
 use crate::failure::Failure;
@@ -19,7 +20,7 @@ const EMPTY_PAGES_MAX: usize = 1_000;
 /// How many endpoints are looked through for a prefix.
 const ENDPOINTS_MAX: usize = 100_000;
 
-/// List patches, endpoints, receipts, blocks, members or proposals.
+/// List patches, endpoints, receipts, blocks, members, proposals or convictions.
 #[derive(Debug, Subcommand)]
 pub enum GetCommand {
     /// Patches, newest first
@@ -36,6 +37,8 @@ pub enum GetCommand {
     Proposals(Proposals),
     /// One proposal in full: each change in words, checked here, and its ballots
     Proposal(ShowProposal),
+    /// What validators were convicted of, newest first
+    Convictions(Convictions),
     /// Where a transaction is
     Transaction(super::transaction::Transaction),
 }
@@ -128,6 +131,7 @@ impl GetCommand {
             Self::Members(list) => list.run(global).await,
             Self::Proposals(list) => list.run(global).await,
             Self::Proposal(show) => show.run(global).await,
+            Self::Convictions(list) => list.run(global).await,
             Self::Transaction(find) => find.run(global).await,
         }
     }

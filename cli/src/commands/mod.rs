@@ -1,8 +1,10 @@
 //! The commands, one file per noun or verb.
 
+mod audit;
 mod ballot;
 mod chain;
 mod consent;
+mod convictions;
 mod deliver;
 mod endpoint;
 mod epochs;
@@ -63,7 +65,7 @@ pub enum Command {
     Endpoint(endpoint::EndpointCommand),
     /// See what a node is and where it stands
     Status(status::Status),
-    /// List patches, endpoints, receipts, blocks, members or proposals
+    /// List patches, endpoints, receipts, blocks, members, proposals or convictions
     #[command(subcommand)]
     Get(get::GetCommand),
     /// Take a proof file away, or look into one
@@ -74,6 +76,9 @@ pub enum Command {
     /// Look at the chain, or check a node's store
     #[command(subcommand)]
     Chain(chain::ChainCommand),
+    /// Find out whether the ledger was forked and who did it, check evidence, accuse
+    #[command(subcommand)]
+    Audit(audit::AuditCommand),
     /// Submit a transaction that was signed elsewhere
     Submit(submit::Submit),
     /// Another program of the house.
@@ -96,6 +101,7 @@ pub fn run(line: CommandLine) -> Result<Answer, Failure> {
         Command::Patch(command) => command.run(&global),
         Command::Proof(command) => command.run(&global),
         Command::Chain(command) => command.run(&global),
+        Command::Audit(command) => command.run(&global),
         Command::Review(review) => wait_for(review.run(&global)),
         Command::Approve(approve) => wait_for(approve.run(&global)),
         Command::Reject(reject) => wait_for(reject.run(&global, verdict::Kind::Reject)),

@@ -3,10 +3,12 @@
 //!
 //! Unless a type says otherwise its values are the node's word: convenient, and proof of nothing.
 
+mod convictions;
 mod governance;
 mod lists;
 mod manifest;
 
+pub use convictions::{ConvictionView, CulpritView, conviction_table};
 pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView, changes_in_words, member_table};
 pub use governance::{proposal_table, signed_proposal_text};
 pub use lists::{BlockView, EndpointView, ReceiptView};

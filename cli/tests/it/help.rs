@@ -29,6 +29,7 @@ const COMMANDS: &[&[&str]] = &[
     &["get", "members"],
     &["get", "proposals"],
     &["get", "proposal"],
+    &["get", "convictions"],
     &["get", "transaction"],
     &["proof", "get"],
     &["proof", "show"],
@@ -37,6 +38,9 @@ const COMMANDS: &[&[&str]] = &[
     &["chain", "epochs"],
     &["chain", "snapshot"],
     &["chain", "fsck"],
+    &["audit", "fork"],
+    &["audit", "check"],
+    &["audit", "accuse"],
     &["submit"],
 ];
 

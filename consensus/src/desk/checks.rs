@@ -3,8 +3,9 @@
 use super::Desk;
 use crate::effect::Refusal;
 use crate::guard::Signed;
-use crate::message::{Polka, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
+use crate::message::{Message, Polka, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
+use ledger::evidence::Evidence;
 use std::collections::BTreeSet;
 
 /// No proof of a later round is believed: with five seconds each, so many rounds take years. The core
@@ -38,6 +39,9 @@ impl Desk {
     }
 
     fn take_note(&mut self, verified: &SignedVote) {
+        if let Some(other) = self.now.ballots.contradicted_by(verified) {
+            self.accuse_of(Evidence::Votes(other, *verified));
+        }
         self.now.ballots.insert(verified);
         if verified.voter == self.me {
             self.learn(Signed::Vote(*verified));
@@ -48,12 +52,25 @@ impl Desk {
     pub(crate) fn verify_proposal(&mut self, proposal: &SignedProposal) -> Result<(), Refusal> {
         if !self.now.has_proposal(proposal) {
             proposal.verify(&self.chain)?;
+            let mut known = self.now.proposals_of(proposal.body.round).iter();
+            if let Some(other) = known.find(|known| known.conflicts_with(proposal)).copied() {
+                self.accuse_of(Evidence::Proposals(other, *proposal));
+            }
             self.now.keep_proposal(*proposal);
             if proposal.proposer == self.me {
                 self.learn(Signed::Proposal(*proposal));
             }
         }
         Ok(())
+    }
+
+    /// Looks at a message for nothing but contradictions: a signature is verified where there is one.
+    pub(crate) fn compare(&mut self, message: &Message) {
+        for vote in message.votes(&self.now.validators) {
+            if let Some(other) = self.now.ballots.contradicted_by(&vote) {
+                self.accuse_of(Evidence::Votes(other, vote));
+            }
+        }
     }
 
     pub(super) fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {

@@ -2,11 +2,11 @@
 
 use super::context::{Address, Candidate, Context, Height, Proposal, Vote};
 use super::core::{self, NilOrVal, Round, VoteType};
-use crate::evidence::Evidence;
 use crate::message::{Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
 use crate::timer::TimerKind;
 use ledger::bounded::List;
 use ledger::certificate::{Certificate, CertificateError, VoteBody};
+use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
 use ledger::validators::ValidatorSet;
 

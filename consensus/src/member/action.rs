@@ -1,7 +1,7 @@
 //! What a member asks of whoever runs it.
 
 use super::{Alarm, NoRoom, PeerMessage, Ticket};
-use crate::{GuardRecord, LogEntry};
+use crate::{Evidence, GuardRecord, LogEntry};
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
@@ -88,8 +88,12 @@ pub enum Action {
         /// Why.
         why: String,
     },
-    /// Proof that a validator signed two contradicting messages.
-    Evidence(crate::Evidence),
+    /// A validator was caught: it signed two things where it may sign one. For people; what becomes of it is
+    /// seen to by [`Action::KeepEvidence`].
+    Evidence(Evidence),
+    /// Keep this, and nothing else, for the next start ([`super::MemberConfig::evidence`]): what the ledger has
+    /// not recorded yet. At most [`super::EVIDENCE_KEPT_MAX`] pieces; durable before any send of this step.
+    KeepEvidence(Vec<Evidence>),
     /// Something a person should see.
     Alarm(String),
 }

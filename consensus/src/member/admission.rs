@@ -32,7 +32,11 @@ impl<C: Chain> Member<C> {
         self.wake_for_transactions()
     }
 
-    fn admit(&mut self, transaction: &VerifiedTransaction, source: Source) -> Result<Result<(), OfferError>, Fatal> {
+    pub(super) fn admit(
+        &mut self,
+        transaction: &VerifiedTransaction,
+        source: Source,
+    ) -> Result<Result<(), OfferError>, Fatal> {
         if self.mempool.contains(&transaction.id()) {
             return Ok(Ok(()));
         }
@@ -73,7 +77,7 @@ impl<C: Chain> Member<C> {
         }
     }
 
-    fn wake_for_transactions(&mut self) -> Result<(), Fatal> {
+    pub(super) fn wake_for_transactions(&mut self) -> Result<(), Fatal> {
         if self.started || self.mempool.is_empty() { Ok(()) } else { self.plan_next_height() }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::mempool::PassedOver;
 use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, Source, To};
-use crate::Input;
+use crate::{Input, Message};
 use ledger::block::{Block, Header, check_clock};
 use ledger::bounded::List;
 use ledger::certificate::Certificate;
@@ -246,7 +246,22 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
-        let lie = match certificate.verify(&block.header, &self.chain_id, &upcoming.next) {
+        let verified = certificate.verify(&block.header, &self.chain_id, &upcoming.next);
+        if verified.is_ok() {
+            // Who voted for something else here, and signed this, is caught.
+            let message = Message::Decided(certificate.clone());
+            self.replica_step(Input::Compare { from: None, message })?;
+        }
+        let follows = block.header.parent == self.chain.tip().header.hash();
+        let lie = match verified {
+            Ok(_) if !follows => {
+                let hint = "compare the two nodes with `countersign audit fork`";
+                self.actions.push(Action::Alarm(format!(
+                    "the ledger is forked: {peer} has a block {height} that a quorum signed, and it does not follow \
+                     this node's; {hint}"
+                )));
+                "it follows another block than this node's".to_owned()
+            }
             Ok(_) => match execution::execute(&self.chain, &self.chain.tip(), block, transactions) {
                 Ok(executed) => {
                     self.commit(&Arc::new(executed), certificate)?;
@@ -287,6 +302,7 @@ impl<C: Chain> Member<C> {
             self.look_at_the_law()?;
         }
         self.drop_what_became_wrong()?;
+        self.accuse()?;
         self.plan_next_height()
     }
 

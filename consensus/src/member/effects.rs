@@ -54,7 +54,7 @@ impl<C: Chain> Member<C> {
             Effect::Cancel(timer) => self.actions.push(Action::Cancel(Alarm::Consensus(timer))),
             Effect::CancelAll => self.actions.push(Action::CancelConsensus),
             Effect::Decide(certificate) => self.decided(&certificate)?,
-            Effect::Evidence(evidence) => self.actions.push(Action::Evidence(evidence)),
+            Effect::Evidence(evidence) => self.caught(evidence)?,
             Effect::Refused { from, why } => {
                 if let Some(peer) = self.to_blame(&from) {
                     self.actions.push(Action::Disconnect { peer, why: why.to_string() });

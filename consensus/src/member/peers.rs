@@ -214,9 +214,9 @@ impl<C: Chain> Member<C> {
         let (height, next) = (message.height(), self.next_height());
         if height < next {
             // It is behind: tell it how far this node is, and it will ask for blocks.
-            let message = PeerMessage::Status { height: next - 1 };
-            self.actions.push(Action::Send { to: To::Peer(peer), message });
-            return Ok(());
+            let status = PeerMessage::Status { height: next - 1 };
+            self.actions.push(Action::Send { to: To::Peer(peer), message: status });
+            return self.replica_step(crate::Input::Compare { from: Some(from), message });
         }
         if height > next {
             self.peers.heard_height(&peer, height - 1);

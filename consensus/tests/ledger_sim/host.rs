@@ -7,8 +7,8 @@ use super::vault::{Power, SharedVault, Vault};
 use crate::adversaries::{Adversary, Stage};
 use crate::sim::journal::Journal;
 use crate::sim::rng::Rng;
-use consensus::Timeouts;
 use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Now, PeerMessage};
+use consensus::{Evidence, Timeouts};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::execution;
@@ -74,6 +74,8 @@ pub(crate) struct Host {
     pub(crate) flaws: Flaws,
     pub(crate) vault: SharedVault,
     pub(crate) journal: Journal<Block>,
+    /// Evidence on disk: written whole, or not at all.
+    pub(super) evidence: Vec<Evidence>,
     pub(crate) member: Option<Member<SharedVault>>,
     /// Counts the times it was started; what was due in an earlier life is not.
     pub(crate) life: u64,
@@ -108,6 +110,7 @@ impl Host {
             flaws: Flaws::default(),
             vault: SharedVault(Rc::new(RefCell::new(Vault::new(genesis)))),
             journal: Journal::new(),
+            evidence: Vec::new(),
             member: None,
             life: 0,
             crash_after: None,
@@ -159,6 +162,8 @@ impl Host {
             chain_id: genesis.chain_id,
             parameters: genesis.genesis.parameters.clone(),
             validator: self.person.validator.clone(),
+            node: self.person.node.clone(),
+            evidence: self.evidence.clone(),
             guard,
             timeouts: Timeouts::default(),
             mempool: POOL,

@@ -8,11 +8,13 @@ use consensus::{Evidence, Message};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::encoding::encode;
+use ledger::evidence::Offence;
 use ledger::execution;
 use ledger::id::{BlockHash, TransactionId};
+use ledger::key::PublicKey;
 use ledger::limits;
-use ledger::state::Rejection;
-use ledger::transaction::VerifiedTransaction;
+use ledger::state::{Rejection, StateView as _};
+use ledger::transaction::{Payload, VerifiedTransaction};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bodies and executed candidates a member may hold for one height.
@@ -46,6 +48,10 @@ pub(crate) enum Violation {
     FinalisedTwice { id: TransactionId, first: u64, again: u64 },
     #[error("transaction {id}, which the rules forbid, is final in height {height}")]
     Forbidden { id: TransactionId, height: u64 },
+    #[error("{key} is convicted in height {first} and again in {again} of the same thing")]
+    ConvictedTwice { key: PublicKey, first: u64, again: u64 },
+    #[error("an accusation in height {height} convicts nobody: {detail}")]
+    BadAccusation { height: u64, detail: String },
     #[error("member {member} dropped transaction {id}, which is valid: {rejection}")]
     ValidDropped { member: usize, id: TransactionId, rejection: Rejection },
     #[error("honest {by} disconnected honest {peer}: {why}")]
@@ -77,6 +83,8 @@ pub(crate) struct Watch {
     agreed: BTreeMap<u64, BlockHash>,
     certificates: BTreeSet<Vec<u8>>,
     pub(crate) finalised: BTreeMap<TransactionId, u64>,
+    /// Where the ledger convicted whom of what.
+    pub(crate) convicted: BTreeMap<(PublicKey, Offence), u64>,
     /// What each member said was final.
     answered: BTreeMap<(usize, u64), BlockHash>,
     accepted: BTreeMap<u64, BTreeSet<BlockHash>>,
@@ -95,6 +103,7 @@ impl Watch {
             agreed: BTreeMap::new(),
             certificates: BTreeSet::new(),
             finalised: BTreeMap::new(),
+            convicted: BTreeMap::new(),
             answered: BTreeMap::new(),
             accepted: BTreeMap::new(),
         }
@@ -153,14 +162,41 @@ impl Watch {
     }
 
     fn nothing_is_finalised_twice(&mut self, height: u64, transactions: &[VerifiedTransaction]) {
-        for id in transactions.iter().map(VerifiedTransaction::id) {
+        for transaction in transactions {
+            let id = transaction.id();
             if let Some(first) = self.finalised.insert(id, height) {
                 self.violations.push(Violation::FinalisedTwice { id, first, again: height });
             }
-            if !self.allowed.contains(&id) {
+            if let Payload::Accuse { evidence } = transaction.payload() {
+                self.the_ledger_convicts_only_keys_that_did_it_and_once(evidence, height);
+            } else if !self.allowed.contains(&id) {
                 self.violations.push(Violation::Forbidden { id, height });
             }
         }
+    }
+
+    fn the_ledger_convicts_only_keys_that_did_it_and_once(&mut self, evidence: &Evidence, height: u64) {
+        self.evidence_names_only_who_did_it(evidence);
+        match evidence.check(&self.cast.chain_id()) {
+            Err(error) => self.violations.push(Violation::BadAccusation { height, detail: error.to_string() }),
+            Ok(charge) => charge.keys.into_iter().for_each(|key| {
+                if let Some(first) = self.convicted.insert((key, charge.offence), height) {
+                    self.violations.push(Violation::ConvictedTwice { key, first, again: height });
+                }
+            }),
+        }
+    }
+
+    /// Whether the ledger knows of an offence, or of so many of this key that it wants to know of no more.
+    pub(crate) fn is_on_the_ledger(&self, key: PublicKey, offence: &Offence) -> bool {
+        let record = self.auditor.memory.conviction(key).expect("memory does not fail");
+        record.is_some_and(|record| record.covers(offence))
+    }
+
+    /// Keys an honest member has caught, and the ledger has convicted of nothing yet.
+    pub(crate) fn unconvicted(&self) -> Vec<PublicKey> {
+        let convicted = |key: &PublicKey| self.auditor.memory.conviction(*key).expect("memory does not fail").is_some();
+        self.voting.accused.iter().copied().filter(|key| !convicted(key)).collect()
     }
 
     fn state_roots_derive_again(

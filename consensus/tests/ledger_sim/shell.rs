@@ -12,7 +12,11 @@ impl Host {
         let (mut writes, mut shows): (Vec<Action>, Vec<Action>) = (Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::AppendLog(_) | Action::WriteGuard(_) | Action::KeepBody(_) | Action::BeginLog { .. } => {
+                Action::AppendLog(_)
+                | Action::WriteGuard(_)
+                | Action::KeepBody(_)
+                | Action::BeginLog { .. }
+                | Action::KeepEvidence(_) => {
                     writes.push(action);
                 }
                 _ => shows.push(action),
@@ -66,6 +70,7 @@ impl Host {
             Action::AppendLog(entry) => self.journal.append(&entry),
             Action::WriteGuard(record) => self.journal.guard(record),
             Action::KeepBody(executed) => self.journal.keep_body(executed.block.clone()),
+            Action::KeepEvidence(evidence) => self.evidence = evidence,
             Action::BeginLog { .. } => {
                 self.journal.start_over();
                 self.journal.retain_bodies(|_| false);

@@ -11,8 +11,9 @@ use super::surroundings::{Clock, Surroundings};
 use crate::adversaries::Adversary;
 use crate::sim::rng::Rng;
 use consensus::member::{Alarm, Event};
+use ledger::evidence::Offence;
 use ledger::id::TransactionId;
-use ledger::key::SecretKey;
+use ledger::key::{PublicKey, SecretKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
@@ -69,6 +70,8 @@ pub(crate) struct World {
     pub(crate) signs_twice: bool,
     /// Print every message as it arrives.
     pub(crate) loud: bool,
+    /// Go on when an invariant is broken.
+    pub(crate) goes_on: bool,
     pub(super) light_client: LightClient,
     pub(super) rng: Rng,
     queue: BTreeMap<(u64, u64), Happening>,
@@ -108,6 +111,7 @@ impl World {
             submit_every_us: 0,
             signs_twice: false,
             loud: false,
+            goes_on: false,
             light_client: LightClient::new(cast),
             rng: rng.fork(),
             queue: BTreeMap::new(),
@@ -201,7 +205,7 @@ impl World {
 
     /// Lets things happen until `until_us`, or until `done` says so, or until an invariant is broken.
     pub(crate) fn run(&mut self, until_us: u64, mut done: impl FnMut(&Self) -> bool) {
-        while !self.around.watch.found_something() && !done(self) {
+        while (self.goes_on || !self.around.watch.found_something()) && !done(self) {
             let Some(entry) = self.queue.first_entry().filter(|entry| entry.key().0 <= until_us) else { break };
             let ((at_us, _), happening) = entry.remove_entry();
             self.around.now_us = at_us;
@@ -343,20 +347,36 @@ impl World {
         pools.flatten().map(|transaction| transaction.id()).filter(|id| allowed.contains(id)).collect()
     }
 
+    /// What honest members keep on their disks: who did what.
+    fn evidence_kept(&self) -> BTreeSet<(PublicKey, Offence)> {
+        let charges = self.honest().flat_map(|host| &host.evidence).filter_map(|evidence| evidence.charge().ok());
+        charges.flat_map(|charge| charge.keys.into_iter().map(move |key| (key, charge.offence))).collect()
+    }
+
     /// All members reach one tip, some blocks on, and what they held has become final.
     pub(crate) fn expect_progress(&mut self, blocks: u64, within_us: u64) {
         let (goal, held) = (self.highest() + blocks, self.held());
+        // Who goes on doing it is caught again and again; what was known by now must be on the ledger.
+        let known = self.evidence_kept();
         let is_done = |world: &Self| {
             world.lowest() >= goal
                 && world.lowest() == world.highest()
                 && held.iter().all(|id| world.around.watch.finalised.contains_key(id))
                 && world.held().is_empty()
+                && known.iter().all(|(key, offence)| world.around.watch.is_on_the_ledger(*key, offence))
+                && world.around.watch.unconvicted().is_empty()
         };
         self.run(self.around.now_us + within_us, is_done);
         if !self.around.watch.found_something() && !is_done(self) {
             let heights: Vec<String> = self.hosts.iter().map(|host| host.height().to_string()).collect();
             let waiting = self.held().len();
-            let what = format!("heights {}, goal {goal}, {waiting} transactions wait", heights.join(" "));
+            let lax = known.iter().filter(|(key, offence)| !self.around.watch.is_on_the_ledger(*key, offence)).count();
+            let what = format!(
+                "heights {}, goal {goal}, {waiting} transactions wait, {lax} offences known then and {} keys caught are not \
+                 on the ledger",
+                heights.join(" "),
+                self.around.watch.unconvicted().len()
+            );
             self.around.watch.violations.push(Violation::NoProgress(what));
         }
     }

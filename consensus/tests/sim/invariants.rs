@@ -106,14 +106,15 @@ impl Invariants {
     }
 
     pub(crate) fn evidence_names_only_who_did_it(&mut self, evidence: &Evidence) {
-        match evidence.verify(&self.chain) {
+        match evidence.check(&self.chain) {
             Err(error) => self.violations.push(Violation::BadEvidence(error.to_string())),
-            Ok(accused) if self.honest.contains(&accused) => {
-                self.violations.push(Violation::HonestAccused(accused));
-            }
-            Ok(accused) => {
-                self.accused.insert(accused);
-            }
+            Ok(charge) => charge.keys.into_iter().for_each(|accused| {
+                if self.honest.contains(&accused) {
+                    self.violations.push(Violation::HonestAccused(accused));
+                } else {
+                    self.accused.insert(accused);
+                }
+            }),
         }
     }
 }

@@ -59,6 +59,10 @@ impl<S: StateStorage> State<'_, S> {
             Payload::Ballot { proposal, choice } => {
                 self.ballot(*proposal, *choice, signer, &owner(Role::Governor)?, position)
             }
+            Payload::Accuse { evidence } => {
+                owner(Role::Node)?;
+                self.accuse(&transaction.transaction().chain_id, evidence, position)
+            }
         }
     }
 

@@ -4,6 +4,7 @@
 //! no clock (block time is a value), no disk (records come through [`storage::StateStorage`]) and not
 //! how blocks are agreed on.
 
+mod accuse;
 mod apply;
 mod govern;
 pub mod record;
@@ -21,8 +22,8 @@ use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
 use crate::transaction::VerifiedTransaction;
 use record::{
-    EndpointRecord, Halts, KeyOwner, Members, Organisation, Parameters, PatchRecord, Position, ProductRecord,
-    ReceiptRecord, UpcomingValidators, record_as,
+    ConvictionRecord, EndpointRecord, Halts, KeyOwner, Members, Organisation, Parameters, PatchRecord, Position,
+    ProductRecord, ReceiptRecord, UpcomingValidators, record_as,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use storage::{StateStorage, StorageError};
@@ -204,4 +205,6 @@ readers! {
     members() -> Members(Members) = RecordKey::Members;
     /// A proposal, by the transaction that proposed it.
     proposal(id: TransactionId) -> Proposal(ProposalRecord) = RecordKey::Proposal(id);
+    /// What a validating key is convicted of.
+    conviction(key: PublicKey) -> Conviction(ConvictionRecord) = RecordKey::Conviction(key);
 }

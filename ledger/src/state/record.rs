@@ -1,7 +1,9 @@
 //! Records: what the state is made of, and under which key each stands.
 
+mod conviction;
 mod member;
 
+pub use conviction::{ConvictionRecord, RecordedOffence};
 pub use member::{KeyOwner, KeyStatus, MemberKey, Members, Organisation, Role};
 
 use crate::approval::{ApprovalRules, Decision, Opinion, Standing};
@@ -229,6 +231,8 @@ pub enum RecordKey {
     Members,
     /// [`ProposalRecord`] by the transaction that proposed it.
     Proposal(TransactionId),
+    /// [`ConvictionRecord`] by the validating key. That there is none proves that the key was never convicted.
+    Conviction(PublicKey),
 }
 
 crate::id::id!(
@@ -261,6 +265,7 @@ impl RecordKey {
             Self::Endpoint(_) => 5,
             Self::Receipt(..) => 6,
             Self::Proposal(_) => 7,
+            Self::Conviction(_) => 8,
         }
     }
 
@@ -302,6 +307,8 @@ pub enum Record {
     Members(Members),
     /// Under [`RecordKey::Proposal`].
     Proposal(ProposalRecord),
+    /// Under [`RecordKey::Conviction`].
+    Conviction(ConvictionRecord),
 }
 
 impl Canonical for Record {

@@ -4,6 +4,7 @@ use super::record::KeyStatus;
 use super::storage::StorageError;
 use crate::approval::Decision;
 use crate::bounded::{Name, Product};
+use crate::evidence::{EvidenceError, Offence};
 use crate::governance::{Choice, ImpossibleChange, ProposalError, ProposalStanding};
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
@@ -186,9 +187,38 @@ pub enum Rejection {
         /// What it said.
         choice: Choice,
     },
+    /// The evidence convicts nobody.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
+    /// Nobody it names is, or ever was, a validator here.
+    #[error("nobody the evidence names has, or had, a validating key here: {}", list(.0))]
+    NoValidatorNamed(Vec<PublicKey>),
+    /// It is on record, or so much else is.
+    #[error("{} already convicted: {offence}", are(.keys))]
+    AlreadyConvicted {
+        /// Whom the evidence names.
+        keys: Vec<PublicKey>,
+        /// What they did.
+        offence: Offence,
+    },
     /// Every outcome but `Applied` has a reason, and `Applied` has none.
     #[error("a receipt names a reason exactly when it does not say applied; this one says {0}")]
     ReasonMismatch(Outcome),
+}
+
+/// Keys named in one message at the most.
+const NAMED_MAX: usize = 4;
+
+fn list(keys: &[PublicKey]) -> String {
+    let mut names: Vec<String> = keys.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    if keys.len() > NAMED_MAX {
+        names.push(format!("and {} more", keys.len() - NAMED_MAX));
+    }
+    names.join(", ")
+}
+
+fn are(keys: &[PublicKey]) -> String {
+    format!("{} {}", list(keys), if keys.len() == 1 { "is" } else { "are" })
 }
 
 /// Why [`State::apply`] did not apply.

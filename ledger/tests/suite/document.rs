@@ -123,6 +123,9 @@ fn kinds_of_transactions_have_the_numbers_of_the_document() {
         assert_eq!(encode(payload)[..4], (number as u32).to_le_bytes());
         assert!(document.contains(&format!("| {number} | `{}` |", payload.kind())), "{number} {}", payload.kind());
     }
+    let accuse = crate::support::offences::accuse(crate::support::offences::two_votes("acme/validator", 1));
+    assert_eq!(encode(&accuse)[..4], 10u32.to_le_bytes());
+    assert!(document.contains("| 10 | `accuse` |"));
 }
 
 #[test]
@@ -163,7 +166,7 @@ fn limits_are_those_of_the_document() {
     let document = document();
     let (_, section) = document.split_once("## 11 Limits").unwrap();
     let (section, _) = section.split_once("## 12").unwrap();
-    let rows: [(&str, &[u64]); 24] = [
+    let rows: [(&str, &[u64]); 25] = [
         ("proof file", &[limits::PROOF_BYTES_MAX as u64, limits::BLOCK_BYTES_MAX as u64]),
         ("signed transaction", &[limits::TRANSACTION_BYTES_MAX as u64]),
         ("record, certificate", &[limits::MESSAGE_BYTES_MAX as u64]),
@@ -189,6 +192,7 @@ fn limits_are_those_of_the_document() {
         ("arguments", &[limits::ARGUMENTS_MAX as u64]),
         ("artifact", &[limits::ARTIFACT_BYTES_MAX]),
         ("siblings", &[limits::HISTORY_PATH_MAX as u64, limits::STATE_PATH_MAX as u64]),
+        ("offences recorded", &[limits::OFFENCES_PER_KEY_MAX as u64]),
         ("step of a release", &[limits::RELEASE_STEP_MAX]),
         ("header time", &[limits::CLOCK_AHEAD_MS_MAX]),
     ];

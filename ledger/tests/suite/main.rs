@@ -6,15 +6,18 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test may panic as the test may")]
 #![allow(clippy::type_complexity, reason = "tables of functions read better with their types in place")]
 
+mod accountability;
 mod block_tree;
 mod blocks;
 mod bounds;
+mod certificate_vectors;
 mod certificates;
 mod document;
 mod door;
 mod epochs;
 mod execution;
 mod forgeries;
+mod forks;
 mod governance;
 mod history_tree;
 mod near_misses;

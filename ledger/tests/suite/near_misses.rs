@@ -2,7 +2,7 @@
 
 use crate::support::world::World;
 use crate::vectors::Vectors;
-use crate::{forgeries, proofs};
+use crate::{forgeries, forks, proofs};
 use ledger::encoding::encode;
 use serde_json::json;
 
@@ -76,7 +76,7 @@ pub fn near_misses(vectors: &mut Vectors, world: &World) {
         transaction(word, bytes, "malformed", "a truth value that is neither 0 nor 1");
     }
     let mut kind = approve.clone();
-    kind[82..86].copy_from_slice(&10u32.to_le_bytes());
+    kind[82..86].copy_from_slice(&11u32.to_le_bytes());
     transaction("kind", kind, "malformed", "a kind of transaction that does not exist");
     let recall = world.log.iter().find(|s| s.transaction.payload.kind() == "recall").map(encode).unwrap();
     let mut long = recall.clone();
@@ -96,4 +96,9 @@ pub fn near_misses(vectors: &mut Vectors, world: &World) {
     let mut nonce = recall;
     nonce[66] ^= 1;
     transaction("nonce", nonce, "signature", "another nonce under the same signature");
+
+    // Evidence files that convict nobody.
+    for (number, (about, check, bytes)) in forks::near_misses().into_iter().enumerate() {
+        miss(format!("evidence-{number:02}.evidence"), "evidence", bytes, check, about, 0);
+    }
 }

@@ -48,6 +48,15 @@ proptest! {
     fn proof_files(value in proof()) { goes_in_and_out(&value)?; }
 
     #[test]
+    fn evidence_of_all_kinds(value in evidence()) { goes_in_and_out(&value)?; }
+
+    #[test]
+    fn head_files(value in head_file()) { goes_in_and_out(&value)?; }
+
+    #[test]
+    fn evidence_files(value in evidence_file()) { goes_in_and_out(&value)?; }
+
+    #[test]
     fn upload_grants(value in grant()) { goes_in_and_out(&value)?; }
 }
 

@@ -1,11 +1,13 @@
-//! The rules of the ledger, one sentence and one attempt each (sentences 2.11 to 2.21).
+//! The rules of the ledger, one sentence and one attempt each (sentences 2.11 to 2.21, and 2.27).
 //!
 //! `every_rejection_is_reached` holds the table against the enum itself: a new rule without a sentence
 //! here does not compile.
 
+use crate::support::offences::{accuse, two_certificates, two_votes};
 use crate::support::samples::*;
 use crate::support::world::World;
 use ledger::bounded::{List, Name, SortedList};
+use ledger::evidence::Evidence;
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
 use ledger::limits;
@@ -13,6 +15,7 @@ use ledger::patch::{Class, Label, PatchManifest};
 use ledger::receipt::{Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
+use ledger::vote::SignedVote;
 use std::collections::BTreeSet;
 
 pub fn redis(release: u64) -> PatchManifest {
@@ -76,11 +79,14 @@ fn variant(rejection: &Rejection) -> &'static str {
         Rejection::UnknownProposal(_) => "UnknownProposal",
         Rejection::ProposalClosed { .. } => "ProposalClosed",
         Rejection::BallotUnchanged { .. } => "BallotUnchanged",
+        Rejection::Evidence(_) => "Evidence",
+        Rejection::NoValidatorNamed(_) => "NoValidatorNamed",
+        Rejection::AlreadyConvicted { .. } => "AlreadyConvicted",
     }
 }
 
 /// All names of `variant`, in the order of the enum.
-const VARIANTS: [&str; 29] = [
+const VARIANTS: [&str; 32] = [
     "AlreadyFinalised",
     "Expired",
     "ExpiresTooLate",
@@ -110,6 +116,9 @@ const VARIANTS: [&str; 29] = [
     "UnknownProposal",
     "ProposalClosed",
     "BallotUnchanged",
+    "Evidence",
+    "NoValidatorNamed",
+    "AlreadyConvicted",
 ];
 
 /// One sentence: who tries what in which world, and how the ledger names the rule that forbids it.
@@ -166,6 +175,10 @@ fn enroll_with_two_sites() -> Payload {
     let site = |value: &str| Label { key: Name::new("site").unwrap(), value: Name::new(value).unwrap() };
     let labels = SortedList::new(vec![site("bremen"), site("hamburg")]).unwrap();
     Payload::Enroll { endpoint, name, group, labels }
+}
+
+fn two_precommits() -> Payload {
+    accuse(two_votes("acme/validator", 7))
 }
 
 const SENTENCES: &[Sentence] = &[
@@ -429,6 +442,46 @@ const SENTENCES: &[Sentence] = &[
         "host-1",
         || receive(Receipt { reason: None, ..receipt(id(), 1, Outcome::Refused) }),
         "ReasonMismatch",
+    ),
+    // Accountability.
+    sentence_of("a stranger accuses", World::new, "stranger", two_precommits, "UnknownKey"),
+    sentence_of("a validator accuses", World::new, "north/validator", two_precommits, "WrongRole"),
+    sentence_of("an operator accuses", World::new, "north/operator", two_precommits, "WrongRole"),
+    sentence_of("an endpoint accuses", world, "host-1", two_precommits, "WrongRole"),
+    sentence_of(
+        "two things that a validator may sign",
+        World::new,
+        "north/node",
+        || accuse(two_certificates((0, 1), &["acme", "north", "south"], &["acme", "north", "west"])),
+        "Evidence",
+    ),
+    sentence_of(
+        "a signature that does not hold",
+        World::new,
+        "north/node",
+        || {
+            let Evidence::Votes(one, other) = two_votes("acme/validator", 7) else { unreachable!("two votes") };
+            accuse(Evidence::Votes(one, SignedVote { signature: one.signature, ..other }))
+        },
+        "Evidence",
+    ),
+    sentence_of(
+        "an accusation of no validator",
+        World::new,
+        "north/node",
+        || accuse(two_votes("acme/publisher", 7)),
+        "NoValidatorNamed",
+    ),
+    sentence_of(
+        "what is on the ledger already",
+        || {
+            let mut world = World::new();
+            world.say("acme/node", two_precommits());
+            world
+        },
+        "north/node",
+        two_precommits,
+        "AlreadyConvicted",
     ),
 ];
 

@@ -4,6 +4,7 @@
 //! `UPDATE_VECTORS=1` writes it. A difference that was not meant is a fork; one that was meant needs a
 //! new protocol version.
 
+use crate::certificate_vectors::certificates;
 use crate::epochs;
 use crate::near_misses::near_misses;
 use crate::support::samples::*;
@@ -15,6 +16,8 @@ use ledger::block::Block;
 use ledger::bounded::{List, Notes, SortedList};
 use ledger::certificate::VoteBody;
 use ledger::encoding::encode;
+use ledger::evidence::Charge;
+use ledger::fork::EvidenceFile;
 use ledger::governance::{Change, Choice, Proposal};
 use ledger::history;
 use ledger::id::{Digest, PatchId};
@@ -128,6 +131,8 @@ pub fn write_vectors() -> Vectors {
     records(&mut vectors, &world);
     trees(&mut vectors, &world);
     honest_proofs(&mut vectors, &world);
+    accountability(&mut vectors);
+    certificates(&mut vectors);
     near_misses(&mut vectors, &world);
     vectors
 }
@@ -284,6 +289,55 @@ fn records(vectors: &mut Vectors, world: &World) {
         put(file, &key, &read(&world.storage, &key).unwrap().expect("the story wrote it"));
     }
     put("halts", &RecordKey::Halts, &Record::Halts(halts()));
+}
+
+/// A ledger of its own, so that what the story says stays as it is.
+fn accountability(vectors: &mut Vectors) {
+    use crate::support::offences::{accuse, two_certificates, two_proposals, two_votes};
+    let mut world = World::new();
+    let three = (["acme", "north", "south"], ["acme", "north", "west"]);
+    let all = [
+        ("votes", two_votes("acme/validator", 7)),
+        ("proposals", two_proposals("acme/validator", 7)),
+        ("certificates", two_certificates((2, 2), &three.0, &three.1)),
+    ];
+    for (file, evidence) in all {
+        let Charge { offence, keys } = evidence.check(&world.chain()).expect("it convicts");
+        let culprits: Vec<_> = keys.iter().map(ToString::to_string).collect();
+        vectors.put(
+            "evidence",
+            &format!("evidence/{file}.bin"),
+            encode(&evidence),
+            json!({
+                "kind": offence.kind.to_string(), "height": offence.height, "round": offence.round,
+                "culprits": culprits,
+            }),
+        );
+        world.say("south/node", accuse(evidence));
+        let signed = world.log.last().expect("it was said just now").clone();
+        put_transaction(vectors, &world, &format!("accuse-{file}"), &signed);
+    }
+    let record_key = RecordKey::Conviction(key("acme/validator").public());
+    let record = read(&world.storage, &record_key).unwrap().expect("it was convicted");
+    vectors.put(
+        "records",
+        "records/conviction.bin",
+        encode(&record),
+        json!({ "key": hex_of(&encode(&record_key)), "state_key": hex_of(&record_key.state_key().0) }),
+    );
+    for (file, about, fork) in crate::forks::forks() {
+        let proven = fork.verify(&world.trust()).expect("it is a fork");
+        let mut culprits: Vec<_> = proven.culprits().iter().map(|culprit| culprit.key.to_string()).collect();
+        culprits.sort();
+        let height = proven.one().header().height;
+        let bytes = EvidenceFile::fork(world.chain(), fork).bytes();
+        let about = json!({ "about": about, "height": height, "culprits": culprits });
+        vectors.put("forks", &format!("forks/{file}.evidence"), bytes, about);
+    }
+    let head = crate::forks::head_file();
+    let about =
+        json!({ "about": "a final header after a change of the validators", "height": head.head.header.height });
+    vectors.put("forks", "forks/head.head", head.bytes(), about);
 }
 
 fn halts() -> Halts {
@@ -455,7 +509,6 @@ fn the_proofs_of_the_golden_files_are_judged_as_their_index_says() {
 
 #[test]
 fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
-    use ledger::encoding::DecodeError;
     use ledger::transaction::TransactionError;
     let vectors = write_vectors();
     let chain = story().chain();
@@ -464,10 +517,7 @@ fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
         &chain,
     ) {
         Ok(_) => "",
-        Err(TransactionError::Decode(DecodeError::TooLarge { .. })) => "size",
-        Err(TransactionError::Decode(DecodeError::Malformed { .. })) => "malformed",
-        Err(TransactionError::Decode(DecodeError::Trailing { .. })) => "trailing",
-        Err(TransactionError::Decode(DecodeError::NotCanonical { .. })) => "not-canonical",
+        Err(TransactionError::Decode(error)) => error.check(),
         Err(TransactionError::Version(_)) => "version",
         Err(TransactionError::WrongChain { .. }) => "chain-id",
         Err(TransactionError::Signature(_)) => "signature",
@@ -477,6 +527,45 @@ fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
     }
     for entry in vectors.index["near_misses"].iter().filter(|entry| entry["kind"] == "transaction") {
         assert_eq!(judge(entry), entry["check"], "{}: {}", entry["file"], entry["about"]);
+    }
+}
+
+#[test]
+fn the_evidence_of_the_golden_files_names_whom_their_index_says() {
+    use ledger::encoding::decode;
+    use ledger::evidence::Evidence;
+    use ledger::fork::Exhibit;
+    let vectors = write_vectors();
+    let trust = ledger::proof::TrustRoot::parse(&vectors.files["genesis.bin"]).unwrap();
+    let judge = |bytes: &[u8]| -> Result<Vec<String>, &'static str> {
+        let exhibit = EvidenceFile::parse(bytes, &trust).map_err(|error| error.check())?;
+        let mut culprits: Vec<String> = match exhibit {
+            Exhibit::Fork(fork) => {
+                let proven = fork.verify(&trust).map_err(|error| error.check())?;
+                proven.culprits().iter().map(|culprit| culprit.key.to_string()).collect()
+            }
+            Exhibit::Evidence(evidence) => {
+                let charge = evidence.check(&trust.chain_id()).map_err(|_| "evidence")?;
+                charge.keys.iter().map(ToString::to_string).collect()
+            }
+        };
+        culprits.sort();
+        Ok(culprits)
+    };
+    let bytes = |entry: &Value| vectors.files[entry["file"].as_str().unwrap()].clone();
+    for entry in &vectors.index["evidence"] {
+        let evidence: Evidence = decode(&bytes(entry)).unwrap();
+        let named = judge(&EvidenceFile::evidence(trust.chain_id(), evidence).bytes());
+        assert_eq!(json!(named.unwrap()), entry["culprits"], "{}", entry["file"]);
+    }
+    for entry in vectors.index["forks"].iter().filter(|entry| !entry["culprits"].is_null()) {
+        assert_eq!(json!(judge(&bytes(entry)).unwrap()), entry["culprits"], "{}", entry["file"]);
+    }
+    let misses: Vec<_> = vectors.index["near_misses"].iter().filter(|entry| entry["kind"] == "evidence").collect();
+    assert!(misses.len() > 10);
+    for entry in misses {
+        let check = judge(&bytes(entry)).map_or_else(|check| check, |_| "");
+        assert_eq!(check, entry["check"], "{}: {}", entry["file"], entry["about"]);
     }
 }
 

@@ -1,7 +1,7 @@
 //! The `Ledger` service: what each call does.
 
 use super::refusal::Refused;
-use super::{Services, bytes32, membership, views};
+use super::{Services, bytes32, convictions, membership, views};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
@@ -156,6 +156,13 @@ impl ledger_server::Ledger for Services {
 
     async fn list_proposals(&self, request: Request<v1::ListProposalsRequest>) -> Answer<v1::ListProposalsResponse> {
         Ok(Response::new(membership::proposals(self, &request.into_inner())?))
+    }
+
+    async fn list_convictions(
+        &self,
+        request: Request<v1::ListConvictionsRequest>,
+    ) -> Answer<v1::ListConvictionsResponse> {
+        Ok(Response::new(convictions::convictions(self, &request.into_inner())?))
     }
 
     async fn get_patch(&self, request: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {

@@ -3,6 +3,7 @@
 mod answers;
 mod artifacts;
 mod connections;
+mod convictions;
 mod ledger_service;
 mod membership;
 mod refusal;

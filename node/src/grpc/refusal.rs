@@ -101,12 +101,7 @@ impl From<Refused> for Status {
 
 impl From<DecodeError> for Refused {
     fn from(error: DecodeError) -> Self {
-        let check = match &error {
-            DecodeError::TooLarge { .. } => "size",
-            DecodeError::Malformed { .. } => "malformed",
-            DecodeError::Trailing { .. } => "trailing",
-            DecodeError::NotCanonical { .. } => "not-canonical",
-        };
+        let check = error.check();
         Self::new(Code::InvalidArgument, check, error, "send exactly the bytes docs/protocol.md describes")
     }
 }
@@ -176,6 +171,11 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::UnknownProposal(_) => (state, "unknown-proposal", "ListProposals names them"),
         R::ProposalClosed { .. } => (state, "proposal-closed", "propose it again"),
         R::BallotUnchanged { .. } => (Code::AlreadyExists, "ballot-unchanged", "an organisation has one voice"),
+        R::Evidence(_) => (Code::InvalidArgument, "evidence", "docs/protocol.md 9.5 says what convicts"),
+        R::NoValidatorNamed(_) => {
+            (Code::InvalidArgument, "evidence", "only keys that are or were members' validating keys are convicted")
+        }
+        R::AlreadyConvicted { .. } => (Code::AlreadyExists, "already-convicted", "ListConvictions has it"),
         R::ReasonMismatch(_) => (Code::InvalidArgument, "reason", "name a reason unless the outcome is applied"),
     }
 }

@@ -1,10 +1,13 @@
-//! What must survive a crash before a vote may leave: vote log, signing guard, judged bodies.
+//! What must survive a crash before a vote may leave: vote log, signing guard, judged bodies; and evidence.
 //!
-//! All three files are written in place and made long beforehand: a synced write into a growing file
+//! The first three files are written in place and made long beforehand: a synced write into a growing file
 //! costs up to forty times as much.
 
+mod evidence;
+
 use consensus::log::{self, Tail};
-use consensus::{GuardRecord, LogEntry};
+use consensus::{Evidence, GuardRecord, LogEntry};
+use evidence::EvidenceFile;
 use ledger::block::Block;
 use ledger::encoding::{decode, encode};
 use std::fs::{File, OpenOptions};
@@ -34,13 +37,14 @@ pub struct JournalError {
     pub source: io::Error,
 }
 
-/// The three files.
+/// The four files.
 pub struct Journal {
     log: JournalFile,
     tail: Tail,
     guard: JournalFile,
     bodies: JournalFile,
     bodies_end: u64,
+    evidence: EvidenceFile,
 }
 
 /// What was in them.
@@ -51,6 +55,8 @@ pub struct Recovered {
     pub guard: Vec<GuardRecord>,
     /// Blocks judged before.
     pub bodies: Vec<Block>,
+    /// Evidence that was not on the ledger.
+    pub evidence: Vec<Evidence>,
     /// Why reading the vote log stopped, when that was not its plain end.
     pub damage: Option<String>,
 }
@@ -114,6 +120,10 @@ impl Journal {
         let (guard, guard_bytes) = JournalFile::open(directory.join("signing.guard"), guard_bytes_max)?;
         let (bodies, body_bytes) = JournalFile::open(directory.join("bodies.log"), BODIES_BYTES)?;
 
+        let path = directory.join("evidence.kept");
+        let opened = EvidenceFile::open(path.clone());
+        let (evidence, kept) = opened.map_err(|source| JournalError { path, source })?;
+
         let scan = log::scan(&log_bytes);
         let damage = match &scan.stopped {
             log::Stop::End | log::Stop::Older => None,
@@ -121,9 +131,14 @@ impl Journal {
         };
         let tail = scan.tail;
         let (found, bodies_end) = read_bodies(&body_bytes, height);
-        let recovered =
-            Recovered { log: scan.entries_of(height), guard: read_guard(&guard_bytes), bodies: found, damage };
-        let mut journal = Self { log, tail, guard, bodies, bodies_end };
+        let recovered = Recovered {
+            log: scan.entries_of(height),
+            guard: read_guard(&guard_bytes),
+            bodies: found,
+            evidence: kept,
+            damage,
+        };
+        let mut journal = Self { log, tail, guard, bodies, bodies_end, evidence };
         // What lies behind the last good frame is cut off for ever.
         let rest = vec![0; log_bytes.len() - tail.offset()];
         journal.log.write_at(&rest, tail.offset() as u64)?;
@@ -175,6 +190,15 @@ impl Journal {
         self.bodies.write_at(&frame, self.bodies_end)?;
         self.bodies_end += frame.len() as u64;
         Ok(())
+    }
+
+    /// Keeps this evidence, and no other: durable when it returns.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
+        let path = &self.evidence.0;
+        self.evidence.write(evidence).map_err(|source| JournalError { path: path.clone(), source })
     }
 
     /// A height begins: vote log and bodies start over at their beginning.

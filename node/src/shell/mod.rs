@@ -110,6 +110,12 @@ impl<C: Chain> Shell<C> {
                 Action::WriteGuard(record) => self.journal.guard(record)?,
                 Action::KeepBody(executed) => self.journal.keep_body(&executed.block)?,
                 Action::BeginLog { .. } => self.journal.start_over(),
+                // No vote hangs on it: a node that cannot write it says so and goes on.
+                Action::KeepEvidence(evidence) => {
+                    if let Err(error) = self.journal.keep_evidence(evidence) {
+                        tracing::error!(error = %error.source, "{error}: evidence is not kept for the next start");
+                    }
+                }
                 _ => {}
             }
         }
@@ -122,7 +128,11 @@ impl<C: Chain> Shell<C> {
 
     fn show(&mut self, action: Action) {
         match action {
-            Action::AppendLog(_) | Action::WriteGuard(_) | Action::KeepBody(_) | Action::BeginLog { .. } => {}
+            Action::AppendLog(_)
+            | Action::WriteGuard(_)
+            | Action::KeepBody(_)
+            | Action::BeginLog { .. }
+            | Action::KeepEvidence(_) => {}
             Action::Send { to: To::Peer(peer), message } => self.network.send(&peer, &message),
             Action::Send { to: To::All, message } => self.network.broadcast(&message, |_| true),
             Action::Send { to: To::Validators, message } => {
@@ -143,7 +153,12 @@ impl<C: Chain> Shell<C> {
                 tracing::warn!(%peer, why, "disconnecting a peer");
                 self.network.disconnect(peer);
             }
-            Action::Evidence(evidence) => tracing::error!(?evidence, "a validator signed two contradicting messages"),
+            Action::Evidence(evidence) => {
+                if let Ok(charge) = evidence.charge() {
+                    let culprit = charge.keys.first().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!(%culprit, offence = %charge.offence, "a validator signed two things: accusing it");
+                }
+            }
             Action::Alarm(what) => tracing::warn!("{what}"),
         }
     }

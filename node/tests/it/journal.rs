@@ -1,7 +1,7 @@
 //! The vote journal after everything that can happen to files: it reads what is beyond doubt, never
 //! guesses, and says which file it cannot use.
 
-use consensus::{GuardRecord, LogEntry, Signed, SignedVote, VoteKind};
+use consensus::{Evidence, GuardRecord, LogEntry, Signed, SignedVote, VoteKind};
 use ledger::block::Block;
 use ledger::certificate::VoteBody;
 use ledger::id::{BlockHash, ChainId};
@@ -109,6 +109,38 @@ fn what_was_made_durable_is_found_again() {
     let written = Written::new();
     let found = written.check("whole");
     assert_eq!((&found.log, &found.guard, &found.bodies), (&written.log, &written.guard, &written.bodies));
+}
+
+#[test]
+fn evidence_is_kept_whole_and_read_up_to_the_first_doubt() {
+    const EVIDENCE: &str = "evidence.kept";
+    let written = Written::new();
+    assert!(written.open().evidence.is_empty());
+    let other = |round| {
+        let body = VoteBody { height: HEIGHT, round, block: None };
+        SignedVote::sign(VoteKind::Prevote, body, &SecretKey::from_seed(&[5; 32]), &ChainId([1; 32]))
+    };
+    let evidence: Vec<_> = (0..5).map(|round| Evidence::Votes(vote(round), other(round))).collect();
+    let journal = Journal::open(written.directory.path(), HEIGHT).unwrap().0;
+    journal.keep_evidence(&evidence).unwrap();
+    assert_eq!(written.open().evidence, evidence);
+    let whole = written.bytes(EVIDENCE);
+    for cut in 0..whole.len() {
+        fs::write(written.file(EVIDENCE), &whole[..cut]).unwrap();
+        let found = written.open().evidence;
+        assert_eq!(found, evidence[..cut * evidence.len() / whole.len()], "cut at {cut}");
+    }
+    for place in (0..whole.len()).step_by(7) {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1;
+        fs::write(written.file(EVIDENCE), &flipped).unwrap();
+        assert!(evidence.starts_with(&written.open().evidence), "bit flipped in byte {place}");
+    }
+    // What it keeps next takes the place of all that.
+    journal.keep_evidence(&evidence[..1]).unwrap();
+    assert_eq!(written.open().evidence, evidence[..1]);
+    journal.keep_evidence(&[]).unwrap();
+    assert!(written.open().evidence.is_empty());
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper of a test may panic and speak as the test may")]
 
+mod accountability;
 mod artifact_store;
 mod artifacts;
 mod assembly;

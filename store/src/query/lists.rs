@@ -1,6 +1,6 @@
 //! The lists people page through.
 
-use super::{Cursor, PAGE_ROWS_MAX, Page, ReceiptEntry, ReceiptFilter};
+use super::{Cursor, Located, PAGE_ROWS_MAX, Page, ReceiptEntry, ReceiptFilter};
 use crate::column::{Column, id_and_index, number, numeric};
 use crate::database::Row;
 use crate::error::StoreError;
@@ -72,6 +72,25 @@ impl View<'_> {
             let record = self.proposal(id)?;
             let record = record.ok_or_else(|| StoreError::row(Column::Proposals, key, None, "no such proposal"))?;
             Ok((id, record))
+        })
+    }
+
+    /// Accusations, the newest first: where each stands, and its transaction.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the disk says no.
+    pub fn accusations(
+        &self,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page<(TransactionId, Located)>, StoreError> {
+        let Some(from) = before(after) else { return Ok(last_page()) };
+        let rows = self.scan(Column::Accusations, &numeric(from), Direction::Reverse);
+        self.page(rows, limit, |key, value| {
+            let id = TransactionId(id_in(Column::Accusations, key, value)?);
+            let missing = || StoreError::row(Column::Accusations, key, None, "no such accusation");
+            let located = self.transaction_at(number(key).ok_or_else(missing)?)?;
+            Ok((id, located.ok_or_else(missing)?))
         })
     }
 

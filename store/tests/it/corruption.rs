@@ -114,7 +114,7 @@ fn a_store_of_another_schema_is_not_opened() {
     let database = raw(&kept.path());
     database.put_cf(database.cf_handle("meta").unwrap(), "schema", 7_u64.to_be_bytes()).unwrap();
     drop(database);
-    let refused = |result| matches!(result, Err(StoreError::Schema { found: 7, expected: 2 }));
+    let refused = |result| matches!(result, Err(StoreError::Schema { found: 7, expected: 3 }));
     assert!(refused(store::Store::open(kept.path()).map(drop)));
     assert!(refused(kept.fsck().map(drop)));
 }

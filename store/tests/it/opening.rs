@@ -31,7 +31,7 @@ fn a_store_is_the_same_chain_after_opening_it_again() {
     assert!(report.is_sound(), "{:?}", report.problems);
     assert_eq!((report.height, report.proven, blocks), (40, 40, 40));
     assert_eq!(report.transactions, kept.open().tip().header.history_size_after());
-    assert_eq!(columns.len(), 17);
+    assert_eq!(columns.len(), 18);
     assert!(report.rows > 1_000, "{report:?}");
     assert!(!kept.directory.path().join("scratch").exists());
 }

@@ -236,6 +236,29 @@ fn proposals_are_listed_newest_first() {
     }
 }
 
+#[test]
+fn accusations_are_listed_newest_first() {
+    let kept = Kept::new(5, 10);
+    let store = kept.open();
+    let mut chain = kept.oracle.chain.clone();
+    let mut expected = Vec::new();
+    for (place, height) in [(0, 1), (1, 1), (0, 2)] {
+        let accused = chain.accuse(place, height);
+        chain.publish();
+        let finalised = chain.finalise();
+        store.commit(&finalised.executed, &finalised.certificate).unwrap();
+        let position = finalised.executed.block.header.history_size;
+        expected.insert(0, (accused.id(), finalised.executed.block.header.height, position));
+    }
+    for limit in [1, 2, 1_000] {
+        let listed = all(limit, |after, limit| store.accusations(after, limit));
+        let places: Vec<_> = listed.iter().map(|(id, located)| (*id, located.height, located.index)).collect();
+        assert_eq!(places, expected);
+        let found = |id: &TransactionId| store.transaction(id).unwrap().unwrap().bytes;
+        assert!(listed.iter().all(|(id, located)| found(id) == located.bytes));
+    }
+}
+
 /// Sentence 3.15: from the genesis file to the newest set, each link certified by the set before.
 #[test]
 fn the_validators_of_today_follow_from_those_of_genesis() {

@@ -252,6 +252,10 @@ impl ledger_server::Ledger for Node {
         Ok(Response::new(Box::pin(WatchStream::new(self.world.grown.subscribe()).map(move |_| Ok(node.head())))))
     }
 
+    async fn list_convictions(&self, _: Request<v1::ListConvictionsRequest>) -> Answer<v1::ListConvictionsResponse> {
+        Err(Status::unimplemented("not asked for by agents"))
+    }
+
     async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
         let request = request.into_inner();
         let known = self.world.ledger().patches.clone();

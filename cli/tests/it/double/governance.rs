@@ -8,7 +8,9 @@ use ledger::id::TransactionId;
 use ledger::state::StateView as _;
 use ledger::state::record::{KeyStatus, Organisation, Role};
 use ledger::transaction::Payload;
-use proto::v1::{GetEpochsResponse, ListMembersResponse, Member, MemberKey, Proposal, ProposalBallot};
+use proto::v1::{
+    Conviction, Culprit, GetEpochsResponse, ListMembersResponse, Member, MemberKey, Proposal, ProposalBallot,
+};
 
 /// Links of one answer at most.
 const LINKS_MAX: usize = 32;
@@ -49,6 +51,34 @@ impl Shared {
                 .collect(),
         };
         ListMembersResponse { members: self.organisations().into_iter().map(member).collect() }
+    }
+
+    /// What validators were convicted of, newest first.
+    pub(super) fn convictions(&self) -> Vec<Conviction> {
+        let accused = self.ledger.log.iter().enumerate().rev().filter_map(|(index, (known, ..))| {
+            let Payload::Accuse { evidence } = known.payload() else { return None };
+            let charge = evidence.charge().unwrap();
+            let mut keys = charge.keys.clone();
+            if self.manners.lie == Some(Lie::OtherCulprit) {
+                keys = vec![self.ledger.scenario.validators()[3].public()];
+            }
+            let culprit = |key: &ledger::key::PublicKey| Culprit {
+                key: key.0.to_vec(),
+                organisation: self.ledger.storage.key_owner(*key).unwrap().unwrap().organisation.to_string(),
+                status: "active".to_owned(),
+            };
+            Some(Conviction {
+                kind: charge.offence.kind.to_string(),
+                height: charge.offence.height,
+                round: charge.offence.round,
+                culprits: keys.iter().map(culprit).collect(),
+                accuser: known.signer().0.to_vec(),
+                accuser_organisation: "bank".to_owned(),
+                position: Some(self.position_at(index as u64)),
+                transaction_id: known.id().0.to_vec(),
+            })
+        });
+        accused.collect()
     }
 
     /// Proposals, newest first.

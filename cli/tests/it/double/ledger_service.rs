@@ -11,10 +11,10 @@ use proto::v1::{
     BlockSummary, Endpoint, GetBlockRequest, GetBlockResponse, GetEpochsRequest, GetEpochsResponse, GetGenesisRequest,
     GetGenesisResponse, GetHeadRequest, GetPatchRequest, GetProofRequest, GetProofResponse, GetProposalRequest,
     GetSnapshotRequest, GetStatusRequest, GetStatusResponse, GetTransactionRequest, GetTransactionResponse, Head,
-    ListBlocksRequest, ListBlocksResponse, ListEndpointsRequest, ListEndpointsResponse, ListMembersRequest,
-    ListMembersResponse, ListPatchesRequest, ListPatchesResponse, ListProposalsRequest, ListProposalsResponse,
-    ListReceiptsRequest, ListReceiptsResponse, Patch, Peer, Proposal, Receipt, SnapshotPart, SubmitRequest,
-    SubmitResponse, SubmitStreamResponse, TransactionState, WatchHeadsRequest,
+    ListBlocksRequest, ListBlocksResponse, ListConvictionsRequest, ListConvictionsResponse, ListEndpointsRequest,
+    ListEndpointsResponse, ListMembersRequest, ListMembersResponse, ListPatchesRequest, ListPatchesResponse,
+    ListProposalsRequest, ListProposalsResponse, ListReceiptsRequest, ListReceiptsResponse, Patch, Peer, Proposal,
+    Receipt, SnapshotPart, SubmitRequest, SubmitResponse, SubmitStreamResponse, TransactionState, WatchHeadsRequest,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -204,6 +204,15 @@ impl Ledger for Double {
         let proposals = proposals.iter().map(|(id, record)| shared.proposal(*id, record)).collect();
         let (proposals, next_page_token) = shared.page(proposals, page_size, &page_token);
         Ok(Response::new(ListProposalsResponse { proposals, next_page_token }))
+    }
+
+    async fn list_convictions(&self, request: Request<ListConvictionsRequest>) -> Answer<ListConvictionsResponse> {
+        let shared = self.lock();
+        let ListConvictionsRequest { key, page_size, page_token } = request.into_inner();
+        let mut convictions = shared.convictions();
+        convictions.retain(|known| key.is_empty() || known.culprits.iter().any(|culprit| culprit.key == key));
+        let (convictions, next_page_token) = shared.page(convictions, page_size, &page_token);
+        Ok(Response::new(ListConvictionsResponse { convictions, next_page_token }))
     }
 
     async fn get_patch(&self, request: Request<GetPatchRequest>) -> Answer<Patch> {

@@ -70,6 +70,8 @@ pub(crate) enum Lie {
     NewestEpochMissing,
     /// It shows an epoch link that a quorum did not sign.
     EpochForged,
+    /// It says that somebody else was convicted than the evidence says.
+    OtherCulprit,
 }
 
 #[derive(Default)]
@@ -103,18 +105,42 @@ pub(crate) struct Node {
 impl Node {
     /// A node of a fresh ledger.
     pub(crate) fn start() -> Self {
-        Self::serve(None)
+        Self::serve(None, LedgerInMemory::new(Scenario::new(7)))
+    }
+
+    /// Another node, with the history of this one so far.
+    pub(crate) fn another(&self) -> Self {
+        Self::serve(None, self.shared().ledger.clone())
+    }
+
+    /// From now on blocks are decided in this round, and signed by those at these places of the set.
+    pub(crate) fn decided(&self, round: u32, signers: &[usize]) {
+        let mut shared = self.shared();
+        (shared.ledger.round, shared.ledger.signers) = (round, Some(signers.to_vec()));
+    }
+
+    /// The keys at these places of the genesis set.
+    pub(crate) fn validators(&self, places: &[usize]) -> Vec<ledger::key::PublicKey> {
+        let shared = self.shared();
+        let set = shared.ledger.scenario.genesis().genesis.validators.clone();
+        places.iter().map(|place| set.validators()[*place].key).collect()
+    }
+
+    /// Its newest height.
+    pub(crate) fn height(&self) -> u64 {
+        self.shared().ledger.tip.header.height
     }
 
     /// The same over TLS, with a certificate of its own making.
     pub(crate) fn start_tls() -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-        Self::serve(Some((made.cert.pem(), made.signing_key.serialize_pem())))
+        let ledger = LedgerInMemory::new(Scenario::new(7));
+        Self::serve(Some((made.cert.pem(), made.signing_key.serialize_pem())), ledger)
     }
 
-    fn serve(tls: Option<(String, String)>) -> Self {
+    fn serve(tls: Option<(String, String)>, ledger: LedgerInMemory) -> Self {
         let shared = Arc::new(Mutex::new(Shared {
-            ledger: LedgerInMemory::new(Scenario::new(7)),
+            ledger,
             endpoints: BTreeSet::new(),
             receipts: Vec::new(),
             artifacts: BTreeMap::new(),
@@ -156,6 +182,7 @@ impl Node {
             let key = scenario.key(organisation, Role::Governor);
             hands.write_key(&format!("{organisation}-governor.key"), "governor", organisation, &key);
         }
+        hands.write_key("node.key", "node", "bank", &scenario.key("bank", Role::Node));
         hands.write_key("operator.key", "operator", "bank", &scenario.key("bank", Role::Operator));
         for organisation in tests::APPROVERS {
             let key = scenario.key(organisation, Role::Approver);

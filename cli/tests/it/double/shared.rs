@@ -2,8 +2,8 @@
 
 use super::{Lie, PAGE_MAX, Shared, now_ms, refused};
 use ledger::id::{PatchId, TransactionId};
-use ledger::state::StateView as _;
 use ledger::state::record::{PatchRecord, Position};
+use ledger::state::{Rejection, StateView as _};
 use ledger::transaction::{Payload, VerifiedTransaction};
 use proto::v1::{OutcomeCount, Patch, PatchVerdict, Receipt};
 use std::collections::BTreeMap;
@@ -12,7 +12,10 @@ use tonic::Status;
 impl Shared {
     pub(super) fn finalise(&mut self, transaction: VerifiedTransaction) -> Result<(), Status> {
         let time_ms = now_ms();
-        self.ledger.check(&transaction, time_ms).map_err(|rejection| refused("rule", rejection))?;
+        self.ledger.check(&transaction, time_ms).map_err(|rejection| match rejection {
+            Rejection::AlreadyConvicted { .. } => refused("already-convicted", rejection),
+            rejection => refused("rule", rejection),
+        })?;
         match transaction.payload() {
             Payload::Enroll { endpoint, .. } => {
                 self.endpoints.insert(*endpoint);

@@ -1,6 +1,7 @@
 //! A small ledger in memory, built from names and numbers only: the same in every run.
 
 pub mod bundle;
+pub mod offences;
 pub mod samples;
 pub mod strategies;
 pub mod world;

@@ -4,8 +4,10 @@ use ledger::approval::{ApprovalRule, ApprovalRules, Decision, Quorum, Standing};
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::block::{Block, Header};
 use ledger::bounded::{List, Name, Product, SortedList, Text};
-use ledger::certificate::Certificate;
+use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::{Canonical, decode, encode};
+use ledger::evidence::{CertifiedHeader, Evidence, Offence, OffenceKind, TwoCertificates};
+use ledger::fork::{Branch, EvidenceFile, Exhibit, Fork, HeadFile};
 use ledger::genesis::Genesis;
 use ledger::governance::{Ballot, Change, Choice, Proposal, ProposalRecord, ProposalStanding};
 use ledger::id::{BlockHash, ChainId, Digest, PatchId, TransactionId};
@@ -18,12 +20,14 @@ use ledger::proof::{EpochLink, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::receipt::{Health, Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::Record;
 use ledger::state::record::{
-    EndpointRecord, Halt, HaltScope, Halts, KeyOwner, KeyStatus, MemberKey, Members, Organisation, Parameters,
-    PatchRecord, Position, ProductRecord, ReceiptRecord, Role, UpcomingValidators, VerdictRecord,
+    ConvictionRecord, EndpointRecord, Halt, HaltScope, Halts, KeyOwner, KeyStatus, MemberKey, Members, Organisation,
+    Parameters, PatchRecord, Position, ProductRecord, ReceiptRecord, RecordedOffence, Role, UpcomingValidators,
+    VerdictRecord,
 };
 use ledger::state::tree::StateProof;
 use ledger::transaction::{Payload, SignedTransaction, Transaction, Verdict};
 use ledger::validators::{Validator, ValidatorSet};
+use ledger::vote::{ProposalBody, SignedProposal, SignedVote, VoteKind};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -219,7 +223,74 @@ fn payload() -> impl Strategy<Value = Payload> {
         proposal().prop_map(|proposal| Payload::Propose { proposal }),
         (bytes(), choice())
             .prop_map(|(proposal, choice)| Payload::Ballot { proposal: TransactionId(proposal), choice }),
+        evidence().prop_map(|evidence| Payload::Accuse { evidence }),
     ]
+}
+
+fn vote() -> impl Strategy<Value = SignedVote> {
+    let body = (any::<u64>(), any::<u32>(), option::of(bytes().prop_map(BlockHash)))
+        .prop_map(|(height, round, block)| VoteBody { height, round, block });
+    (select(vec![VoteKind::Prevote, VoteKind::Precommit]), body, public(), signature())
+        .prop_map(|(kind, body, voter, signature)| SignedVote { kind, body, voter, signature })
+}
+
+fn signed_proposal() -> impl Strategy<Value = SignedProposal> {
+    let body = (any::<u64>(), any::<u32>(), option::of(any::<u32>()), bytes()).prop_map(
+        |(height, round, pol_round, block)| ProposalBody { height, round, pol_round, block: BlockHash(block) },
+    );
+    (body, public(), signature()).prop_map(|(body, proposer, signature)| SignedProposal { body, proposer, signature })
+}
+
+fn certified() -> impl Strategy<Value = CertifiedHeader> {
+    (header(), certificate()).prop_map(|(header, certificate)| CertifiedHeader { header, certificate })
+}
+
+pub fn evidence() -> impl Strategy<Value = Evidence> {
+    let two = (validators(), certified(), certified()).prop_map(|(validators, one, other)| TwoCertificates {
+        validators,
+        one,
+        other,
+    });
+    prop_oneof![
+        (vote(), vote()).prop_map(|(one, other)| Evidence::Votes(one, other)),
+        (signed_proposal(), signed_proposal()).prop_map(|(one, other)| Evidence::Proposals(one, other)),
+        two.prop_map(|two| Evidence::Certificates(Box::new(two))),
+    ]
+}
+
+fn epoch_link() -> impl Strategy<Value = EpochLink> {
+    (header(), certificate(), validators()).prop_map(|(header, certificate, validators)| EpochLink {
+        header,
+        certificate,
+        validators,
+    })
+}
+
+pub fn head_file() -> impl Strategy<Value = HeadFile> {
+    (any::<u16>(), bytes(), list(epoch_link(), 2), certified()).prop_map(|(version, chain, epochs, head)| HeadFile {
+        version,
+        chain_id: ChainId(chain),
+        epochs,
+        head,
+    })
+}
+
+pub fn evidence_file() -> impl Strategy<Value = EvidenceFile> {
+    let branch = || (list(epoch_link(), 2), certified()).prop_map(|(epochs, head)| Branch { epochs, head });
+    let fork = (list(epoch_link(), 2), branch(), branch()).prop_map(|(epochs, one, other)| Fork { epochs, one, other });
+    let exhibit = prop_oneof![fork.prop_map(Exhibit::Fork), evidence().prop_map(Exhibit::Evidence),];
+    (any::<u16>(), bytes(), exhibit).prop_map(|(version, chain, exhibit)| EvidenceFile {
+        version,
+        chain_id: ChainId(chain),
+        exhibit,
+    })
+}
+
+fn conviction() -> impl Strategy<Value = ConvictionRecord> {
+    let kind = select(vec![OffenceKind::Prevote, OffenceKind::Precommit, OffenceKind::Proposal]);
+    let offence = (any::<u64>(), any::<u32>(), kind).prop_map(|(height, round, kind)| Offence { height, round, kind });
+    let recorded = (offence, position()).prop_map(|(offence, position)| RecordedOffence { offence, position });
+    (name(), list(recorded, 4)).prop_map(|(organisation, offences)| ConvictionRecord { organisation, offences })
 }
 
 fn choice() -> impl Strategy<Value = Choice> {
@@ -439,6 +510,7 @@ pub fn record() -> impl Strategy<Value = Record> {
         receipt.prop_map(Record::Receipt),
         sorted(name(), 3).prop_map(|names| Record::Members(Members(names))),
         proposal_record().prop_map(Record::Proposal),
+        conviction().prop_map(Record::Conviction),
     ]
 }
 
@@ -472,14 +544,9 @@ pub fn proof() -> impl Strategy<Value = ProofBundle> {
             path,
         })
     };
-    let link = (header(), certificate(), validators()).prop_map(|(header, certificate, validators)| EpochLink {
-        header,
-        certificate,
-        validators,
-    });
     let state = (state_proof(), state_proof(), state_proof(), list((name(), state_proof()), 3))
         .prop_map(|(patch, rules, halts, organisations)| ProvenState { patch, rules, halts, organisations });
-    let head = (any::<u16>(), bytes(), list(link, 2), header(), certificate());
+    let head = (any::<u16>(), bytes(), list(epoch_link(), 2), header(), certificate());
     (head, proven(), list(proven(), 2), state).prop_map(
         |((version, chain, epochs, header, certificate), publish, approvals, state)| ProofBundle {
             version,

@@ -43,10 +43,13 @@ pub(crate) struct Site {
 impl Site {
     /// The vendor's node: it alone finalises.
     pub(crate) fn validator(world: &World) -> Self {
-        let site = Self::observer(world, VENDOR);
-        let validator = &world.scenario.validators()[0];
-        site.write_key("validator.key", "validator", validator);
-        let mut site = site;
+        Self::validating(world, VENDOR, 0)
+    }
+
+    /// An organisation's node, with the validating key at this place of the scenario.
+    pub(crate) fn validating(world: &World, organisation: &str, place: usize) -> Self {
+        let mut site = Self::observer(world, organisation);
+        site.write_key("validator.key", "validator", &world.scenario.validators()[place]);
         site.raw.validator_key = Some(site.path("validator.key"));
         site.configured()
     }

@@ -13,7 +13,7 @@ use ledger::transaction::{Payload, Verdict, VerifiedTransaction};
 use std::sync::atomic::{AtomicU64, Ordering};
 use tests::{Scenario, VENDOR};
 
-/// A ledger whose one validator is the vendor's.
+/// A ledger whose one validator is the vendor's, or with one of each organisation.
 pub(crate) struct World {
     pub(crate) scenario: Scenario,
     nonce: AtomicU64,
@@ -22,6 +22,11 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64) -> Self {
         Self { scenario: Scenario::with_validators(seed, 1), nonce: AtomicU64::new(0) }
+    }
+
+    /// With four validators, one of each organisation.
+    pub(crate) fn of_four(seed: u64) -> Self {
+        Self { scenario: Scenario::new(seed), nonce: AtomicU64::new(0) }
     }
 
     /// Signed now, good for a day.

@@ -1,0 +1,93 @@
+//! `countersign audit check`: an evidence file against a trust root, without a network.
+
+use super::trust_root;
+use super::view::{ChargeView, ForkView};
+use crate::EXIT_REFUSED;
+use crate::failure::Failure;
+use crate::files;
+use crate::options::Global;
+use crate::terminal::{Answer, note};
+use clap::Args;
+use ledger::fork::{EvidenceFile, Exhibit, ForkError};
+use ledger::limits;
+use serde::Serialize;
+use std::path::PathBuf;
+
+/// Check evidence.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Needs nobody's word: signatures, quorums and the chain of validator sets are checked from the trust root. Names exactly \
+those who signed two things where they may sign one, and nobody when that cannot be told.
+Exit codes: 0 it holds, 1 refused (the check is named), 2 a file that cannot be read.
+JSON: {\"verified\": true, \"fork\": {as `audit fork`}} or {\"verified\": true, \"evidence\": {\"offence\": {\"height\", \
+\"round\", \"kind\"}, \"equivocators\": [{\"key\", \"organisation\"}]}} or {\"verified\": false, \"check\", \"message\"}
+
+Example:
+  countersign audit check fork.evidence --trust genesis")]
+pub struct Check {
+    /// The evidence file
+    file: PathBuf,
+    /// The trust root: the genesis file you were given; --genesis if not given
+    #[arg(long, value_name = "GENESIS")]
+    trust: Option<PathBuf>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Holds {
+    Fork(Box<ForkView>),
+    Evidence(ChargeView),
+}
+
+#[derive(Serialize)]
+struct VerifiedView {
+    verified: bool,
+    #[serde(flatten)]
+    holds: Holds,
+}
+
+#[derive(Serialize)]
+struct RefusedView {
+    verified: bool,
+    check: &'static str,
+    message: String,
+}
+
+impl Check {
+    pub(super) fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        let trust = trust_root(self.trust.as_deref(), global)?;
+        // One byte more than it may have: that it is too large is for the check to say, by name.
+        let bytes = match files::read(&self.file, "evidence file", limits::PROOF_BYTES_MAX) {
+            Ok(bytes) => bytes,
+            Err(files::FileError::TooLarge { .. }) => vec![0; limits::PROOF_BYTES_MAX + 1],
+            Err(error) => return Err(error.into()),
+        };
+        let judged = EvidenceFile::parse(&bytes, trust.root()).and_then(|exhibit| match exhibit {
+            Exhibit::Fork(fork) => {
+                let proven = fork.verify(trust.root())?;
+                Ok(Holds::Fork(Box::new(ForkView::new(proven.one().header().height, &proven, ["one", "other"]))))
+            }
+            Exhibit::Evidence(evidence) => {
+                Ok(Holds::Evidence(ChargeView::new(&evidence.check(&trust.chain_id())?, &trust)))
+            }
+        });
+        Ok(match judged {
+            Ok(holds) => {
+                let text = match &holds {
+                    Holds::Fork(view) => view.text(),
+                    Holds::Evidence(view) => view.text(),
+                };
+                Answer::new(text, &VerifiedView { verified: true, holds })
+            }
+            Err(error) => refused(&error),
+        })
+    }
+}
+
+/// A refusal is an answer: the check goes to standard output for programs and is told to people.
+fn refused(error: &ForkError) -> Answer {
+    let (check, message) = (error.check(), error.to_string());
+    note(&format!("error: refused by check {check}: {message}"));
+    note("hint: it convicts nobody: get the file again, from whoever made it");
+    Answer::new(String::new(), &RefusedView { verified: false, check, message }).with_code(EXIT_REFUSED)
+}

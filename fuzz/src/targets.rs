@@ -1,0 +1,79 @@
+//! Everything that is fuzzed, with how long its inputs may be and how often CI throws one.
+
+use crate::doors::{Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction};
+use crate::{archives, bundles, certificates, convictions, logs, trees};
+use consensus::member::PeerMessage;
+use consensus::{GuardRecord, LogEntry, Message};
+use ledger::artifact::SignedUploadGrant;
+use ledger::block::{Block, Header};
+use ledger::certificate::Certificate;
+use ledger::evidence::Evidence;
+use ledger::fork::{EvidenceFile, HeadFile};
+use ledger::governance::Proposal;
+use ledger::patch::PatchManifest;
+use ledger::proof::EpochLink;
+use ledger::state::tree::StateProof;
+use ledger::state::{Record, RecordKey};
+use ledger::validators::ValidatorSet;
+
+/// One target.
+pub struct Target {
+    /// What it is called; also the name of its corpus.
+    pub name: &'static str,
+    /// Takes an input, and panics when something does not hold.
+    pub run: fn(&[u8]),
+    /// Longest input the fuzzer makes of itself. Longer ones are in the corpus.
+    pub bytes_max: usize,
+    /// Inputs in CI, those of the corpus included.
+    pub runs: u32,
+}
+
+const fn target(name: &'static str, run: fn(&[u8]), bytes_max: usize, runs: u32) -> Target {
+    Target { name, run, bytes_max, runs }
+}
+
+const SHORT: usize = 4 * 1024;
+const LONG: usize = 16 * 1024;
+
+/// All of them.
+pub const TARGETS: &[Target] = &[
+    target("decode-transaction", read_transaction, SHORT, 60_000),
+    target("decode-manifest", read::<PatchManifest>, SHORT, 60_000),
+    target("decode-proposal", read::<Proposal>, SHORT, 60_000),
+    target("decode-block", read::<Block>, SHORT, 60_000),
+    target("decode-header", read::<Header>, SHORT, 60_000),
+    target("decode-certificate", read::<Certificate>, SHORT, 60_000),
+    target("decode-validator-set", read::<ValidatorSet>, SHORT, 60_000),
+    target("decode-genesis", read_genesis, LONG, 10_000),
+    target("decode-proof", read_proof, LONG, 20_000),
+    target("decode-epoch-link", read::<EpochLink>, SHORT, 60_000),
+    target("decode-state-proof", read::<Carried<StateProof>>, SHORT, 60_000),
+    target("decode-history-path", read::<Carried<HistoryPath>>, SHORT, 60_000),
+    target("decode-upload-grant", read::<SignedUploadGrant>, SHORT, 60_000),
+    target("decode-record", read::<Record>, SHORT, 60_000),
+    target("decode-record-key", read::<Carried<RecordKey>>, SHORT, 60_000),
+    target("decode-peer-message", read::<PeerMessage>, LONG, 60_000),
+    target("decode-consensus-message", read_and_judge::<Message>, SHORT, 60_000),
+    target("decode-evidence", read_and_judge::<Evidence>, SHORT, 60_000),
+    target("decode-head-file", read_and_judge::<HeadFile>, LONG, 30_000),
+    target("decode-evidence-file", read_and_judge::<EvidenceFile>, LONG, 30_000),
+    target("decode-log-entry", read::<LogEntry>, SHORT, 60_000),
+    target("decode-guard-record", read::<GuardRecord>, SHORT, 60_000),
+    target("scan-vote-log", logs::scan_a_log, LONG, 20_000),
+    target("verify-certificate", certificates::verify, 512, 8_000),
+    target("verify-evidence", convictions::verify, 512, 10_000),
+    target("verify-bundle", bundles::verify, 512, 6_000),
+    target("verify-proof-file", bundles::verify_file, LONG, 10_000),
+    target("verify-block-path", trees::block_path, 512, 12_000),
+    target("verify-history-path", trees::history_path, 512, 12_000),
+    target("verify-state-proof", trees::state_proof, 512, 6_000),
+    target("unpack-archive", archives::unpack, LONG, 10_000),
+];
+
+/// Says what there is: name, longest input, inputs in CI.
+pub fn list() -> Result<(), String> {
+    for target in TARGETS {
+        println!("{} {} {}", target.name, target.bytes_max, target.runs);
+    }
+    Ok(())
+}

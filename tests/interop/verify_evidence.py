@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Checks a Countersign evidence file offline, written from docs/protocol.md alone; numbers are its sentences.
+
+Prints the keys of those who did it, one a line, or that nobody can be named. Exit status: 0 it is a fork, or keys
+are convicted; 1 refused, the check is named; 2 usage, or the genesis file is none."""
+import argparse, sys
+import verify_proof as v
+from verify_proof import CERTIFIED, EPOCHS, EVIDENCE, HASH, U16, Refused, check, decode, enum, struct
+
+BRANCH = struct(epochs=EPOCHS, head=CERTIFIED)
+FILE = struct(version=U16, chain_id=HASH,
+              exhibit=enum({"epochs": EPOCHS, "one": BRANCH, "other": BRANCH}, {"evidence": EVIDENCE}))  # 9.7
+TAGS = (b"prevote", b"precommit")
+
+
+def signers(certificate, validators):
+    bitmap = certificate["signers"]
+    return {k["key"] for i, k in enumerate(validators) if i // 8 < len(bitmap) and bitmap[i // 8] >> (i % 8) & 1}
+
+
+def final(head, chain, validators, word):
+    """3.8."""
+    v.check_final(head["certificate"], head["header"], chain, validators, word)
+
+
+def convicted(evidence, chain):
+    """9.5: the keys it convicts."""
+    one, other, word = evidence["one"], evidence["other"], "evidence"
+    place = lambda body: (body["height"], body["round"])
+    if evidence.number == 0:
+        check(one["voter"] == other["voter"] and one["kind"].number == other["kind"].number, word, "two voters or kinds")
+        check(place(one["body"]) == place(other["body"]), word, "two rounds")
+        check(one["body"]["block"] != other["body"]["block"], word, "the same vote")
+        for vote in (one, other):
+            holds = v.signed(TAGS[vote["kind"].number], chain, vote["body"].raw, vote["voter"], vote["signature"])
+            check(holds, word, "signature")
+        return {one["voter"]}
+    if evidence.number == 1:
+        check(one["proposer"] == other["proposer"], word, "two proposers")
+        check(place(one["body"]) == place(other["body"]) and one["body"].raw != other["body"].raw, word, "no conflict")
+        for said in (one, other):
+            check(v.signed(b"proposal", chain, said["body"].raw, said["proposer"], said["signature"]), word, "signature")
+        return {one["proposer"]}
+    validators, (first, second) = evidence["validators"], (one["certificate"], other["certificate"])
+    check(v.is_set(validators), word, "no set")
+    check(place(first) == place(second) and first["block"] != second["block"], word, "no conflict")
+    for head in (one, other):
+        final(head, chain, validators, word)
+    return signers(first, validators) & signers(second, validators)
+
+
+def follow(epochs, chain, validators, before):
+    """6.6."""
+    for link in epochs:
+        header, word = link["header"], "epoch-chain"
+        check(header["version"] == 1, "version")
+        check(header["chain_id"] == chain and header["height"] > before, word, "not above the one before")
+        check(header["validators_hash"] != header["next_validators_hash"], word, "no change")
+        v.check_final(link["certificate"], header, chain, validators, word)
+        check(v.is_set(link["validators"]), word, "no set")
+        check(v.validators_hash(link["validators"]) == header["next_validators_hash"], word, "another set")
+        validators, before = link["validators"], header["height"]
+    return validators, before
+
+
+def fork(exhibit, chain, trusted):
+    """9.8: who signed both sides; nobody, when their certificates are of two rounds (9.6)."""
+    common = follow(exhibit["epochs"], chain, trusted, 0)
+    sides = []
+    for branch in (exhibit["one"], exhibit["other"]):
+        validators, before = follow(branch["epochs"], chain, *common)
+        header = branch["head"]["header"]
+        check(header["version"] == 1, "version")
+        check(header["chain_id"] == chain, "chain-id")
+        check(header["height"] > before, "certificate", "certified by a later set")
+        final(branch["head"], chain, validators, "certificate")
+        sides.append((header, branch["head"]["certificate"], validators))
+    (one, first, one_set), (other, second, other_set) = sides
+    check(one["height"] == other["height"] and one.raw != other.raw, "fork", "no fork")
+    return signers(first, one_set) & signers(second, other_set) if first["round"] == second["round"] else set()
+
+
+def judge(data, genesis):
+    """The keys of those who did it."""
+    chain, trusted = v.trust_root(genesis)[:2]
+    file = decode(FILE, data, 2**20, "malformed")
+    check(file["version"] == 1, "version")
+    check(file["chain_id"] == chain, "chain-id")
+    exhibit = file["exhibit"]
+    return fork(exhibit, chain, trusted) if exhibit.number == 0 else convicted(exhibit["evidence"], chain)
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Checks a Countersign evidence file offline.")
+    parser.add_argument("file", type=argparse.FileType("rb"))
+    parser.add_argument("genesis", type=argparse.FileType("rb"))
+    arguments = parser.parse_args()
+    data, genesis = arguments.file.read(1048577), arguments.genesis.read(1048577)
+    try:
+        v.trust_root(genesis)
+    except Refused as refused:
+        parser.error(f"not a genesis file: {refused}")
+    try:
+        culprits = judge(data, genesis)
+    except Refused as refused:
+        print(f"refused: {refused}")
+        return 1
+    print("\n".join(sorted(key.hex() for key in culprits)) or "a fork, and nobody can be named from it")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
