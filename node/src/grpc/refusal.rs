@@ -158,7 +158,7 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::Recalled(_) => (state, "recalled", "a recall is final: publish a new release"),
         R::NotAnApprover { .. } => (denied, "not-an-approver", "an organisation the rule names must decide"),
         R::VerdictUnchanged { .. } => (Code::AlreadyExists, "verdict-unchanged", "a verdict counts once"),
-        R::TooManyVerdicts(_) => (state, "too-many-verdicts", ""),
+        R::TooManyVerdicts(_) => (state, "too-many-verdicts", "64 keys have spoken on it: publish a new release"),
         R::NotAKey(_) => (Code::InvalidArgument, "not-a-key", "make a key with `countersign key new`"),
         R::LabelTwice(_) => (Code::InvalidArgument, "labels", "give one value of each label"),
         R::KeyInUse(_) => (Code::AlreadyExists, "key-in-use", "make a new key"),

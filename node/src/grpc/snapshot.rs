@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use store::{Store, StoreError, Whole, frame};
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 /// Snapshots being read at a time.
@@ -44,13 +44,15 @@ impl From<StoreError> for Ended {
 
 impl Snapshots {
     /// Begins to read.
-    pub(super) fn stream(&self, store: Arc<Store>) -> Result<Answers<SnapshotPart, OwnedSemaphorePermit>, Refused> {
+    pub(super) fn stream(&self, store: Arc<Store>) -> Result<Answers<SnapshotPart, ()>, Refused> {
         let place = self.0.clone().try_acquire_owned();
         let message = format!("{SNAPSHOTS_MAX} snapshots are being read already");
         let place = place.map_err(|_| Refused::busy(message))?;
-        let (writer, reader) = answers(place);
+        let (writer, reader) = answers(());
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
+            // Held by who reads the disk, not by the client: one that leaves the last part lying keeps no place.
+            let _place = place;
             let read = store.view().snapshot(Whole::Needed, |part| {
                 let part = SnapshotPart { part: frame(&part) };
                 match runtime.block_on(timeout(PART_PATIENCE, writer.put(part))) {
