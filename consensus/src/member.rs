@@ -18,10 +18,11 @@ mod event;
 mod mempool;
 mod message;
 mod peers;
+mod sync;
 
 pub use accusations::EVIDENCE_KEPT_MAX;
-pub use action::{Action, OfferError, To};
-pub use admittance::may_connect;
+pub use action::{Action, OfferError, Parting, To};
+pub use admittance::{Admittance, has_left};
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
 pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, PassedOver, Source};
@@ -52,7 +53,7 @@ pub struct MemberConfig {
     pub parameters: Parameters,
     /// The validating key, if this node has one.
     pub validator: Option<SecretKey>,
-    /// Node keys a person told this node of: see [`may_connect`].
+    /// Node keys a person told this node of: see [`Admittance::of`].
     pub told: BTreeSet<PublicKey>,
     /// The node's own key: it signs accusations.
     pub node: SecretKey,
@@ -78,6 +79,8 @@ pub struct Member<C> {
     batch_ms: u64,
     block_transactions: usize,
     me: Option<PublicKey>,
+    /// This node's own key.
+    node: PublicKey,
     told: BTreeSet<PublicKey>,
     replica: Option<Replica>,
     mempool: Mempool,
@@ -122,6 +125,7 @@ impl<C: Chain> Member<C> {
             batch_ms: config.batch_ms,
             block_transactions: config.block_transactions.clamp(1, limits::BLOCK_TRANSACTIONS_MAX),
             me,
+            node: config.node.public(),
             told: config.told,
             replica,
             mempool: Mempool::new(config.mempool),
@@ -151,7 +155,7 @@ impl<C: Chain> Member<C> {
             Event::Connected { peer } => self.connected(peer)?,
             Event::Disconnected { peer } => self.disconnected(&peer),
             Event::Said { peer, message } => self.said(peer, message)?,
-            Event::Gossiped { transactions, .. } => self.gossiped(transactions)?,
+            Event::Gossiped { peer, transactions } => self.gossiped(peer, transactions)?,
             Event::Synced { peer, block, transactions, certificate } => {
                 self.synced(peer, block, transactions, &certificate)?;
             }
@@ -223,9 +227,14 @@ impl<C: Chain> Member<C> {
 
     // Membership.
 
-    /// Whether a node is listened to.
-    fn is_admitted(&self, peer: PublicKey) -> Result<bool, StorageError> {
-        may_connect(&self.chain, &self.told, peer)
+    /// Whether a node is listened to, or may listen. Who has left neither hears nor teaches.
+    fn admittance(&self, peer: PublicKey) -> Result<Admittance, StorageError> {
+        Admittance::of(&self.chain, &self.told, peer)
+    }
+
+    /// Whether this node's own key is one of the past.
+    fn has_left(&self) -> Result<bool, StorageError> {
+        has_left(&self.chain, self.node)
     }
 
     /// Whether a validating key belongs to the same organisation as a node.

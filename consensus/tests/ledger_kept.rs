@@ -4,6 +4,7 @@ use crate::adversaries::flooder::Flooder;
 use crate::adversaries::impostor::Impostor;
 use crate::adversaries::spammer::Spammer;
 use crate::ledger_sim::world::World;
+use ledger::transaction::VerifiedTransaction;
 
 /// Nobody needs longer than this when nothing is in the way.
 const SOON_US: u64 = 8_000_000;
@@ -90,4 +91,38 @@ fn who_speaks_in_the_name_of_another_gets_nobody_else_disconnected() {
         world.expect_progress(3, SOON_US);
         assert_eq!(world.around.watch.all(), vec![]);
     }
+}
+
+/// The members whose nodes decided first closed their doors at once to the node whose key the block retires, which
+/// had not seen the block: it never heard that it is no member's node any more, and its clients waited.
+#[test]
+fn a_node_whose_key_is_retired_still_hears_of_it() {
+    let mut world = World::new(4, 1);
+    world.boot(100_000);
+    world.run(1_500_000, |_| false);
+    let (retired, asked) = (0, 1);
+    let (last, before) = world.cast.farewell.split_last().unwrap();
+    let decide = |world: &mut World, transaction: &VerifiedTransaction| {
+        world.offer(asked, transaction.clone());
+        let height = world.hosts[asked].height() + 1;
+        world.run(world.around.now_us + SOON_US, |world| world.hosts[asked].height() >= height);
+        assert!(world.around.watch.finalised.contains_key(&transaction.id()));
+    };
+    for transaction in before {
+        decide(&mut world, transaction);
+    }
+    world.network.part(&[retired].into_iter().collect(), 6, false);
+    decide(&mut world, last);
+    let height = world.highest();
+    assert!(world.hosts[retired].height() < height, "it has not seen the block");
+    world.network.heal();
+    world.run(20_000_000, |world| world.hosts[retired].height() >= height);
+    assert_eq!(world.hosts[retired].height(), height);
+    // Now it knows, and goes. Nobody misses it.
+    world.run(world.around.now_us + SOON_US, |world| world.network.links_of(retired).is_empty());
+    assert_eq!(world.network.links_of(retired), vec![]);
+    let goal = world.highest() + 3;
+    world.run(world.around.now_us + SOON_US, |world| world.highest() >= goal);
+    assert!(world.highest() >= goal && world.hosts[retired].height() < goal);
+    assert_eq!(world.around.watch.all(), vec![]);
 }

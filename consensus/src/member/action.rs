@@ -81,12 +81,12 @@ pub enum Action {
         /// Why.
         rejection: Rejection,
     },
-    /// End the connection: this peer is no member, speaks another language, or lied.
+    /// End the connection.
     Disconnect {
-        /// Which.
+        /// With whom.
         peer: PublicKey,
         /// Why.
-        why: String,
+        why: Parting,
     },
     /// A validator was caught: it signed two things where it may sign one. For people; what becomes of it is
     /// seen to by [`Action::KeepEvidence`].
@@ -96,6 +96,31 @@ pub enum Action {
     KeepEvidence(Vec<Evidence>),
     /// Something a person should see.
     Alarm(String),
+}
+
+/// Why a connection ends.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Parting {
+    /// The peer lied, or speaks another language: what it did.
+    #[error("{0}")]
+    Fault(String),
+    /// By this node's state, the peer is not talked to.
+    #[error("its key is no member's node")]
+    Stranger,
+    /// The peer's key was retired, and it has the block that says so.
+    #[error("its key was retired, and it knows")]
+    Taught,
+    /// This node's own key was retired or revoked.
+    #[error("this node's own key is no member's any more")]
+    Left,
+}
+
+impl Parting {
+    /// Whether the peer is to blame.
+    #[must_use]
+    pub const fn is_fault(&self) -> bool {
+        matches!(self, Self::Fault(_))
+    }
 }
 
 /// Why an offered transaction was not taken.

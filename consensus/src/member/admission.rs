@@ -1,7 +1,8 @@
 //! Transactions: admitted to the pool by the rules as they stand now, and passed on.
 
-use super::{Action, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
+use super::{Action, Admittance, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
 use ledger::bounded::Name;
+use ledger::key::PublicKey;
 use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
 use ledger::transaction::VerifiedTransaction;
 
@@ -22,7 +23,10 @@ impl<C: Chain> Member<C> {
         self.wake_for_transactions()
     }
 
-    pub(super) fn gossiped(&mut self, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+    pub(super) fn gossiped(&mut self, peer: PublicKey, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+        if self.meet(peer)? != Admittance::Heard {
+            return Ok(());
+        }
         for transaction in &transactions {
             self.bodies.offer(transaction);
             // No answer and no blame: a transaction may have been right when the peer passed it on.

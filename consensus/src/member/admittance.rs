@@ -1,4 +1,4 @@
-//! Which nodes are listened to.
+//! Which nodes are listened to, and which may listen.
 
 use ledger::key::PublicKey;
 use ledger::state::StateView;
@@ -6,32 +6,59 @@ use ledger::state::record::{KeyStatus, Role};
 use ledger::state::storage::StorageError;
 use std::collections::BTreeSet;
 
-/// Whether the node with this key may be connected with, by the newest state here.
-///
-/// - A member's active node key may.
-/// - So may the node of an organisation that has just left, as long as its validator's vote is still
-///   needed: the set of the next two heights was fixed before.
-/// - A key this state knows nothing of may when it is one of `told`, the nodes a person told this one of:
-///   whoever slept while members changed must hear somebody to catch up, and believes nothing of what it
-///   hears without a certificate.
+/// What a node may do here, by its key and the newest state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admittance {
+    /// It is listened to.
+    Heard,
+    /// It may ask for blocks, and nothing else that it says counts: its key was retired, and it may not know
+    /// that yet. Once it has the block that says so, it goes.
+    Taught,
+    /// It is not connected with.
+    Refused,
+}
+
+impl Admittance {
+    /// By the newest state here:
+    ///
+    /// - A member's active node key is heard.
+    /// - So is the node of an organisation that has just left, as long as its validator's vote is still
+    ///   needed: the set of the next two heights was fixed before.
+    /// - A key this state knows nothing of is heard when it is one of `told`, the nodes a person told this one
+    ///   of: whoever slept while members changed must hear somebody to catch up, and believes nothing of what
+    ///   it hears without a certificate.
+    /// - A key that was retired is taught. One that was revoked is somebody else's, and refused.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk says no.
+    pub fn of(state: &impl StateView, told: &BTreeSet<PublicKey>, key: PublicKey) -> Result<Self, StorageError> {
+        let Some(owner) = state.key_owner(key)? else {
+            return Ok(if told.contains(&key) { Self::Heard } else { Self::Refused });
+        };
+        match (owner.role, owner.status) {
+            (Role::Node, KeyStatus::Active) => Ok(Self::Heard),
+            (Role::Node, KeyStatus::Retired) => {
+                let organisation = state.organisation(&owner.organisation)?;
+                let replaced = organisation.is_some_and(|organisation| organisation.is_heard());
+                let upcoming = state.upcoming_validators()?;
+                let votes = upcoming.is_some_and(|upcoming| {
+                    let sets = [&upcoming.next, &upcoming.after_next];
+                    let mut validators = sets.into_iter().flat_map(|set| set.validators());
+                    validators.any(|validator| validator.organisation == owner.organisation)
+                });
+                Ok(if votes && !replaced { Self::Heard } else { Self::Taught })
+            }
+            _ => Ok(Self::Refused),
+        }
+    }
+}
+
+/// Whether a node's own key is one of the past: nobody listens to it any more, and it dials nobody. A key the
+/// state knows nothing of is rather one of the future.
 ///
 /// # Errors
 /// [`StorageError`] when the disk says no.
-pub fn may_connect(state: &impl StateView, told: &BTreeSet<PublicKey>, key: PublicKey) -> Result<bool, StorageError> {
-    let Some(owner) = state.key_owner(key)? else { return Ok(told.contains(&key)) };
-    match (owner.role, owner.status) {
-        (Role::Node, KeyStatus::Active) => Ok(true),
-        (Role::Node, KeyStatus::Retired) => {
-            let organisation = state.organisation(&owner.organisation)?;
-            let replaced = organisation.is_some_and(|organisation| organisation.is_heard());
-            let upcoming = state.upcoming_validators()?;
-            let votes = upcoming.is_some_and(|upcoming| {
-                let sets = [&upcoming.next, &upcoming.after_next];
-                let mut validators = sets.into_iter().flat_map(|set| set.validators());
-                validators.any(|validator| validator.organisation == owner.organisation)
-            });
-            Ok(votes && !replaced)
-        }
-        _ => Ok(false),
-    }
+pub fn has_left(state: &impl StateView, key: PublicKey) -> Result<bool, StorageError> {
+    let is_known = state.key_owner(key)?.is_some();
+    Ok(is_known && Admittance::of(state, &BTreeSet::new(), key)? != Admittance::Heard)
 }

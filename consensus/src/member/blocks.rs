@@ -1,7 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
 use super::mempool::PassedOver;
-use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, Source, To};
+use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, Source, To};
 use crate::{Input, Message};
 use ledger::block::{Block, Header, check_clock};
 use ledger::bounded::List;
@@ -273,7 +273,8 @@ impl<C: Chain> Member<C> {
             },
             Err(error) => error.to_string(),
         };
-        self.actions.push(Action::Disconnect { peer, why: format!("it sent a false block {height}: {lie}") });
+        self.actions
+            .push(Action::Disconnect { peer, why: Parting::Fault(format!("it sent a false block {height}: {lie}")) });
         self.peers.remove(&peer);
         self.sync();
         Ok(())

@@ -1,6 +1,6 @@
 //! From the replica's effects to the member's actions.
 
-use super::{Action, Alarm, Chain, Fatal, Member, PeerMessage, To};
+use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, To};
 use crate::{Effect, Input, Message, SignedVote, VoteKind};
 use ledger::key::PublicKey;
 
@@ -57,7 +57,7 @@ impl<C: Chain> Member<C> {
             Effect::Evidence(evidence) => self.caught(evidence)?,
             Effect::Refused { from, why } => {
                 if let Some(peer) = self.to_blame(&from) {
-                    self.actions.push(Action::Disconnect { peer, why: why.to_string() });
+                    self.actions.push(Action::Disconnect { peer, why: Parting::Fault(why.to_string()) });
                 }
             }
             Effect::Alarm(alarm) => self.actions.push(Action::Alarm(alarm.to_string())),

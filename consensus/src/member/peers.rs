@@ -1,16 +1,10 @@
-//! Peers: who is connected, how far each is, what each says; and block sync from those who are ahead.
+//! Peers: who is connected, how far each is, what each says.
 
-use super::{Action, Alarm, Chain, Fatal, Member, PEER_VERSION, PeerMessage, To, message};
+use super::sync::SYNC_PATIENCE_MS;
+use super::{Action, Admittance, Alarm, Chain, Fatal, Member, PEER_VERSION, Parting, PeerMessage, To, message};
 use ledger::bounded::List;
 use ledger::key::PublicKey;
 use std::collections::BTreeMap;
-
-/// How long a peer may take to answer a request for blocks.
-const SYNC_TIMEOUT_MS: u64 = 3_000;
-/// Questions for blocks a peer leaves unanswered before people are told.
-const SILENT_AFTER: u32 = 5;
-/// How long a validator one block behind waits for its own decision before it asks for the block.
-const SYNC_PATIENCE_MS: u64 = 150;
 
 /// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
 const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
@@ -18,6 +12,8 @@ const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
+    /// Whether what it says counts; or else it is here to learn.
+    heard: bool,
     pub(super) height: u64,
     /// The validating key it says is its own.
     claims: Option<PublicKey>,
@@ -33,9 +29,9 @@ pub(super) struct Peers {
     known: BTreeMap<PublicKey, Peer>,
     /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
     /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
-    failures: BTreeMap<PublicKey, u32>,
+    pub(super) failures: BTreeMap<PublicKey, u32>,
     /// Who was asked for blocks, and up to which height.
-    asked: Option<(PublicKey, u64)>,
+    pub(super) asked: Option<(PublicKey, u64)>,
 }
 
 impl Peers {
@@ -64,55 +60,98 @@ impl Peers {
         self.known.get(node).and_then(|peer| peer.validator)
     }
 
-    fn heard_height(&mut self, node: &PublicKey, height: u64) {
+    pub(super) fn heard_height(&mut self, node: &PublicKey, height: u64) {
         if let Some(peer) = self.known.get_mut(node) {
             peer.height = peer.height.max(height);
         }
     }
 
     /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
-    fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
-        let ahead = self.known.iter().filter(|(_, peer)| peer.height > height);
+    pub(super) fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
+        let ahead = self.known.iter().filter(|(_, peer)| peer.heard && peer.height > height);
         ahead
             .min_by_key(|(key, peer)| (self.failures_of(key), u64::MAX - peer.height))
             .map(|(key, peer)| (*key, peer.height))
     }
 
-    fn failures_of(&self, peer: &PublicKey) -> u32 {
+    pub(super) fn failures_of(&self, peer: &PublicKey) -> u32 {
         self.failures.get(peer).copied().unwrap_or(0)
     }
 
     /// Whether blocks are expected of somebody at least as reliable as this one.
-    fn waits_rather_than_asks(&self, peer: &PublicKey) -> bool {
+    pub(super) fn waits_rather_than_asks(&self, peer: &PublicKey) -> bool {
         self.asked.is_some_and(|(asked, _)| self.failures_of(&asked) <= self.failures_of(peer))
     }
 }
 
 impl<C: Chain> Member<C> {
+    /// A peer is connected: it is greeted if it may be here.
     pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
-        if !self.is_admitted(peer)? {
-            self.actions.push(Action::Disconnect { peer, why: "its key is no member's node".to_owned() });
+        let why = if self.has_left()? {
+            Parting::Left
+        } else if self.meet(peer)? == Admittance::Refused {
+            Parting::Stranger
+        } else {
+            let hello = PeerMessage::Hello {
+                version: PEER_VERSION,
+                chain: self.chain_id,
+                height: self.chain.tip().header.height,
+                validator: self.me,
+            };
+            self.actions.push(Action::Send { to: To::Peer(peer), message: hello });
             return Ok(());
-        }
-        self.peers.known.entry(peer).or_default();
-        let hello = PeerMessage::Hello {
-            version: PEER_VERSION,
-            chain: self.chain_id,
-            height: self.chain.tip().header.height,
-            validator: self.me,
         };
-        self.actions.push(Action::Send { to: To::Peer(peer), message: hello });
+        self.actions.push(Action::Disconnect { peer, why });
         Ok(())
     }
 
-    pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
-        // Its first word may be here before the news that it is connected.
-        if !self.peers.known.contains_key(&peer) {
-            if !self.is_admitted(peer)? {
-                return Ok(());
-            }
-            self.peers.known.insert(peer, Peer::default());
+    /// What a peer may do here. Its first word may come before the news that it is connected.
+    pub(super) fn meet(&mut self, peer: PublicKey) -> Result<Admittance, Fatal> {
+        if let Some(known) = self.peers.known.get(&peer) {
+            return Ok(if known.heard { Admittance::Heard } else { Admittance::Taught });
         }
+        let admittance = self.admittance(peer)?;
+        if admittance != Admittance::Refused {
+            let heard = admittance == Admittance::Heard;
+            self.peers.known.insert(peer, Peer { heard, ..Peer::default() });
+        }
+        Ok(admittance)
+    }
+
+    pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
+        match self.meet(peer)? {
+            Admittance::Heard => self.heard(peer, message),
+            Admittance::Taught => self.taught(peer, &message),
+            Admittance::Refused => Ok(()),
+        }
+    }
+
+    /// Of one whose key was retired, only questions for blocks are answered: one of them has the news. Who is
+    /// as far as this node has had it.
+    fn taught(&mut self, peer: PublicKey, message: &PeerMessage) -> Result<(), Fatal> {
+        match message {
+            PeerMessage::Hello { height, .. } | PeerMessage::Status { height } => {
+                if *height >= self.chain.tip().header.height {
+                    self.part_with(peer, Parting::Taught);
+                }
+            }
+            PeerMessage::WantBlocks { from, count } => self.send_blocks(peer, *from, *count),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn part_with(&mut self, peer: PublicKey, why: Parting) {
+        self.actions.push(Action::Disconnect { peer, why });
+        self.disconnected(&peer);
+    }
+
+    fn send_blocks(&mut self, to: PublicKey, from: u64, count: u32) {
+        let count = count.min(super::BLOCKS_PER_REQUEST_MAX);
+        self.actions.push(Action::SendBlocks { to, from, count });
+    }
+
+    fn heard(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
         match message {
             PeerMessage::Hello { version, chain, height, validator } => {
                 let why = if version != PEER_VERSION {
@@ -122,7 +161,7 @@ impl<C: Chain> Member<C> {
                 } else {
                     return self.greeted(peer, height, validator);
                 };
-                self.actions.push(Action::Disconnect { peer, why });
+                self.actions.push(Action::Disconnect { peer, why: Parting::Fault(why) });
                 Ok(())
             }
             PeerMessage::Status { height } => {
@@ -138,7 +177,8 @@ impl<C: Chain> Member<C> {
             }
             // One small question must not have the same large answer many times.
             PeerMessage::WantTransactions { places, .. } if !places.is_sorted_by(|a, b| a < b) => {
-                self.actions.push(Action::Disconnect { peer, why: "it asks for transactions twice".to_owned() });
+                let why = Parting::Fault("it asks for transactions twice".to_owned());
+                self.actions.push(Action::Disconnect { peer, why });
                 Ok(())
             }
             PeerMessage::WantTransactions { block, places } => {
@@ -146,11 +186,7 @@ impl<C: Chain> Member<C> {
                 Ok(())
             }
             PeerMessage::WantBlocks { from, count } => {
-                self.actions.push(Action::SendBlocks {
-                    to: peer,
-                    from,
-                    count: count.min(super::BLOCKS_PER_REQUEST_MAX),
-                });
+                self.send_blocks(peer, from, count);
                 Ok(())
             }
             // The shell verifies these before they come here, as events of their own.
@@ -165,19 +201,30 @@ impl<C: Chain> Member<C> {
         }
     }
 
-    /// After members or their keys changed: who is no member any more goes, and each speaks for the
-    /// validating key it has a right to now.
+    /// After members or their keys changed: who is no member any more goes or is only taught, and each speaks
+    /// for the validating key it has a right to now.
     pub(super) fn look_at_the_peers(&mut self) -> Result<(), Fatal> {
         let known: Vec<_> = self.peers.known.iter().map(|(key, peer)| (*key, peer.claims)).collect();
+        if self.has_left()? {
+            for (peer, _) in known {
+                self.part_with(peer, Parting::Left);
+            }
+            self.actions.push(Action::Alarm(format!(
+                "this node's key {} is no member's any more: start it with the key that took its place",
+                self.node
+            )));
+            return Ok(());
+        }
         for (peer, claims) in known {
-            if !self.is_admitted(peer)? {
-                self.actions.push(Action::Disconnect { peer, why: "its key is no member's node any more".to_owned() });
-                self.disconnected(&peer);
+            let admittance = self.admittance(peer)?;
+            if admittance == Admittance::Refused {
+                self.part_with(peer, Parting::Stranger);
                 continue;
             }
-            let validator = self.rightful(peer, claims)?;
+            let heard = admittance == Admittance::Heard;
+            let validator = if heard { self.rightful(peer, claims)? } else { None };
             if let Some(known) = self.peers.known.get_mut(&peer) {
-                known.validator = validator;
+                (known.heard, known.validator) = (heard, validator);
             }
         }
         Ok(())
@@ -252,64 +299,5 @@ impl<C: Chain> Member<C> {
         let message = PeerMessage::WantTransactions { block, places };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
         self.actions.push(Action::Schedule { alarm: Alarm::Missing(block), after_ms: SYNC_PATIENCE_MS });
-    }
-
-    // Block sync.
-
-    /// Asks at once when there is no other way to the block; a validator that is one block behind
-    /// gives its own decision a moment first.
-    pub(super) fn maybe_sync(&mut self) {
-        let height = self.chain.tip().header.height;
-        let Some((peer, ahead)) = self.peers.ahead_of(height) else { return };
-        if self.peers.waits_rather_than_asks(&peer) {
-            return;
-        }
-        if self.started && ahead == height + 1 {
-            self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_PATIENCE_MS });
-        } else {
-            self.sync();
-        }
-    }
-
-    /// A peer that has been asked this often and never sent a block has forgotten it, or lies.
-    pub(super) fn say_who_is_silent(&mut self) {
-        let Some((peer, _)) = self.peers.asked else { return };
-        if self.peers.failures_of(&peer) + 1 == SILENT_AFTER {
-            let height = self.next_height();
-            let what = format!(
-                "{peer} says that it has block {height}, and does not send it: if all have forgotten it, begin \
-                 again with a snapshot"
-            );
-            self.actions.push(Action::Alarm(what));
-        }
-    }
-
-    pub(super) fn sync(&mut self) {
-        let height = self.chain.tip().header.height;
-        let Some((peer, ahead)) = self.peers.ahead_of(height) else { return };
-        let count = (ahead - height).min(u64::from(super::BLOCKS_PER_REQUEST_MAX));
-        self.peers.asked = Some((peer, height + count));
-        let count = u32::try_from(count).expect("bounded by a u32 above");
-        let message = PeerMessage::WantBlocks { from: height + 1, count };
-        self.actions.push(Action::Send { to: To::Peer(peer), message });
-        self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });
-    }
-
-    /// After a block came by sync: more of the same answer, the next request, or done.
-    pub(super) fn synced_up_to(&mut self, height: u64) {
-        match self.peers.asked {
-            Some((peer, last)) if height < last => {
-                self.peers.heard_height(&peer, last);
-                self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });
-            }
-            asked => {
-                if let Some((peer, _)) = asked {
-                    self.peers.failures.remove(&peer);
-                }
-                self.peers.asked = None;
-                self.actions.push(Action::Cancel(Alarm::Sync));
-                self.maybe_sync();
-            }
-        }
     }
 }

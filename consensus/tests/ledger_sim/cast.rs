@@ -49,6 +49,8 @@ pub(crate) struct Cast {
     pub(crate) forbidden: Vec<VerifiedTransaction>,
     /// A job's transaction, and the same signed once more with another signature that holds too.
     pub(crate) signed_twice: Vec<(VerifiedTransaction, VerifiedTransaction)>,
+    /// The governors retire the node key of the first validator: one proposes, two are for it.
+    pub(crate) farewell: Vec<VerifiedTransaction>,
     pub(crate) patches: Vec<PatchId>,
 }
 
@@ -112,7 +114,8 @@ impl Cast {
         let forbidden = script.forbidden(&patches);
         let operator = scenario.key(APPROVERS[0], Role::Operator);
         let signed_twice = (0..2).map(|number| script.signed_twice(&operator, ENDPOINTS + number)).collect();
-        Self { validators, twins, observers, jobs, forbidden, signed_twice, patches, genesis }
+        let farewell = script.decision(Change::RetireKey { key: validators[0].node.public() });
+        Self { validators, twins, observers, jobs, forbidden, signed_twice, farewell, patches, genesis }
     }
 
     pub(crate) fn chain_id(&self) -> ChainId {
@@ -127,7 +130,8 @@ impl Cast {
     /// Everything that may ever be finalised.
     pub(crate) fn allowed(&self) -> BTreeSet<TransactionId> {
         let jobs = self.jobs.iter().map(|job| job.transaction.id());
-        jobs.chain(self.signed_twice.iter().map(|(one, _)| one.id())).collect()
+        let twice = self.signed_twice.iter().map(|(one, _)| one.id());
+        jobs.chain(twice).chain(self.farewell.iter().map(VerifiedTransaction::id)).collect()
     }
 }
 
@@ -212,22 +216,29 @@ impl Script<'_> {
         ];
         let (mut jobs, mut before) = (Vec::new(), Vec::new());
         for change in changes {
-            let proposal = Proposal {
-                changes: List::new(vec![change]).unwrap(),
-                note: Text::cut("Others shall finalise."),
-                closes_at_ms: self.genesis.header.time_ms + DAY_MS,
-            };
-            let governor = |organisation: &str| self.scenario.key(organisation, Role::Governor);
-            let keys = [governor(VENDOR), governor(APPROVERS[0]), governor(APPROVERS[1])];
-            let proposed = self.sign(&keys[0], DAY_MS, Payload::Propose { proposal });
-            let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
-            let ballots = keys[1..].iter().map(|key| self.sign(key, DAY_MS, ballot.clone())).collect::<Vec<_>>();
-            let needs = std::mem::replace(&mut before, ballots.iter().map(VerifiedTransaction::id).collect());
-            let proposed_first = vec![proposed.id()];
-            jobs.push(Job { transaction: proposed, needs });
-            jobs.extend(ballots.into_iter().map(|transaction| Job { transaction, needs: proposed_first.clone() }));
+            let decision = self.decision(change);
+            let (proposed, ballots) = (decision[0].id(), decision[1..].iter().map(VerifiedTransaction::id).collect());
+            let mut needs = std::mem::replace(&mut before, ballots);
+            for transaction in decision {
+                jobs.push(Job { transaction, needs: std::mem::replace(&mut needs, vec![proposed]) });
+            }
         }
         jobs
+    }
+
+    /// A proposal of one change, and the ballots after which it has passed.
+    fn decision(&mut self, change: Change) -> Vec<VerifiedTransaction> {
+        let proposal = Proposal {
+            changes: List::new(vec![change]).unwrap(),
+            note: Text::cut("Others shall finalise."),
+            closes_at_ms: self.genesis.header.time_ms + DAY_MS,
+        };
+        let governor = |organisation: &str| self.scenario.key(organisation, Role::Governor);
+        let keys = [governor(VENDOR), governor(APPROVERS[0]), governor(APPROVERS[1])];
+        let proposed = self.sign(&keys[0], DAY_MS, Payload::Propose { proposal });
+        let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
+        let ballots = keys[1..].iter().map(|key| self.sign(key, DAY_MS, ballot.clone())).collect::<Vec<_>>();
+        std::iter::once(proposed).chain(ballots).collect()
     }
 
     /// Of a stranger, expired, of the wrong role, out of order, for too long.

@@ -112,8 +112,12 @@ impl Host {
             }
             Action::Disconnect { peer, why } => {
                 if let Some(peer) = around.places.get(&peer).copied() {
-                    if honest && around.honest.contains(&peer) {
-                        around.watch.nothing_an_honest_member_sends_gets_it_disconnected(self.place, peer, why);
+                    if honest && why.is_fault() && around.honest.contains(&peer) {
+                        around.watch.nothing_an_honest_member_sends_gets_it_disconnected(
+                            self.place,
+                            peer,
+                            why.to_string(),
+                        );
                     }
                     out.push(Out::Unlink { peer });
                 }

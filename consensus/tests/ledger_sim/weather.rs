@@ -2,6 +2,8 @@
 
 use super::faults::Fault;
 use super::world::{Happening, World};
+use consensus::member::{Admittance, has_left};
+use std::collections::BTreeSet;
 
 const DIAL_EVERY_US: u64 = 500_000;
 
@@ -11,7 +13,11 @@ impl World {
         for one in 0..self.hosts.len() {
             for other in one + 1..self.hosts.len() {
                 let both_up = self.hosts[one].is_up() && self.hosts[other].is_up();
-                if both_up && self.network.link(one, other).is_none() && self.network.lets_connect(one, other) {
+                if both_up
+                    && self.network.link(one, other).is_none()
+                    && self.network.lets_connect(one, other)
+                    && (self.dials(one, other) || self.dials(other, one))
+                {
                     self.network.connect(one, other);
                     self.notice(one, other, true);
                     self.notice(other, one, true);
@@ -19,6 +25,14 @@ impl World {
             }
         }
         self.schedule(self.around.now_us + DIAL_EVERY_US, Happening::Dial);
+    }
+
+    /// Whether one looks for the other: by its state both are members.
+    fn dials(&self, one: usize, other: usize) -> bool {
+        let Some(member) = &self.hosts[one].member else { return false };
+        let (own, peer) = (self.hosts[one].person.node.public(), self.hosts[other].person.node.public());
+        let heard = Admittance::of(member.chain(), &BTreeSet::new(), peer).is_ok_and(|is| is == Admittance::Heard);
+        heard && !has_left(member.chain(), own).unwrap_or(true)
     }
 
     fn notice(&mut self, host: usize, peer: usize, up: bool) {

@@ -6,7 +6,7 @@ use super::swarm::node_key;
 use crate::artifacts::Artifacts;
 use crate::shell::Inbox;
 use crate::verifier::{Stopping, Verifier};
-use consensus::member::{Event, PeerMessage, may_connect};
+use consensus::member::{Admittance, Event, PeerMessage, has_left};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::decode;
@@ -49,9 +49,23 @@ enum DoorError {
 }
 
 impl Door {
-    /// Whether a node is listened to. What the disk does not say is not assumed.
+    /// Whether a node may be here, to be heard or to learn. What the disk does not say is not assumed.
     pub(super) fn is_admitted(&self, key: &PublicKey) -> bool {
-        may_connect(&*self.store, &self.told, *key).unwrap_or(false)
+        self.admittance(key) != Admittance::Refused
+    }
+
+    /// Whether a node is listened to.
+    pub(super) fn is_heard(&self, key: &PublicKey) -> bool {
+        self.admittance(key) == Admittance::Heard
+    }
+
+    fn admittance(&self, key: &PublicKey) -> Admittance {
+        Admittance::of(&*self.store, &self.told, *key).unwrap_or(Admittance::Refused)
+    }
+
+    /// Whether this node, of that key, is to look for others.
+    pub(super) fn dials(&self, own: &PublicKey) -> bool {
+        !has_left(&*self.store, *own).unwrap_or(true)
     }
 
     pub(super) async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {
@@ -137,7 +151,7 @@ pub(super) async fn serve_artifacts(
 ) {
     let mut places: HashMap<PublicKey, Arc<Semaphore>> = HashMap::new();
     while let Some((peer, stream)) = incoming.next().await {
-        let Some(key) = node_key(&peer).filter(|key| door.is_admitted(key)) else { continue };
+        let Some(key) = node_key(&peer).filter(|key| door.is_heard(key)) else { continue };
         let places = places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(TRANSFERS_PER_PEER_MAX))).clone();
         let artifacts = artifacts.clone();
         tokio::spawn(async move {

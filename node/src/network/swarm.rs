@@ -104,8 +104,11 @@ pub(super) async fn drive(
         tokio::select! {
             _ = stop.changed() => return,
             _ = dial.tick() => {
-                for peer in &peers {
-                    dial_peer(&mut swarm, peer);
+                let own = node_key(swarm.local_peer_id());
+                if own.is_some_and(|own| door.dials(&own)) {
+                    for peer in peers.iter().filter(|peer| door.is_heard(&peer.key)) {
+                        dial_peer(&mut swarm, peer);
+                    }
                 }
             }
             Some(key) = disconnects.recv() => {

@@ -150,7 +150,11 @@ impl<C: Chain> Shell<C> {
             Action::Finalised(executed) => self.desk.finalised(&executed),
             Action::Dropped { id, rejection } => self.desk.dropped(id, &rejection),
             Action::Disconnect { peer, why } => {
-                tracing::warn!(%peer, why, "disconnecting a peer");
+                if why.is_fault() {
+                    tracing::warn!(%peer, %why, "disconnecting a peer");
+                } else {
+                    tracing::info!(%peer, %why, "disconnecting a peer");
+                }
                 self.network.disconnect(peer);
             }
             Action::Evidence(evidence) => {

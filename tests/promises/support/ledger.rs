@@ -149,7 +149,7 @@ impl Ledger {
     /// The end of its log.
     pub(crate) fn last_words(&self, name: &str) -> String {
         let log = self.log(name);
-        let lines: Vec<_> = log.lines().rev().take(5).collect();
+        let lines: Vec<_> = log.lines().rev().take(8).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
     }
 
@@ -218,8 +218,8 @@ fn end(devnet: &mut Devnet) {
 impl Drop for Ledger {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            for name in NODES {
-                println!("--- {name}, last words:\n{}", self.last_words(name));
+            for node in &self.devnet.nodes {
+                println!("--- {}, last words:\n{}", node.name, self.last_words(&node.name));
             }
         }
         end(&mut self.devnet);
