@@ -92,7 +92,7 @@ impl Tail {
     /// its bytes are still there.
     #[must_use]
     pub const fn start_over(self) -> Self {
-        Self { generation: self.generation + 1, checksum: 0, offset: 0 }
+        Self { generation: self.generation.saturating_add(1), checksum: 0, offset: 0 }
     }
 
     /// Where the next frame goes.
@@ -186,7 +186,7 @@ pub fn scan(bytes: &[u8]) -> Scan {
             break stop;
         }
     };
-    scan.tail.generation += 1;
+    scan.tail.generation = scan.tail.generation.saturating_add(1);
     scan
 }
 

@@ -40,6 +40,21 @@ pub enum BoundError {
     NotSorted,
 }
 
+/// Reads a text where it lies: copied when all of it is there, and not before (sentence 1.5).
+struct Words<T>(fn(&str) -> Result<T, BoundError>);
+
+impl<T> Visitor<'_> for Words<T> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<T, E> {
+        (self.0)(text).map_err(de::Error::custom)
+    }
+}
+
 /// UTF-8 text of at most `MAX` bytes without control characters (line feed is allowed). Titles and
 /// notes end in terminals, tables and pages; an escape sequence must not travel there.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -91,7 +106,7 @@ impl<const MAX: usize> fmt::Display for Text<MAX> {
 
 impl<'de, const MAX: usize> Deserialize<'de> for Text<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+        deserializer.deserialize_str(Words(|text| Self::new(text)))
     }
 }
 
@@ -148,7 +163,7 @@ impl std::str::FromStr for Name {
 
 impl<'de> Deserialize<'de> for Name {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+        deserializer.deserialize_str(Words(|text| Self::new(text)))
     }
 }
 
@@ -210,7 +225,7 @@ impl std::str::FromStr for Product {
 
 impl<'de> Deserialize<'de> for Product {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(String::deserialize(deserializer)?).map_err(de::Error::custom)
+        deserializer.deserialize_str(Words(|text| Self::new(text)))
     }
 }
 
@@ -246,20 +261,17 @@ impl<const MAX: usize> Serialize for Blob<MAX> {
 
 impl<'de, const MAX: usize> Deserialize<'de> for Blob<MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Bytes;
-        impl Visitor<'_> for Bytes {
-            type Value = Vec<u8>;
+        struct Bytes<const MAX: usize>;
+        impl<const MAX: usize> Visitor<'_> for Bytes<MAX> {
+            type Value = Blob<MAX>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("bytes")
+                write!(f, "at most {MAX} bytes")
             }
-            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Vec<u8>, E> {
-                Ok(bytes.to_vec())
-            }
-            fn visit_byte_buf<E: de::Error>(self, bytes: Vec<u8>) -> Result<Vec<u8>, E> {
-                Ok(bytes)
+            fn visit_bytes<E: de::Error>(self, bytes: &[u8]) -> Result<Blob<MAX>, E> {
+                Blob::new(bytes.to_vec()).map_err(de::Error::custom)
             }
         }
-        Self::new(deserializer.deserialize_byte_buf(Bytes)?).map_err(de::Error::custom)
+        deserializer.deserialize_bytes(Bytes)
     }
 }
 

@@ -148,11 +148,11 @@ pub fn decode<T: Canonical>(bytes: &[u8]) -> Result<T, DecodeError> {
         return Err(DecodeError::TooLarge { name, actual: bytes.len(), limit });
     }
     let decoded = match T::LIMIT {
-        Limit::Message => bincode::serde::decode_from_slice(bytes, config!(limits::MESSAGE_BYTES_MAX)),
-        Limit::Transaction => bincode::serde::decode_from_slice(bytes, config!(limits::TRANSACTION_BYTES_MAX)),
-        Limit::Proof => bincode::serde::decode_from_slice(bytes, config!(limits::PROOF_BYTES_MAX)),
-        Limit::Block => bincode::serde::decode_from_slice(bytes, config!(limits::BLOCK_BYTES_MAX)),
-        Limit::Frame => bincode::serde::decode_from_slice(bytes, config!(limits::FRAME_BYTES_MAX)),
+        Limit::Message => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::MESSAGE_BYTES_MAX)),
+        Limit::Transaction => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::TRANSACTION_BYTES_MAX)),
+        Limit::Proof => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::PROOF_BYTES_MAX)),
+        Limit::Block => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::BLOCK_BYTES_MAX)),
+        Limit::Frame => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::FRAME_BYTES_MAX)),
     };
     let (value, used): (T, usize) =
         decoded.map_err(|error| DecodeError::Malformed { name, detail: detail_of(error) })?;

@@ -93,14 +93,14 @@ impl PublicKey {
         self.point().is_some_and(|key| key.verify_strict(message, &signature).is_ok())
     }
 
-    /// The key as a point of the curve, if it is one. To find it costs a tenth of a verification and
-    /// depends on the bytes alone, so each thread remembers the points it met lately.
     /// Whether any signature could ever hold under it: a point of the curve, and none of small order (1.17).
     #[must_use]
     pub fn can_sign(&self) -> bool {
         VerifyingKey::from_bytes(&self.0).is_ok_and(|point| !point.is_weak())
     }
 
+    /// The key as a point of the curve, if it is one. To find it costs a tenth of a verification and
+    /// depends on the bytes alone, so each thread remembers the points it met lately.
     fn point(&self) -> Option<VerifyingKey> {
         thread_local! {
             static MET: RefCell<HashMap<PublicKey, VerifyingKey>> = RefCell::default();
