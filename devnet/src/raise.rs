@@ -301,6 +301,10 @@ pub(crate) fn tell_of(node: &Node, other: &Node) -> Result<(), RaiseError> {
 /// Waits until every node answers and sees every other.
 async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
     let deadline = Instant::now() + READY_PATIENCE;
+    // One that ended is the reason that the others wait.
+    for node in &devnet.nodes {
+        await_status(node, &devnet.ca, deadline, |_| true).await?;
+    }
     for node in &devnet.nodes {
         await_status(node, &devnet.ca, deadline, |status| {
             status.peers.len() + 1 == devnet.nodes.len() && status.height > 0
