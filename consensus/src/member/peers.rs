@@ -130,10 +130,10 @@ impl<C: Chain> Member<C> {
     /// as far as this node has had it.
     fn taught(&mut self, peer: PublicKey, message: &PeerMessage) -> Result<(), Fatal> {
         match message {
-            PeerMessage::Hello { height, .. } | PeerMessage::Status { height } => {
-                if *height >= self.chain.tip().header.height {
-                    self.part_with(peer, Parting::Taught);
-                }
+            PeerMessage::Hello { height, .. } | PeerMessage::Status { height }
+                if *height >= self.chain.tip().header.height =>
+            {
+                self.part_with(peer, Parting::Taught);
             }
             PeerMessage::WantBlocks { from, count } => self.send_blocks(peer, *from, *count),
             _ => {}
