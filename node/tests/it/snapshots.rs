@@ -3,11 +3,17 @@
 use crate::support::site::Site;
 use crate::support::wait_for;
 use crate::support::world::World;
-use proto::v1::{GetSnapshotRequest, GetTransactionRequest, TransactionState};
+use ledger::receipt::Outcome;
+use ledger::transaction::VerifiedTransaction;
+use proto::v1::{GetSnapshotRequest, GetTransactionRequest, ListReceiptsRequest, TransactionState};
 use std::fs;
 use std::path::Path;
 use std::process::Output;
+use store::Store;
+use tests::{APPROVERS, Chain, Finalised};
 use tokio_stream::StreamExt as _;
+
+const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// A snapshot of a node, as a file has it.
 async fn snapshot(node: &crate::support::site::Node) -> Vec<u8> {
@@ -109,4 +115,53 @@ fn nobody_forgets_what_could_come_again() {
     let site = site.configured();
     let output = site.run_to_end();
     assert!(words(&output).contains("chain.receipts_days: at least 30"), "{}", words(&output));
+}
+
+/// Years of receipts, so to speak, on the disk of a node that is told to keep a month of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_running_node_forgets_old_receipts_goes_on_finalising_and_others_begin_with_its_snapshot() {
+    let world = World::new(135);
+    let mut vendor = Site::validator(&world);
+    vendor.raw.chain.receipts_days = Some(30);
+    let vendor = vendor.configured();
+    let mut chain = Chain::of(world.scenario.clone(), 135);
+    let store = Store::create(vendor.data().join("chain"), world.scenario.genesis()).unwrap();
+    let keep = |block: Finalised| store.commit(&block.executed, &block.certificate).unwrap();
+    let patch = chain.publish();
+    APPROVERS.iter().for_each(|approver| chain.approve(approver, patch));
+    let endpoint = chain.enroll();
+    keep(chain.finalise());
+    let old = chain.receipt(endpoint, patch, Outcome::RolledBack);
+    keep(chain.finalise());
+    keep(chain.rest(31 * DAY_MS));
+    let young = chain.receipt(endpoint, patch, Outcome::Applied);
+    keep(chain.finalise());
+    drop(store);
+
+    let node = vendor.start().await;
+    let finalised = async |transaction: &VerifiedTransaction| {
+        let request = GetTransactionRequest { id: transaction.id().0.to_vec() };
+        let answer = node.ledger().get_transaction(request).await.ok()?.into_inner();
+        Some((answer.state() == TransactionState::Finalised, answer.transaction))
+    };
+    wait_for("the old receipt to be forgotten", async || {
+        finalised(&old).await.filter(|(_, bytes)| bytes.is_empty()).map(drop)
+    })
+    .await;
+    assert_eq!(finalised(&young).await, Some((true, young.bytes().to_vec())));
+    node.finalise(&world.enroll(7)).await;
+    let request = ListReceiptsRequest { patch: patch.0.to_vec(), ..Default::default() };
+    let receipts = node.ledger().list_receipts(request).await.unwrap().into_inner().receipts;
+    assert_eq!(receipts.len(), 1, "{receipts:?}");
+
+    let site = Site::observer(&world, "bank").knowing(&vendor.key.public(), &vendor.peer_address());
+    let file = site.beside("ledger.snapshot");
+    fs::write(&file, snapshot(&node).await).unwrap();
+    let restored = restore(&site, &file);
+    assert!(restored.status.success(), "{}", words(&restored));
+    let other = site.start().await;
+    let later = world.enroll(9);
+    node.finalise(&later).await;
+    let height = node.status().await.height;
+    wait_for("the other to follow", async || (other.status().await.height >= height).then_some(())).await;
 }

@@ -119,7 +119,8 @@ impl Ledger {
     /// Where everybody stands, and whom each is connected with: for a test that fails.
     pub(crate) async fn standing(&self) -> String {
         let mut lines = String::new();
-        for name in NODES {
+        for node in &self.devnet.nodes {
+            let name = &node.name;
             let line = match self.status(name).await {
                 None => "does not answer".to_owned(),
                 Some(status) => {
