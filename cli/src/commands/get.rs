@@ -54,8 +54,8 @@ pub(super) struct Limit {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 JSON: {\"patches\": [{\"id\", \"product\", \"channel\", \"version\", \"release\", \"class\", \"severity\", \"title\", \
-\"organisation\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \
-\"outcomes\"}], \"more\"}
+\"organisation\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \"recall\", \
+\"outcomes\"}], \"more\"}; notes and reasons as long as 512 bytes, `countersign patch show` has them whole
 
 Example:
   countersign get patches --standing pending")]

@@ -43,7 +43,8 @@ pub enum PatchCommand {
 #[command(after_help = "\
 The manifest is taken from the vendor's signed transaction, checked here; the rest is the node's word. What can be \
 proven is in the proof file: `countersign proof get`.
-JSON: {\"patch\": {\"id\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \
+JSON: {\"patch\": {\"id\", \"standing\", \"count\", \"verdicts\": [{\"key\", \"organisation\", \"decision\", \
+\"position\", \"note\", \"evidence\", \"transaction\"}], \"missing\", \"published\", \"approved\", \"recalled\", \"recall\", \
 \"outcomes\", …}, \"manifest\", \"publisher\", \"transaction\"}
 
 Example:

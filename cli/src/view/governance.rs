@@ -1,7 +1,7 @@
 //! Members and proposals: what the ledger says about itself, and what is to change, in words people can
 //! check.
 
-use super::show_position;
+use super::{first_line, show_position};
 use crate::connection::{NodeError, id};
 use crate::sign::SignedProposal;
 use crate::submit::PositionView;
@@ -17,8 +17,6 @@ use serde::Serialize;
 
 /// As many kinds of changes as a table names.
 const KINDS_MAX: usize = 3;
-/// As much of a note as a table shows.
-const NOTE_CHARS_MAX: usize = 60;
 
 /// A member, as a node tells of it.
 #[derive(Clone, Debug, Serialize)]
@@ -196,11 +194,6 @@ pub fn proposal_table(proposals: &[ProposalView], now_ms: u64) -> String {
         if proposal.changes.len() > KINDS_MAX {
             kinds.push_str(&format!(" and {} more", proposal.changes.len() - KINDS_MAX));
         }
-        let line = proposal.note.lines().next().unwrap_or_default();
-        let mut note: String = line.chars().take(NOTE_CHARS_MAX).collect();
-        if note.len() < proposal.note.len() {
-            note.push('…');
-        }
         vec![
             short(&proposal.id),
             proposal.organisation.clone(),
@@ -208,7 +201,7 @@ pub fn proposal_table(proposals: &[ProposalView], now_ms: u64) -> String {
             proposal.count.clone(),
             time::show(proposal.closes_at_ms),
             kinds,
-            note,
+            first_line(&proposal.note),
         ]
     };
     let rows: Vec<_> = proposals.iter().map(row).collect();

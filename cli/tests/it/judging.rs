@@ -116,6 +116,74 @@ fn nothing_is_signed_that_the_node_made_up() {
 }
 
 #[test]
+fn why_somebody_said_yes_or_no_stands_wherever_the_verdict_does() {
+    let node = Node::start();
+    let hands = node.hands();
+    let ids: Vec<String> = node.publish(1..=3).iter().map(ToString::to_string).collect();
+    hands.write("trial.log", "all green\n");
+    let digest = ledger::id::Digest::blake3(b"all green\n").to_string();
+    let trial = ["--note", "trial of 12 hours\nno errors", "--evidence", "trial.log", "--key", "bank.key"];
+    hands.run(&[&["approve", &ids[0]][..], &trial].concat()).done();
+    let rejected = ["reject", &ids[1], "--note", "breaks replication", "--key", "clinic.key", "-o", "json"];
+    let transaction = hands.run(&rejected).done().json()["transaction"].as_str().unwrap().to_owned();
+    hands.run(&["hold", &ids[2], "--note", "waiting for the trial", "--key", "depot.key"]).done();
+
+    for command in [["patch", "show"], ["review", "-o=table"]] {
+        let shown = hands.run(&[&command[..], &[&ids[0]]].concat()).done().stdout;
+        for told in
+            ["  approve by bank (key ", "  trial of 12 hours\n", "  no errors\n", &format!("  blake3 {digest}\n")]
+        {
+            assert!(shown.contains(told), "{told}: {shown}");
+        }
+    }
+    let shown = hands.run(&["patch", "show", &ids[0], "-o", "json"]).done().json()["patch"]["verdicts"][0].clone();
+    assert_eq!((&shown["note"], &shown["evidence"]), (&"trial of 12 hours\nno errors".into(), &digest.as_str().into()));
+
+    // In a list, in one line: why not.
+    let listed = hands.run(&["patch", "list"]).done().stdout;
+    assert!(listed.contains("clinic: breaks replication\n") && listed.contains("depot: waiting for the trial\n"));
+    assert!(hands.run(&["review"]).done().stdout.contains("depot: waiting for the trial\n"));
+    let listed = hands.run(&["get", "patches", "-o", "json"]).done().json();
+    assert_eq!(listed["patches"][1]["verdicts"][0]["note"], "breaks replication");
+
+    // And where the transaction is shown.
+    let found = hands.run(&["get", "transaction", &transaction]).done().stdout;
+    assert!(found.contains(&ids[1]) && found.contains("  breaks replication\n"), "{found}");
+    let found = hands.run(&["get", "transaction", &transaction, "-o", "json"]).done().json();
+    assert_eq!((&found["patch"], &found["note"]), (&ids[1].as_str().into(), &"breaks replication".into()));
+    assert_eq!(shown["transaction"].as_str().unwrap().len(), 64);
+    let height = found["position"]["height"].to_string();
+    let block = hands.run(&["chain", "show", &height, "-o", "json"]).done().json();
+    assert_eq!(block["transactions"][0]["note"], "breaks replication");
+    assert!(hands.run(&["chain", "show", &height]).done().stdout.contains("  breaks replication\n"));
+}
+
+#[test]
+fn who_recalled_a_patch_and_why_is_told() {
+    let node = Node::start();
+    let hands = node.hands();
+    let ids: Vec<String> = node.publish(1..=2).iter().map(ToString::to_string).collect();
+    hands.run(&["patch", "recall", &ids[0], "--reason", "loses writes", "--key", "vendor.key"]).done();
+    for key in ["bank.key", "clinic.key"] {
+        let reason = format!("fails, says {key}");
+        hands.run(&["patch", "recall", &ids[1], "--reason", &reason, "--key", key]).done();
+    }
+    let shown = hands.run(&["patch", "show", &ids[0]]).done().stdout;
+    assert!(shown.contains("  recall by acme (key ") && shown.contains("  loses writes\n"), "{shown}");
+    let recall = hands.run(&["review", &ids[0], "-o", "json"]).done().json()["patch"]["recall"].clone();
+    assert_eq!(
+        (&recall["organisation"], &recall["decision"], &recall["note"]),
+        (&"acme".into(), &"recall".into(), &"loses writes".into())
+    );
+    // Recalled by rule: each of the verdicts is told, once.
+    let shown = hands.run(&["patch", "show", &ids[1]]).done().stdout;
+    assert_eq!(shown.matches("recall by").count(), 2, "{shown}");
+    assert!(shown.contains("fails, says bank.key") && shown.contains("fails, says clinic.key"), "{shown}");
+    let listed = hands.run(&["patch", "list"]).done().stdout;
+    assert!(listed.contains("acme: loses writes\n") && listed.contains("clinic: fails, says clinic.key\n"), "{listed}");
+}
+
+#[test]
 fn a_patch_that_is_not_there_is_not_judged() {
     let node = Node::start();
     let hands = node.hands();

@@ -1,7 +1,7 @@
 //! The `Ledger` service: what each call does.
 
 use super::refusal::Refused;
-use super::{Services, bytes32, convictions, membership, views};
+use super::{Services, bytes32, convictions, membership, patches, views};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
@@ -169,11 +169,11 @@ impl ledger_server::Ledger for Services {
         let id = PatchId(bytes32("id", &request.into_inner().id)?);
         let record = self.store.patch(id).map_err(Refused::internal)?;
         let record = record.ok_or_else(|| Refused::not_found(format!("patch {id} is not published")))?;
-        Ok(Response::new(views::patch(self, id, &record)?))
+        Ok(Response::new(patches::patch(self, id, &record)?))
     }
 
     async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
-        Ok(Response::new(views::patches(self, &request.into_inner())?))
+        Ok(Response::new(patches::patches(self, &request.into_inner())?))
     }
 
     async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {

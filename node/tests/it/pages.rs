@@ -3,7 +3,11 @@
 use crate::refusals::assert_refused;
 use crate::support::site::Site;
 use crate::support::world::World;
+use ledger::bounded::{Notes, Sentence};
+use ledger::id::Digest;
 use ledger::proof::ProofBundle;
+use ledger::state::record::Role;
+use ledger::transaction::{Payload, Verdict};
 use proto::v1::{
     GetBlockRequest, GetPatchRequest, GetProofRequest, GetTransactionRequest, ListBlocksRequest, ListEndpointsRequest,
     ListPatchesRequest, ListProposalsRequest, ListReceiptsRequest, TransactionState, WatchHeadsRequest,
@@ -93,6 +97,44 @@ async fn pages_add_up_to_the_whole_and_foreign_tokens_are_refused_or_harmless() 
         }
     }
     assert!(refused > 100, "{refused} refused");
+}
+
+#[tokio::test]
+async fn verdicts_and_recalls_come_with_what_their_signers_wrote() {
+    let world = World::new(45);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let manifest = world.scenario.manifest(1);
+    let patch = manifest.id();
+    node.finalise(&world.publish(manifest)).await;
+    let (evidence, long) = (Digest::blake3(b"trial"), "ö".repeat(8_000));
+    let verdict = |note: &str| Verdict { patch, evidence, note: Notes::new(note).unwrap() };
+    let rejected = world.sign(&world.key("bank", Role::Approver), Payload::Reject { verdict: verdict(&long) });
+    node.finalise(&rejected).await;
+    node.finalise(&world.approve("clinic", patch)).await;
+    let ask = async || {
+        let whole = node.ledger().get_patch(GetPatchRequest { id: patch.0.to_vec() }).await.unwrap().into_inner();
+        let listed = node.ledger().list_patches(ListPatchesRequest::default()).await.unwrap().into_inner().patches;
+        (whole, listed.into_iter().next().unwrap())
+    };
+    let (whole, listed) = ask().await;
+    assert_eq!((whole.verdicts[0].note.as_str(), &whole.verdicts[0].evidence), (&long[..], &evidence.0.to_vec()));
+    assert_eq!(whole.verdicts[0].transaction_id, rejected.id().0.to_vec());
+    assert_eq!((whole.verdicts[1].evidence.len(), whole.recall), (0, None));
+    // A list has the beginning.
+    let begun = listed.verdicts[0].note.strip_suffix('…').unwrap();
+    assert!(long.starts_with(begun) && (400..=509).contains(&begun.len()), "{}", begun.len());
+
+    let reason = Sentence::new("loses writes").unwrap();
+    let recall = world.sign(&world.publisher(), Payload::Recall { patch, reason });
+    let place = node.finalise(&recall).await;
+    let (whole, listed) = ask().await;
+    for told in [whole.recall.unwrap(), listed.recall.unwrap()] {
+        assert_eq!((told.organisation.as_str(), told.decision.as_str()), ("acme", "recall"));
+        assert_eq!((told.note.as_str(), told.position), ("loses writes", Some(place)));
+        assert_eq!((told.key, told.transaction_id), (world.publisher().public().0.to_vec(), recall.id().0.to_vec()));
+    }
+    node.stop();
 }
 
 #[tokio::test]
