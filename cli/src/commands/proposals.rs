@@ -37,7 +37,9 @@ pub struct Members {}
 /// List proposals.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-This is the node's word; `countersign get proposal` checks what one says.
+This is the node's word; `countersign get proposal` checks what one says. The count of an open proposal is made with \
+the organisations that have a voice now; of one that is over, who was for it and who against is told, and when it was \
+settled: how many had a voice then is not on record.
 JSON: {\"proposals\": [{\"id\", \"standing\", \"count\", \"organisation\", \"proposer\", \"changes\", \"note\", \
 \"ballots\": [{\"organisation\", \"choice\"}], \"closes_at_ms\", \"proposed\", \"settled\"}], \"more\"}
 

@@ -111,7 +111,8 @@ pub struct ProposalView {
     pub id: TransactionId,
     /// `open`, `passed`, `refused` or `void`; an open one may be closed by its time.
     pub standing: String,
-    /// The arithmetic, with the voices there are now.
+    /// While it is open, the arithmetic with the voices there are now; when it is over, who was for it and who
+    /// against.
     pub count: String,
     /// Who proposed it.
     pub organisation: String,
@@ -167,15 +168,23 @@ impl ProposalView {
     #[must_use]
     pub fn standing_at(&self, now_ms: u64) -> String {
         match self.standing.as_str() {
-            "open" if self.closes_at_ms <= now_ms => "open, its time is over".to_owned(),
+            "open" if !self.is_open_at(now_ms) => "open, its time is over".to_owned(),
             standing => standing.to_owned(),
         }
+    }
+
+    fn is_open_at(&self, now_ms: u64) -> bool {
+        self.standing == "open" && now_ms < self.closes_at_ms
     }
 
     /// What came of it, for people.
     #[must_use]
     pub fn text(&self, now_ms: u64) -> String {
-        let mut rows = vec![("standing", self.standing_at(now_ms)), ("count", self.count.clone())];
+        let mut rows = vec![("standing", self.standing_at(now_ms))];
+        // Who has a voice today says nothing of a count that is over: the ballots do.
+        if self.is_open_at(now_ms) {
+            rows.push(("count", self.count.clone()));
+        }
         rows.extend(self.ballots.iter().map(|BallotView { organisation, choice }| {
             let said = if choice == "for" { "is for it" } else { "is against it" };
             ("ballot", format!("{organisation} {said}"))
