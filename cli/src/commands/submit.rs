@@ -71,6 +71,7 @@ impl Submit {
             let kind = transaction.payload().kind();
             return Err(Failure::usage(format!("a {kind} has no artifacts"), "leave out --artifacts"));
         };
+        submit::check(connection, transaction).await?;
         for artifact in manifest.artifacts.iter() {
             let path = grant_path(&self.file, artifact);
             let grant = files::read(&path, "upload grant", limits::MESSAGE_BYTES_MAX)?;

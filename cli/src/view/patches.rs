@@ -152,7 +152,7 @@ impl PatchView {
     /// What the ledger knows of it, for people.
     #[must_use]
     pub fn text(&self) -> String {
-        let mut rows = vec![("standing", self.standing.clone()), ("count", self.count.clone())];
+        let mut rows = vec![("standing", self.standing_in_words()), ("count", self.count.clone())];
         if !self.missing.is_empty() {
             rows.push(("missing", self.missing.join(", ")));
         }
@@ -166,9 +166,14 @@ impl PatchView {
         rows.push(("receipts", if outcomes.is_empty() { "none".to_owned() } else { outcomes.join(", ") }));
         facts(&rows)
     }
-}
 
-impl PatchView {
+    fn standing_in_words(&self) -> String {
+        match self.standing.as_str() {
+            "recalled" => "recalled: it must not be applied any more, whatever was approved".to_owned(),
+            standing => standing.to_owned(),
+        }
+    }
+
     /// Why it is not to be applied, in one line: of the recall, the rejection or the hold that came last.
     fn why_not(&self) -> String {
         let speaks = |wanted: &str| {

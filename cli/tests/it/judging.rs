@@ -59,12 +59,55 @@ fn evidence_note_and_urgency_are_what_is_signed() {
     let mut approve = vec!["approve", &id, "--note", "of twelve hours", "--evidence", "trial.log", "--urgent"];
     approve.extend(["--key", "bank.key", "--offline", "--out", "a.tx", "--proof", "p.proof"]);
     hands.run(&["proof", "get", &id, "--out", "p.proof"]).done();
-    hands.run(&approve).done();
+    let told = hands.run(&approve).done().stdout;
+    assert!(told.starts_with("done         signed, not submitted\n"), "{told}");
+    assert!(told.ends_with("in           a.tx, for `countersign submit`\n"), "{told}");
     let signed: ledger::transaction::SignedTransaction = ledger::encoding::decode(&hands.read("a.tx")).unwrap();
     let Payload::Approve { verdict, urgent } = signed.transaction.payload else { panic!("an approval") };
     assert!(urgent);
     assert_eq!((verdict.patch.to_string(), verdict.note.as_str()), (id, "of twelve hours"));
     assert_eq!(verdict.evidence, ledger::id::Digest::blake3(b"all green\n"));
+}
+
+#[test]
+fn a_verdict_says_how_the_patch_stood_before_and_stands_now() {
+    let node = Node::start();
+    let hands = node.hands();
+    let id = node.publish([1])[0].to_string();
+    hands.run(&["approve", &id, "--key", "bank.key"]).done();
+    let told = hands.run(&["approve", &id, "--key", "clinic.key"]).done().stdout;
+    let line = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    assert!(line("before ").starts_with("pending: 1 of 2 approvals from 1 of 2 organisations"), "{told}");
+    assert!(line("now ").starts_with("approved: 2 of 2 approvals from 2 of 2 organisations"), "{told}");
+    assert!(line("now ").ends_with("; final"), "{told}");
+    let held = ["hold", &id, "--note", "wait", "--key", "depot.key", "-o", "json"];
+    let view = hands.run(&held).done().json();
+    assert_eq!((&view["before"]["standing"], &view["after"]["standing"]), (&"approved".into(), &"held".into()));
+    let recall = ["patch", "recall", &id, "--reason", "loses writes", "--key", "vendor.key"];
+    let told = hands.run(&recall).done().stdout;
+    assert!(told.contains("  held: 2 of 2 approvals") && told.contains("  recalled: 2 of 2 approvals"), "{told}");
+}
+
+#[test]
+fn a_recalled_patch_under_review_is_plainly_recalled_although_it_is_proven() {
+    let node = Node::start();
+    let hands = node.hands();
+    let id = node.publish([1])[0].to_string();
+    for key in ["bank.key", "clinic.key"] {
+        hands.run(&["approve", &id, "--key", key]).done();
+    }
+    hands.run(&["patch", "recall", &id, "--reason", "loses writes", "--key", "vendor.key"]).done();
+    let told = hands.run(&["review", &id]).done().stdout;
+    for says in [
+        "  recalled: it must not be applied any more, whatever was approved\n",
+        "  recalled at height 7: it must not be applied, whatever was approved (2 of 2 approvals",
+        "proven at  height 8",
+        "  loses writes\n",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let evidence = hands.run(&["review", &id, "-o", "json"]).done().json()["evidence"].clone();
+    assert_eq!((&evidence["proven"], &evidence["check"]), (&true.into(), &"recalled".into()));
 }
 
 #[test]

@@ -25,7 +25,7 @@ fn submitting_twice_finalises_once() {
         "e.tx",
     ];
     let signed = hands.run(&enroll).done();
-    assert!(signed.stdout.contains("signed only, in  e.tx"), "{}", signed.stdout);
+    assert!(signed.stdout.contains("in           e.tx, for `countersign submit`\n"), "{}", signed.stdout);
     assert_eq!(node.submissions(), 0);
     let first = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
     let second = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
@@ -155,6 +155,21 @@ fn expiry_is_bounded_before_anything_is_signed() {
         hands.run(&publish).fails(2, "a transaction may expire at most 30days from now");
     }
     hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "29days"]).done();
+}
+
+#[test]
+fn a_node_without_a_quorum_says_so() {
+    let node = Node::start();
+    let hands = node.hands();
+    let told = hands.run(&["status"]).done().stdout;
+    assert!(told.contains("quorum        3 of 4 validators seen from here, 3 needed\n"), "{told}");
+    // The ledger of the harness begins in January 2026, and nothing happened since.
+    assert!(told.contains(" ago: late, there is to be a block every 1s\n"), "{told}");
+    node.is_left_alone();
+    let told = hands.run(&["status"]).done().stdout;
+    assert!(told.contains("  gone: 1 of 4 validators seen from here, 3 needed; nothing is finalised until"), "{told}");
+    let view = hands.run(&["status", "-o", "json"]).done().json();
+    assert_eq!((&view["validators_connected"], &view["quorum"]), (&1.into(), &3.into()));
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The `Ledger` service: what each call does.
 
 use super::refusal::Refused;
-use super::{Services, bytes32, convictions, membership, patches, views};
+use super::{Services, bytes32, convictions, membership, patches, views, wall_ms};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
@@ -10,7 +10,7 @@ use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
-use ledger::state::StateView as _;
+use ledger::state::{ApplyError, BlockContext, State, StateView as _};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
@@ -95,6 +95,15 @@ impl ledger_server::Ledger for Services {
             })
         });
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        let transaction = match self.verify(vec![request.into_inner().transaction]).await?.pop() {
+            Some(verified) => verified?,
+            None => return Err(Refused::stopping().into()),
+        };
+        self.judge(&transaction)?;
+        Ok(Response::new(v1::CheckResponse { id: transaction.id().0.to_vec() }))
     }
 
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
@@ -222,6 +231,19 @@ impl Services {
             Ok(verdict?)
         };
         Ok(room.into_iter().map(verdict).collect())
+    }
+
+    /// What the rules say of a transaction as the state is now.
+    fn judge(&self, transaction: &VerifiedTransaction) -> Result<(), Refused> {
+        let view = self.store.view();
+        let header = view.tip().map_err(Refused::internal)?.header;
+        let (height, history_size) = (header.height + 1, header.history_size_after());
+        let block = BlockContext { height, time_ms: wall_ms().max(header.time_ms + 1), history_size };
+        match State::begin(&view, block).check(transaction) {
+            Ok(()) => Ok(()),
+            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
+            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
+        }
     }
 
     fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {

@@ -9,6 +9,7 @@ use ledger::id::PatchId;
 use ledger::key::PublicKey;
 use ledger::state::StateView as _;
 use ledger::state::record::{EndpointRecord, KeyStatus, Position};
+use ledger::validators::Validator;
 use proto::v1;
 use store::{Cursor, ReceiptFilter};
 
@@ -26,9 +27,10 @@ pub(super) const ROWS_AT_ONCE: usize = 4;
 pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refused> {
     let tip = services.store.tip();
     let upcoming = services.store.upcoming_validators().map_err(Refused::internal)?;
-    let validator = services
-        .validator_key
-        .is_some_and(|key| upcoming.is_some_and(|upcoming| upcoming.next.position(&key).is_some()));
+    let upcoming = upcoming.ok_or_else(|| Refused::internal("the state has no validators"))?;
+    let validators = upcoming.next.validators();
+    let is_own = |validator: &&Validator| services.validator_key == Some(validator.key);
+    let validator = validators.iter().any(|validator| is_own(&validator));
     let peers = services.network.peers().into_iter().map(|peer| {
         let owner = services.store.key_owner(peer.key).map_err(Refused::internal)?;
         Ok(v1::Peer {
@@ -38,7 +40,12 @@ pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refus
             height: peer.height,
         })
     });
-    let peers = peers.collect::<Result<_, Refused>>()?;
+    let peers: Vec<v1::Peer> = peers.collect::<Result<_, Refused>>()?;
+    let is_near = |validator: &&Validator| {
+        is_own(validator) || peers.iter().any(|peer| peer.organisation == validator.organisation.as_str())
+    };
+    let count = |validators: usize| u32::try_from(validators).unwrap_or(u32::MAX);
+    let parameters = services.store.parameters().map_err(Refused::internal)?;
     let (finality_p50_ms, finality_p99_ms) = services.desk.latencies_ms();
     Ok(v1::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -51,9 +58,13 @@ pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refus
         head_time_ms: tip.header.time_ms,
         transactions: tip.header.history_size_after(),
         pending: services.desk.crowd().pending as u64,
-        peers,
+        validators_connected: count(validators.iter().filter(is_near).count()),
+        validators: count(validators.len()),
+        quorum: count(upcoming.next.quorum()),
+        heartbeat_ms: parameters.map_or(0, |parameters| parameters.heartbeat_ms),
         finality_p50_ms,
         finality_p99_ms,
+        peers,
     })
 }
 

@@ -9,13 +9,19 @@ use proto::v1::{OutcomeCount, Patch, PatchVerdict, Receipt};
 use std::collections::BTreeMap;
 use tonic::Status;
 
+/// As a node refuses what a rule forbids; the words of most rules are of no interest here.
+pub(super) fn refused_by_rule(rejection: Rejection) -> Status {
+    match rejection {
+        Rejection::AlreadyConvicted { .. } => refused("already-convicted", rejection),
+        Rejection::AlreadyFinalised(_) => refused("already-finalised", rejection),
+        rejection => refused("rule", rejection),
+    }
+}
+
 impl Shared {
     pub(super) fn finalise(&mut self, transaction: VerifiedTransaction) -> Result<(), Status> {
         let time_ms = now_ms();
-        self.ledger.check(&transaction, time_ms).map_err(|rejection| match rejection {
-            Rejection::AlreadyConvicted { .. } => refused("already-convicted", rejection),
-            rejection => refused("rule", rejection),
-        })?;
+        self.ledger.check(&transaction, time_ms).map_err(refused_by_rule)?;
         match transaction.payload() {
             Payload::Enroll { endpoint, .. } => {
                 self.endpoints.insert(*endpoint);
