@@ -69,6 +69,15 @@ impl SubmitError {
         !matches!(self, Self::Lost { .. })
     }
 
+    /// A stable word for programs.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Refused(source) => source.code(),
+            Self::Lost { .. } => "lost",
+            Self::NotYet { .. } => "not-yet",
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(source) => source.hint(),

@@ -135,6 +135,24 @@ impl Payload {
         }
     }
 
+    /// The same in a sentence, with its article.
+    #[must_use]
+    pub const fn noun(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "a publication",
+            Self::Approve { .. } => "an approval",
+            Self::Reject { .. } => "a rejection",
+            Self::Hold { .. } => "a hold",
+            Self::Recall { .. } => "a recall",
+            Self::Enroll { .. } => "an enrolment",
+            Self::Retire { .. } => "a retirement",
+            Self::Receipt { .. } => "a receipt",
+            Self::Propose { .. } => "a proposal",
+            Self::Ballot { .. } => "a ballot",
+            Self::Accuse { .. } => "an accusation",
+        }
+    }
+
     /// The grounds of a verdict or a recall.
     #[must_use]
     pub fn grounds(&self) -> Option<Grounds<'_>> {

@@ -6,7 +6,7 @@ use super::{external, wait_for};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
-use crate::options::Global;
+use crate::options::{Global, Need};
 use crate::terminal::{Answer, facts, note, table};
 use crate::time;
 use crate::trust::Trust;
@@ -73,7 +73,7 @@ Runs `countersign-node fsck --dir DIR`, beside this program or on PATH, and ends
 Example:
   countersign chain fsck --store /var/lib/countersign")]
 pub struct Fsck {
-    /// The node's data directory; the node must not be running
+    /// The node's data directory, or the chain directory in it; the node must not be running
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
 }
@@ -117,6 +117,10 @@ impl ChainCommand {
 
 impl Show {
     async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        if self.out.is_some() {
+            // What is exported is proven from the trust root.
+            global.need(&[Need::Genesis, Need::Node])?;
+        }
         let trust = global.trust()?;
         let mut connection = Connection::open(global, trust.as_ref()).await?;
         let height = self.height.unwrap_or(connection.status.height);

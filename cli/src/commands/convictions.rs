@@ -83,7 +83,7 @@ async fn check(connection: &mut Connection, conviction: &ConvictionView) -> Resu
     let chain = connection.chain_id;
     let accusation = SignedTransaction::verify_bytes(&bytes, &chain).map_err(|error| wrong(error.to_string()))?;
     let Payload::Accuse { evidence } = accusation.payload() else {
-        return Err(wrong(format!("it is a {}", accusation.payload().kind())));
+        return Err(wrong(format!("it is of kind {}", accusation.payload().kind())));
     };
     let charge = evidence.check(&chain).map_err(|error| wrong(error.to_string()))?;
     let named = conviction.culprits.iter().all(|culprit| charge.keys.contains(&culprit.key));

@@ -53,7 +53,7 @@ impl Submit {
             let message = format!("{} is no transaction of this ledger: {error}", self.file.display());
             Failure::usage(message, "is the node the right one, and the file whole?")
         })?;
-        note(&format!("Submitting a {} by key {}", transaction.payload().kind(), transaction.signer()));
+        note(&format!("Submitting {} by key {}", transaction.payload().noun(), transaction.signer()));
         self.upload(&mut connection, &transaction).await?;
         let position = submit::submit(&mut connection, &transaction, self.wait).await?;
         let view = SubmittedView { transaction: transaction.id(), kind: transaction.payload().kind(), position };
@@ -68,8 +68,8 @@ impl Submit {
     async fn upload(&self, connection: &mut Connection, transaction: &VerifiedTransaction) -> Result<(), Failure> {
         let Some(directory) = &self.artifacts else { return Ok(()) };
         let Payload::Publish { manifest } = transaction.payload() else {
-            let kind = transaction.payload().kind();
-            return Err(Failure::usage(format!("a {kind} has no artifacts"), "leave out --artifacts"));
+            let noun = transaction.payload().noun();
+            return Err(Failure::usage(format!("{noun} has no artifacts"), "leave out --artifacts"));
         };
         submit::check(connection, transaction).await?;
         for artifact in manifest.artifacts.iter() {

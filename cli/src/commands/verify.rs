@@ -1,7 +1,7 @@
 //! `countersign verify`: a proof file against a trust root, without a network.
 
 use crate::EXIT_REFUSED;
-use crate::failure::Failure;
+use crate::failure::{ErrorView, Failure};
 use crate::files;
 use crate::options::Global;
 use crate::terminal::{Answer, facts, note};
@@ -28,7 +28,7 @@ quorum's signatures, freshness, inclusion and signature of every transaction, th
 Exit codes: 0 verified, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"patch\", \"manifest\", \"vendor\", \"publisher\", \"approvals\": [{\"organisation\", \"key\", \
 \"decision\", \"height\", \"index\", \"note\", \"evidence\"}], \"rule\", \"count\", \"epochs\", \"header\": {\"height\", \"hash\", \"time_ms\", \"signers\", \
-\"validators\", \"quorum\"}} or {\"verified\": false, \"check\", \"message\"}
+\"validators\", \"quorum\"}} or {\"verified\": false, \"check\", \"message\", \"error\"}
 
 Examples:
   countersign verify redis.proof --trust genesis
@@ -101,6 +101,7 @@ struct RefusedView {
     verified: bool,
     check: &'static str,
     message: String,
+    error: ErrorView,
 }
 
 impl Verify {
@@ -213,9 +214,16 @@ pub(super) fn epochs_in_words(epochs: usize) -> String {
 /// A refusal is an answer: the check goes to standard output for programs and is told to people.
 fn refused(error: &ProofError) -> Answer {
     let (check, message) = (error.code().word(), error.to_string());
+    let hint = hint(error.code());
     note(&format!("error: refused by check {check}: {}", crate::terminal::escape(&message)));
-    note(&format!("hint: {}", hint(error.code())));
-    Answer::new(String::new(), &RefusedView { verified: false, check, message }).with_code(EXIT_REFUSED)
+    note(&format!("hint: {hint}"));
+    let error = ErrorView {
+        code: check.to_owned(),
+        message: message.clone(),
+        because: Vec::new(),
+        hint: Some(hint.to_owned()),
+    };
+    Answer::new(String::new(), &RefusedView { verified: false, check, message, error }).with_code(EXIT_REFUSED)
 }
 
 fn hint(check: ReasonCode) -> &'static str {

@@ -87,7 +87,7 @@ fn nothing_is_signed_that_was_not_proposed() {
     for (lie, says) in [
         (Lie::OtherProposal, "it is not what the transaction that proposed it says"),
         (Lie::OtherProposing, "the transaction shown is "),
-        (Lie::NotAProposal, "the transaction that proposed it is a publish"),
+        (Lie::NotAProposal, "the transaction that proposed it is of kind publish"),
         (Lie::Altered, "does not verify"),
     ] {
         let node = Node::start();
@@ -180,7 +180,12 @@ fn lists_of_proposals_are_followed_page_after_page() {
     assert!(line.starts_with(&start) && line.ends_with("Z  set-parameters"), "{table}");
     // The oldest is on the last page, and its beginning is enough.
     hands.run(&["get", "proposal", &ids[0][..8]]).done();
-    hands.run(&["get", "proposal", "0000"]).is(1, "", "error: no proposal begins with 0000\n");
+    hands.run(&["get", "proposal", "0000"]).is(
+        1,
+        "",
+        "error: no proposal begins with 0000\n\
+         hint: `countersign get` lists what there is; a node that is behind may not have it yet\n",
+    );
     hands.run(&["get", "proposal", &"1".repeat(64)]).fails(1, "refused by check not-found: no such proposal");
     node.lie(Lie::Endless);
     hands.run(&["get", "proposals"]).fails(1, "1000 pages with nothing on them and another after them");

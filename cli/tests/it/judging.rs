@@ -231,7 +231,12 @@ fn a_patch_that_is_not_there_is_not_judged() {
     let node = Node::start();
     let hands = node.hands();
     node.publish(1..=3);
-    hands.run(&["approve", "0000", "--key", "bank.key"]).is(1, "", "error: no patch begins with 0000\n");
+    hands.run(&["approve", "0000", "--key", "bank.key"]).is(
+        1,
+        "",
+        "error: no patch begins with 0000\n\
+         hint: `countersign get` lists what there is; a node that is behind may not have it yet\n",
+    );
     let absent = "1".repeat(64);
     hands.run(&["approve", &absent, "--key", "bank.key"]).fails(1, "refused by check not-found: no such patch");
 }
