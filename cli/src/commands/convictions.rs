@@ -1,6 +1,6 @@
 //! `countersign get convictions`: what validators were convicted of; and the evidence, checked here.
 
-use super::get::{Limit, pages, tell};
+use super::get::{Limit, listed, pages, raise};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
@@ -70,8 +70,8 @@ impl Convictions {
             (Some(_), None) => note("Nobody is convicted: no evidence was written."),
             (None, _) => {}
         }
-        tell(more);
-        Ok(Answer::new(conviction_table(&convictions), &View { convictions, more }))
+        let text = listed(conviction_table(&convictions), convictions.len(), more, &raise(self.limit));
+        Ok(Answer::new(text, &View { convictions, more }))
     }
 }
 

@@ -56,6 +56,16 @@ impl Stood {
     }
 }
 
+impl Stood {
+    /// What has been decided is told apart from what still waits for others.
+    fn now(&self) -> String {
+        match self.standing.as_str() {
+            "pending" | "held" => self.to_string(),
+            _ => format!("{self}; final"),
+        }
+    }
+}
+
 impl fmt::Display for Stood {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { standing, count } = self;
@@ -108,7 +118,7 @@ impl Delivered {
         rows.push(("transaction", self.transaction.to_string()));
         rows.extend(self.position.map(|position| ("finalised", show_position(&position))));
         rows.extend(self.before.as_ref().map(|stood| ("before", stood.to_string())));
-        rows.extend(self.after.as_ref().map(|stood| ("now", format!("{stood}; final"))));
+        rows.extend(self.after.as_ref().map(|stood| ("now", stood.now())));
         rows.extend(self.file.clone().map(|file| ("in", format!("{file}, for `countersign submit`"))));
         facts(&rows)
     }
