@@ -263,10 +263,12 @@ fn without_a_node_a_patch_comes_from_its_proof_file() {
     safe.write("altered.proof", altered);
     sign(&["--proof", "altered.proof"]).fails(1, "no patch begins with");
     assert!(!safe.path("a.tx").exists());
-    let signed = sign(&["--proof", "p.proof"]).done();
+    let signed = sign(&["--proof", "p.proof", "--note", "seen offline"]).done();
     assert!(signed.stderr.contains("widget 1.0.1"));
     hands.write("a.tx", safe.read("a.tx"));
-    hands.run(&["submit", "a.tx"]).done();
+    let told = hands.run(&["submit", "a.tx"]).done().stderr;
+    assert!(told.starts_with("submitting  an approval by key ") && told.contains(&id), "{told}");
+    assert!(told.contains("  seen offline\n"), "{told}");
     assert_eq!(node.finalised(), 3);
 }
 
