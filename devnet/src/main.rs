@@ -181,13 +181,13 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             for node in &devnet.nodes {
                 match client::status(&node.grpc, &devnet.ca).await {
                     Ok(status) => print(&format!(
-                        "{:<12} {:<9} height {:<6} peers {} pending {} finality p50 {:.1} ms  {}",
+                        "{:<12} {:<9} height {:<6} peers {} pending {} finality p50 {}  {}",
                         node.name,
                         if status.validator { "validator" } else { "observer" },
                         status.height,
                         status.peers.len(),
                         status.pending,
-                        status.finality_p50_ms,
+                        story::latency(status.finality_p50_ms),
                         node.grpc,
                     )),
                     Err(error) => print(&format!("{:<12} down: {error}", node.name)),

@@ -24,6 +24,7 @@ pub mod id;
 pub mod key;
 pub mod limits;
 pub mod merkle;
+pub mod moment;
 pub mod patch;
 pub mod proof;
 pub mod receipt;

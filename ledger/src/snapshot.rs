@@ -14,6 +14,7 @@ use crate::history::{self, HistoryStorage};
 use crate::id::{ChainId, Digest, PatchId};
 use crate::limits;
 use crate::merkle;
+use crate::moment::Moment;
 use crate::proof::{EpochError, EpochLink};
 use crate::state::StateKey;
 use crate::state::storage::StorageError;
@@ -120,7 +121,7 @@ pub enum SnapshotError {
         problem: CertificateError,
     },
     /// A transaction finalised before the first whole block may not have expired.
-    #[error("its whole blocks begin after one of {before_ms}, too late to have everything that could come again")]
+    #[error("its whole blocks begin after one of {}, too late to have everything that could come again", Moment(*before_ms))]
     TooShort {
         /// Time of the header before the first whole block.
         before_ms: u64,

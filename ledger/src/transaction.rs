@@ -24,6 +24,24 @@ pub struct Verdict {
     pub note: Notes,
 }
 
+/// What an approver, or whoever recalls, gives people to understand it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grounds<'a> {
+    /// The note of a verdict, the reason of a recall; may be empty.
+    pub note: &'a str,
+    /// BLAKE3 of the evidence looked at, when there was some to keep.
+    pub evidence: Option<Digest>,
+}
+
+impl Verdict {
+    /// Why, and by what.
+    #[must_use]
+    pub fn grounds(&self) -> Grounds<'_> {
+        let evidence = (self.evidence != Digest::ZERO).then_some(self.evidence);
+        Grounds { note: self.note.as_str(), evidence }
+    }
+}
+
 /// What is asked for. New kinds are added at the end: the number of a kind never changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -114,6 +132,36 @@ impl Payload {
             Self::Propose { .. } => "propose",
             Self::Ballot { .. } => "ballot",
             Self::Accuse { .. } => "accuse",
+        }
+    }
+
+    /// The same in a sentence, with its article.
+    #[must_use]
+    pub const fn noun(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "a publication",
+            Self::Approve { .. } => "an approval",
+            Self::Reject { .. } => "a rejection",
+            Self::Hold { .. } => "a hold",
+            Self::Recall { .. } => "a recall",
+            Self::Enroll { .. } => "an enrolment",
+            Self::Retire { .. } => "a retirement",
+            Self::Receipt { .. } => "a receipt",
+            Self::Propose { .. } => "a proposal",
+            Self::Ballot { .. } => "a ballot",
+            Self::Accuse { .. } => "an accusation",
+        }
+    }
+
+    /// The grounds of a verdict or a recall.
+    #[must_use]
+    pub fn grounds(&self) -> Option<Grounds<'_>> {
+        match self {
+            Self::Approve { verdict, .. } | Self::Reject { verdict } | Self::Hold { verdict } => {
+                Some(verdict.grounds())
+            }
+            Self::Recall { reason, .. } => Some(Grounds { note: reason.as_str(), evidence: None }),
+            _ => None,
         }
     }
 

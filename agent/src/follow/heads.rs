@@ -11,6 +11,7 @@ use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork};
 use ledger::genesis::GenesisBlock;
 use ledger::limits;
+use ledger::moment::Span;
 use ledger::proof::{EpochLink, HostClock};
 use proto::v1;
 use serde::{Deserialize, Serialize};
@@ -30,7 +31,7 @@ pub enum Disbelief {
     #[error(transparent)]
     Head(#[from] HeadError),
     /// It is ahead of this host's clock. One of the two is wrong, and nothing may hang on it.
-    #[error("header {height} is {ahead_ms} ms ahead of this host's clock")]
+    #[error("header {height} is {} ahead of this host's clock", Span(*ahead_ms))]
     ClockBehind {
         /// Height of the header.
         height: u64,

@@ -117,7 +117,7 @@ async fn every_check_has_its_name() {
         bundle.header.time_ms -= 2 * 24 * 60 * 60 * 1000;
         certify(bundle, ledger);
     };
-    case.refused(patch, case.proof(patch, older), Code::Stale, "ms old").await;
+    case.refused(patch, case.proof(patch, older), Code::Stale, " old, at most ").await;
     let later = |bundle: &mut ProofBundle, ledger: &Ledger| {
         bundle.header.time_ms += 60_000;
         certify(bundle, ledger);

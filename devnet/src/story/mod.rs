@@ -11,6 +11,7 @@ use crate::processes::{self, output, run};
 use crate::raise::{self, Plan, SITE};
 use proto::v1::{ListReceiptsRequest, Receipt};
 use report::Report;
+pub use report::latency;
 use stage::{Host, PRODUCT, Packages};
 use std::error::Error;
 use std::fs;

@@ -9,6 +9,7 @@ use ledger::bounded::{List, SortedList};
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
 use ledger::limits;
+use ledger::moment::Moment;
 use ledger::patch::{ManifestError, PatchManifest, Relation};
 use ledger::receipt::{Outcome, ReasonCode};
 use ledger::state::record::KeyStatus;
@@ -47,7 +48,7 @@ fn a_transaction_lives_until_it_expires_and_at_most_thirty_days() {
     let late = Rejection::ExpiresTooLate { expires_at_ms: last + 1, time_ms: now };
     assert_eq!(
         late.to_string(),
-        format!("transaction expires at {}, more than 30 days after block time {now}", last + 1)
+        format!("transaction expires at {}, more than 30d after block time {}", Moment(last + 1), Moment(now))
     );
     assert_eq!(expiring(last + 1), Err(late));
     assert_eq!(expiring(u64::MAX), Err(Rejection::ExpiresTooLate { expires_at_ms: u64::MAX, time_ms: now }));

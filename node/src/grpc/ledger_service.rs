@@ -1,7 +1,7 @@
 //! The `Ledger` service: what each call does.
 
 use super::refusal::Refused;
-use super::{Services, bytes32, convictions, membership, views};
+use super::{Services, bytes32, convictions, membership, patches, views, wall_ms};
 use crate::desk::{Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
@@ -10,7 +10,7 @@ use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
-use ledger::state::StateView as _;
+use ledger::state::{ApplyError, BlockContext, State, StateView as _};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
@@ -97,6 +97,15 @@ impl ledger_server::Ledger for Services {
         Ok(Response::new(Box::pin(answers)))
     }
 
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        let transaction = match self.verify(vec![request.into_inner().transaction]).await?.pop() {
+            Some(verified) => verified?,
+            None => return Err(Refused::stopping().into()),
+        };
+        self.judge(&transaction)?;
+        Ok(Response::new(v1::CheckResponse { id: transaction.id().0.to_vec() }))
+    }
+
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(bytes32("id", &request.into_inner().id)?);
         let pending = self.desk.is_pending(&id);
@@ -169,11 +178,11 @@ impl ledger_server::Ledger for Services {
         let id = PatchId(bytes32("id", &request.into_inner().id)?);
         let record = self.store.patch(id).map_err(Refused::internal)?;
         let record = record.ok_or_else(|| Refused::not_found(format!("patch {id} is not published")))?;
-        Ok(Response::new(views::patch(self, id, &record)?))
+        Ok(Response::new(patches::patch(self, id, &record)?))
     }
 
     async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
-        Ok(Response::new(views::patches(self, &request.into_inner())?))
+        Ok(Response::new(patches::patches(self, &request.into_inner())?))
     }
 
     async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
@@ -222,6 +231,19 @@ impl Services {
             Ok(verdict?)
         };
         Ok(room.into_iter().map(verdict).collect())
+    }
+
+    /// What the rules say of a transaction as the state is now.
+    fn judge(&self, transaction: &VerifiedTransaction) -> Result<(), Refused> {
+        let view = self.store.view();
+        let header = view.tip().map_err(Refused::internal)?.header;
+        let (height, history_size) = (header.height + 1, header.history_size_after());
+        let block = BlockContext { height, time_ms: wall_ms().max(header.time_ms + 1), history_size };
+        match State::begin(&view, block).check(transaction) {
+            Ok(()) => Ok(()),
+            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
+            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
+        }
     }
 
     fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {

@@ -6,6 +6,7 @@ mod connections;
 mod convictions;
 mod ledger_service;
 mod membership;
+mod patches;
 mod refusal;
 mod shares;
 mod snapshot;

@@ -362,6 +362,10 @@ impl ledger_server::Ledger for Node {
 
     type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
 
+    async fn check(&self, _: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        Err(Status::unimplemented("agents do not ask"))
+    }
+
     async fn submit_stream(&self, _: Request<tonic::Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
         Err(Status::unimplemented("not asked by agents"))
     }

@@ -82,6 +82,10 @@ struct Manners {
     provable_after: u32,
     submissions: u32,
     uploads: u32,
+    /// It sees only itself of the validators.
+    lonely: bool,
+    /// It does not know the call that asks for the rules.
+    cannot_check: bool,
 }
 
 /// What the services share.
@@ -206,6 +210,16 @@ impl Node {
 
     pub(crate) fn lie(&self, lie: Lie) {
         self.shared().manners.lie = Some(lie);
+    }
+
+    /// From now on it sees no other validators.
+    pub(crate) fn is_left_alone(&self) {
+        self.shared().manners.lonely = true;
+    }
+
+    /// It is asked once for what the rules say, and does not know the call.
+    pub(crate) fn cannot_check(&self) {
+        self.shared().manners.cannot_check = true;
     }
 
     /// The next proofs are not there yet.
