@@ -35,6 +35,7 @@ pub(crate) async fn measure(arguments: &Arguments, limit: &SignatureLimit) -> Re
         subscriptions: Vec::new(),
         heartbeat_ms: 2_000,
         seal_ms: 100,
+        addresses: Vec::new(),
     };
     let mut devnet = raise::up(&plan, &mut |_| {}).await?;
     let result = measure_on(arguments, limit, &mut devnet).await;
