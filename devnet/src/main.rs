@@ -159,7 +159,8 @@ async fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Up { validators, agents, dir, subscribe, heartbeat_ms, seal_ms } => {
-            let plan = Plan { dir, validators, agents, subscriptions: subscribe, heartbeat_ms, seal_ms };
+            let (subscriptions, addresses) = (subscribe, Vec::new());
+            let plan = Plan { dir, validators, agents, subscriptions, heartbeat_ms, seal_ms, addresses };
             let work = async { Ok(raise::up(&plan, &mut |line| say(line)).await?) };
             let devnet = ended_with_it(&plan.dir, work).await?;
             guide::guide(&devnet).iter().for_each(|line| say(line));

@@ -6,7 +6,9 @@
 //! one door and, where it carries signatures, verified here in parallel, before the member sees it.
 
 mod door;
+mod greetings;
 mod queue;
+mod silence;
 mod streams;
 mod swarm;
 

@@ -76,6 +76,7 @@ pub async fn play(script: &Script, say: Say<'_>, print: Say<'_>) -> Result<bool,
             subscriptions: Vec::new(),
             heartbeat_ms: 2_000,
             seal_ms: 100,
+            addresses: Vec::new(),
         };
         let devnet = raise::up(&plan, &mut |_| {}).await?;
         let found = format!("{} nodes of {} organisations", devnet.nodes.len(), devnet.nodes.len());

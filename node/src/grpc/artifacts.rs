@@ -3,9 +3,9 @@
 use super::answers::{Gone, Writer, answers};
 use super::connections::Client;
 use super::refusal::Refused;
-use super::shares::Share;
 use super::{Services, bytes32, wall_ms};
 use crate::artifacts::{self, ArtifactError, OF_CLIENTS, Pace, Transfer, pieces};
+use crate::shares::Share;
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::bounded::Name;
 use ledger::id::Digest;

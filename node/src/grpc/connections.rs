@@ -1,7 +1,7 @@
 //! Clients' connections: only so many at once, altogether and of one address, none without a request, and
 //! accepting goes on whatever happens to one.
 
-use super::shares::{Origin, Share, Shares};
+use crate::shares::{Origin, Share, Shares};
 use rustix::process::{Resource, getrlimit};
 use std::io;
 use std::net::SocketAddr;

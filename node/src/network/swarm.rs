@@ -1,28 +1,32 @@
 //! The swarm: who is dialled, who may connect, who comes and goes.
 
 use super::door::Door;
+use super::greetings::{GREETINGS_MAX, Greetings};
+use super::silence::Heard;
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
 use futures::StreamExt as _;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport as _, identity, noise, yamux};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Connections from outside that have not yet said whose they are. Each takes a file, and the disk needs
-/// some, too.
-const GREETINGS_MAX: u32 = 64;
 /// Connections with one peer: one is enough, and two that dial each other have two for a moment.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// How long a connection may take until it is known whose it is. The operating system knocks after
+/// one second and three, and then rests for ever longer: after that a new attempt is sooner.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often unconnected peers are dialled.
 const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What libp2p does for us: streams, on so many connections and no more.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    greetings: Greetings,
     limits: connection_limits::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
 }
@@ -32,7 +36,11 @@ impl Behaviour {
         let limits = ConnectionLimits::default()
             .with_max_pending_incoming(Some(GREETINGS_MAX))
             .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-        Self { limits: connection_limits::Behaviour::new(limits), streams: libp2p_stream::Behaviour::new() }
+        Self {
+            greetings: Greetings::default(),
+            limits: connection_limits::Behaviour::new(limits),
+            streams: libp2p_stream::Behaviour::new(),
+        }
     }
 }
 
@@ -40,12 +48,18 @@ pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
-        .map_err(setup)?
+        // It notices by itself that a peer has fallen silent; TCP does so after a quarter of an hour.
         .with_quic()
+        .with_other_transport(|key| {
+            let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true));
+            let streams = tcp.map(|stream, _| Heard::new(stream)).upgrade(Version::V1Lazy);
+            Ok(streams.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
+        })
+        .map_err(setup)?
         .with_behaviour(|_| Behaviour::new())
         .map_err(setup)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
+        .with_connection_timeout(GREETING_TIMEOUT)
         .build();
     Ok(swarm)
 }
@@ -128,8 +142,10 @@ pub(super) async fn drive(
                         door.connected(key, peer_id, endpoint.get_remote_address().to_string()).await;
                     }
                 }
-                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                     if let Some(key) = node_key(&peer_id) {
+                        let why = cause.map(|cause| chain(&cause)).unwrap_or_default();
+                        tracing::info!(peer = %key, why, "a peer is gone");
                         door.disconnected(key).await;
                     }
                 }
@@ -138,6 +154,12 @@ pub(super) async fn drive(
             },
         }
     }
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn dial_peer(swarm: &mut Swarm<Behaviour>, peer: &PeerAddress) {

@@ -169,6 +169,25 @@ async fn a_stream_that_broke_begins_again_with_hello() {
     stage.node.stop();
 }
 
+/// One that takes nothing in and says nothing, and keeps its connection, keeps it for some seconds only.
+#[tokio::test]
+async fn a_member_that_stalls_is_dropped_and_may_come_back() {
+    let stage = Stage::set(91).await;
+    for round in 0..2 {
+        let peer = stage.member().await;
+        let mut streams = peer.incoming(URGENT);
+        let _stream = peer.say(&stage.hello()).await;
+        // Held, and never read.
+        let _unread = streams.next().await.unwrap();
+        stage.node.assert_goes_on(&stage.world, 10 * round).await;
+        assert!(peer.is_connected());
+        peer.thrown_out().await;
+        stage.node.await_log(&["a peer is gone", "nothing was heard"]).await;
+        stage.node.assert_goes_on(&stage.world, 10 * round + 1).await;
+    }
+    stage.node.stop();
+}
+
 #[tokio::test]
 async fn a_false_finalised_block_is_named_and_its_sender_disconnected() {
     let stage = Stage::set(85).await;

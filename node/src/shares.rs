@@ -1,13 +1,13 @@
-//! Fair shares: of everything that clients hold there is so much for all, and so much for one address.
+//! Fair shares: of everything that strangers can hold there is so much for all, and so much for one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a client comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
+/// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
 /// they count as one; an IPv4 address is itself, however it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin(IpAddr);
+pub(crate) struct Origin(IpAddr);
 
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
@@ -28,29 +28,29 @@ impl std::fmt::Display for Origin {
 }
 
 /// Counts what each address holds.
-pub(super) struct Shares {
+pub(crate) struct Shares {
     most: usize,
     held: Mutex<HashMap<Origin, usize>>,
 }
 
 /// One of an address's, until it is dropped.
-pub(super) struct Share {
+pub(crate) struct Share {
     shares: Arc<Shares>,
     origin: Origin,
 }
 
 impl Shares {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, held: Mutex::default() })
     }
 
     /// What one address may hold.
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// One more for an address; `None` when it has its share.
-    pub(super) fn take(self: &Arc<Self>, origin: Origin) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, origin: Origin) -> Option<Share> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let of = held.entry(origin).or_default();
         if *of >= self.most {
