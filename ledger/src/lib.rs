@@ -21,6 +21,7 @@ pub mod genesis;
 pub mod governance;
 pub mod history;
 pub mod id;
+pub mod inclusion;
 pub mod key;
 pub mod limits;
 pub mod merkle;

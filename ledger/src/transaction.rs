@@ -3,7 +3,7 @@
 use crate::block::PROTOCOL_VERSION;
 use crate::bounded::{Name, Notes, Sentence, SortedList};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, EvidenceError};
 use crate::governance::{Choice, Proposal};
 use crate::id::{ChainId, Digest, PatchId, TransactionId, context, derive};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
@@ -243,6 +243,9 @@ pub enum TransactionError {
     /// The signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// An accusation whose evidence proves nothing.
+    #[error("accusation: {0}")]
+    Evidence(#[from] EvidenceError),
 }
 
 /// Length of the signature at the end of an encoded signed transaction.
@@ -300,6 +303,11 @@ impl SignedTransaction {
             return Err(TransactionError::WrongChain { actual: transaction.chain_id, expected: *chain });
         }
         transaction.signer.verify(Purpose::Transaction, chain, body, &self.signature)?;
+        // Here, with the other signatures, and not where the rules are: it needs no state, and may cost as
+        // much as hundreds of transactions.
+        if let Payload::Accuse { evidence } = &transaction.payload {
+            evidence.check(chain)?;
+        }
         let id = TransactionId(derive(&context::TRANSACTION_ID, body));
         Ok(VerifiedTransaction(Arc::new(Verified { signed: self, id, bytes: bytes.into() })))
     }
@@ -312,7 +320,7 @@ struct Verified {
     bytes: Box<[u8]>,
 }
 
-/// A transaction whose structure and signature were checked, once. Made only by
+/// A transaction whose structure and signatures were checked, once; the evidence of an accusation, too. Made only by
 /// [`SignedTransaction::verify`] and [`SignedTransaction::verify_bytes`]; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct VerifiedTransaction(Arc<Verified>);

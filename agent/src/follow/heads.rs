@@ -5,8 +5,9 @@ use super::light::{HeadError, LightClient};
 use super::memory::{Memory, MemoryError, Seen};
 use crate::data::DataDir;
 use crate::files::{self, FileError};
+use ledger::block::Header;
 use ledger::bounded::BoundError;
-use ledger::certificate::FinalizedHeader;
+use ledger::certificate::{Certificate, FinalizedHeader};
 use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork};
 use ledger::genesis::GenesisBlock;
@@ -150,6 +151,14 @@ impl Heads {
         }
         self.announce(&known);
         taken
+    }
+
+    /// Believes a header if a quorum of its validators signed it, however old it is.
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub fn certified(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
+        self.known().light.verify_parsed(header, certificate)
     }
 
     /// Takes note of a header that a proof brought.

@@ -4,7 +4,7 @@ use super::record::KeyStatus;
 use super::storage::StorageError;
 use crate::approval::Decision;
 use crate::bounded::{Name, Product};
-use crate::evidence::{EvidenceError, Offence};
+use crate::evidence::Offence;
 use crate::governance::{Choice, ImpossibleChange, ProposalError, ProposalStanding};
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
@@ -188,9 +188,6 @@ pub enum Rejection {
         /// What it said.
         choice: Choice,
     },
-    /// The evidence convicts nobody.
-    #[error(transparent)]
-    Evidence(#[from] EvidenceError),
     /// Nobody it names is, or ever was, a validator here.
     #[error("nobody the evidence names has, or had, a validating key here: {}", list(.0))]
     NoValidatorNamed(Vec<PublicKey>),

@@ -1,6 +1,7 @@
 //! Rules that need a story: lifetimes, counters, minds changed, receipts (sentences 2.11 to 2.21).
 
 use crate::rules::{approved, id, receipt_by_host_1, redis, world};
+use crate::support::offences::{accuse, two_certificates, two_votes};
 use crate::support::samples::*;
 use crate::support::world::World;
 use crate::support::{key, name, product};
@@ -222,6 +223,23 @@ fn the_evidence_is_inside_the_rejection() {
         world.refuse("acme/operator", Payload::Retire { endpoint: unknown }),
         Rejection::UnknownEndpoint(unknown)
     );
+}
+
+/// What costs as much as hundreds of transactions is looked at where signatures are, before any rule.
+#[test]
+fn an_accusation_that_proves_nothing_is_not_even_judged() {
+    use ledger::evidence::{Evidence, EvidenceError};
+    use ledger::transaction::TransactionError;
+    let mut world = World::new();
+    let chain = world.chain();
+    let mut verify = |evidence| world.body(accuse(evidence)).sign(&key("north/node")).verify(&chain);
+    let rounds = two_certificates((0, 1), &["acme", "north", "south"], &["acme", "north", "west"]);
+    let refused = verify(rounds).unwrap_err();
+    assert_eq!(refused, TransactionError::Evidence(EvidenceError::OtherRounds { one: 0, other: 1 }));
+    let Evidence::Votes(one, other) = two_votes("acme/validator", 7) else { unreachable!("two votes") };
+    let forged = Evidence::Votes(one, ledger::vote::SignedVote { signature: one.signature, ..other });
+    assert!(matches!(verify(forged), Err(TransactionError::Evidence(EvidenceError::Signature(_)))));
+    assert!(verify(two_votes("acme/validator", 7)).is_ok());
 }
 
 #[test]

@@ -109,12 +109,17 @@ impl ledger_server::Ledger for Services {
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(bytes32("id", &request.into_inner().id)?);
         let pending = self.desk.is_pending(&id);
-        let located = self.store.transaction(&id).map_err(Refused::internal)?;
+        let view = self.store.view();
+        let located = view.transaction(&id).map_err(Refused::internal)?;
         let answer = match located {
             Some(located) => v1::GetTransactionResponse {
                 state: TransactionState::Finalised.into(),
                 position: Some(v1::Position { height: located.height, index: located.index, time_ms: located.time_ms }),
                 transaction: located.bytes,
+                inclusion: proof::include(&view, located.index)
+                    .map_err(Refused::internal)?
+                    .map(|inclusion| encode(&inclusion))
+                    .unwrap_or_default(),
             },
             None if pending => {
                 v1::GetTransactionResponse { state: TransactionState::Pending.into(), ..Default::default() }
