@@ -137,7 +137,7 @@ impl Ledger for Double {
             _ => {}
         }
         let state = TransactionState::Finalised.into();
-        Ok(Response::new(GetTransactionResponse { state, position: Some(position), transaction }))
+        Ok(Response::new(GetTransactionResponse { state, position: Some(position), transaction, ..Default::default() }))
     }
 
     async fn get_head(&self, _: Request<GetHeadRequest>) -> Answer<Head> {
