@@ -8,6 +8,7 @@ mod crash;
 mod disk;
 mod opening;
 mod physical;
+mod pruning;
 mod queries;
 mod snapshots;
 mod support;

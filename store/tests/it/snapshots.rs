@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use store::{RestoreError, Restored, Store, StoreError, Whole, frame};
 use tests::{Dice, Finalised};
 
-const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// The parts of a snapshot of the chain as it is now.
-fn parts(store: &Store) -> Vec<SnapshotPart> {
+pub(crate) fn parts(store: &Store) -> Vec<SnapshotPart> {
     let mut parts = Vec::new();
     let say = |part| -> Result<(), StoreError> {
         parts.push(part);
@@ -23,12 +23,12 @@ fn parts(store: &Store) -> Vec<SnapshotPart> {
     parts
 }
 
-fn bytes(parts: &[SnapshotPart]) -> Vec<u8> {
+pub(crate) fn bytes(parts: &[SnapshotPart]) -> Vec<u8> {
     parts.iter().flat_map(frame).collect()
 }
 
 /// Executes the blocks the store does not have yet, as a node does: its tree has its own versions.
-fn go_on(oracle: &Oracle, store: &Store) {
+pub(crate) fn go_on(oracle: &Oracle, store: &Store) {
     let from = usize::try_from(store.tip().header.height).unwrap();
     for Finalised { executed, certificate } in &oracle.blocks[from..] {
         let (block, transactions) = (executed.block.clone(), executed.transactions.clone());
@@ -47,7 +47,7 @@ fn rested(seed: u64) -> Kept {
     kept
 }
 
-fn restore(kept: &Kept, name: &str, from: &[u8]) -> Result<(PathBuf, Restored), RestoreError> {
+pub(crate) fn restore(kept: &Kept, name: &str, from: &[u8]) -> Result<(PathBuf, Restored), RestoreError> {
     let path = kept.directory.path().join(name);
     let restored = Store::restore(&path, kept.oracle.chain.scenario().genesis(), from)?;
     Ok((path, restored))
