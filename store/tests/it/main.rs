@@ -6,6 +6,7 @@ mod children;
 mod corruption;
 mod crash;
 mod disk;
+mod hostile;
 mod opening;
 mod physical;
 mod pruning;
