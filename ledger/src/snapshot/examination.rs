@@ -175,6 +175,10 @@ impl Examination {
 
     fn epoch(&mut self, link: &EpochLink) -> Result<(), SnapshotError> {
         let height = link.header.height;
+        if self.header().is_none_or(|header| height >= header.height) {
+            let detail = "it changes the validators, and it is not below the snapshot's header";
+            return Err(SnapshotError::Block { height, detail });
+        }
         let (before, set) = &self.eras[self.eras.len() - 1];
         link.check(&self.chain, set, *before).map_err(|problem| SnapshotError::Epoch { height, problem })?;
         self.eras.push((height, link.validators.clone()));

@@ -1,7 +1,7 @@
 //! Snapshots that somebody made to be believed too much, or to fill a disk.
 
 use crate::snapshots::{bytes, go_on, parts, rested, restore};
-use crate::support::{Kept, check};
+use crate::support::{Kept, Oracle, check};
 use ledger::bounded::{Blob, List};
 use ledger::encoding::encode;
 use ledger::id::PatchId;
@@ -171,6 +171,29 @@ fn records_that_are_not_the_state_are_refused_before_one_is_written() {
     assert!(error.to_string().contains("the records make state root"), "{error}");
     assert!(!draft.exists());
     assert!(from.most < 1024 * 1024, "{} bytes were written for {}", from.most, bytes(&hostile).len());
+}
+
+#[test]
+fn only_changes_of_the_validators_below_its_header_belong_to_a_snapshot() {
+    let mut oracle = Oracle::of(75, 120);
+    let epochs: Vec<u64> = (1..=120).filter(|height| is_epoch(&mut oracle, *height)).collect();
+    assert!(epochs.len() > 2, "{epochs:?}");
+    let whole = Kept::new(75, 120);
+    let links = whole.open().epochs(0, 100).unwrap();
+    // The snapshot's own header makes the change, or a later one does.
+    for (link, height) in [(links[1].clone(), epochs[1]), (links[1].clone(), epochs[1] - 1)] {
+        let kept = Kept::new(75, height);
+        let good = parts(&kept.open());
+        let behind = 1 + good.iter().filter(|part| matches!(part, SnapshotPart::Epoch(_))).count();
+        assert_eq!(link.header.height, epochs[1]);
+        let said = refusal(&kept, &good, |parts| parts.insert(behind, SnapshotPart::Epoch(link)));
+        assert!(said.contains("it is not below the snapshot's header"), "height {height}: {said}");
+    }
+}
+
+fn is_epoch(oracle: &mut Oracle, height: u64) -> bool {
+    let header = &oracle.block(height).unwrap().executed.block.header;
+    header.validators_hash != header.next_validators_hash
 }
 
 #[test]
