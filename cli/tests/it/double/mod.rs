@@ -76,6 +76,8 @@ pub(crate) enum Lie {
 
 #[derive(Default)]
 struct Manners {
+    /// The height below which it keeps no blocks.
+    floor: u64,
     faults: VecDeque<Fault>,
     lie: Option<Lie>,
     slow: Vec<VerifiedTransaction>,
@@ -206,6 +208,11 @@ impl Node {
 
     pub(crate) fn lie(&self, lie: Lie) {
         self.shared().manners.lie = Some(lie);
+    }
+
+    /// It forgets the blocks below a height.
+    pub(crate) fn forgets_below(&self, height: u64) {
+        self.shared().manners.floor = height;
     }
 
     /// The next proofs are not there yet.
