@@ -4,8 +4,9 @@ use crate::double::{Lie, Node};
 use crate::hands::Hands;
 use ledger::evidence::Evidence;
 use ledger::fork::EvidenceFile;
-use ledger::key::PublicKey;
+use ledger::key::{PublicKey, SecretKey};
 use ledger::state::StateView as _;
+use ledger::state::record::Role;
 use ledger::vote::{ProposalBody, SignedProposal};
 use serde_json::Value;
 use tests::Scenario;
@@ -346,4 +347,46 @@ fn evidence_of_votes_and_proposals_is_checked_and_signed_for_later() {
     hands.run(&offline).done();
     hands.run(&["submit", "accuse.tx"]).done();
     assert!(node.state(|state| state.conviction(liar.public()).unwrap().is_some()));
+}
+
+/// Anybody can sign two things with keys that are nobody's, and call them a set.
+#[test]
+fn keys_that_are_not_known_to_validate_convict_nobody() {
+    let node = Node::start();
+    node.rotate(1);
+    let hands = node.hands();
+    let scenario = Scenario::new(7);
+    let chain = scenario.chain_id();
+    let proposal = |block: u8, key: &SecretKey| {
+        let body = ProposalBody { height: 9, round: 1, pol_round: None, block: ledger::id::BlockHash([block; 32]) };
+        SignedProposal::sign(body, key, &chain)
+    };
+    let file = |key: &SecretKey| {
+        EvidenceFile::evidence(chain, Evidence::Proposals(proposal(1, key), proposal(2, key))).bytes()
+    };
+    hands.run(&["chain", "show", "--out", "now.head"]).done();
+    // A stranger's, and a member's that is for something else.
+    for key in [SecretKey::from_seed(&[9; 32]), scenario.key("acme", Role::Publisher)] {
+        hands.write("strange.evidence", file(&key));
+        for more in [&[][..], &["--head", "now.head"]] {
+            let ran = hands.run(&[&["audit", "check", "strange.evidence", "-o", "json"], more].concat());
+            let view = ran.json();
+            assert_eq!((ran.code, &view["verified"], &view["check"]), (1, &false.into(), &"unknown-key".into()));
+            assert!(view["message"].as_str().unwrap().contains(&key.public().to_string()), "{view}");
+        }
+    }
+    // Who came later is known to a head file only.
+    let later = scenario
+        .validating_keys(1)
+        .into_iter()
+        .find(|key| scenario.validators().iter().all(|known| known.public() != key.public()));
+    let later = later.unwrap();
+    hands.write("later.evidence", file(&later));
+    let ran = hands.run(&["audit", "check", "later.evidence"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("refused by check unknown-key") && ran.stderr.contains("--head"), "{}", ran.stderr);
+    let text = hands.run(&["audit", "check", "later.evidence", "--head", "now.head"]).done().stdout;
+    assert!(text.contains(&format!("(key {}) signed both", later.public())) && !text.contains("not known"), "{text}");
+    hands.write("forged.head", &hands.read("now.head")[..40]);
+    hands.run(&["audit", "check", "later.evidence", "--head", "forged.head"]).fails(2, "refused by check malformed");
 }

@@ -1,8 +1,8 @@
 //! What an audit has to say, for people and for programs.
 
+use super::validating::Validating;
 use crate::terminal::facts;
 use crate::time;
-use crate::trust::Trust;
 use ledger::certificate::FinalizedHeader;
 use ledger::evidence::{Charge, Offence};
 use ledger::fork::ProvenFork;
@@ -107,23 +107,20 @@ pub(super) struct ChargeView {
 #[derive(Serialize)]
 struct Named {
     key: PublicKey,
-    /// As far as the trust root knows the key.
+    /// As far as it is known to validate.
     organisation: Option<String>,
 }
 
 impl ChargeView {
-    pub(super) fn new(charge: &Charge, trust: &Trust) -> Self {
-        let named = |key: &PublicKey| Named {
-            key: *key,
-            organisation: trust.owner(key).map(|(organisation, _)| organisation.to_string()),
-        };
+    pub(super) fn new(charge: &Charge, validating: &Validating) -> Self {
+        let named = |key: &PublicKey| Named { key: *key, organisation: validating.organisation(key) };
         Self { offence: charge.offence, equivocators: charge.keys.iter().map(named).collect() }
     }
 
     pub(super) fn text(&self) -> String {
         let mut rows = vec![("offence", self.offence.to_string())];
         for named in &self.equivocators {
-            let who = named.organisation.as_deref().unwrap_or("not in the trust root");
+            let who = named.organisation.as_deref().unwrap_or("not known to validate");
             rows.push(("equivocator", format!("{who} (key {}) signed both", named.key)));
         }
         facts(&rows)
