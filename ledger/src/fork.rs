@@ -145,7 +145,7 @@ fn in_words(keys: &[PublicKey]) -> String {
 }
 
 impl ForkError {
-    /// The stable word of the check (sentence 9.8).
+    /// The stable word of the check (sentences 9.8 and 9.10).
     #[must_use]
     pub fn check(&self) -> &'static str {
         match self {

@@ -83,7 +83,7 @@ def fork(exhibit, chain, trusted):
 
 
 def known(keys, genesis):
-    """9.8: those of them that are validators', as far as the genesis file knows; or nobody is convicted."""
+    """9.10: those of them that are validators', as far as the genesis file knows; or nobody is convicted."""
     members = decode(v.GENESIS, genesis, 2**20, "genesis")["organisations"]
     validating = {m["key"] for member in members for m in member["keys"] if m["role"].number == VALIDATOR}
     check(keys & validating, "unknown-key", "none of them is known to validate")

@@ -11,7 +11,7 @@ use ledger::state::record::Role;
 use ledger::validators::Validator;
 use std::path::Path;
 
-/// The keys that are known to validate (sentence 9.8).
+/// The keys that are known to validate (sentence 9.10).
 pub(super) struct Validating<'a> {
     trust: &'a Trust,
     /// Of the sets after the trust root's.
