@@ -76,7 +76,7 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
-        /// The snapshot.
+        /// The snapshot: a file and no pipe, because it is read twice.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },

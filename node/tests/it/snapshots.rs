@@ -88,7 +88,8 @@ async fn a_snapshot_that_is_no_good_is_refused_by_name_and_leaves_no_chain() {
         fs::write(&file, bytes).unwrap();
         let output = restore(&site, &file);
         assert!(output.status.code() == Some(1) && words(&output).contains(says), "{}", words(&output));
-        assert!(!site.data().join("chain").exists(), "{says}");
+        let left: Vec<_> = ["chain", "chain.creating"].map(|name| site.data().join(name)).into();
+        assert!(left.iter().all(|path| !path.exists()), "{says}: {left:?}");
     };
     refused(&bytes[..bytes.len() / 2], "cannot be read to its end");
     refused(b"\xff\xff\xff\xffand more", "at most 2097152 allowed");

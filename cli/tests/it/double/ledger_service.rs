@@ -162,6 +162,9 @@ impl Ledger for Double {
             let block = ledger::block::Block { header, transactions: Default::default() };
             return Ok(Response::new(GetBlockResponse { block: encode(&block), certificate: Vec::new() }));
         }
+        if height < shared.manners.floor {
+            return Err(not_found("block"));
+        }
         let place = usize::try_from(height - 1).unwrap();
         let (executed, certificate) = shared.ledger.blocks.get(place).ok_or_else(|| not_found("block"))?;
         let mut block = encode(&executed.block);

@@ -76,6 +76,8 @@ pub(crate) enum Lie {
 
 #[derive(Default)]
 struct Manners {
+    /// The height below which it keeps no blocks.
+    floor: u64,
     faults: VecDeque<Fault>,
     lie: Option<Lie>,
     slow: Vec<VerifiedTransaction>,
@@ -220,6 +222,11 @@ impl Node {
     /// It is asked once for what the rules say, and does not know the call.
     pub(crate) fn cannot_check(&self) {
         self.shared().manners.cannot_check = true;
+    }
+
+    /// It forgets the blocks below a height.
+    pub(crate) fn forgets_below(&self, height: u64) {
+        self.shared().manners.floor = height;
     }
 
     /// The next proofs are not there yet.
