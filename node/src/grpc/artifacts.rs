@@ -3,9 +3,9 @@
 use super::answers::{Gone, Writer, answers};
 use super::connections::Client;
 use super::refusal::Refused;
-use super::shares::Share;
 use super::{Services, bytes32, wall_ms};
 use crate::artifacts::{self, ArtifactError, OF_CLIENTS, Pace, Transfer, pieces};
+use crate::shares::Share;
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::bounded::Name;
 use ledger::id::Digest;
@@ -23,7 +23,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Payload bytes of one upload message.
-const UPLOAD_PIECE_BYTES_MAX: usize = 256 * 1024;
+pub(super) const UPLOAD_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// Downloads of one address at once: a quarter of all. Four addresses are needed to take every place, and a
 /// site of hundreds of endpoints behind one address fetches 32 at a time; the others are told when to come.
 pub(super) const DOWNLOADS_PER_ADDRESS_MAX: usize = artifacts::TRANSFERS_MAX / 4;

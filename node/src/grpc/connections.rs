@@ -1,10 +1,10 @@
 //! Clients' connections: only so many at once, altogether and of one address, none without a request, and
 //! accepting goes on whatever happens to one.
 
-use super::shares::{Origin, Share, Shares};
+use crate::shares::{Origin, Share, Shares};
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -56,6 +56,11 @@ impl Client {
     /// The client a request is of.
     pub(super) fn of(extensions: &tonic::Extensions) -> Option<&Self> {
         extensions.get()
+    }
+
+    /// Where it comes from. Who comes by no connection of ours is nobody from nowhere.
+    pub(super) fn origin_of(client: Option<&Self>) -> Origin {
+        client.map_or_else(|| Origin::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |client| client.origin)
     }
 
     /// The limit on its connection's downloads.

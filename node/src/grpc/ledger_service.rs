@@ -1,5 +1,6 @@
 //! The `Ledger` service: what each call does.
 
+use super::connections::Client;
 use super::refusal::Refused;
 use super::{Services, bytes32, convictions, membership, views};
 use crate::desk::{Outcome, Place};
@@ -39,7 +40,10 @@ impl ledger_server::Ledger for Services {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+        let origin = Client::origin_of(Client::of(request.extensions()));
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
+        // Until it was offered: from then on it is the pool's.
+        let held = self.intake.take(origin, transaction.len())?;
         let transaction = match self.verify(vec![transaction]).await?.pop() {
             Some(verified) => verified?,
             None => return Err(Refused::stopping().into()),
@@ -50,6 +54,7 @@ impl ledger_server::Ledger for Services {
         }
         let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
         let admitted = self.offer(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        drop(held);
         if let Err(refused) = admitted {
             drop(finality);
             self.desk.forget(&id);
@@ -76,15 +81,18 @@ impl ledger_server::Ledger for Services {
     type SubmitStreamStream = AnswerStream<v1::SubmitStreamResponse>;
 
     async fn submit_stream(&self, request: Request<Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
-        let services = self.clone();
-        let batches = request.into_inner().ready_chunks(STREAM_BATCH_MAX);
-        let answers = batches.then(move |batch| {
+        let (services, intake) = (self.clone(), self.intake.clone());
+        let origin = Client::origin_of(Client::of(request.extensions()));
+        let transactions = request.into_inner().map(move |request| {
+            let transaction = request?.transaction;
+            let held = intake.take(origin, transaction.len())?;
+            Ok::<_, Status>((transaction, held))
+        });
+        let answers = transactions.ready_chunks(STREAM_BATCH_MAX).then(move |batch| {
             let services = services.clone();
             async move {
-                let mut transactions = Vec::with_capacity(batch.len());
-                for request in batch {
-                    transactions.push(request?.transaction);
-                }
+                let batch: Vec<_> = batch.into_iter().collect::<Result<_, _>>()?;
+                let (transactions, _held): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
                 services.submit_batch(transactions).await
             }
         });
