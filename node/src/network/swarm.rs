@@ -1,6 +1,7 @@
 //! The swarm: who is dialled, who may connect, who comes and goes.
 
 use super::door::Door;
+use super::greetings::{GREETING_TIMEOUT, Greetings};
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
 use futures::StreamExt as _;
@@ -12,9 +13,6 @@ use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Connections from outside that have not yet said whose they are. Each takes a file, and the disk needs
-/// some, too.
-const GREETINGS_MAX: u32 = 64;
 /// Connections with one peer: one is enough, and two that dial each other have two for a moment.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// How often unconnected peers are dialled.
@@ -24,28 +22,29 @@ const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
     limits: connection_limits::Behaviour,
+    greetings: Greetings,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
 impl Behaviour {
-    fn new() -> Self {
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(GREETINGS_MAX))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-        Self { limits: connection_limits::Behaviour::new(limits), streams: libp2p_stream::Behaviour::new() }
+    fn new(peers: &[PeerAddress]) -> Self {
+        let limits = ConnectionLimits::default().with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+        let limits = connection_limits::Behaviour::new(limits);
+        Self { limits, greetings: Greetings::new(peers), streams: libp2p_stream::Behaviour::new() }
     }
 }
 
-pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
+pub(super) fn swarm(key: &SecretKey, peers: &[PeerAddress]) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
         .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
         .map_err(setup)?
         .with_quic()
-        .with_behaviour(|_| Behaviour::new())
+        .with_behaviour(|_| Behaviour::new(peers))
         .map_err(setup)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
+        .with_connection_timeout(GREETING_TIMEOUT)
         .build();
     Ok(swarm)
 }
@@ -111,12 +110,7 @@ pub(super) async fn drive(
                     }
                 }
             }
-            Some(key) = disconnects.recv() => {
-                if let Some(peer) = peer_id(&key) {
-                    // Not connected any more is what was wanted.
-                    let _ = swarm.disconnect_peer_id(peer);
-                }
-            }
+            Some(key) = disconnects.recv() => disconnect(&mut swarm, &key),
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                     let Some(key) = node_key(&peer_id).filter(|key| door.is_admitted(key)) else {
@@ -137,6 +131,13 @@ pub(super) async fn drive(
                 _ => {}
             },
         }
+    }
+}
+
+fn disconnect(swarm: &mut Swarm<Behaviour>, key: &PublicKey) {
+    if let Some(peer) = peer_id(key) {
+        // Not connected any more is what was wanted.
+        let _ = swarm.disconnect_peer_id(peer);
     }
 }
 

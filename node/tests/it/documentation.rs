@@ -3,7 +3,7 @@
 use consensus::member::MempoolLimits;
 use node::artifacts::{ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX};
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
-use node::grpc;
+use node::{grpc, network};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,6 +41,7 @@ fn the_document_has_the_numbers_of_the_code() {
         [of_message, [grpc::MESSAGE_PATIENCE, grpc::STREAM_MESSAGE_PATIENCE].map(seconds).to_vec()].concat();
     let intake =
         [grpc::INTAKE_BYTES_MAX, grpc::INTAKE_PER_ADDRESS_BYTES_MAX].map(|bytes| format!("{} MiB", bytes >> 20));
+    let greetings = numbers(&[network::GREETINGS_MAX, network::GREETINGS_PER_ADDRESS_MAX]);
     let gibibytes = |bytes: u64| vec![format!("{} GiB", bytes >> 30)];
     let rows = [
         ("transactions that wait", numbers(&[pool.transactions_max, pool.bytes_max])),
@@ -50,6 +51,7 @@ fn the_document_has_the_numbers_of_the_code() {
         ("requests that are not", [intake.to_vec(), numbers(&[grpc::REQUEST_BYTES])].concat()),
         ("a message of a request", of_message),
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
+        ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
         ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
         ("a transfer to or from a client", pace(OF_CLIENTS)),
         ("a transfer to or from a node", pace(OF_PEERS)),
