@@ -3,7 +3,7 @@
 use super::connections::Client;
 use super::refusal::Refused;
 use super::{Services, bytes32, convictions, membership, views};
-use crate::desk::{Outcome, Place};
+use crate::desk::{Asked, Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
 use futures::StreamExt as _;
@@ -57,7 +57,6 @@ impl ledger_server::Ledger for Services {
         drop(held);
         if let Err(refused) = admitted {
             drop(finality);
-            self.desk.forget(&id);
             // It may have been finalised between the look and the offer.
             let place = if refused.refusal.check == ALREADY_FINALISED { self.finalised(&id)? } else { None };
             return match place {
@@ -65,13 +64,12 @@ impl ledger_server::Ledger for Services {
                 None => Err(refused.into()),
             };
         }
-        let Some(finality) = finality else { return Ok(Response::new(submitted(id, None))) };
+        let Some(mut finality) = finality else { return Ok(Response::new(submitted(id, None))) };
         let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
-        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality).await {
-            Ok(outcome) => Some(outcome.map_err(|_| Refused::stopping())?),
+        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality.outcome()).await {
+            Ok(outcome) => Some(outcome.ok_or_else(Refused::stopping)?),
             Err(_) => None,
         };
-        self.desk.forget(&id);
         match outcome.transpose() {
             Ok(place) => Ok(Response::new(submitted(id, place))),
             Err(rejection) => Err(Refused::from(rejection).into()),
@@ -249,15 +247,12 @@ impl Services {
 
     /// Offers to the core; one answer each.
     async fn offer(&self, transactions: Vec<VerifiedTransaction>) -> Result<Vec<Result<(), Refused>>, Refused> {
-        let (tickets, answers): (Vec<_>, Vec<_>) = transactions.iter().map(|_| self.desk.ticket()).unzip();
-        let offers = transactions.into_iter().zip(tickets).collect();
+        let asked: Vec<_> = transactions.iter().map(|_| self.desk.ticket()).collect();
+        let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
         self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(match answer.await {
-                Ok(result) => result.map_err(Refused::from),
-                Err(_) => Err(Refused::stopping()),
-            });
+        let mut results = Vec::with_capacity(asked.len());
+        for asked in asked {
+            results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
         }
         Ok(results)
     }
