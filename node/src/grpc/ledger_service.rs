@@ -192,8 +192,9 @@ impl ledger_server::Ledger for Services {
 
     type GetSnapshotStream = AnswerStream<v1::SnapshotPart>;
 
-    async fn get_snapshot(&self, _: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
-        Ok(Response::new(Box::pin(self.snapshots.stream(self.store.clone())?)))
+    async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
+        let origin = Client::origin_of(Client::of(request.extensions()));
+        Ok(Response::new(Box::pin(self.snapshots.stream(self.store.clone(), origin)?)))
     }
 
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {

@@ -28,7 +28,7 @@ use ledger::key::PublicKey;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
-pub use snapshot::Snapshots;
+pub use snapshot::{SNAPSHOTS_MAX, SNAPSHOTS_PER_ADDRESS_MAX, Snapshots};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -55,6 +55,7 @@ fn the_document_has_the_numbers_of_the_code() {
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
         ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),
         ("calls that wait", numbers(&[desk::WAITING_MAX, desk::WAITING_FOR_ONE_MAX])),
+        ("snapshots being read", numbers(&[grpc::SNAPSHOTS_MAX, grpc::SNAPSHOTS_PER_ADDRESS_MAX])),
         ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
         ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
         ("a transfer to or from a client", pace(OF_CLIENTS)),
