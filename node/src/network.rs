@@ -7,11 +7,13 @@
 
 mod door;
 mod greetings;
+mod lessons;
 mod queue;
 mod streams;
 mod swarm;
 
 pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
+pub use lessons::LESSON_MAX;
 pub use swarm::peer_id;
 
 use crate::artifacts::Artifacts;

@@ -2,6 +2,7 @@
 
 use super::door::Door;
 use super::greetings::{GREETING_TIMEOUT, Greetings};
+use super::lessons::Lessons;
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
 use futures::StreamExt as _;
@@ -99,10 +100,16 @@ pub(super) async fn drive(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut dial = tokio::time::interval(DIAL_INTERVAL);
+    let mut lessons = Lessons::default();
     loop {
         tokio::select! {
             _ = stop.changed() => return,
-            _ = dial.tick() => {
+            now = dial.tick() => {
+                let taught = swarm.connected_peers().filter_map(node_key).filter(|key| door.is_taught(key)).collect();
+                for key in lessons.over(now, &taught) {
+                    tracing::info!(peer = %key, "a node whose key was retired has been here for long enough");
+                    disconnect(&mut swarm, &key);
+                }
                 let own = node_key(swarm.local_peer_id());
                 if own.is_some_and(|own| door.dials(&own)) {
                     for peer in peers.iter().filter(|peer| door.is_heard(&peer.key)) {

@@ -57,6 +57,7 @@ fn the_document_has_the_numbers_of_the_code() {
         ("calls that wait", numbers(&[desk::WAITING_MAX, desk::WAITING_FOR_ONE_MAX])),
         ("snapshots being read", numbers(&[grpc::SNAPSHOTS_MAX, grpc::SNAPSHOTS_PER_ADDRESS_MAX])),
         ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
+        ("a node that is only taught", vec![format!("{} min", network::LESSON_MAX.as_secs() / 60)]),
         ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
         ("a transfer to or from a client", pace(OF_CLIENTS)),
         ("a transfer to or from a node", pace(OF_PEERS)),
