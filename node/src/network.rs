@@ -7,11 +7,14 @@
 
 mod door;
 mod greetings;
+mod lessons;
 mod queue;
 mod silence;
 mod streams;
 mod swarm;
 
+pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
+pub use lessons::LESSON_MAX;
 pub use swarm::peer_id;
 
 use crate::artifacts::Artifacts;
@@ -92,7 +95,7 @@ pub async fn start(
     (events, verifier): (Inbox, Verifier),
     stop: watch::Receiver<bool>,
 ) -> Result<Network, NetworkError> {
-    let mut swarm = swarm::swarm(&config.key)?;
+    let mut swarm = swarm::swarm(&config.key, &config.peers)?;
     for address in &config.listen {
         swarm
             .listen_on(address.clone())

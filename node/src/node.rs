@@ -357,6 +357,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
+        intake: grpc::Intake::default(),
         downloads: grpc::Downloads::default(),
         snapshots: grpc::Snapshots::default(),
     }

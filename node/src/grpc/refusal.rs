@@ -1,6 +1,6 @@
 //! Refusals: every refused call names the check, says what it saw and what to do about it.
 
-use crate::artifacts::ArtifactError;
+use crate::artifacts::{ArtifactError, NoPlace};
 use crate::proof::AssemblyError;
 use consensus::member::{NoRoom, OfferError};
 use ledger::artifact::GrantError;
@@ -186,6 +186,12 @@ impl From<OfferError> for Refused {
             OfferError::Rejected(rejection) => rejection.into(),
             OfferError::NoRoom(no_room) => no_room.into(),
         }
+    }
+}
+
+impl From<NoPlace> for Refused {
+    fn from(no_place: NoPlace) -> Self {
+        Self::busy(no_place)
     }
 }
 

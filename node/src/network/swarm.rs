@@ -1,7 +1,8 @@
 //! The swarm: who is dialled, who may connect, who comes and goes.
 
 use super::door::Door;
-use super::greetings::{GREETINGS_MAX, Greetings};
+use super::greetings::{GREETING_TIMEOUT, Greetings};
+use super::lessons::Lessons;
 use super::silence::Heard;
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
@@ -17,9 +18,6 @@ use tokio::sync::{mpsc, watch};
 
 /// Connections with one peer: one is enough, and two that dial each other have two for a moment.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
-/// How long a connection may take until it is known whose it is. The operating system knocks after
-/// one second and three, and then rests for ever longer: after that a new attempt is sooner.
-const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often unconnected peers are dialled.
 const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -32,19 +30,14 @@ pub(super) struct Behaviour {
 }
 
 impl Behaviour {
-    fn new() -> Self {
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(GREETINGS_MAX))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-        Self {
-            greetings: Greetings::default(),
-            limits: connection_limits::Behaviour::new(limits),
-            streams: libp2p_stream::Behaviour::new(),
-        }
+    fn new(peers: &[PeerAddress]) -> Self {
+        let limits = ConnectionLimits::default().with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+        let limits = connection_limits::Behaviour::new(limits);
+        Self { limits, greetings: Greetings::new(peers), streams: libp2p_stream::Behaviour::new() }
     }
 }
 
-pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
+pub(super) fn swarm(key: &SecretKey, peers: &[PeerAddress]) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
@@ -56,7 +49,7 @@ pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
             Ok(streams.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
         })
         .map_err(setup)?
-        .with_behaviour(|_| Behaviour::new())
+        .with_behaviour(|_| Behaviour::new(peers))
         .map_err(setup)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
         .with_connection_timeout(GREETING_TIMEOUT)
@@ -114,10 +107,16 @@ pub(super) async fn drive(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut dial = tokio::time::interval(DIAL_INTERVAL);
+    let mut lessons = Lessons::default();
     loop {
         tokio::select! {
             _ = stop.changed() => return,
-            _ = dial.tick() => {
+            now = dial.tick() => {
+                let taught = swarm.connected_peers().filter_map(node_key).filter(|key| door.is_taught(key)).collect();
+                for key in lessons.over(now, &taught) {
+                    tracing::info!(peer = %key, "a node whose key was retired has been here for long enough");
+                    disconnect(&mut swarm, &key);
+                }
                 let own = node_key(swarm.local_peer_id());
                 if own.is_some_and(|own| door.dials(&own)) {
                     for peer in peers.iter().filter(|peer| door.is_heard(&peer.key)) {
@@ -125,12 +124,7 @@ pub(super) async fn drive(
                     }
                 }
             }
-            Some(key) = disconnects.recv() => {
-                if let Some(peer) = peer_id(&key) {
-                    // Not connected any more is what was wanted.
-                    let _ = swarm.disconnect_peer_id(peer);
-                }
-            }
+            Some(key) = disconnects.recv() => disconnect(&mut swarm, &key),
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                     let Some(key) = node_key(&peer_id).filter(|key| door.is_admitted(key)) else {
@@ -160,6 +154,13 @@ pub(super) async fn drive(
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |error| error.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn disconnect(swarm: &mut Swarm<Behaviour>, key: &PublicKey) {
+    if let Some(peer) = peer_id(key) {
+        // Not connected any more is what was wanted.
+        let _ = swarm.disconnect_peer_id(peer);
+    }
 }
 
 fn dial_peer(swarm: &mut Swarm<Behaviour>, peer: &PeerAddress) {

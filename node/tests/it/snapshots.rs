@@ -1,10 +1,12 @@
 //! A node that begins with a snapshot, and one that forgets.
 
+use crate::refusals::assert_refused;
 use crate::support::site::Site;
-use crate::support::wait_for;
 use crate::support::world::World;
+use crate::support::{PATIENCE, wait_for};
 use ledger::receipt::Outcome;
-use ledger::transaction::VerifiedTransaction;
+use ledger::transaction::{Payload, VerifiedTransaction};
+use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetSnapshotRequest, GetTransactionRequest, ListReceiptsRequest, TransactionState};
 use std::fs;
 use std::path::Path;
@@ -12,6 +14,8 @@ use std::process::Output;
 use store::Store;
 use tests::{APPROVERS, Chain, Finalised};
 use tokio_stream::StreamExt as _;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Code, Status};
 
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 
@@ -165,4 +169,60 @@ async fn a_running_node_forgets_old_receipts_goes_on_finalising_and_others_begin
     node.finalise(&later).await;
     let height = node.status().await.height;
     wait_for("the other to follow", async || (other.status().await.height >= height).then_some(())).await;
+}
+
+/// A connection from an address that takes no more than it must.
+async fn slow_reader(site: &Site, address: &str) -> LedgerClient<Channel> {
+    proto::install_tls_provider();
+    let ca = Certificate::from_pem(fs::read(site.path("ca.pem")).unwrap());
+    let endpoint = Endpoint::from_shared(site.url.clone()).unwrap().local_address(Some(address.parse().unwrap()));
+    let endpoint = endpoint.initial_stream_window_size(65_535).initial_connection_window_size(65_535);
+    let endpoint = endpoint.tls_config(ClientTlsConfig::new().ca_certificate(ca)).unwrap().timeout(PATIENCE);
+    LedgerClient::new(endpoint.connect().await.unwrap())
+}
+
+/// Whoever reads a snapshot and does not take it has one place; others have theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_reads_one_snapshot_at_a_time_and_others_read_theirs() {
+    let world = World::new(136);
+    let vendor = Site::validator(&world);
+    // More than all that waits between a node's disk and a reader.
+    let mut chain = Chain::of(world.scenario.clone(), 136);
+    let store = Store::create(vendor.data().join("chain"), world.scenario.genesis()).unwrap();
+    for release in 1..=100 {
+        let mut manifest = world.scenario.manifest(release);
+        manifest.notes = ledger::bounded::Text::cut(&"What is new: everything. ".repeat(600));
+        chain.add(&world.publisher(), Payload::Publish { manifest });
+        let block = chain.finalise();
+        store.commit(&block.executed, &block.certificate).unwrap();
+    }
+    drop(store);
+    let node = vendor.start().await;
+
+    let mut first = slow_reader(&vendor, "127.0.0.1").await;
+    let first = first.get_snapshot(GetSnapshotRequest {}).await.unwrap();
+    let refused = |status: &Status, why: &str| {
+        let refusal = assert_refused(status, Code::ResourceExhausted, "quota");
+        assert!(refusal.message.contains(why) && !refusal.hint.is_empty(), "{refusal:?}");
+    };
+    let again = slow_reader(&vendor, "127.0.0.1").await.get_snapshot(GetSnapshotRequest {}).await;
+    refused(&again.expect_err("one address has two"), "of address 127.0.0.1");
+    let mut others = Vec::new();
+    for address in ["127.0.0.2", "127.0.0.3", "127.0.0.4"] {
+        others.push(slow_reader(&vendor, address).await.get_snapshot(GetSnapshotRequest {}).await.unwrap());
+    }
+    let fifth = slow_reader(&vendor, "127.0.0.5").await.get_snapshot(GetSnapshotRequest {}).await;
+    refused(&fifth.expect_err("there are four places"), "all clients together");
+    // Who goes leaves its place, and whoever takes what comes gets everything.
+    drop((first, others));
+    wait_for("a place", async || node.ledger().get_snapshot(GetSnapshotRequest {}).await.ok()).await;
+    wait_for("a place again", async || {
+        let mut parts = node.ledger().get_snapshot(GetSnapshotRequest {}).await.ok()?.into_inner();
+        while let Some(part) = parts.next().await {
+            part.unwrap();
+        }
+        Some(())
+    })
+    .await;
+    node.stop();
 }
