@@ -61,13 +61,19 @@ pub(crate) fn signed(chain: ChainId, key: &SecretKey, nonce: u64, payload: Paylo
     encode(&transaction.sign(key))
 }
 
+/// A connection to every validator.
+pub(crate) async fn connect(devnet: &Devnet) -> Result<Vec<LedgerClient<Channel>>, Failure> {
+    let mut clients = Vec::new();
+    for node in devnet.nodes.iter().filter(|node| node.validator) {
+        clients.push(client::connect(&node.grpc, &devnet.ca).await?);
+    }
+    Ok(clients)
+}
+
 impl<'a> World<'a> {
     pub(crate) async fn populate(devnet: &'a Devnet) -> Result<Self, Failure> {
         let chain: ChainId = devnet.chain_id.parse()?;
-        let mut clients = Vec::new();
-        for node in devnet.nodes.iter().filter(|node| node.validator) {
-            clients.push(client::connect(&node.grpc, &devnet.ca).await?);
-        }
+        let clients = connect(devnet).await?;
         let (vendor, operator) = (key_of(devnet, "vendor-a", "publisher")?, key_of(devnet, SITE, "operator")?);
         let endpoints: Vec<SecretKey> = (0..ENDPOINTS)
             .map(|number| {

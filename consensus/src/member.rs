@@ -25,7 +25,9 @@ pub use action::{Action, OfferError, Parting, To};
 pub use admittance::{Admittance, has_left};
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
-pub use mempool::{Crowd, Mempool, MempoolLimits, NoRoom, PassedOver, Source};
+pub use mempool::{
+    Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source,
+};
 pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };

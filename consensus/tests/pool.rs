@@ -11,6 +11,13 @@ use tests::Scenario;
 /// Places in a block of these tests, and its bytes: room for all ordinary transactions.
 const PLACES: usize = 30;
 const BYTES: usize = PLACES * 1_024;
+/// Bytes of the largest block.
+const BYTES_MAX: usize = 1_000 * 1_024;
+
+/// Bounds of a pool where one organisation's share of a block is all of it: only turns are looked at.
+fn without_shares() -> MempoolLimits {
+    MempoolLimits { share_max: usize::MAX, ..MempoolLimits::default() }
+}
 
 /// A pool, and whose its transactions are.
 struct Crowded {
@@ -63,9 +70,10 @@ impl Crowded {
         let block = self.pool.for_block(places, bytes);
         assert!(block.len() <= places);
         assert!(block.iter().map(|transaction| transaction.bytes().len()).sum::<usize>() <= bytes);
+        let ids: Vec<_> = block.iter().map(VerifiedTransaction::id).collect();
+        self.pool.committed(ids.iter());
         let mut counts = BTreeMap::new();
         for transaction in &block {
-            self.pool.remove(&transaction.id());
             *counts.entry(self.owners[&transaction.id()].0.clone()).or_default() += 1;
         }
         counts
@@ -81,8 +89,8 @@ fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<Name, usize> {
 #[test]
 fn who_offers_ten_times_as_much_takes_nothing_of_the_others_share() {
     let others = ["bank", "clinic", "vendor"];
-    let mut calm = Crowded::new(MempoolLimits::default());
-    let mut flooded = Crowded::new(MempoolLimits::default());
+    let mut calm = Crowded::new(without_shares());
+    let mut flooded = Crowded::new(without_shares());
     for _ in 0..20 {
         flooded.offer_many("depot", 100);
         calm.offer_many("depot", 10);
@@ -112,7 +120,7 @@ fn flooded_depot(crowded: &Crowded) -> usize {
 
 #[test]
 fn what_an_organisation_does_not_use_the_others_do() {
-    let mut crowded = Crowded::new(MempoolLimits::default());
+    let mut crowded = Crowded::new(without_shares());
     crowded.offer_many("depot", 100);
     crowded.offer_many("bank", 3);
     assert_eq!(crowded.block(PLACES, BYTES), counts([("bank", 3), ("depot", 27)]));
@@ -193,6 +201,7 @@ fn every_bound_is_named_by_its_refusal() {
         bytes_max: 80 * 1_024,
         per_organisation_max: 8,
         per_organisation_bytes_max: 48 * 1_024,
+        ..MempoolLimits::default()
     };
     // Places of one organisation.
     let mut crowded = Crowded::new(limits);
@@ -200,8 +209,8 @@ fn every_bound_is_named_by_its_refusal() {
     let transaction = crowded.small();
     let quota = NoRoom::Quota { organisation: name("depot"), pending: 6, most: 6 };
     assert_eq!(crowded.offer("depot", transaction, Source::Client), Err(quota.clone()));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot"))), Err(quota));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank"))), Ok(()));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot")), 0, 0), Err(quota));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 0, 0), Ok(()));
 
     // Bytes of one organisation: two large ones are most of 36 KiB, and the others have all their own.
     let mut crowded = Crowded::new(limits);
@@ -217,22 +226,94 @@ fn every_bound_is_named_by_its_refusal() {
     assert_eq!(crowded.pool.of(&name("depot")), (2, bytes));
     crowded.offer("bank", transaction, Source::Client).unwrap();
 
-    // Bytes of all, and room kept for what peers admitted.
+    // Bytes of all, with room kept for what peers admitted, and each organisation's own beside them.
+    let roomy = MempoolLimits { per_organisation_bytes_max: 400 * 1_024, bytes_max: 200 * 1_024, ..limits };
+    let mut crowded = Crowded::new(MempoolLimits { per_organisation_max: 40, ..roomy });
+    let refused = loop {
+        let transaction = crowded.large();
+        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
+            break refused;
+        }
+    };
+    assert_eq!(refused, NoRoom::FullOfBytes { bytes: crowded.pool.bytes(), most: 150 * 1_024 });
     let transaction = crowded.large();
-    let bytes = crowded.pool.bytes();
-    let full = NoRoom::FullOfBytes { bytes, most: 60 * 1_024 };
-    assert_eq!(crowded.offer("clinic", transaction.clone(), Source::Client), Err(full));
-    crowded.offer("clinic", transaction, Source::Peer).unwrap();
+    crowded.offer("depot", transaction, Source::Peer).unwrap();
+    let transaction = crowded.large();
+    crowded.offer("bank", transaction, Source::Client).unwrap();
 
-    // Places of all.
+    // Places of all: those of its own are an organisation's however full the pool is, and only those.
+    let limits = MempoolLimits { per_organisation_max: 40, ..limits };
     let mut crowded = Crowded::new(limits);
-    for number in 0..5 {
-        crowded.offer_many(&format!("member-{number}"), 6);
-    }
-    let transaction = crowded.small();
+    crowded.offer_many("depot", 30);
     let full = NoRoom::Full { pending: 30, most: 30 };
+    assert_eq!(crowded.pool.crowd().room_for(None, 0, 0), Err(full.clone()));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 15, 15), Ok(()));
+    crowded.offer_many("bank", 16);
+    let full = NoRoom::Full { pending: 46, most: 30 };
+    let transaction = crowded.small();
     assert_eq!(crowded.offer("bank", transaction, Source::Client), Err(full.clone()));
-    assert_eq!(crowded.pool.crowd().room_for(None), Err(full));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 0, 0), Err(full));
+    crowded.offer_many("clinic", 1);
+    let crowd = crowded.pool.crowd();
+    assert_eq!((crowd.organisations[&name("clinic")].own, crowd.organisations[&name("depot")].own), (15, 0));
+}
+
+/// While somebody has little to say, whoever has much gets a share of a block and no more, and after it a block
+/// that is made without him; when nobody else has spoken for a while, he has all of it again.
+#[test]
+fn nobody_with_little_to_say_waits_for_more_than_a_share_of_anothers_load() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 3_000);
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 1_000)]), "nobody else is there");
+    assert!(crowded.pool.is_ripe(1_000), "there is a full block of it");
+
+    crowded.offer_many("bank", 1);
+    assert!(crowded.pool.is_ripe(1_000), "the bank does not wait for more to come");
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 1)]), "the last block was the depot's");
+    assert!(!crowded.pool.is_ripe(1_000), "a share of the depot's fills no block");
+    crowded.offer_many("bank", 2);
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 2), ("depot", 16)]), "it is the depot's turn");
+    crowded.offer_many("bank", 2);
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 2)]));
+
+    let mut shared = 0;
+    while crowded.block(1_000, BYTES_MAX) == counts([("depot", 16)]) {
+        shared += 1;
+    }
+    assert!((20..40).contains(&shared), "{shared} blocks");
+    assert!(crowded.pool.len() < 1_000, "and then a full one");
+}
+
+/// Two that have much to say are not bounded for each other's sake, and neither for his own.
+#[test]
+fn where_nobody_has_little_to_say_blocks_are_full() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    for _ in 0..5 {
+        crowded.offer_many("depot", 400);
+        crowded.offer_many("vendor", 400);
+        assert_eq!(crowded.block(400, BYTES_MAX), counts([("depot", 200), ("vendor", 200)]));
+    }
+    // A trickle that becomes a flood.
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 2);
+    assert_eq!(crowded.block(400, BYTES_MAX), counts([("depot", 2)]));
+    crowded.offer_many("depot", 400);
+    assert_eq!(crowded.block(400, BYTES_MAX), counts([("depot", 400)]));
+}
+
+/// What waits of one organisation is bounded by some shares while it gets no more than shares, and what waits
+/// already stays.
+#[test]
+fn a_backlog_is_bounded_while_others_have_little_to_say() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 2_000);
+    crowded.offer_many("bank", 1);
+    let quota = NoRoom::Quota { organisation: name("depot"), pending: 2_000, most: 576 };
+    let transaction = crowded.small();
+    assert_eq!(crowded.offer("depot", transaction, Source::Client), Err(quota.clone()));
+    assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot")), 0, 0), Err(quota));
+    assert_eq!(crowded.pool.of(&name("depot")).0, 2_000);
+    crowded.offer_many("bank", 1);
 }
 
 /// The same offers give the same blocks.
@@ -248,7 +329,7 @@ fn blocks_depend_on_nothing_but_what_was_offered() {
                 crowded.offer_many(organisation, 1);
             }
             let block: Vec<_> = crowded.pool.for_block(12, BYTES).iter().map(VerifiedTransaction::id).collect();
-            block.iter().for_each(|id| crowded.pool.remove(id));
+            crowded.pool.committed(block.iter());
             blocks.push(block);
         }
         blocks

@@ -180,6 +180,9 @@ pub struct RawMempool {
     pub per_organisation_max: usize,
     /// Their bytes.
     pub per_organisation_bytes_max: usize,
+    /// Transactions of one organisation in a block of this node's, while another has fewer than this to say: more
+    /// of them make the others wait, fewer make it slow beside them.
+    pub share_max: usize,
 }
 
 impl Default for RawMempool {
@@ -190,6 +193,7 @@ impl Default for RawMempool {
             bytes_max: limits.bytes_max,
             per_organisation_max: limits.per_organisation_max,
             per_organisation_bytes_max: limits.per_organisation_bytes_max,
+            share_max: limits.share_max,
         }
     }
 }

@@ -1,6 +1,11 @@
 //! The desk between clients and the member: who waits for which answer, and what everybody may watch.
 
-use consensus::member::{Crowd, OfferError, Ticket};
+mod claims;
+
+pub use claims::Claim;
+use claims::Claims;
+use consensus::member::{Crowd, NoRoom, OfferError, Ticket};
+use ledger::bounded::Name;
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
@@ -84,6 +89,7 @@ pub struct Desk {
     waiting: Mutex<Waiting>,
     next_ticket: AtomicU64,
     crowd: RwLock<Arc<Crowd>>,
+    claims: Arc<Claims>,
     head: watch::Sender<HeadNotice>,
     published: mpsc::UnboundedSender<Published>,
 }
@@ -98,6 +104,7 @@ impl Desk {
             waiting: Mutex::default(),
             next_ticket: AtomicU64::new(1),
             crowd: RwLock::default(),
+            claims: Arc::default(),
             head: watch::channel(head).0,
             published,
         };
@@ -154,6 +161,14 @@ impl Desk {
     /// Says how full the pool is.
     pub fn set_crowd(&self, crowd: Crowd) {
         *self.crowd.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(crowd);
+    }
+
+    /// Claims a place in the pool for a transaction that says it is this organisation's.
+    ///
+    /// # Errors
+    /// [`NoRoom`] when none is left, or all that are left are claimed.
+    pub fn claim(&self, organisation: Option<Name>) -> Result<Claim, NoRoom> {
+        self.claims.claim(&self.crowd(), organisation)
     }
 
     /// Watches the newest block.

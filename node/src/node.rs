@@ -319,6 +319,7 @@ fn member(
             bytes_max: config.raw.mempool.bytes_max,
             per_organisation_max: config.raw.mempool.per_organisation_max,
             per_organisation_bytes_max: config.raw.mempool.per_organisation_bytes_max,
+            share_max: config.raw.mempool.share_max,
         },
         batch_ms: consensus.batch_ms,
         block_transactions: consensus.block_transactions,

@@ -35,9 +35,9 @@ impl<C: Chain> Member<C> {
         let tip = self.chain.tip();
         let height = tip.header.height + 1;
         let after_ms = if !self.mempool.is_empty() {
-            let full = self.mempool.len() >= self.block_transactions;
             let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
-            if full { 0 } else { self.batch_ms.saturating_sub(since_ms) }
+            let is_ripe = self.mempool.is_ripe(self.block_transactions);
+            if is_ripe { 0 } else { self.batch_ms.saturating_sub(since_ms) }
         } else if tip.header.tx_count > 0 {
             self.parameters.seal_ms
         } else {
@@ -283,9 +283,8 @@ impl<C: Chain> Member<C> {
     fn commit(&mut self, executed: &Arc<ExecutedBlock>, certificate: &Certificate) -> Result<(), Fatal> {
         self.chain.commit(executed, certificate)?;
         let height = executed.block.header.height;
-        for transaction in &executed.transactions {
-            self.mempool.remove(&transaction.id());
-        }
+        let ids: Vec<_> = executed.transactions.iter().map(VerifiedTransaction::id).collect();
+        self.mempool.committed(ids.iter());
         self.executed.clear();
         self.bodies.clear();
         self.peers.begin_height();

@@ -1,9 +1,11 @@
 //! Transactions admitted and not yet finalised: bounded by number and bytes, altogether and for each
 //! organisation; and every block takes of every organisation in turn.
 
+mod pace;
 mod room;
 
-pub use room::{Crowd, MempoolLimits, NoRoom, Source};
+use pace::Pace;
+pub use room::{Crowd, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
@@ -42,6 +44,12 @@ pub struct PassedOver {
 /// as many, and so on.
 const SAY_AGAIN_AFTER: u32 = 4;
 
+/// Bytes that go with a place of a share: more than an ordinary transaction has.
+const PLACE_BYTES: usize = 1024;
+/// Shares of one organisation that may wait while it gets no more than a share of a block. More would have
+/// signatures checked long before their time, and fewer would make blocks of what others have not heard of yet.
+const SHARES_WAITING_MAX: usize = 48;
+
 /// The pool.
 pub struct Mempool {
     limits: MempoolLimits,
@@ -52,6 +60,7 @@ pub struct Mempool {
     bytes: usize,
     next_place: u64,
     next_turn: u64,
+    pace: Pace,
 }
 
 impl Mempool {
@@ -59,6 +68,7 @@ impl Mempool {
     #[must_use]
     pub fn new(limits: MempoolLimits) -> Self {
         Self {
+            pace: Pace::new(limits.share_max),
             limits,
             waiting: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -119,9 +129,8 @@ impl Mempool {
             return Ok(());
         }
         let size = transaction.bytes().len();
-        self.room_in_all(size, source).map_or(Ok(()), Err)?;
-        if let Some(queue) = self.queues.get(&organisation) {
-            self.room_in(queue, &organisation, size, source).map_or(Ok(()), Err)?;
+        if let Some(no_room) = self.room(&organisation, size, source) {
+            return Err(no_room);
         }
         if !self.queues.contains_key(&organisation) {
             let queue = Queue { places: BTreeSet::new(), bytes: 0, served: turn(&mut self.next_turn) };
@@ -138,6 +147,17 @@ impl Mempool {
         Ok(())
     }
 
+    /// Which bound so many bytes more of an organisation would meet.
+    fn room(&self, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
+        let queue = self.queues.get(organisation);
+        if let Some(bound) = queue.and_then(|queue| self.room_in(queue, organisation, size, source)) {
+            return Some(bound);
+        }
+        let (places, bytes) = queue.map_or((0, 0), |queue| (queue.places.len(), queue.bytes));
+        let is_own = places < OWN_PLACES_MAX && bytes + size <= OWN_PLACES_BYTES_MAX;
+        if is_own { None } else { self.room_in_all(size, source) }
+    }
+
     /// Which bound of the whole pool so many bytes more would meet.
     fn room_in_all(&self, size: usize, source: Source) -> Option<NoRoom> {
         let (pending, most) = (self.len(), source.share(self.limits.transactions_max));
@@ -150,11 +170,12 @@ impl Mempool {
 
     /// Which bound of one organisation they would meet.
     fn room_in(&self, queue: &Queue, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
-        let (pending, most) = (queue.places.len(), source.share(self.limits.per_organisation_max));
+        let (most, bytes_most) = self.most_of(organisation, &self.with_little());
+        let (pending, most) = (queue.places.len(), source.share(most));
         if pending >= most {
             return Some(NoRoom::Quota { organisation: organisation.clone(), pending, most });
         }
-        let (bytes, most) = (queue.bytes, source.share(self.limits.per_organisation_bytes_max));
+        let (bytes, most) = (queue.bytes, source.share(bytes_most));
         let is_met = bytes + size > most;
         is_met.then(|| NoRoom::QuotaOfBytes { organisation: organisation.clone(), bytes, most })
     }
@@ -162,12 +183,28 @@ impl Mempool {
     /// What clients are told before anything of theirs is looked at: any transaction has a byte.
     #[must_use]
     pub fn crowd(&self) -> Crowd {
-        let crowded = self.queues.iter().filter_map(|(organisation, queue)| {
-            let no_room = self.room_in(queue, organisation, 1, Source::Client)?;
-            Some((organisation.clone(), no_room))
+        let most = Source::Client.share(self.limits.transactions_max);
+        let all = match self.room_in_all(1, Source::Client) {
+            Some(bound) => Places { left: 0, own: 0, bound },
+            None => Places { left: most - self.len(), own: 0, bound: NoRoom::Full { pending: most, most } },
+        };
+        let is_short = all.left <= most / 2;
+        let little = self.with_little();
+        let left = self.queues.iter().filter_map(|(organisation, queue)| {
+            let most = Source::Client.share(self.most_of(organisation, &little).0);
+            let places = Places {
+                left: most.saturating_sub(queue.places.len()),
+                own: OWN_PLACES_MAX.saturating_sub(queue.places.len()),
+                bound: NoRoom::Quota { organisation: organisation.clone(), pending: most, most },
+            };
+            let places = match self.room_in(queue, organisation, 1, Source::Client) {
+                Some(bound) => Places { left: 0, own: 0, bound },
+                None if queue.bytes >= OWN_PLACES_BYTES_MAX => Places { own: 0, ..places },
+                None => places,
+            };
+            (is_short || places.left <= most / 2).then(|| (organisation.clone(), places))
         });
-        let organisations = crowded.collect();
-        Crowd { pending: self.len(), full: self.room_in_all(1, Source::Client), organisations }
+        Crowd { pending: self.len(), all, organisations: left.collect() }
     }
 
     /// Everything that waits, oldest first.
@@ -176,21 +213,68 @@ impl Mempool {
     }
 
     /// Candidates for a block of so many transactions and bytes, of every organisation in turn: however
-    /// much one offers, the others lose nothing of their share.
+    /// much one offers, the others lose nothing of their share, and wait for no more than one of its.
     #[must_use]
     pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
-        let places = self.in_turn(transactions, bytes);
+        let places = self.in_turn(transactions, bytes, self.budgets(transactions));
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
+    }
+
+    /// Whether a block of so many transactions is better begun now than a little later, when there is more to
+    /// put in: when it is full, and when somebody has little to say beside somebody who has much.
+    #[must_use]
+    pub fn is_ripe(&self, transactions: usize) -> bool {
+        let queues = self.queues.values().zip(self.budgets(transactions));
+        let places: usize = queues.map(|(queue, budget)| queue.places.len().min(budget)).sum();
+        places >= transactions || self.has_little_beside_much()
+    }
+
+    /// Organisations that have little to say, now or lately.
+    fn with_little(&self) -> BTreeSet<&Name> {
+        let now = self.queues.iter().filter(|(organisation, queue)| self.has_little(organisation, queue));
+        self.pace.little().chain(now.map(|(organisation, _)| organisation)).collect()
+    }
+
+    fn has_little(&self, organisation: &Name, queue: &Queue) -> bool {
+        self.pace.is_little(organisation, queue.places.len())
+    }
+
+    fn has_little_beside_much(&self) -> bool {
+        let little = self.queues.iter().filter(|(organisation, queue)| self.has_little(organisation, queue)).count();
+        let much = self.queues.values().any(|queue| queue.places.len() >= self.pace.share());
+        little > 0 && much
+    }
+
+    /// How many transactions and bytes of one organisation may wait.
+    fn most_of(&self, organisation: &Name, little: &BTreeSet<&Name>) -> (usize, usize) {
+        let (places, bytes) = (self.limits.per_organisation_max, self.limits.per_organisation_bytes_max);
+        if is_beside(organisation, little) {
+            let waiting = self.pace.share().saturating_mul(SHARES_WAITING_MAX);
+            return (places.min(waiting), bytes.min(waiting.saturating_mul(PLACE_BYTES)));
+        }
+        (places, bytes)
+    }
+
+    /// How many even places of a block of so many each organisation may spend.
+    fn budgets(&self, transactions: usize) -> Vec<usize> {
+        let little = self.with_little();
+        let is_for_little = self.pace.was_much() && self.has_little_beside_much();
+        let budget = |(organisation, queue): (&Name, &Queue)| match self.has_little(organisation, queue) {
+            false if is_for_little => 0,
+            _ if is_beside(organisation, &little) => self.pace.share().min(transactions),
+            _ => transactions,
+        };
+        self.queues.iter().map(budget).collect()
     }
 
     /// Places of the transactions whose turn it is.
     ///
     /// - The next turn is of the organisation that has spent least; among those, of the one whose last turn,
-    ///   or coming, is the longest ago.
+    ///   or coming, is the longest ago. Who has spent its budget has no more.
     /// - A transaction costs its bytes, and no less than the bytes of an even place: so a share is one of
     ///   places as much as of bytes.
     /// - One organisation's transactions keep their order: whose next does not fit has no more turns.
-    fn in_turn(&self, transactions: usize, bytes: usize) -> Vec<u64> {
+    fn in_turn(&self, transactions: usize, bytes: usize, budgets: Vec<usize>) -> Vec<u64> {
         let even = bytes / transactions.max(1);
         let mut queues: Vec<_> = self.queues.values().map(|queue| queue.places.iter()).collect();
         let coming = self.queues.values().enumerate().map(|(index, queue)| Reverse((0, queue.served, index)));
@@ -198,6 +282,9 @@ impl Mempool {
         let (mut taken, mut room) = (Vec::with_capacity(transactions.min(self.len())), bytes);
         while taken.len() < transactions {
             let Some(Reverse((spent, served, index))) = turns.pop() else { break };
+            if spent >= budgets[index].saturating_mul(even) {
+                continue;
+            }
             let Some(place) = queues[index].next() else { continue };
             let size = self.waiting[place].transaction.bytes().len();
             if size > room {
@@ -210,25 +297,37 @@ impl Mempool {
         taken
     }
 
-    /// Takes one out.
-    pub fn remove(&mut self, id: &TransactionId) {
-        let Some(place) = self.places.remove(id) else { return };
-        let Some(waiting) = self.waiting.remove(&place) else { return };
-        let size = waiting.transaction.bytes().len();
+    /// A block is final: what it had is out, and who had much in it is known.
+    pub fn committed<'a>(&mut self, ids: impl Iterator<Item = &'a TransactionId>) {
+        let mut counts = BTreeMap::new();
+        for id in ids {
+            if let Some(organisation) = self.remove(id) {
+                *counts.entry(organisation).or_default() += 1;
+            }
+        }
+        self.pace.committed(counts);
+    }
+
+    /// Takes one out; whose it was.
+    pub fn remove(&mut self, id: &TransactionId) -> Option<Name> {
+        let place = self.places.remove(id)?;
+        let Waiting { transaction, organisation, .. } = self.waiting.remove(&place)?;
+        let size = transaction.bytes().len();
         self.bytes -= size;
-        let Some(queue) = self.queues.get_mut(&waiting.organisation) else { return };
+        let queue = self.queues.get_mut(&organisation)?;
         queue.places.remove(&place);
         queue.bytes -= size;
         queue.served = turn(&mut self.next_turn);
         if queue.places.is_empty() {
-            self.queues.remove(&waiting.organisation);
+            self.queues.remove(&organisation);
         }
+        Some(organisation)
     }
 
     /// After a block: those next in turn that were passed over, at most `limit`. They had their chance,
     /// so something may have become wrong with them.
     pub fn passed_over(&mut self, limit: usize) -> Vec<PassedOver> {
-        let places = self.in_turn(limit, usize::MAX);
+        let places = self.in_turn(limit, usize::MAX, vec![usize::MAX; self.queues.len()]);
         let look = |place: &u64| {
             let waiting = self.waiting.get_mut(place)?;
             waiting.passed_over += 1;
@@ -241,6 +340,11 @@ impl Mempool {
         };
         places.iter().filter_map(look).collect()
     }
+}
+
+/// Whether an organisation has others beside it that have little to say.
+fn is_beside(organisation: &Name, little: &BTreeSet<&Name>) -> bool {
+    little.len() > usize::from(little.contains(organisation))
 }
 
 /// The next number.

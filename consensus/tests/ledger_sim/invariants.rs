@@ -3,7 +3,7 @@
 use super::cast::Cast;
 use super::vault::Vault;
 use crate::sim::invariants as voting;
-use consensus::member::{Mempool, MempoolLimits};
+use consensus::member::{Mempool, MempoolLimits, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX};
 use consensus::{Evidence, Message};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
@@ -26,6 +26,7 @@ pub(crate) const POOL: MempoolLimits = MempoolLimits {
     bytes_max: 64 * 1024,
     per_organisation_max: 40,
     per_organisation_bytes_max: 48 * 1024,
+    share_max: 16,
 };
 /// How far an honest clock may be from the true time.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 2_000;
@@ -256,8 +257,10 @@ impl Watch {
                 self.violations.push(Violation::Memory { member, what });
             }
         };
-        hold(pool.len(), POOL.transactions_max, "transactions");
-        hold(pool.bytes(), POOL.bytes_max, "bytes of transactions");
+        // Whoever waits in a pool that is short has places of his own there.
+        let own = pool.crowd().organisations.len();
+        hold(pool.len(), POOL.transactions_max + own * OWN_PLACES_MAX, "transactions");
+        hold(pool.bytes(), POOL.bytes_max + own * OWN_PLACES_BYTES_MAX, "bytes of transactions");
         hold(bodies, BODIES_MAX, "bodies");
         hold(candidates, CANDIDATES_MAX, "executed candidates");
     }

@@ -1,18 +1,16 @@
 //! The `Ledger` service: what each call does.
 
+use super::admission::ALREADY_FINALISED;
 use super::connections::Client;
 use super::refusal::Refused;
-use super::{Services, bytes32, convictions, membership, patches, views, wall_ms};
-use crate::desk::{Asked, Outcome, Place};
+use super::{Services, bytes32, convictions, membership, patches, views};
+use crate::desk::{Outcome, Place};
 use crate::proof;
-use consensus::member::{Event, NoRoom};
 use futures::StreamExt as _;
-use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
-use ledger::state::{ApplyError, BlockContext, State, StateView as _};
-use ledger::transaction::{SignedTransaction, VerifiedTransaction};
+use ledger::state::StateView as _;
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
 use std::time::Duration;
@@ -21,8 +19,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 /// How long a client may wait for finality in one call.
 const WAIT_MS_MAX: u64 = 60_000;
-/// The check of a transaction that came too late to be admitted because it is final already.
-const ALREADY_FINALISED: &str = "already-finalised";
 /// Transactions of one stream verified together.
 const STREAM_BATCH_MAX: usize = 128;
 
@@ -44,16 +40,13 @@ impl ledger_server::Ledger for Services {
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
         // Until it was offered: from then on it is the pool's.
         let held = self.intake.take(origin, transaction.len())?;
-        let transaction = match self.verify(vec![transaction]).await?.pop() {
-            Some(verified) => verified?,
-            None => return Err(Refused::stopping().into()),
-        };
-        let id = transaction.id();
+        let welcome = self.welcome_one(transaction).await?;
+        let id = welcome.transaction.id();
         if let Some(place) = self.finalised(&id)? {
             return Ok(Response::new(submitted(id, Some(place))));
         }
         let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
-        let admitted = self.offer(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        let admitted = self.offer(vec![welcome]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
         drop(held);
         if let Err(refused) = admitted {
             drop(finality);
@@ -104,12 +97,9 @@ impl ledger_server::Ledger for Services {
     }
 
     async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
-        let transaction = match self.verify(vec![request.into_inner().transaction]).await?.pop() {
-            Some(verified) => verified?,
-            None => return Err(Refused::stopping().into()),
-        };
-        self.judge(&transaction)?;
-        Ok(Response::new(v1::CheckResponse { id: transaction.id().0.to_vec() }))
+        let welcome = self.welcome_one(request.into_inner().transaction).await?;
+        self.judge(&welcome.transaction)?;
+        Ok(Response::new(v1::CheckResponse { id: welcome.transaction.id().0.to_vec() }))
     }
 
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
@@ -215,100 +205,6 @@ impl ledger_server::Ledger for Services {
         let id = PatchId(bytes32("patch", &request.into_inner().patch)?);
         let proof = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;
         Ok(Response::new(v1::GetProofResponse { proof }))
-    }
-}
-
-impl Services {
-    /// Parses and verifies. What there is no room for is refused unread, by whose it claims to be:
-    /// under load, a signature costs more than anything else.
-    async fn verify(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<Result<VerifiedTransaction, Refused>>, Refused> {
-        let crowd = self.desk.crowd();
-        let mut room = Vec::with_capacity(transactions.len());
-        let mut welcome = Vec::with_capacity(transactions.len());
-        for transaction in transactions {
-            let owner = if crowd.organisations.is_empty() { None } else { self.claimed_owner(&transaction)? };
-            // What is known already needs no room: whoever asks again is answered for it.
-            room.push(match crowd.room_for(owner.as_ref()) {
-                Err(_) if self.is_known(&transaction)? => Ok(()),
-                room => room,
-            });
-            if room.last().is_some_and(Result::is_ok) {
-                welcome.push(transaction);
-            }
-        }
-        let mut verified = self.verifier.each(welcome).await.map_err(|_| Refused::stopping())?.into_iter();
-        let verdict = |room: Result<(), NoRoom>| {
-            room?;
-            let verdict = verified.next().ok_or_else(Refused::stopping)?;
-            Ok(verdict?)
-        };
-        Ok(room.into_iter().map(verdict).collect())
-    }
-
-    /// What the rules say of a transaction as the state is now.
-    fn judge(&self, transaction: &VerifiedTransaction) -> Result<(), Refused> {
-        let view = self.store.view();
-        let header = view.tip().map_err(Refused::internal)?.header;
-        let (height, history_size) = (header.height + 1, header.history_size_after());
-        let block = BlockContext { height, time_ms: wall_ms().max(header.time_ms + 1), history_size };
-        match State::begin(&view, block).check(transaction) {
-            Ok(()) => Ok(()),
-            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
-            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
-        }
-    }
-
-    fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {
-        let Some(id) = SignedTransaction::claimed_id(transaction) else { return Ok(false) };
-        Ok(self.desk.is_pending(&id) || self.finalised(&id)?.is_some())
-    }
-
-    /// The organisation whose signature bytes claim to have.
-    fn claimed_owner(&self, transaction: &[u8]) -> Result<Option<Name>, Refused> {
-        let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return Ok(None) };
-        if let Some(owner) = self.store.key_owner(signer).map_err(Refused::internal)? {
-            return Ok(Some(owner.organisation));
-        }
-        let endpoint = self.store.endpoint(signer).map_err(Refused::internal)?;
-        Ok(endpoint.map(|endpoint| endpoint.organisation))
-    }
-
-    /// Offers to the core; one answer each.
-    async fn offer(&self, transactions: Vec<VerifiedTransaction>) -> Result<Vec<Result<(), Refused>>, Refused> {
-        let asked: Vec<_> = transactions.iter().map(|_| self.desk.ticket()).collect();
-        let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
-        self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
-        let mut results = Vec::with_capacity(asked.len());
-        for asked in asked {
-            results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
-        }
-        Ok(results)
-    }
-
-    async fn submit_batch(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<v1::SubmitStreamResponse>, Status> {
-        let verified = self.verify(transactions).await?;
-        let good = verified.iter().filter_map(|verified| verified.as_ref().ok().cloned()).collect();
-        let mut admitted = self.offer(good).await?.into_iter();
-        let answers = verified.into_iter().map(|verified| {
-            let (id, result) = match verified {
-                Ok(transaction) => {
-                    let result = admitted.next().unwrap_or_else(|| Err(Refused::stopping()));
-                    let is_final = |refused: &Refused| refused.refusal.check == ALREADY_FINALISED;
-                    (
-                        transaction.id().0.to_vec(),
-                        result.or_else(|refused| if is_final(&refused) { Ok(()) } else { Err(refused) }),
-                    )
-                }
-                Err(refused) => (Vec::new(), Err(refused)),
-            };
-            v1::SubmitStreamResponse { id, refusal: result.err().map(|refused| refused.refusal) }
-        });
-        Ok(answers.collect())
-    }
-
-    fn finalised(&self, id: &TransactionId) -> Result<Option<Place>, Refused> {
-        let located = self.store.transaction(id).map_err(Refused::internal)?;
-        Ok(located.map(|located| Place { height: located.height, index: located.index, time_ms: located.time_ms }))
     }
 }
 

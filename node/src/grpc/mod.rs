@@ -1,5 +1,6 @@
 //! Clients: gRPC over TLS, with reflection and health.
 
+mod admission;
 mod answers;
 mod artifacts;
 mod connections;

@@ -36,6 +36,11 @@ impl Refused {
         self
     }
 
+    /// Whether it is one that a little patience mends.
+    pub(super) fn is_for_want_of_room(&self) -> bool {
+        self.code == Code::ResourceExhausted && self.refusal.retry_after_ms == RETRY_AFTER_MS
+    }
+
     pub(super) fn not_found(what: impl ToString) -> Self {
         Self::new(Code::NotFound, "not-found", what, "")
     }

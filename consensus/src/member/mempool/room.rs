@@ -14,6 +14,16 @@ const PER_ORGANISATION_MAX: usize = 6_000;
 /// need a quarter of that; so only transactions far above the ordinary meet this bound.
 const PER_ORGANISATION_BYTES_MAX: usize = 8 * 1024 * 1024;
 
+/// Places that every organisation has of its own, however full the pool is otherwise: whoever has something to
+/// say now and then is never kept out by those who have much. With 256 members that is half a pool more at most.
+pub const OWN_PLACES_MAX: usize = 16;
+/// Bytes of its own places: two of the largest transactions; with 256 members, the pool's bytes once more.
+pub const OWN_PLACES_BYTES_MAX: usize = 128 * 1024;
+
+/// Transactions of one organisation in a block while another has little to say: at a block every 20 ms, 800 a
+/// second, and what four validators on two cores execute in the time of a quiet block.
+const SHARE_MAX: usize = 16;
+
 /// Bounds of the pool.
 #[derive(Clone, Copy, Debug)]
 pub struct MempoolLimits {
@@ -25,6 +35,8 @@ pub struct MempoolLimits {
     pub per_organisation_max: usize,
     /// Bytes of one organisation.
     pub per_organisation_bytes_max: usize,
+    /// Transactions of one organisation in a block, while another has fewer than this to say.
+    pub share_max: usize,
 }
 
 impl Default for MempoolLimits {
@@ -34,6 +46,7 @@ impl Default for MempoolLimits {
             bytes_max: BYTES_MAX,
             per_organisation_max: PER_ORGANISATION_MAX,
             per_organisation_bytes_max: PER_ORGANISATION_BYTES_MAX,
+            share_max: SHARE_MAX,
         }
     }
 }
@@ -99,24 +112,60 @@ pub enum NoRoom {
     },
 }
 
-/// How full a pool is, for refusing cheaply.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How full a pool is, for refusing cheaply: before anything of a transaction is checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Crowd {
     /// Transactions that wait.
     pub pending: usize,
-    /// Why no client's transaction has room, if none has.
-    pub full: Option<NoRoom>,
-    /// Organisations that have their quota, and which.
-    pub organisations: BTreeMap<Name, NoRoom>,
+    /// What is left for clients altogether.
+    pub all: Places,
+    /// What is left for organisations: for those that have taken half of their places or more, and for every
+    /// one that has something waiting when half of all are taken.
+    pub organisations: BTreeMap<Name, Places>,
+}
+
+/// Places for transactions of clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Places {
+    /// How many are left.
+    pub left: usize,
+    /// How many of those are left whatever the others take.
+    pub own: usize,
+    /// The bound that is met when none is.
+    pub bound: NoRoom,
+}
+
+impl Default for Crowd {
+    /// Of a pool that has not said anything yet: nobody is refused beforehand.
+    fn default() -> Self {
+        let all = Places { left: usize::MAX, own: 0, bound: NoRoom::Full { pending: 0, most: 0 } };
+        Self { pending: 0, all, organisations: BTreeMap::new() }
+    }
 }
 
 impl Crowd {
-    /// What admission will say to a client, as far as that is known beforehand.
+    /// Whether there is one more place for an organisation, where so many are taken by transactions that are on
+    /// their way: altogether, and of its own.
     ///
     /// # Errors
     /// [`NoRoom`].
-    pub fn room_for(&self, organisation: Option<&Name>) -> Result<(), NoRoom> {
-        let crowded = organisation.and_then(|organisation| self.organisations.get(organisation));
-        self.full.as_ref().or(crowded).map_or(Ok(()), |no_room| Err(no_room.clone()))
+    pub fn room_for(&self, organisation: Option<&Name>, claimed: usize, of_it: usize) -> Result<(), NoRoom> {
+        let places = organisation.and_then(|organisation| self.organisations.get(organisation));
+        let own = match organisation {
+            Some(_) => places.map_or(OWN_PLACES_MAX, |places| places.own),
+            // Nobody knows whose it is.
+            None => 0,
+        };
+        match places {
+            Some(places) if of_it >= places.left => Err(places.bound.clone()),
+            _ if of_it >= own && claimed >= self.all.left => Err(self.all.bound.clone()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it matters whose a transaction is.
+    #[must_use]
+    pub fn is_pressing(&self) -> bool {
+        !self.organisations.is_empty() || self.all.left == 0
     }
 }

@@ -1,0 +1,139 @@
+//! The way of a transaction into the pool: room, signature, offer.
+
+use super::refusal::Refused;
+use super::{Services, wall_ms};
+use crate::desk::{Asked, Claim, Place};
+use consensus::member::{Event, NoRoom};
+use ledger::bounded::Name;
+use ledger::id::TransactionId;
+use ledger::state::{ApplyError, BlockContext, State, StateView as _};
+use ledger::transaction::{SignedTransaction, VerifiedTransaction};
+use proto::v1;
+use std::time::Duration;
+use tonic::Status;
+
+/// The check of a transaction that came too late to be admitted because it is final already.
+pub(super) const ALREADY_FINALISED: &str = "already-finalised";
+/// How long a refusal for want of room is kept back. Whoever was refused is not listened to meanwhile: refusing
+/// a flood must cost little beside what is taken.
+const NO_ROOM_PAUSE: Duration = Duration::from_millis(200);
+
+/// A transaction whose signature holds, and its place in the pool: none for one that is known here already.
+pub(super) struct Welcome {
+    pub(super) transaction: VerifiedTransaction,
+    place: Option<Claim>,
+}
+
+impl Services {
+    /// Parses and verifies. What there is no room for is refused unread, by whose it claims to be:
+    /// under load, a signature costs more than anything else.
+    pub(super) async fn welcome(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<Result<Welcome, Refused>>, Refused> {
+        let mut places = Vec::with_capacity(transactions.len());
+        let mut roomy = Vec::with_capacity(transactions.len());
+        for transaction in transactions {
+            let place = self.claim_for(&transaction)?;
+            if place.is_ok() {
+                roomy.push(transaction);
+            }
+            places.push(place);
+        }
+        let mut verified = self.verifier.each(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
+        let welcome = |place: Result<Option<Claim>, NoRoom>| {
+            let place = place?;
+            let transaction = verified.next().ok_or_else(Refused::stopping)??;
+            Ok(Welcome { transaction, place })
+        };
+        Ok(places.into_iter().map(welcome).collect())
+    }
+
+    /// The same of one.
+    pub(super) async fn welcome_one(&self, transaction: Vec<u8>) -> Result<Welcome, Refused> {
+        let welcome = self.welcome(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        if welcome.as_ref().is_err_and(Refused::is_for_want_of_room) {
+            tokio::time::sleep(NO_ROOM_PAUSE).await;
+        }
+        welcome
+    }
+
+    /// A place in the pool. What is known already needs none: whoever asks again is answered for it.
+    fn claim_for(&self, transaction: &[u8]) -> Result<Result<Option<Claim>, NoRoom>, Refused> {
+        let owner = if self.desk.crowd().is_pressing() { self.claimed_owner(transaction)? } else { None };
+        match self.desk.claim(owner) {
+            Err(_) if self.is_known(transaction)? => Ok(Ok(None)),
+            claimed => Ok(claimed.map(Some)),
+        }
+    }
+
+    /// What the rules say of a transaction as the state is now.
+    pub(super) fn judge(&self, transaction: &VerifiedTransaction) -> Result<(), Refused> {
+        let view = self.store.view();
+        let header = view.tip().map_err(Refused::internal)?.header;
+        let (height, history_size) = (header.height + 1, header.history_size_after());
+        let block = BlockContext { height, time_ms: wall_ms().max(header.time_ms + 1), history_size };
+        match State::begin(&view, block).check(transaction) {
+            Ok(()) => Ok(()),
+            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
+            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
+        }
+    }
+
+    fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {
+        let Some(id) = SignedTransaction::claimed_id(transaction) else { return Ok(false) };
+        Ok(self.desk.is_pending(&id) || self.finalised(&id)?.is_some())
+    }
+
+    /// The organisation whose signature bytes claim to have.
+    fn claimed_owner(&self, transaction: &[u8]) -> Result<Option<Name>, Refused> {
+        let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return Ok(None) };
+        if let Some(owner) = self.store.key_owner(signer).map_err(Refused::internal)? {
+            return Ok(Some(owner.organisation));
+        }
+        let endpoint = self.store.endpoint(signer).map_err(Refused::internal)?;
+        Ok(endpoint.map(|endpoint| endpoint.organisation))
+    }
+
+    /// Offers to the core; one answer each.
+    pub(super) async fn offer(&self, welcome: Vec<Welcome>) -> Result<Vec<Result<(), Refused>>, Refused> {
+        let asked: Vec<_> = welcome.iter().map(|_| self.desk.ticket()).collect();
+        let (transactions, _places): (Vec<_>, Vec<_>) =
+            welcome.into_iter().map(|Welcome { transaction, place }| (transaction, place)).unzip();
+        let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
+        self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
+        let mut results = Vec::with_capacity(asked.len());
+        for asked in asked {
+            results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
+        }
+        Ok(results)
+    }
+
+    /// Takes in a batch of a stream; one answer each.
+    pub(super) async fn submit_batch(
+        &self,
+        transactions: Vec<Vec<u8>>,
+    ) -> Result<Vec<v1::SubmitStreamResponse>, Status> {
+        let (mut ids, mut good) = (Vec::with_capacity(transactions.len()), Vec::with_capacity(transactions.len()));
+        for looked_at in self.welcome(transactions).await? {
+            ids.push(looked_at.map(|welcome| {
+                let id = welcome.transaction.id();
+                good.push(welcome);
+                id
+            }));
+        }
+        let mut admitted = self.offer(good).await?.into_iter();
+        if ids.iter().any(|id| id.as_ref().is_err_and(Refused::is_for_want_of_room)) {
+            tokio::time::sleep(NO_ROOM_PAUSE).await;
+        }
+        let answers = ids.into_iter().map(|id| {
+            let result = id.clone().and_then(|_| admitted.next().unwrap_or_else(|| Err(Refused::stopping())));
+            let refusal = result.err().filter(|refused| refused.refusal.check != ALREADY_FINALISED);
+            let id = id.map(|id| id.0.to_vec()).unwrap_or_default();
+            v1::SubmitStreamResponse { id, refusal: refusal.map(|refused| refused.refusal) }
+        });
+        Ok(answers.collect())
+    }
+
+    pub(super) fn finalised(&self, id: &TransactionId) -> Result<Option<Place>, Refused> {
+        let located = self.store.transaction(id).map_err(Refused::internal)?;
+        Ok(located.map(|located| Place { height: located.height, index: located.index, time_ms: located.time_ms }))
+    }
+}
