@@ -358,6 +358,7 @@ fn services(
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
         intake: grpc::Intake::default(),
+        unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),
         snapshots: grpc::Snapshots::default(),
     }

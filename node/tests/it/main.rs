@@ -23,3 +23,4 @@ mod stopping;
 mod support;
 mod transfers;
 mod unfinished;
+mod unread;

@@ -208,6 +208,14 @@ pub(crate) async fn channel_from(url: &str, ca: &Path, address: &str) -> Result<
     endpoint.tls_config(tls)?.timeout(PATIENCE).connect().await
 }
 
+/// A connection whose answers come when they are read, and not before.
+pub(crate) async fn narrow_channel(url: &str, ca: &Path) -> Result<Channel, tonic::transport::Error> {
+    proto::install_tls_provider();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
+    let endpoint = Endpoint::from_shared(url.to_owned())?.tls_config(tls)?.timeout(PATIENCE);
+    endpoint.initial_stream_window_size(1).connect().await
+}
+
 /// A running node. Dropping it kills it.
 pub(crate) struct Node {
     child: Child,
