@@ -5,7 +5,7 @@ mod inbox;
 mod journal;
 mod timers;
 
-pub use inbox::{Closed, Events, Inbox, inbox};
+pub use inbox::{Closed, Events, Inbox, URGENT_PER_PEER_BYTES_MAX, inbox};
 pub use journal::{Journal, JournalError, Recovered};
 
 use crate::desk::Desk;

@@ -5,7 +5,7 @@ use node::artifacts::{
     ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
 };
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
-use node::{desk, grpc, network};
+use node::{desk, grpc, network, shell};
 use std::path::Path;
 use std::time::Duration;
 
@@ -60,6 +60,7 @@ fn the_document_has_the_numbers_of_the_code() {
             .concat(),
         ),
         ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),
+        ("waiting to be heard from one", mebibytes(&[shell::URGENT_PER_PEER_BYTES_MAX])),
         ("a message of a request", of_message),
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
         ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),
