@@ -13,6 +13,7 @@ mod clients;
 mod configuration;
 mod disks;
 mod documentation;
+mod guard;
 mod journal;
 mod pages;
 mod peers;
