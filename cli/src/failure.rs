@@ -1,5 +1,6 @@
 //! Why a command did not do what was asked, with the exit code and a way on.
 
+use crate::commands::SnapshotError;
 use crate::connection::NodeError;
 use crate::description::SpecError;
 use crate::files::FileError;
@@ -52,6 +53,9 @@ pub enum Failure {
     /// Submitting.
     #[error(transparent)]
     Submit(#[from] SubmitError),
+    /// A snapshot that is too much.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
     /// One side of a comparison cannot be looked at, or does not prove itself. That says nothing about the
     /// other, so it is no answer.
     #[error("cannot compare {side}")]
@@ -100,6 +104,7 @@ impl Failure {
             Self::Pack(error) => error.is_refusal(),
             Self::Node(error) => error.is_refusal(),
             Self::Submit(error) => error.is_refusal(),
+            Self::Snapshot(error) => error.is_refusal(),
             Self::Usage { .. }
             | Self::Missing(_)
             | Self::File(_)
@@ -131,6 +136,7 @@ impl Failure {
             Self::Sign(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Submit(error) => error.hint(),
+            Self::Snapshot(error) => error.hint(),
             Self::Side { source, .. } => source.hint(),
             Self::Program { program, .. } => Some(format!("install {program} beside countersign or on PATH")),
             Self::UnknownCommand { .. } => Some("`countersign --help` lists the commands".to_owned()),
@@ -152,6 +158,7 @@ impl Failure {
             Self::Sign(_) => "signing",
             Self::Node(error) => error.code(),
             Self::Submit(error) => error.code(),
+            Self::Snapshot(_) => "snapshot",
             Self::Side { source, .. } => source.code(),
             Self::Program { .. } => "program",
             Self::Runtime(_) => "runtime",

@@ -9,6 +9,7 @@ use ledger::evidence::Evidence;
 use ledger::fork::{EvidenceFile, Exhibit, HeadFile};
 use ledger::genesis::Genesis;
 use ledger::id::Digest;
+use ledger::inclusion::InclusionProof;
 use ledger::limits;
 use ledger::proof::{ProofBundle, TrustRoot};
 use ledger::transaction::SignedTransaction;
@@ -168,6 +169,20 @@ impl Convictable for EvidenceFile {
             },
             Ok(Exhibit::Evidence(evidence)) => evidence.judge(),
             Err(refusal) => is_a_sentence(&refusal.to_string()),
+        }
+    }
+}
+
+impl Convictable for InclusionProof {
+    fn judge(&self) {
+        let story = story::get();
+        let Ok(header) = self.certificate.verify(&self.header, &story.chain(), &story.validators()) else { return };
+        assert!(story.is_final(header.header()), "a header is believed that no quorum signed");
+        for proven in &story.transactions {
+            match self.verify(&header, &encode(&proven.transaction)) {
+                Ok(()) => assert_eq!(self.index, proven.index, "a transaction is proven where it is not"),
+                Err(refusal) => is_a_sentence(&refusal.to_string()),
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! them), and libFuzzer brings the rest. Called `targets` it lists them, called `seeds` it writes what each
 //! of them begins with. It knows what must hold of every answer, and nothing of how answers are found.
 //!
-//! Read first: [`targets`] (what there is), then [`doors`] (decoders) and [`certificates`], [`bundles`]
+//! Read first: [`targets`] (what there is), then [`doors`] (decoders) and [`certificates`], [`bundles`], [`snapshots`]
 //! (verifiers, each with an oracle of its own).
 
 #![no_main]
@@ -20,6 +20,7 @@ mod logs;
 mod memory;
 mod parts;
 mod seeds;
+mod snapshots;
 mod story;
 mod targets;
 mod trees;

@@ -17,8 +17,10 @@ use ledger::encoding::{decode, encode};
 use ledger::evidence::{CertifiedHeader, Evidence, TwoCertificates};
 use ledger::fork::{Branch, EvidenceFile, Fork, HeadFile};
 use ledger::id::{BlockHash, Digest, PatchId, TransactionId};
+use ledger::inclusion::InclusionProof;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::proof::ProofBundle;
+use ledger::snapshot::SnapshotPart;
 use ledger::state::RecordKey;
 use ledger::transaction::{Payload, SignedTransaction};
 use serde::Serialize;
@@ -52,6 +54,7 @@ pub fn write(into: &str) -> Result<(), String> {
     of_consensus(&mut seeds, story);
     of_forks(&mut seeds, story);
     of_verifiers(&mut seeds, story);
+    of_snapshots(&mut seeds, story);
     of_archives(&mut seeds).map_err(|problem| format!("archives: {problem}"))?;
     for target in TARGETS {
         let folder = Path::new(into).join(target.name);
@@ -302,6 +305,33 @@ fn of_verifiers(seeds: &mut Seeds, story: &Story) {
             seeds.put("verify-history-path", vec![count, 0, 9, 0, 3, 250, 5, 1, 2, deed, 1, 1]);
             let written: Vec<u8> = (0..80).map(|byte| (byte as u8).wrapping_mul(count | 1) ^ deed).collect();
             seeds.put("verify-state-proof", written);
+        }
+    }
+}
+
+fn of_snapshots(seeds: &mut Seeds, story: &Story) {
+    seeds.encoded("decode-snapshot-part", &story.snapshot);
+    let old = story.blocks.iter().filter_map(|(block, certificate)| {
+        let block: Block = decode(block).ok()?;
+        let transactions = (block.header.history_size..).zip(block.transactions.iter().cloned()).collect();
+        let (header, certificate) = (block.header, certificate.clone());
+        Some(SnapshotPart::Kept { header, certificate, transactions: List::new(transactions).ok()? })
+    });
+    seeds.encoded("decode-snapshot-part", old);
+    let outcomes = List::new(vec![(PatchId([2; 32]), [1, 2, 3, 4, 5])]).expect("one is within the bound");
+    seeds.encoded("decode-snapshot-part", [SnapshotPart::Outcomes(outcomes)]);
+    for honest in &story.honest {
+        let ProofBundle { header, certificate, publish, approvals, .. } = honest.bundle.clone();
+        for proven in [publish].into_iter().chain(approvals.iter().cloned()) {
+            let (header, certificate) = (header.clone(), certificate.clone());
+            let proof = InclusionProof { header, certificate, index: proven.index, path: proven.path };
+            seeds.encoded("decode-inclusion-proof", [proof]);
+        }
+    }
+    seeds.put("verify-snapshot", Vec::new());
+    for place in 0..story.snapshot.len() as u8 {
+        for deed in 0..6u8 {
+            seeds.put("verify-snapshot", vec![place, deed, place, deed, deed, 1, 1]);
         }
     }
 }

@@ -1,19 +1,21 @@
 //! A small ledger in memory, with everything that can be said of a patch said of one: what honest proof files
 //! are made of, and what is true.
 
-use ledger::block::Header;
-use ledger::bounded::{List, Name, SortedList, Text};
+use ledger::block::{Block, Header};
+use ledger::bounded::{Blob, List, Name, SortedList, Text};
 use ledger::certificate::{Certificate, VoteBody};
-use ledger::encoding::encode;
+use ledger::encoding::{decode, encode};
+use ledger::genesis::GenesisBlock;
 use ledger::governance::Change;
 use ledger::history;
 use ledger::id::{BlockHash, ChainId, Digest, PatchId};
 use ledger::key::{PublicKey, Purpose, SecretKey, Signature};
 use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction, TrustRoot};
+use ledger::snapshot::{SNAPSHOT_VERSION, SnapshotPart};
 use ledger::state::record::{Halt, HaltScope, Halts, PatchRecord, Position, Role};
 use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::{self, StateProof, TreeHead};
-use ledger::state::{Record, RecordKey, StateView as _};
+use ledger::state::{Record, RecordKey, StateKey, StateView as _};
 use ledger::transaction::{Payload, SignedTransaction, Verdict};
 use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,8 +61,14 @@ pub struct Story {
     pub signatures: Vec<Signature>,
     /// Keys an attacker may have stolen: the vendor's and the approvers', but no quorum of validators.
     pub stolen: Vec<SecretKey>,
-    /// Blocks, for seeds.
+    /// Blocks, all there are after genesis.
     pub blocks: Vec<(Vec<u8>, Certificate)>,
+    /// What its nodes begin with.
+    pub begun: GenesisBlock,
+    /// Leaf hashes of the history, the newest block's included.
+    pub leaves: Vec<Digest>,
+    /// The honest snapshot of the newest block.
+    pub snapshot: Vec<SnapshotPart>,
 }
 
 /// The story, told once.
@@ -109,6 +117,7 @@ struct Telling {
     links: Vec<EpochLink>,
     head: Certificate,
     rotations: usize,
+    records: BTreeMap<StateKey, Vec<u8>>,
     story: Story,
 }
 
@@ -185,8 +194,12 @@ impl Telling {
             signatures: Vec::new(),
             stolen,
             blocks: Vec::new(),
+            begun: scenario.genesis().clone(),
+            leaves: Vec::new(),
+            snapshot: Vec::new(),
         };
-        Self { chain, log: Vec::new(), links: Vec::new(), head, rotations: 0, story }
+        let records = scenario.genesis().state.records.iter().cloned().collect();
+        Self { chain, log: Vec::new(), links: Vec::new(), head, rotations: 0, records, story }
     }
 
     fn say(&mut self, who: &str, role: Role, payload: Payload) {
@@ -198,6 +211,7 @@ impl Telling {
         let finalised = self.chain.finalise();
         let block = &finalised.executed.block;
         self.log.extend(block.transactions.iter().cloned());
+        self.records.extend(finalised.executed.state.records.iter().cloned());
         self.story.blocks.push((encode(block), finalised.certificate.clone()));
         self.head = finalised.certificate;
         let header = block.header.clone();
@@ -302,7 +316,37 @@ impl Telling {
     fn finish(mut self) -> Story {
         let (storage, header) = (self.chain.storage().clone(), self.chain.tip().header.clone());
         self.story.transactions = (0..header.history_size).map(|index| self.proven(&storage, &header, index)).collect();
+        self.story.leaves = self.log.iter().map(|signed| history::leaf_hash(&encode(signed))).collect();
+        self.story.snapshot = self.snapshot(&header);
         self.story
+    }
+
+    /// Sentence 13.2, of a ledger younger than thirty days in which nobody wrote a receipt.
+    fn snapshot(&self, header: &Header) -> Vec<SnapshotPart> {
+        let fits = "a short story is within every bound";
+        let (newest, certificate) = self.story.blocks.last().expect("the story has blocks");
+        assert_eq!(&decode::<Block>(newest).expect("it was encoded").header, header);
+        let before = self.story.begun.header.clone();
+        let begin = SnapshotPart::Begin {
+            version: SNAPSHOT_VERSION,
+            header: header.clone(),
+            certificate: certificate.clone(),
+            before,
+        };
+        let leaves = self.story.leaves[..usize::try_from(header.history_size).expect(fits)].to_vec();
+        let links = self.links.iter().filter(|link| link.header.height < header.height).cloned();
+        let whole = self.story.blocks.iter().map(|(block, certificate)| SnapshotPart::Whole {
+            block: decode(block).expect("it was encoded"),
+            certificate: certificate.clone(),
+        });
+        let records = self.records.iter().map(|(key, record)| (*key, Blob::new(record.clone()).expect(fits)));
+        let mut parts = vec![begin];
+        parts.extend(links.map(SnapshotPart::Epoch));
+        parts.push(SnapshotPart::Leaves(List::new(leaves).expect(fits)));
+        parts.extend(whole);
+        parts.push(SnapshotPart::Records(List::new(records.collect()).expect(fits)));
+        parts.push(SnapshotPart::End);
+        parts
     }
 }
 

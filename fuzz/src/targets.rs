@@ -1,7 +1,7 @@
 //! Everything that is fuzzed, with how long its inputs may be and how often CI throws one.
 
 use crate::doors::{Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction};
-use crate::{archives, bundles, certificates, convictions, logs, trees};
+use crate::{archives, bundles, certificates, convictions, logs, snapshots, trees};
 use consensus::member::PeerMessage;
 use consensus::{GuardRecord, LogEntry, Message};
 use ledger::artifact::SignedUploadGrant;
@@ -10,8 +10,10 @@ use ledger::certificate::Certificate;
 use ledger::evidence::Evidence;
 use ledger::fork::{EvidenceFile, HeadFile};
 use ledger::governance::Proposal;
+use ledger::inclusion::InclusionProof;
 use ledger::patch::PatchManifest;
 use ledger::proof::EpochLink;
+use ledger::snapshot::SnapshotPart;
 use ledger::state::tree::StateProof;
 use ledger::state::{Record, RecordKey};
 use ledger::validators::ValidatorSet;
@@ -49,6 +51,8 @@ pub const TARGETS: &[Target] = &[
     target("decode-epoch-link", read::<EpochLink>, SHORT, 60_000),
     target("decode-state-proof", read::<Carried<StateProof>>, SHORT, 60_000),
     target("decode-history-path", read::<Carried<HistoryPath>>, SHORT, 60_000),
+    target("decode-inclusion-proof", read_and_judge::<InclusionProof>, SHORT, 60_000),
+    target("decode-snapshot-part", read::<SnapshotPart>, LONG, 60_000),
     target("decode-upload-grant", read::<SignedUploadGrant>, SHORT, 60_000),
     target("decode-record", read::<Record>, SHORT, 60_000),
     target("decode-record-key", read::<Carried<RecordKey>>, SHORT, 60_000),
@@ -67,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     target("verify-block-path", trees::block_path, 512, 12_000),
     target("verify-history-path", trees::history_path, 512, 12_000),
     target("verify-state-proof", trees::state_proof, 512, 6_000),
+    target("verify-snapshot", snapshots::verify, 512, 2_000),
     target("unpack-archive", archives::unpack, LONG, 10_000),
 ];
 

@@ -165,7 +165,7 @@ fn hashed(parts: &[&[u8]]) -> Digest {
 }
 
 /// 5.6: the subtree of the records that share the first `depth` bits.
-fn state_root(records: &[(&StateKey, &Vec<u8>)], depth: usize) -> Digest {
+pub fn state_root(records: &[(&StateKey, &Vec<u8>)], depth: usize) -> Digest {
     match records {
         [] => EMPTY,
         [(key, record)] => hashed(&[b"JMT::LeafNode", &key.0, &hashed(&[record]).0]),

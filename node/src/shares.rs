@@ -1,8 +1,10 @@
 //! Fair shares: of everything that strangers hold there is so much for all, and so much for one address.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use tokio::sync::Semaphore;
 
 /// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
 /// they count as one; an IPv4 address is itself, however it is written.
@@ -76,6 +78,36 @@ impl Drop for Share {
     }
 }
 
+/// Shares that are waited for: each address, or peer, has a queue of its own.
+pub(crate) struct Queues<K> {
+    most: usize,
+    queues: Mutex<HashMap<K, Weak<Semaphore>>>,
+}
+
+impl<K: Eq + Hash> Queues<K> {
+    pub(crate) fn new(most: usize) -> Self {
+        Self { most, queues: Mutex::default() }
+    }
+
+    /// What one may hold.
+    pub(crate) fn most(&self) -> usize {
+        self.most
+    }
+
+    /// Where somebody gets a share. Who holds some of it, or waits, keeps the queue.
+    pub(crate) fn of(&self, who: K) -> Arc<Semaphore> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(queue) = queues.get(&who).and_then(Weak::upgrade) {
+            return queue;
+        }
+        // Who holds nothing is forgotten; those who do are no more than connections.
+        queues.retain(|_, queue| queue.strong_count() > 0);
+        let queue = Arc::new(Semaphore::new(self.most));
+        queues.insert(who, Arc::downgrade(&queue));
+        queue
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -120,5 +152,19 @@ mod tests {
         assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
         assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
         assert_eq!(origin("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
+    }
+
+    /// An address waits for itself only, and is forgotten when it holds nothing.
+    #[test]
+    fn each_address_has_its_queue_for_as_long_as_it_needs_one() {
+        let queues = Queues::new(3);
+        let held = queues.of(origin("192.0.2.1")).try_acquire_many_owned(3).unwrap();
+        assert!(queues.of(origin("192.0.2.1")).try_acquire_owned().is_err());
+        assert!(queues.of(origin("192.0.2.2")).try_acquire_many_owned(3).is_ok());
+        drop(held);
+        let held = queues.of(origin("192.0.2.1")).try_acquire_many_owned(3).unwrap();
+        let _other = queues.of(origin("192.0.2.3"));
+        assert_eq!(queues.queues.lock().unwrap().len(), 2);
+        drop(held);
     }
 }

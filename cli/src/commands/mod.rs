@@ -28,6 +28,8 @@ mod trust;
 mod verdict;
 mod verify;
 
+pub use snapshot::SnapshotError;
+
 use crate::failure::Failure;
 use crate::options::CommandLine;
 use crate::terminal::Answer;

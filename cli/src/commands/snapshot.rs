@@ -1,23 +1,24 @@
 //! `countersign chain snapshot`: take a snapshot of a ledger away.
 
+mod taking;
+
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
-use crate::files::{self, FileError};
 use crate::options::Global;
 use crate::terminal::{Answer, facts};
 use clap::Args;
-use ledger::encoding::decode;
 use ledger::id::ChainId;
-use ledger::limits;
-use ledger::snapshot::SnapshotPart;
 use proto::v1::GetSnapshotRequest;
 use serde::Serialize;
-use std::io::Write as _;
 use std::path::PathBuf;
+pub use taking::SnapshotError;
+use taking::{PART_PATIENCE, Taking};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_stream::StreamExt as _;
 
-/// Bytes before a part: its length.
-const LENGTH_BYTES: usize = 4;
+/// Bytes of a snapshot, unless somebody allows more: with 30 days of full blocks every second it is larger, and
+/// then a person should know.
+const BYTES_MAX: u64 = 64 * 1024 * 1024 * 1024;
 
 /// Take a snapshot.
 #[derive(Debug, Args)]
@@ -25,16 +26,22 @@ const LENGTH_BYTES: usize = 4;
 A snapshot is everything a new node needs to begin at the newest height instead of the first block: certificates, the \
 hashes of the history, the state, the blocks of the last 30 days and, of older ones, all transactions but receipts. \
 It is written down as the node sends it; `countersign-node restore` believes nothing of it and checks everything \
-against the genesis file.
+against the genesis file. So a node that lies could send for ever: the command stops at --max-bytes, when the node \
+says nothing for a minute, and when a sixteenth of the disk is all that is free. The file has its name when it is \
+whole, and what came of one that is not is removed.
 JSON: {\"file\", \"chain_id\", \"height\", \"first_whole_height\", \"bytes\", \"parts\"}
 
 Examples:
   countersign chain snapshot --out ledger.snapshot
+  countersign chain snapshot --out ledger.snapshot --max-bytes 200000000000
   countersign-node restore --config node/node.toml --from ledger.snapshot")]
 pub struct Snapshot {
     /// Where to write it; never over another file
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
+    /// Give up when it has more bytes
+    #[arg(long, value_name = "BYTES", default_value_t = BYTES_MAX)]
+    max_bytes: u64,
 }
 
 #[derive(Serialize)]
@@ -51,30 +58,20 @@ impl Snapshot {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
         let trust = global.trust()?;
         let mut connection = Connection::open(global, trust.as_ref()).await?;
-        let mut file = files::New::begin(&self.out)?;
-        let stream = connection.ledger.get_snapshot(GetSnapshotRequest {}).await.map_err(NodeError::from)?;
-        let mut stream = stream.into_inner();
-        let (mut bytes, mut parts, mut begun, mut is_over) = (0, 0, None, false);
-        while let Some(piece) = stream.next().await {
-            let piece = piece.map_err(NodeError::from)?.part;
-            let part = parse(&piece, parts)?;
-            is_over = part == SnapshotPart::End;
-            if let SnapshotPart::Begin { header, before, .. } = part {
-                if header.chain_id != connection.chain_id {
-                    let what = format!("a snapshot of chain {}", header.chain_id);
-                    return Err(NodeError::Unbelievable(what).into());
-                }
-                begun = Some((header.height, before.height + 1));
-            }
-            let failed = |source| FileError::Write { path: self.out.clone(), source };
-            file.write_all(&piece).map_err(failed)?;
-            bytes += piece.len() as u64;
-            parts += 1;
-        }
-        let (Some((height, first_whole_height)), true) = (begun, is_over) else {
-            return Err(NodeError::Unbelievable(format!("a snapshot that breaks off after {parts} parts")).into());
+        let mut taking = Taking::begin(&self.out, connection.chain_id, self.max_bytes)?;
+        let mut interrupted = signal(SignalKind::interrupt()).map_err(Failure::Runtime)?;
+        let mut terminated = signal(SignalKind::terminate()).map_err(Failure::Runtime)?;
+        let stopped = tokio::select! {
+            taken = take(&mut connection, &mut taking) => { taken?; false }
+            _ = interrupted.recv() => true,
+            _ = terminated.recv() => true,
         };
-        file.keep()?;
+        if stopped {
+            return Err(SnapshotError::Interrupted { bytes: taking.bytes }.into());
+        }
+        let (bytes, parts) = (taking.bytes, taking.parts);
+        let (height, first_whole_height) = taking.begun.unwrap_or_default();
+        taking.keep()?;
         let file = self.out.clone();
         let view = View { file, chain_id: connection.chain_id, height, first_whole_height, bytes, parts };
         let text = facts(&[
@@ -88,11 +85,15 @@ impl Snapshot {
     }
 }
 
-fn parse(piece: &[u8], number: u64) -> Result<SnapshotPart, NodeError> {
-    let wrong = |detail: String| NodeError::Unbelievable(format!("part {number} of a snapshot: {detail}"));
-    let (length, part) = piece.split_first_chunk::<LENGTH_BYTES>().ok_or_else(|| wrong("no length".to_owned()))?;
-    if u32::from_le_bytes(*length) as usize != part.len() || part.len() > limits::FRAME_BYTES_MAX {
-        return Err(wrong(format!("{} bytes are not what its length says", part.len())));
+/// Takes everything the node sends.
+async fn take(connection: &mut Connection, taking: &mut Taking) -> Result<(), Failure> {
+    let stream = connection.ledger.get_snapshot(GetSnapshotRequest {}).await.map_err(NodeError::from)?;
+    let mut stream = stream.into_inner();
+    loop {
+        let next = tokio::time::timeout(PART_PATIENCE, stream.next()).await;
+        match next.map_err(|_| SnapshotError::Stalled { parts: taking.parts })? {
+            Some(piece) => taking.take(&piece.map_err(NodeError::from)?.part)?,
+            None => return Ok(()),
+        }
     }
-    decode(part).map_err(|error| wrong(error.to_string()))
 }

@@ -21,5 +21,6 @@ mod packing;
 mod proofs;
 mod proposing;
 mod publishing;
+mod snapshots;
 mod submitting;
 mod words;

@@ -107,7 +107,7 @@ impl<S: StateStorage> State<'_, S> {
 
     /// What the changes write, one after the other; or the first that is not possible.
     fn carry_out(&self, changes: &[Change]) -> Result<Result<Written, ImpossibleChange>, StorageError> {
-        let mut draft = Draft { state: self, changed: BTreeMap::new() };
+        let mut draft = Draft { state: self, changed: BTreeMap::new(), owners: None };
         for (place, change) in changes.iter().enumerate() {
             match draft.change(change) {
                 Ok(()) => {}
@@ -155,6 +155,8 @@ impl From<StorageError> for DraftError {
 struct Draft<'a, S> {
     state: &'a State<'a, S>,
     changed: BTreeMap<RecordKey, Record>,
+    /// Whose each namespace is, once somebody asked: there may be 256 members, and 64 changes that ask.
+    owners: Option<BTreeMap<Name, Name>>,
 }
 
 impl<S: StateStorage> Records for Draft<'_, S> {
@@ -338,6 +340,10 @@ impl<S: StateStorage> Draft<'_, S> {
         if encode(&record).len() > limits::MESSAGE_BYTES_MAX {
             return Err(ChangeError::TooLarge("a record").into());
         }
+        if let (Some(owners), Record::Organisation(organisation)) = (&mut self.owners, &record) {
+            owners.retain(|_, owner| *owner != organisation.name);
+            owners.extend(owned(organisation));
+        }
         self.changed.insert(key, record);
         Ok(())
     }
@@ -367,9 +373,13 @@ impl<S: StateStorage> Draft<'_, S> {
         Ok(owner.ok_or(ChangeError::UnknownKey(key))?)
     }
 
-    fn check_free(&self, namespace: &Name) -> Result<(), DraftError> {
-        match members(self)?.into_iter().find(|member| member.namespaces.contains(namespace)) {
-            Some(owner) => Err(ChangeError::NamespaceTaken { namespace: namespace.clone(), owner: owner.name }.into()),
+    fn check_free(&mut self, namespace: &Name) -> Result<(), DraftError> {
+        let owners = match self.owners.take() {
+            Some(owners) => owners,
+            None => members(self)?.iter().flat_map(owned).collect(),
+        };
+        match self.owners.insert(owners).get(namespace).cloned() {
+            Some(owner) => Err(ChangeError::NamespaceTaken { namespace: namespace.clone(), owner }.into()),
             None => Ok(()),
         }
     }
@@ -386,6 +396,11 @@ impl<S: StateStorage> Draft<'_, S> {
         upcoming.after_next = after_next;
         self.put(RecordKey::Validators, Record::Validators(upcoming))
     }
+}
+
+/// The namespaces of an organisation, each with whose it is.
+fn owned(organisation: &Organisation) -> impl Iterator<Item = (Name, Name)> {
+    organisation.namespaces.iter().map(|namespace| (namespace.clone(), organisation.name.clone()))
 }
 
 fn bounded<T: Ord, const MAX: usize>(what: &'static str, elements: Vec<T>) -> Result<SortedList<T, MAX>, DraftError> {

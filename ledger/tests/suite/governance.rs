@@ -14,9 +14,11 @@ use ledger::patch::{Class, PatchManifest};
 use ledger::proof::{EpochLink, ProofBundle};
 use ledger::receipt::Outcome;
 use ledger::state::record::{KeyStatus, MemberKey, Organisation, Parameters, Role};
-use ledger::state::{Rejection, StateView as _, count_now};
+use ledger::state::storage::{MemoryStorage, StateStorage, StorageError};
+use ledger::state::{BlockContext, Rejection, State, StateKey, StateView as _, count_now};
 use ledger::transaction::Payload;
 use ledger::validators::{Validator, ValidatorSet};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 
 const GOVERNORS: [&str; 5] = ["acme", "globex", "north", "south", "west"];
@@ -397,6 +399,47 @@ fn a_receipt_can_tell_what_a_relaxed_law_allowed() {
     relaxed[1].quorum = Quorum { approvals: 1, organisations: 1 };
     passed(&mut world, vec![Change::SetApprovalRules { rules: ApprovalRules(List::new(relaxed).unwrap()) }]);
     world.say("host-1", applied());
+}
+
+/// A state, and how many of its records were read.
+struct Counting<'a>(&'a MemoryStorage, Cell<usize>);
+
+impl StateStorage for Counting<'_> {
+    fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
+        self.1.set(self.1.get() + 1);
+        self.0.record(key)
+    }
+
+    fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        self.0.tree_node(key)
+    }
+
+    fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {
+        self.0.is_finalised(id)
+    }
+}
+
+/// Whose a namespace is, all members must be asked; once for a proposal, and not for each of its changes.
+#[test]
+fn members_are_read_once_for_all_the_namespaces_of_a_proposal() {
+    let mut world = governed();
+    let mut records_read = |changes: usize| {
+        let change = |place: usize| Change::AddNamespace {
+            organisation: name(GOVERNORS[place % 4]),
+            namespace: name(&format!("namespace-{place}")),
+        };
+        let payload = propose(&world, (0..changes).map(change).collect());
+        let proposal = world.transaction("acme/governor", payload);
+        let storage = Counting(&world.storage, Cell::new(0));
+        let header = &world.tip.header;
+        let (height, history_size) = (header.height + 1, header.history_size_after());
+        let block = BlockContext { height, time_ms: world.next_ms(), history_size };
+        State::begin(&storage, block).check(&proposal).unwrap();
+        storage.1.get()
+    };
+    let (few, many) = (records_read(4), records_read(52));
+    // Of each change more, the list of members.
+    assert!(many - few <= 48, "{few} records are read for 4 changes, {many} for 52");
 }
 
 #[test]

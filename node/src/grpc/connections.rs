@@ -1,6 +1,8 @@
-//! Clients' connections: only so many at once, altogether and of one address, none without a request, and
-//! accepting goes on whatever happens to one.
+//! Clients' connections: only so many at once, altogether and of one address, none without a request, none that
+//! does not take its answers, and accepting goes on whatever happens to one.
 
+use super::unread::Owed;
+use crate::artifacts::OF_CLIENTS;
 use crate::shares::{Origin, Share, Shares};
 use rustix::process::{Resource, getrlimit};
 use std::io;
@@ -43,6 +45,8 @@ pub(super) struct Client {
     pub(super) downloads: Arc<Semaphore>,
     /// Places for this connection's uploads.
     pub(super) uploads: Arc<Semaphore>,
+    /// What it has not taken of its answers.
+    pub(super) owed: Arc<Owed>,
     asked: Arc<AtomicBool>,
 }
 
@@ -52,8 +56,21 @@ pub(super) struct Connection {
     client: Client,
     /// Until the first request.
     patience: Option<Pin<Box<Sleep>>>,
+    /// While there are answers to be taken.
+    window: Option<Window>,
+    /// Bytes that went to the client.
+    written: u64,
     _place: OwnedSemaphorePermit,
     _share: Share,
+}
+
+/// A time in which answers are taken, at the pace of any transfer to a client.
+struct Window {
+    ends: Pin<Box<Sleep>>,
+    /// What had been written, and what was gone, when it began.
+    since: (u64, u64),
+    /// Bytes that must go until it ends.
+    least: u64,
 }
 
 impl Client {
@@ -80,7 +97,7 @@ impl Client {
     fn new(address: SocketAddr) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
         let (downloads, uploads) = (places(DOWNLOADS_PER_CONNECTION_MAX), places(UPLOADS_PER_CONNECTION_MAX));
-        Self { origin: address.ip().into(), downloads, uploads, asked: Arc::default() }
+        Self { origin: address.ip().into(), downloads, uploads, owed: Arc::default(), asked: Arc::default() }
     }
 }
 
@@ -139,7 +156,8 @@ fn connections_max() -> usize {
 impl Connection {
     fn new(stream: TcpStream, address: SocketAddr, (place, share): (OwnedSemaphorePermit, Share)) -> Self {
         let patience = Some(Box::pin(tokio::time::sleep(FIRST_REQUEST_MAX)));
-        Self { stream, client: Client::new(address), patience, _place: place, _share: share }
+        let (client, window) = (Client::new(address), None);
+        Self { stream, client, patience, window, written: 0, _place: place, _share: share }
     }
 
     /// Whether it has been there for too long without a request.
@@ -148,6 +166,42 @@ impl Connection {
             self.patience = None;
         }
         self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready())
+    }
+
+    /// Whether it does not take its answers, nor gives them up.
+    fn is_stuck(&mut self, context: &mut Context<'_>) -> bool {
+        let owed = &self.client.owed;
+        loop {
+            let bytes = owed.bytes();
+            if bytes == 0 {
+                self.window = None;
+                return false;
+            }
+            let window = self.window.get_or_insert_with(|| Window {
+                ends: Box::pin(tokio::time::sleep(OF_CLIENTS.window)),
+                since: (self.written, owed.gone()),
+                least: OF_CLIENTS.bytes_per_window_min.min(bytes as u64),
+            });
+            if window.ends.as_mut().poll(context).is_pending() {
+                return false;
+            }
+            let (written, gone) = (self.written - window.since.0, owed.gone() - window.since.1);
+            if written.max(gone) < window.least {
+                tracing::debug!(origin = %self.client.origin, bytes, "a client does not take its answers");
+                return true;
+            }
+            self.window = None;
+        }
+    }
+
+    /// What a write came to. What cannot be written now is not waited for any longer than it may.
+    fn wrote(&mut self, wrote: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match wrote {
+            Poll::Ready(Ok(bytes)) => self.written += bytes as u64,
+            Poll::Pending if self.is_stuck(context) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            _ => {}
+        }
+        wrote
     }
 }
 
@@ -167,7 +221,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         // What has arrived is read first: it may be the request.
-        if read.is_pending() && self.is_idle(context) {
+        if read.is_pending() && (self.is_idle(context) || self.is_stuck(context)) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read
@@ -176,7 +230,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(context, bytes)
+        let wrote = Pin::new(&mut self.stream).poll_write(context, bytes);
+        self.wrote(wrote, context)
     }
 
     fn poll_write_vectored(
@@ -184,7 +239,8 @@ impl AsyncWrite for Connection {
         context: &mut Context<'_>,
         pieces: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(context, pieces)
+        let wrote = Pin::new(&mut self.stream).poll_write_vectored(context, pieces);
+        self.wrote(wrote, context)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -231,6 +287,53 @@ mod tests {
         request.extensions_mut().insert(connection.client.clone());
         note_request(request).unwrap();
         assert!(timeout(100 * FIRST_REQUEST_MAX, connection.read_u8()).await.is_err(), "it is still there");
+    }
+
+    /// A connection, and when it ends if something is owed to it for so long, of which so many bytes are
+    /// written every second.
+    async fn owing(written: usize) -> Option<u64> {
+        let (address, listener, _) = door(1).await;
+        let mut connections = incoming(listener);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        connection.client.asked.store(true, Ordering::Relaxed);
+        let _debt = connection.client.owed.add(10 * 1024 * 1024);
+        let since = Instant::now();
+        for _ in 0..300 {
+            match timeout(Duration::from_secs(1), connection.read_u8()).await {
+                Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Some(since.elapsed().as_secs()),
+                Ok(other) => panic!("{other:?}"),
+                // As if the client had taken it.
+                Err(_) => connection.written += written as u64,
+            }
+        }
+        None
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_connection_that_does_not_take_its_answers_is_closed_after_its_time() {
+        let window = OF_CLIENTS.window.as_secs();
+        assert_eq!(owing(0).await, Some(window));
+        assert_eq!(owing(1_000).await, Some(window), "a little is not enough");
+        assert_eq!(owing(17 * 1024).await, None, "it reads");
+    }
+
+    /// Who gives up an answer takes it no more, and has done nothing wrong.
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_that_is_given_up_is_not_waited_for() {
+        let (address, listener, _) = door(1).await;
+        let mut connections = incoming(listener);
+        let _client = TcpStream::connect(address).await.unwrap();
+        let mut connection = connections.next().await.unwrap().unwrap();
+        connection.client.asked.store(true, Ordering::Relaxed);
+        for _ in 0..10 {
+            let debt = connection.client.owed.add(1024 * 1024);
+            let end = timeout(OF_CLIENTS.window / 2, connection.read_u8()).await;
+            assert!(end.is_err(), "it was closed: {end:?}");
+            drop(debt);
+        }
+        let end = timeout(100 * OF_CLIENTS.window, connection.read_u8()).await;
+        assert!(end.is_err(), "it was closed: {end:?}");
     }
 
     #[tokio::test]

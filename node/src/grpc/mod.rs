@@ -11,6 +11,7 @@ mod membership;
 mod patches;
 mod refusal;
 mod snapshot;
+mod unread;
 mod views;
 
 use crate::artifacts::Artifacts;
@@ -39,6 +40,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tonic::service::InterceptorLayer;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
+use unread::Bounded;
+pub use unread::{ANSWERS_BYTES_MAX, ANSWERS_PER_ADDRESS_BYTES_MAX, ROOM_PATIENCE, Unread};
 
 /// Requests one connection may have under way.
 const REQUESTS_PER_CONNECTION_MAX: usize = 256;
@@ -83,6 +86,8 @@ pub struct Services {
     pub verifier: Verifier,
     /// What requests take of the memory.
     pub intake: Intake,
+    /// What answers take of the memory.
+    pub unread: Unread,
     /// What addresses download.
     pub downloads: Downloads,
     /// Who reads a snapshot.
@@ -138,7 +143,7 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     let reflection_alpha = reflection.build_v1alpha().map_err(|error| failed(&error))?;
 
-    let intake = services.intake.clone();
+    let (intake, unread) = (services.intake.clone(), services.unread.clone());
     let ledger = LedgerServer::new(services.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
@@ -159,6 +164,7 @@ pub async fn serve(
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(InterceptorLayer::new(connections::note_request))
         .layer(tower_layer::layer_fn(move |services| Counted::new(services, intake.clone())))
+        .layer(tower_layer::layer_fn(move |services| Bounded::new(services, unread.clone())))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_alpha)
@@ -181,7 +187,7 @@ fn bytes32(field: &str, bytes: &[u8]) -> Result<[u8; 32], Refused> {
 }
 
 /// The wall clock in milliseconds.
-fn wall_ms() -> u64 {
+pub(crate) fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

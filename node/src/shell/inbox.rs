@@ -1,7 +1,9 @@
 //! Where events wait for the main loop: what finality hangs on never queues behind the load, and neither
 //! takes more than its bytes.
 
+use crate::shares::Queues;
 use consensus::member::{Event, PeerMessage};
+use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -11,8 +13,10 @@ const URGENT_MAX: usize = 4_096;
 /// Batches of offered and passed-on transactions that may wait.
 const BULK_MAX: usize = 64;
 /// Bytes of urgent events that may wait: thirty finalised blocks, or two thousand of the largest messages.
-/// Every peer waits with one event of its own at most, in the order they came.
 const URGENT_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// … that one peer said: one finalised block, or sixty of the largest messages, where a round has four. Who says
+/// more is not read until these were heard; nothing is lost by that, and nobody else waits behind it.
+pub const URGENT_PER_PEER_BYTES_MAX: usize = URGENT_BYTES_MAX / 32;
 /// Bytes of batches that may wait: as much as the whole pool takes.
 const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// More than any consensus message has: the votes of 128 validators.
@@ -25,6 +29,8 @@ const EVENT_BYTES: usize = 1024;
 pub struct Inbox {
     urgent: Lane,
     bulk: Lane,
+    /// Urgent events of each peer.
+    of_peers: Arc<Queues<PublicKey>>,
 }
 
 #[derive(Clone)]
@@ -37,6 +43,7 @@ struct Lane {
 /// An event that waits, and the bytes it takes until it is taken out.
 struct Held {
     event: Event,
+    _of_peer: Option<OwnedSemaphorePermit>,
     _bytes: OwnedSemaphorePermit,
 }
 
@@ -53,13 +60,33 @@ impl Inbox {
     pub async fn send(&self, event: Event) -> Result<(), Closed> {
         let bulk = matches!(event, Event::Offered(_) | Event::Gossiped { .. });
         let lane = if bulk { &self.bulk } else { &self.urgent };
-        // What is larger than all the room there is has all of it.
-        let size = u32::try_from(size(&event).min(lane.bytes_max)).unwrap_or(u32::MAX);
-        let room = tokio::select! {
-            room = lane.bytes.clone().acquire_many_owned(size) => room.map_err(|_| Closed)?,
-            () = lane.events.closed() => return Err(Closed),
+        let size = size(&event);
+        let of_peer = match speaker(&event) {
+            Some(peer) => Some(lane.room(self.of_peers.of(peer), size.min(self.of_peers.most())).await?),
+            None => None,
         };
-        lane.events.send(Held { event, _bytes: room }).await.map_err(|_| Closed)
+        let bytes = lane.room(lane.bytes.clone(), size.min(lane.bytes_max)).await?;
+        lane.events.send(Held { event, _of_peer: of_peer, _bytes: bytes }).await.map_err(|_| Closed)
+    }
+}
+
+impl Lane {
+    /// Waits for so many bytes. What is larger than all the room there is asks for all of it.
+    async fn room(&self, bytes: Arc<Semaphore>, size: usize) -> Result<OwnedSemaphorePermit, Closed> {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        tokio::select! {
+            room = bytes.acquire_many_owned(size) => room.map_err(|_| Closed),
+            () = self.events.closed() => Err(Closed),
+        }
+    }
+}
+
+/// The peer whose stream an urgent event came on. Whether a peer is there says who sees to all of them, and must
+/// not wait for one.
+fn speaker(event: &Event) -> Option<PublicKey> {
+    match event {
+        Event::Said { peer, .. } | Event::Synced { peer, .. } => Some(*peer),
+        _ => None,
     }
 }
 
@@ -90,7 +117,8 @@ pub struct Events {
 pub fn inbox() -> (Inbox, Events) {
     let (urgent, urgent_events) = lane(URGENT_MAX, URGENT_BYTES_MAX);
     let (bulk, bulk_events) = lane(BULK_MAX, BULK_BYTES_MAX);
-    (Inbox { urgent, bulk }, Events { urgent: urgent_events, bulk: bulk_events })
+    let of_peers = Arc::new(Queues::new(URGENT_PER_PEER_BYTES_MAX));
+    (Inbox { urgent, bulk, of_peers }, Events { urgent: urgent_events, bulk: bulk_events })
 }
 
 fn lane(events_max: usize, bytes_max: usize) -> (Lane, mpsc::Receiver<Held>) {
@@ -124,6 +152,7 @@ impl Events {
 mod tests {
     use super::*;
     use ::tests::Chain;
+    use consensus::Message;
     use futures::FutureExt as _;
     use ledger::key::SecretKey;
 
@@ -153,5 +182,35 @@ mod tests {
         assert!(inbox.send(batch()).now_or_never().is_some(), "there is room again");
         drop(events);
         assert!(inbox.send(batch()).await.is_err(), "nobody waits for a node that is gone");
+    }
+
+    /// Whether it went in at once, however many did before it.
+    fn goes_in(inbox: &Inbox, event: Event) -> bool {
+        tokio::task::unconstrained(inbox.send(event)).now_or_never().is_some()
+    }
+
+    /// A message for consensus, from a peer.
+    fn said(peer: PublicKey) -> Event {
+        Event::Said { peer, message: PeerMessage::Consensus(Message::WantProposal { height: 7, round: 0 }) }
+    }
+
+    /// A peer that says as much as it can is not read any further until it was heard; others do not wait, and
+    /// what they say is heard after a peer's share and not after a full lane.
+    #[tokio::test]
+    async fn one_peer_does_not_fill_the_urgent_lane() {
+        let (inbox, mut events) = inbox();
+        let [flooder, honest] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
+        let mut heard = 0;
+        while goes_in(&inbox, said(flooder)) {
+            heard += 1;
+        }
+        assert_eq!(heard, URGENT_PER_PEER_BYTES_MAX / size(&said(flooder)));
+        assert!(goes_in(&inbox, said(honest)), "others are heard");
+        assert!(goes_in(&inbox, Event::Disconnected { peer: flooder }), "it may go");
+        for _ in 0..heard {
+            assert!(matches!(events.urgent(), Some(Event::Said { peer, .. }) if peer == flooder));
+        }
+        assert!(matches!(events.urgent(), Some(Event::Said { peer, .. }) if peer == honest));
+        assert!(goes_in(&inbox, said(flooder)), "it was heard, and goes on");
     }
 }

@@ -5,7 +5,7 @@ use node::artifacts::{
     ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
 };
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
-use node::{desk, grpc, network};
+use node::{desk, grpc, network, shell};
 use std::path::Path;
 use std::time::Duration;
 
@@ -41,8 +41,8 @@ fn the_document_has_the_numbers_of_the_code() {
         numbers(&[grpc::MESSAGE_BYTES_MAX, grpc::UPLOAD_MESSAGE_BYTES_MAX, grpc::MESSAGE_BYTES_PER_SECOND]);
     let of_message =
         [of_message, [grpc::MESSAGE_PATIENCE, grpc::STREAM_MESSAGE_PATIENCE].map(seconds).to_vec()].concat();
-    let intake =
-        [grpc::INTAKE_BYTES_MAX, grpc::INTAKE_PER_ADDRESS_BYTES_MAX].map(|bytes| format!("{} MiB", bytes >> 20));
+    let mebibytes = |bytes: &[usize]| bytes.iter().map(|bytes| format!("{} MiB", bytes >> 20)).collect::<Vec<_>>();
+    let intake = mebibytes(&[grpc::INTAKE_BYTES_MAX, grpc::INTAKE_PER_ADDRESS_BYTES_MAX]);
     let greetings = numbers(&[network::GREETINGS_MAX, network::GREETINGS_PER_ADDRESS_MAX]);
     let gibibytes = |bytes: u64| vec![format!("{} GiB", bytes >> 30)];
     let rows = [
@@ -50,7 +50,17 @@ fn the_document_has_the_numbers_of_the_code() {
         ("… of one organisation | 6", numbers(&[pool.per_organisation_max, pool.per_organisation_bytes_max])),
         ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
         ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
-        ("requests that are not", [intake.to_vec(), numbers(&[grpc::REQUEST_BYTES])].concat()),
+        ("requests that are not", [intake, numbers(&[grpc::REQUEST_BYTES])].concat()),
+        (
+            "answers that are not",
+            [
+                mebibytes(&[grpc::ANSWERS_BYTES_MAX, grpc::ANSWERS_PER_ADDRESS_BYTES_MAX]),
+                vec![seconds(grpc::ROOM_PATIENCE)],
+            ]
+            .concat(),
+        ),
+        ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),
+        ("waiting to be heard from one", mebibytes(&[shell::URGENT_PER_PEER_BYTES_MAX])),
         ("a message of a request", of_message),
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
         ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),

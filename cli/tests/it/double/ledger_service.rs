@@ -58,7 +58,10 @@ impl Ledger for Double {
     type GetSnapshotStream = NoStream<SnapshotPart>;
 
     async fn get_snapshot(&self, _: Request<GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
-        Err(Status::unimplemented("the double has no store"))
+        let (parts, for_ever) = self.lock().manners.snapshot.clone();
+        let last = parts.last().cloned().filter(|_| for_ever);
+        let parts = parts.into_iter().chain(std::iter::from_fn(move || last.clone()));
+        Ok(Response::new(Box::pin(tokio_stream::iter(parts.map(|part| Ok(SnapshotPart { part }))))))
     }
 
     async fn get_genesis(&self, _: Request<GetGenesisRequest>) -> Answer<GetGenesisResponse> {

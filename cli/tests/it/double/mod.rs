@@ -9,6 +9,7 @@ mod shared;
 use crate::fixture::LedgerInMemory;
 use crate::hands::Hands;
 use ledger::id::{Digest, PatchId};
+use ledger::snapshot::{SNAPSHOT_VERSION, SnapshotPart};
 use ledger::state::StateView as _;
 use ledger::state::record::Role;
 use ledger::transaction::{Payload, VerifiedTransaction};
@@ -86,6 +87,8 @@ struct Manners {
     uploads: u32,
     /// It sees only itself of the validators.
     lonely: bool,
+    /// Parts of its snapshot, and whether the last of them comes again for ever.
+    snapshot: (Vec<Vec<u8>>, bool),
     /// It does not know the call that asks for the rules.
     cannot_check: bool,
 }
@@ -212,6 +215,24 @@ impl Node {
 
     pub(crate) fn lie(&self, lie: Lie) {
         self.shared().manners.lie = Some(lie);
+    }
+
+    /// What it sends as its snapshot, and whether the last part comes again for ever.
+    pub(crate) fn sends(&self, parts: &[SnapshotPart], for_ever: bool) {
+        let frame = |part| {
+            let part = ledger::encoding::encode(part);
+            [&u32::try_from(part.len()).unwrap().to_le_bytes()[..], &part].concat()
+        };
+        self.shared().manners.snapshot = (parts.iter().map(frame).collect(), for_ever);
+    }
+
+    /// How a snapshot of its newest block begins.
+    pub(crate) fn beginning(&self) -> SnapshotPart {
+        let shared = self.shared();
+        let (block, certificate) = shared.ledger.blocks.last().expect("something is final");
+        let before = shared.ledger.scenario.genesis().header.clone();
+        let header = block.block.header.clone();
+        SnapshotPart::Begin { version: SNAPSHOT_VERSION, header, certificate: certificate.clone(), before }
     }
 
     /// From now on it sees no other validators.

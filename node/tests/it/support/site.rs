@@ -143,6 +143,13 @@ impl Site {
         self.start_as(self.command()).await
     }
 
+    /// The same, where the test itself signs with the validator's key: the guard knows nothing of that.
+    pub(crate) async fn start_unguarded(&self) -> Node {
+        let mut command = self.command();
+        command.arg("--accept-lost-guard");
+        self.start_as(command).await
+    }
+
     /// The same, with the program started in another way.
     pub(crate) async fn start_as(&self, command: Command) -> Node {
         let mut node = self.launch(command);
@@ -206,6 +213,14 @@ pub(crate) async fn channel_from(url: &str, ca: &Path, address: &str) -> Result<
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
     let endpoint = Endpoint::from_shared(url.to_owned())?.local_address(Some(address.parse().unwrap()));
     endpoint.tls_config(tls)?.timeout(PATIENCE).connect().await
+}
+
+/// A connection whose answers come when they are read, and not before.
+pub(crate) async fn narrow_channel(url: &str, ca: &Path) -> Result<Channel, tonic::transport::Error> {
+    proto::install_tls_provider();
+    let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
+    let endpoint = Endpoint::from_shared(url.to_owned())?.tls_config(tls)?.timeout(PATIENCE);
+    endpoint.initial_stream_window_size(1).connect().await
 }
 
 /// A running node. Dropping it kills it.

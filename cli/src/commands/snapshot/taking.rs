@@ -1,0 +1,172 @@
+//! Taking what a node streams, part by part, within bounds: a node that lies must not fill a disk.
+
+use crate::connection::NodeError;
+use crate::files::{self, FileError, New};
+use ledger::encoding::decode;
+use ledger::id::ChainId;
+use ledger::limits;
+use ledger::snapshot::SnapshotPart;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Bytes before a part: its length.
+const LENGTH_BYTES: usize = 4;
+/// The part of a disk that stays free.
+const SHARE_LEFT_FREE: u64 = 16;
+/// Bytes written between two looks at the room on the disk.
+const LOOK_BYTES: u64 = 16 * 1024 * 1024;
+/// How long a part may take: a node has a disk, too.
+pub(super) const PART_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why a snapshot is not taken to its end. Nothing is left of it.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// More than was asked for.
+    #[error("the snapshot has more than {most} bytes")]
+    TooLarge {
+        /// The limit.
+        most: u64,
+    },
+    /// It does not fit.
+    #[error("{} has {available} bytes of room, and {reserve} of them stay free", directory.display())]
+    NoRoom {
+        /// Where it was to be.
+        directory: PathBuf,
+        /// Bytes there are.
+        available: u64,
+        /// Bytes that stay.
+        reserve: u64,
+    },
+    /// The node says nothing more.
+    #[error("the node sent no part for {} s, after {parts} of them", PART_PATIENCE.as_secs())]
+    Stalled {
+        /// Parts that came.
+        parts: u64,
+    },
+    /// Somebody does not want it any more.
+    #[error("interrupted after {bytes} bytes")]
+    Interrupted {
+        /// Bytes that came.
+        bytes: u64,
+    },
+}
+
+impl SnapshotError {
+    /// Whether the node asks too much, as against something that is in the way here.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Self::TooLarge { .. })
+    }
+
+    /// What to do about it.
+    pub(crate) fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::TooLarge { .. } => {
+                "compare with the size of a member's own data directory: if a ledger is really so \
+                                      large, allow more with --max-bytes; else ask another node"
+                    .to_owned()
+            }
+            Self::NoRoom { .. } => "make room, or choose another disk with --out".to_owned(),
+            Self::Stalled { .. } => "try again, or ask another node".to_owned(),
+            Self::Interrupted { .. } => "nothing was kept: begin again when there is time".to_owned(),
+        })
+    }
+}
+
+/// What has come so far.
+pub(super) struct Taking {
+    file: New,
+    directory: PathBuf,
+    path: PathBuf,
+    chain: ChainId,
+    most: u64,
+    /// Where to look at the room again.
+    look_at: u64,
+    pub(super) bytes: u64,
+    pub(super) parts: u64,
+    /// Height, and the first height whose block is whole.
+    pub(super) begun: Option<(u64, u64)>,
+    is_over: bool,
+}
+
+impl Taking {
+    /// Begins a file.
+    pub(super) fn begin(path: &Path, chain: ChainId, most: u64) -> Result<Self, crate::failure::Failure> {
+        let directory = files::directory_of(path).to_owned();
+        let file = New::begin(path)?;
+        let (begun, is_over) = (None, false);
+        let taking = Self {
+            file,
+            directory,
+            path: path.to_owned(),
+            chain,
+            most,
+            look_at: 0,
+            bytes: 0,
+            parts: 0,
+            begun,
+            is_over,
+        };
+        taking.has_room(0)?;
+        Ok(taking)
+    }
+
+    /// Takes a part, with its length.
+    pub(super) fn take(&mut self, piece: &[u8]) -> Result<(), crate::failure::Failure> {
+        let wrong = |detail: String| NodeError::Unbelievable(format!("part {} of a snapshot: {detail}", self.parts));
+        let bytes = self.bytes + piece.len() as u64;
+        if bytes > self.most {
+            return Err(SnapshotError::TooLarge { most: self.most }.into());
+        }
+        match (parse(piece).map_err(wrong)?, self.begun) {
+            _ if self.is_over => return Err(wrong("it comes after the end".to_owned()).into()),
+            (SnapshotPart::Begin { header, .. }, None) if header.chain_id != self.chain => {
+                return Err(NodeError::Unbelievable(format!("a snapshot of chain {}", header.chain_id)).into());
+            }
+            (SnapshotPart::Begin { header, before, .. }, None) => {
+                self.begun = Some((header.height, before.height.saturating_add(1)));
+            }
+            (SnapshotPart::Begin { .. }, Some(_)) => return Err(wrong("it begins twice".to_owned()).into()),
+            (_, None) => return Err(wrong("nothing has begun".to_owned()).into()),
+            (part, Some(_)) => self.is_over = part == SnapshotPart::End,
+        }
+        if bytes > self.look_at {
+            self.has_room(piece.len() as u64)?;
+            self.look_at = bytes + LOOK_BYTES;
+        }
+        self.file.write_all(piece).map_err(|source| FileError::Write { path: self.path.clone(), source })?;
+        self.bytes = bytes;
+        self.parts += 1;
+        Ok(())
+    }
+
+    /// Puts it under its name, if it is whole.
+    pub(super) fn keep(self) -> Result<(), crate::failure::Failure> {
+        if !self.is_over {
+            let what = format!("a snapshot that breaks off after {} parts", self.parts);
+            return Err(NodeError::Unbelievable(what).into());
+        }
+        Ok(self.file.keep()?)
+    }
+
+    /// Whether so many bytes more, and what comes until the next look, leave enough of the disk free.
+    fn has_room(&self, bytes: u64) -> Result<(), crate::failure::Failure> {
+        let failed = |source: rustix::io::Errno| FileError::Write { path: self.path.clone(), source: source.into() };
+        let disk = rustix::fs::statvfs(&self.directory).map_err(failed)?;
+        let available = disk.f_bavail.saturating_mul(disk.f_frsize);
+        let reserve = disk.f_blocks.saturating_mul(disk.f_frsize) / SHARE_LEFT_FREE;
+        if available < reserve.saturating_add(bytes).saturating_add(LOOK_BYTES) {
+            let directory = self.directory.clone();
+            return Err(SnapshotError::NoRoom { directory, available, reserve }.into());
+        }
+        Ok(())
+    }
+}
+
+fn parse(piece: &[u8]) -> Result<SnapshotPart, String> {
+    let (length, part) = piece.split_first_chunk::<LENGTH_BYTES>().ok_or("no length")?;
+    if u32::from_le_bytes(*length) as usize != part.len() || part.len() > limits::FRAME_BYTES_MAX {
+        return Err(format!("{} bytes are not what its length says", part.len()));
+    }
+    decode(part).map_err(|error| error.to_string())
+}
