@@ -13,6 +13,15 @@ pub struct Installed {
     pub version: Version,
 }
 
+/// Whether a host can install a kind of patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It can.
+    Yes,
+    /// It cannot: what it lacks, for people.
+    No(String),
+}
+
 /// The facts about a host that selectors, relations and counters are matched against. Taken by the
 /// program from the host itself, never from a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,8 +36,8 @@ pub struct Host {
     pub labels: BTreeSet<Label>,
     /// What is installed, by product and channel.
     pub installed: BTreeMap<(Product, Name), Installed>,
-    /// Kinds of installers at hand.
-    pub installers: BTreeSet<InstallerKind>,
+    /// Kinds of installers, as far as somebody looked for them.
+    pub installers: BTreeMap<InstallerKind, Offered>,
     /// Whether the program may restart the host.
     pub may_restart: bool,
 }

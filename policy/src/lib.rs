@@ -13,6 +13,6 @@ mod host;
 mod permit;
 mod reason;
 
-pub use host::{Host, Installed};
+pub use host::{Host, Installed, Offered};
 pub use permit::{Pause, Permit, Policy, Subscription};
-pub use reason::{Mismatch, Reason};
+pub use reason::{Mismatch, Reason, kind_words};

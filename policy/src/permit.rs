@@ -1,6 +1,6 @@
 //! May this patch go onto this host now?
 
-use crate::host::{Host, Installed};
+use crate::host::{Host, Installed, Offered};
 use crate::reason::{Mismatch, Reason};
 use ledger::bounded::{Name, Product};
 use ledger::patch::{PatchManifest, Reboot, Relation, Target};
@@ -194,8 +194,11 @@ fn check_relations(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> 
 }
 
 fn check_installer(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> {
-    if !host.installers.contains(&manifest.installer) {
-        return Err(Reason::InstallerMissing(manifest.installer));
+    let kind = manifest.installer;
+    match host.installers.get(&kind) {
+        Some(Offered::Yes) => {}
+        Some(Offered::No(lacks)) => return Err(Reason::InstallerMissing { kind, lacks: Some(lacks.clone()) }),
+        None => return Err(Reason::InstallerMissing { kind, lacks: None }),
     }
     if manifest.reboot == Reboot::Required && !host.may_restart {
         return Err(Reason::RestartForbidden);

@@ -67,8 +67,13 @@ pub enum Reason {
         found: Vec<Installed>,
     },
     /// The host cannot install this kind of patch.
-    #[error("this host has no installer for {}", kind_word(*.0))]
-    InstallerMissing(InstallerKind),
+    #[error("this host has no installer for {}{}", kind_words(*kind), lacking(lacks.as_deref()))]
+    InstallerMissing {
+        /// The kind.
+        kind: InstallerKind,
+        /// What the host lacks for it, if somebody looked.
+        lacks: Option<String>,
+    },
     /// An artifact does not carry its payload in a way this host can read.
     #[error("artifact {artifact} is a delta, which this host cannot apply")]
     EncodingUnknown {
@@ -90,7 +95,7 @@ impl Reason {
             Self::Downgrade { .. } => ReasonCode::Downgrade,
             Self::DependencyMissing { .. } => ReasonCode::DependencyMissing,
             Self::Conflict { .. } => ReasonCode::Conflict,
-            Self::InstallerMissing(_) | Self::EncodingUnknown { .. } => ReasonCode::InstallerMissing,
+            Self::InstallerMissing { .. } | Self::EncodingUnknown { .. } => ReasonCode::InstallerMissing,
         }
     }
 
@@ -126,7 +131,13 @@ fn present(found: &[Installed]) -> String {
     format!("installed: {}", releases.collect::<Vec<_>>().join(", "))
 }
 
-fn kind_word(kind: InstallerKind) -> &'static str {
+fn lacking(lacks: Option<&str>) -> String {
+    lacks.map_or_else(String::new, |lacks| format!(": {lacks}"))
+}
+
+/// What a kind of installer installs, for people.
+#[must_use]
+pub fn kind_words(kind: InstallerKind) -> &'static str {
     match kind {
         InstallerKind::DirectoryTree => "directory trees",
         InstallerKind::Debian => "Debian packages",

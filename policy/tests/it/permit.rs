@@ -7,7 +7,7 @@ use ledger::patch::{
     Artifact, Class, InstallerKind, Label, PatchManifest, PayloadEncoding, Reboot, Relation, Severity, Target,
 };
 use ledger::receipt::{self, Outcome, ReasonCode};
-use policy::{Host, Installed, Pause, Policy, Reason, Subscription};
+use policy::{Host, Installed, Offered, Pause, Policy, Reason, Subscription};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,7 +75,7 @@ fn host() -> Host {
         hardware: [name("board-7"), name("board-8")].into(),
         labels: [label("hamburg")].into(),
         installed: [((product("acme/widget"), name("stable")), installed(4))].into(),
-        installers: [InstallerKind::DirectoryTree].into(),
+        installers: [(InstallerKind::DirectoryTree, Offered::Yes)].into(),
         may_restart: false,
     }
 }
@@ -207,6 +207,11 @@ fn a_host_installs_only_what_it_has_an_installer_for() {
     let debian = refusal(decide(|_, manifest, _| manifest.installer = InstallerKind::Debian));
     assert_eq!((debian.0, debian.1), (ReasonCode::InstallerMissing, Outcome::Refused));
     assert!(debian.2.contains("Debian packages"));
+    let lacking = refusal(decide(|_, manifest, host| {
+        manifest.installer = InstallerKind::Rpm;
+        host.installers.insert(InstallerKind::Rpm, Offered::No("there is no rpm here".to_owned()));
+    }));
+    assert_eq!(lacking.2, "this host has no installer for RPM packages: there is no rpm here");
     let restart = |may_restart| {
         decide(|_, manifest, host| {
             manifest.reboot = Reboot::Required;
