@@ -1,11 +1,12 @@
 # The words people use here. Everything installs by itself what a fresh machine lacks.
-.PHONY: help demo test check setup build install bench sim fuzz clean
+.PHONY: help demo test test-long check setup build install bench sim fuzz clean
 
 CARGO ?= cargo
 
 help:
 	@echo "make demo             raise a ledger and play the whole story on a real update (KEEP=1 leaves it running)"
 	@echo "make test             everything CI runs"
+	@echo "make test-long        every kind of installer killed at 200 random moments (KILLS=…)"
 	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
 	@echo "make check            formatting, lints, the plan of the house"
 	@echo "make bench            measure; figures in out/bench/results.jsonl"
@@ -29,6 +30,10 @@ demo: build
 
 test: setup
 	@scripts/test
+
+KILLS ?= 200
+test-long: setup
+	COUNTERSIGN_KILLS=$(KILLS) $(CARGO) test -p agent --test it killed_at_random -- --nocapture
 
 check: setup
 	$(CARGO) fmt --all --check

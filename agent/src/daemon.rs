@@ -28,6 +28,9 @@ pub async fn run(
     let (mut site, listening) = Site::open_and(config, program, observer, Listening::on)?;
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
+    for kind in site.installer.kinds().statuses() {
+        tracing::info!("installs {kind}");
+    }
     let services = site.installer.services().clone();
     tokio::select! {
         recovered = site.recover() => drop(recovered?),

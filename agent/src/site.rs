@@ -9,7 +9,7 @@ use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
-use crate::installer::{Installer, installs, journal::Observer};
+use crate::installer::{Installer, installs, journal::Observer, kinds::Kinds};
 use crate::key::{self, KeyError};
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
@@ -118,7 +118,8 @@ impl Site {
         let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
         let prober = Prober::new(launcher.clone(), config.parameters.clone());
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
-        let installer = Installer::open(&data, config.download, Arc::new(services), prober, observer)?;
+        let kinds = Kinds::of(&config.installers);
+        let installer = Installer::open(&data, config.download, kinds, Arc::new(services), prober, observer)?;
         attempt_log::prune(&data.logs())?;
         let site = Self {
             trust,
@@ -229,7 +230,7 @@ impl Site {
             hardware: self.config.hardware.clone(),
             labels: self.config.labels.clone(),
             installed: installs::all_installed(&self.data.installs())?,
-            installers: Installer::kinds().iter().copied().collect(),
+            installers: self.installer.kinds().offered(),
             may_restart: false,
         })
     }

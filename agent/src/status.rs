@@ -6,6 +6,7 @@ use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
 use crate::installer::installs;
+use crate::installer::kinds::{KindStatus, Kinds};
 use crate::receipts::Receipts;
 use crate::services::{Phase, ServiceView, Services};
 use crate::worker::WorkerView;
@@ -30,6 +31,8 @@ pub struct Status {
     pub endpoint: PublicKey,
     /// What is known of the ledger.
     pub ledger: Option<LedgerStatus>,
+    /// Kinds of patches, and which of them this host can install.
+    pub installers: Vec<KindStatus>,
     /// What is installed.
     pub installed: Vec<InstalledStatus>,
     /// Services.
@@ -117,6 +120,7 @@ impl Shown {
                 split,
                 nodes: self.heads.nodes(),
             }),
+            installers: Kinds::of(&self.config.installers).statuses(),
             installed: installed(&self.config)?,
             services: self.services.views(),
             receipts_waiting: self.receipts.waiting()?,
@@ -138,6 +142,7 @@ impl Status {
             name: config.name.clone(),
             endpoint,
             ledger: None,
+            installers: Kinds::of(&config.installers).statuses(),
             installed: installed(config)?,
             services: Vec::new(),
             receipts_waiting: receipts,
@@ -185,6 +190,9 @@ impl fmt::Display for Status {
         }
         if let Some(paused) = &self.paused {
             writeln!(f, "PAUSED     {paused}")?;
+        }
+        for kind in &self.installers {
+            writeln!(f, "installer  {kind}")?;
         }
         for InstalledStatus { product, channel, version, release, .. } in &self.installed {
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;

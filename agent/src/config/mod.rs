@@ -1,7 +1,10 @@
 //! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
 
+mod installers;
 mod raw;
 pub mod template;
+
+pub use installers::{Debian, FileSet, Installers};
 
 use crate::files::{self, FileError};
 use crate::parameters::{self, Parameters};
@@ -49,6 +52,8 @@ pub struct Config {
     pub parameters: Parameters,
     /// Services the agent keeps running.
     pub services: Vec<Service>,
+    /// What each kind of installer may do.
+    pub installers: Installers,
     raw: raw::Raw,
 }
 
@@ -182,6 +187,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         download: parse_download(&raw.download)?,
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
+        installers: installers::parse(&raw.installers)?,
         policy: Policy { subscriptions, pause: parse_pause(&raw.policy)? },
         raw,
     })

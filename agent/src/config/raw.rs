@@ -23,6 +23,8 @@ pub(super) struct Raw {
     pub(super) subscriptions: Vec<Subscription>,
     #[serde(default)]
     pub(super) services: BTreeMap<String, Service>,
+    #[serde(default)]
+    pub(super) installers: super::installers::Raw,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -96,6 +96,17 @@ name = @NAME@
 # patience_ms = 10000
 # deadline_ms = 3600000
 
+# Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
+# the others. Debian packages need dpkg and root; file sets need directories they may put files into.
+# [installers.debian]
+# enabled = true
+# root = "/"                         # whose packages are changed
+# lock_wait_ms = 120000              # for others who work with packages
+# deadline_ms = 1800000              # for one call of dpkg
+# [installers.file-set]
+# root = "/"
+# directories = ["/etc/acme"]        # and nowhere else
+
 # House law. While paused, nothing is applied.
 # [policy]
 # paused = true

@@ -5,6 +5,7 @@
 use crate::files::{self, FileError, failed};
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{Digest, PatchId};
+use ledger::patch::InstallerKind;
 use policy::{Installed, Subscription};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,17 @@ pub struct VersionMeta {
     pub patch: Option<PatchId>,
     /// Digest of the tree as it was put there: content, modes and links.
     pub tree: Digest,
+    /// How it was installed.
+    #[serde(default = "directory_tree")]
+    pub kind: InstallerKind,
+    /// Where it runs from; its own tree when absent.
+    #[serde(default)]
+    pub runs_from: Option<PathBuf>,
+}
+
+/// What every version was before there were other kinds.
+pub(super) fn directory_tree() -> InstallerKind {
+    InstallerKind::DirectoryTree
 }
 
 /// The place of one product and channel.
@@ -195,7 +207,7 @@ impl Place {
 /// A tree that is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledTree {
-    /// Where.
+    /// Where it runs from: its own tree, or the place in the host that it was put into.
     pub tree: PathBuf,
     /// Its version's name.
     pub id: VersionId,
@@ -210,7 +222,9 @@ pub struct InstalledTree {
 pub fn installed(installs: &Path, of: &Subscription) -> Result<Option<InstalledTree>, FileError> {
     let place = Place::new(installs, of);
     let Some(id) = place.current()? else { return Ok(None) };
-    Ok(Some(InstalledTree { tree: place.tree(&id), meta: place.meta(&id)?, id }))
+    let meta = place.meta(&id)?;
+    let tree = meta.runs_from.clone().unwrap_or_else(|| place.tree(&id));
+    Ok(Some(InstalledTree { tree, meta, id }))
 }
 
 /// Everything that is installed, also of what is no longer subscribed: it can still be depended on, or

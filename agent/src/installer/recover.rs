@@ -4,6 +4,7 @@
 //! What was not judged healthy is taken back: the new version may be what brought the host down, and
 //! trying it again and again would keep it down.
 
+use super::install::Look;
 use super::installs::VersionId;
 use super::journal::{Begun, Record};
 use ledger::bounded::Sentence;
@@ -14,10 +15,8 @@ use ledger::receipt::{Reason, ReasonCode};
 pub struct Observed {
     /// Where `current` leads.
     pub current: Option<VersionId>,
-    /// Whether the old version's tree is there.
-    pub from_there: bool,
-    /// Whether the new version's tree is there.
-    pub to_there: bool,
+    /// What the kind sees on the host.
+    pub look: Look,
 }
 
 /// What to do.
@@ -65,30 +64,32 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ => None,
     });
     let reason = verdict.clone().flatten().unwrap_or_else(|| interrupted(records));
+    let announced = records.contains(&Record::Switching);
+    let Look { old, new, way_back } = observed.look;
+    let (at_old, at_new) = (observed.current == begun.from, observed.current.as_ref() == Some(&begun.to));
     match &observed.current {
-        current if *current == begun.from => Plan::Discard { begun, reason },
-        Some(current) if *current == begun.to && observed.to_there => match verdict {
-            Some(None) => Plan::Finish { begun },
-            _ if begun.from.is_some() && !observed.from_there => {
-                let reason = stranded(&format!("{current} was not judged healthy, and what was before is gone"));
-                Plan::Stranded { begun, reason }
-            }
-            _ => Plan::RollBack { begun, reason },
-        },
+        // Until the switch is announced nothing of the host was changed, whatever it looks like.
+        _ if at_old && (old || !announced) => Plan::Discard { begun, reason },
+        _ if at_new && new && verdict == Some(None) => Plan::Finish { begun },
+        _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
+        _ if at_old || at_new => {
+            let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
+            Plan::Stranded { begun, reason }
+        }
         Some(current) => {
             let reason = stranded(&format!("{current} is installed, which this update knows nothing of"));
             Plan::Stranded { begun, reason }
         }
         // Only an atomic rename ever replaces the link; somebody took it away.
-        None if observed.from_there => Plan::RollBack { begun, reason },
+        None if way_back => Plan::RollBack { begun, reason },
         None => Plan::Stranded { begun, reason: stranded("nothing is installed, and what was before is gone") },
     }
 }
 
 fn interrupted(records: &[Record]) -> Reason {
     let step = match records.last() {
-        Some(Record::Begun(_)) => "while the new tree was unpacked",
-        Some(Record::Unpacked { .. }) => "before the switch",
+        Some(Record::Begun(_)) => "while the new version was prepared",
+        Some(Record::Prepared { .. }) => "before the switch",
         Some(Record::Switching) => "at the switch",
         Some(Record::Switched) => "before health was judged",
         Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
@@ -97,7 +98,7 @@ fn interrupted(records: &[Record]) -> Reason {
     Reason { code: ReasonCode::Interrupted, detail }
 }
 
-fn stranded(found: &str) -> Reason {
+pub(super) fn stranded(found: &str) -> Reason {
     Reason { code: ReasonCode::Interrupted, detail: Sentence::cut(&format!("the agent was interrupted: {found}")) }
 }
 
@@ -106,6 +107,7 @@ mod tests {
     use super::*;
     use ledger::bounded::{Name, Product, Version};
     use ledger::id::{Digest, PatchId};
+    use ledger::patch::InstallerKind;
 
     const OLD: Digest = Digest([1; 32]);
     const NEW: PatchId = PatchId([2; 32]);
@@ -120,6 +122,7 @@ mod tests {
             to: VersionId::of_patch(NEW),
             from_version: Version::cut("1"),
             to_version: Version::cut("2"),
+            kind: InstallerKind::DirectoryTree,
         }
     }
 
@@ -143,10 +146,10 @@ mod tests {
         use ReasonCode::{HealthFailed, Interrupted};
         let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
         let other = VersionId::of_baseline(Digest([9; 32]));
-        let unpacked = Record::Unpacked { tree: OLD };
+        let prepared = Record::Prepared { tree: OLD };
         let (healthy, sick) = (Record::Judged { against: None }, Record::Judged { against: Some(unhealthy()) });
         let (switching, switched) = (Record::Switching, Record::Switched);
-        let until_switching = vec![unpacked.clone(), switching.clone()];
+        let until_switching = vec![prepared.clone(), switching.clone()];
         let until_switched = [until_switching.clone(), vec![switched.clone()]].concat();
         let with = |record: &Record| [until_switched.clone(), vec![record.clone()]].concat();
         let restored = [with(&sick), vec![Record::Restored]].concat();
@@ -155,7 +158,7 @@ mod tests {
         type Row<'a> = (&'a str, Vec<Record>, &'a VersionId, (&'static str, Option<ReasonCode>));
         let rows: [Row<'_>; 11] = [
             ("begun", vec![], &old, ("discard", Some(Interrupted))),
-            ("unpacked", vec![unpacked], &old, ("discard", Some(Interrupted))),
+            ("prepared", vec![prepared], &old, ("discard", Some(Interrupted))),
             ("announced, not switched", until_switching.clone(), &old, ("discard", Some(Interrupted))),
             ("switched, not noted", until_switching, &new, ("roll back", Some(Interrupted))),
             ("switched", until_switched.clone(), &new, ("roll back", Some(Interrupted))),
@@ -168,16 +171,40 @@ mod tests {
         ];
         for (what, rest, current, expected) in rows {
             let records = [vec![Record::Begun(begun(Some(old.clone())))], rest].concat();
-            let observed = Observed { current: Some(current.clone()), from_there: true, to_there: true };
+            let observed = Observed { current: Some(current.clone()), look: WHOLE };
             assert_eq!(word(&recover(&records, &observed)), expected, "{what}");
         }
         assert_eq!(recover(&[], &Observed::default()), Plan::Nothing);
     }
 
+    /// As a directory tree looks: never changed in place.
+    const WHOLE: Look = Look { old: true, new: true, way_back: true };
+
+    #[test]
+    fn a_host_that_is_changed_in_place_goes_back_unless_it_is_untouched_or_known_to_be_healthy() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let until = |last: &[Record]| [&[Record::Begun(begun(Some(old.clone())))], last].concat();
+        let mixed = Look { old: false, new: false, way_back: true };
+        let whole = Look { new: true, ..mixed };
+        let (switching, healthy) = (Record::Switching, Record::Judged { against: None });
+        for (what, records, current, look, expected) in [
+            ("changed by somebody else before", until(&[]), &old, mixed, "discard"),
+            ("announced, untouched", until(&[switching.clone()]), &old, WHOLE, "discard"),
+            ("half put in place", until(&[switching.clone()]), &old, mixed, "roll back"),
+            ("put in place, not noted", until(&[switching.clone()]), &old, whole, "roll back"),
+            ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole, "finish"),
+            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed, "roll back"),
+            ("no way back", until(&[switching]), &old, Look::default(), "stranded"),
+        ] {
+            let observed = Observed { current: Some(current.clone()), look };
+            assert_eq!(word(&recover(&records, &observed)).0, expected, "{what}");
+        }
+    }
+
     #[test]
     fn the_first_installation_is_taken_back_to_nothing() {
         let records = [Record::Begun(begun(None)), Record::Switching, Record::Switched];
-        let observed = Observed { current: None, from_there: false, to_there: true };
+        let observed = Observed { current: None, look: WHOLE };
         assert_eq!(word(&recover(&records, &observed)).0, "discard");
         let observed = Observed { current: Some(VersionId::of_patch(NEW)), ..observed };
         assert_eq!(word(&recover(&records, &observed)).0, "roll back");
@@ -187,7 +214,7 @@ mod tests {
     fn without_the_old_version_nothing_is_touched() {
         let records = [Record::Begun(begun(Some(VersionId::of_baseline(OLD)))), Record::Switching, Record::Switched];
         for current in [None, Some(VersionId::of_patch(NEW))] {
-            let observed = Observed { current, from_there: false, to_there: true };
+            let observed = Observed { current, look: Look { way_back: false, ..WHOLE } };
             assert_eq!(word(&recover(&records, &observed)).0, "stranded");
         }
     }

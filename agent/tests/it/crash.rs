@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which configuration the child works with, which patch it is asked for, and at which place it dies.
-const CHILD: &str = "COUNTERSIGN_TEST_CHILD";
+pub(crate) const CHILD: &str = "COUNTERSIGN_TEST_CHILD";
 
 /// Counts places: before and after each record. At place `die_at` the process kills itself.
 fn deadly(die_at: usize) -> Observer {
@@ -49,7 +49,7 @@ async fn the_child() {
 }
 
 /// Starts the child; whether it died where it was told to.
-async fn child(endpoint: &Endpoint, patch: Option<PatchId>, die_at: usize) -> bool {
+pub(crate) async fn child(endpoint: &Endpoint, patch: Option<PatchId>, die_at: usize) -> bool {
     let patch = patch.map(|patch| patch.to_string()).unwrap_or_default();
     let status = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::the_child"])
@@ -145,7 +145,7 @@ async fn killed_anywhere_the_host_is_exactly_old_or_exactly_new() {
             }
             place += 1;
         }
-        // Begun, unpacked, switching, switched, judged, (restored,) done: before and after each.
+        // Begun, prepared, switching, switched, judged, (restored,) done: before and after each.
         assert_eq!(place, if healthy { 12 } else { 14 });
     }
 }

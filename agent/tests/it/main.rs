@@ -9,9 +9,12 @@
 mod applying;
 mod archives;
 mod commands;
+mod conformance;
 mod control;
 mod crash;
+mod debian;
 mod downloads;
+mod file_set;
 mod following;
 mod refusals;
 mod services;
