@@ -187,14 +187,15 @@ mod tests {
         let mixed = Look { old: false, new: false, way_back: true };
         let whole = Look { new: true, ..mixed };
         let (switching, healthy) = (Record::Switching, Record::Judged { against: None });
+        let announced = until(std::slice::from_ref(&switching));
         for (what, records, current, look, expected) in [
             ("changed by somebody else before", until(&[]), &old, mixed, "discard"),
-            ("announced, untouched", until(&[switching.clone()]), &old, WHOLE, "discard"),
-            ("half put in place", until(&[switching.clone()]), &old, mixed, "roll back"),
-            ("put in place, not noted", until(&[switching.clone()]), &old, whole, "roll back"),
+            ("announced, untouched", announced.clone(), &old, WHOLE, "discard"),
+            ("half put in place", announced.clone(), &old, mixed, "roll back"),
+            ("put in place, not noted", announced.clone(), &old, whole, "roll back"),
             ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole, "finish"),
             ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed, "roll back"),
-            ("no way back", until(&[switching]), &old, Look::default(), "stranded"),
+            ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look };
             assert_eq!(word(&recover(&records, &observed)).0, expected, "{what}");

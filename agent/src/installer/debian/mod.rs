@@ -43,6 +43,8 @@ const NEW: &str = "new";
 const OLD: &str = "old";
 /// A file that keeps room on the host's disk for going back, beneath the root.
 const ROOM: &str = "var/lib/dpkg/countersign-room";
+/// Where dpkg unpacks what a package says of itself; one that is killed leaves it behind.
+const SCRATCH: &str = "var/lib/dpkg/tmp.ci";
 
 /// Installs Debian packages.
 pub(super) struct Debian {
@@ -72,6 +74,17 @@ impl Debian {
             Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
             kept => kept.map_err(|error| failed("keep room in", &path)(error.into())),
         }
+    }
+
+    /// Takes away what a killed dpkg left behind, unless somebody's dpkg needs it just now.
+    fn clear_scratch(&self) -> Result<(), FileError> {
+        let scratch = self.root.path().join(SCRATCH);
+        if !scratch.exists() {
+            return Ok(());
+        }
+        let lock = self.dpkg.lock();
+        let _lock = lock.map_err(|error| failed("clear up", &scratch)(std::io::Error::other(chain(&error))))?;
+        files::remove_tree(&scratch)
     }
 
     /// Everything of the root's file system onto the disk.
@@ -232,7 +245,8 @@ impl Install for Debian {
         let holding = job.holding();
         let (closure, footprint) = read_holding(&holding).map_err(|error| chain(&error))?;
         let _lock = self.dpkg.lock().map_err(|error| chain(&error))?;
-        files::remove(&self.room()).map_err(|error| chain(&error))?;
+        let cleared = files::remove(&self.room()).and_then(|()| files::remove_tree(&self.root.path().join(SCRATCH)));
+        cleared.map_err(|error| chain(&error))?;
         if self.is_old(&closure, &footprint).is_ok() {
             return Ok(());
         }
@@ -255,6 +269,7 @@ impl Install for Debian {
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {
         files::remove(&self.room())?;
+        self.clear_scratch()?;
         files::remove_tree(&job.holding().join(KEPT))
     }
 

@@ -50,7 +50,7 @@ impl Deb {
             [("debian-binary", b"2.0\n".to_vec()), ("control.tar", control.bytes()), ("data.tar", self.data.bytes())];
         let mut bytes = b"!<arch>\n".to_vec();
         for (name, content) in members {
-            write!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n", 0, 0, 0, 100_644, content.len()).unwrap();
+            writeln!(bytes, "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`", 0, 0, 0, 100_644, content.len()).unwrap();
             bytes.extend_from_slice(&content);
             if content.len() % 2 == 1 {
                 bytes.push(b'\n');
