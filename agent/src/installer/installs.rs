@@ -180,10 +180,15 @@ impl Place {
         self.tree(id).is_dir()
     }
 
-    /// Removes a version and whatever was left of it.
+    /// Removes a version and whatever was left of it. It loses its name first: what bears one is whole.
     pub(super) fn discard(&self, id: &VersionId) -> Result<(), FileError> {
-        files::remove_tree(&self.partial(id))?;
-        files::remove_tree(&self.tree(id))?;
+        let (partial, tree) = (self.partial(id), self.tree(id));
+        files::remove_tree(&partial)?;
+        match fs::rename(&tree, &partial) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(failed("rename", &tree))?,
+        }
+        files::remove_tree(&partial)?;
         files::remove(&self.meta_path(id))?;
         match self.versions().is_dir() {
             true => files::sync_dir(&self.versions()),

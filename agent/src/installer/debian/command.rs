@@ -181,6 +181,12 @@ impl Dpkg {
         self.act(self.dpkg(self.deadline).args(["--install"]).args(packages), story)
     }
 
+    /// Has dpkg write out what a killed one had left for later: it reads no selections at all, and that is
+    /// reason enough for it.
+    pub(super) fn write_out(&self) -> Result<(), DpkgError> {
+        Ok(self.dpkg(LOOK_PATIENCE).args(["--set-selections"]).run().0?)
+    }
+
     /// Takes packages away, with all they brought; also ones that are broken, and ones others lean on:
     /// those others are about to go or have just gone back.
     pub(super) fn purge(&self, instances: &[String], story: &mut Story) -> Result<(), DpkgError> {

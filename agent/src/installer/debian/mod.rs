@@ -45,6 +45,8 @@ const OLD: &str = "old";
 const ROOM: &str = "var/lib/dpkg/countersign-room";
 /// Where dpkg unpacks what a package says of itself; one that is killed leaves it behind.
 const SCRATCH: &str = "var/lib/dpkg/tmp.ci";
+/// Where dpkg writes what it changes until it ends; one that is killed leaves that to the next one.
+const UPDATES: &str = "var/lib/dpkg/updates";
 
 /// Installs Debian packages.
 pub(super) struct Debian {
@@ -76,15 +78,19 @@ impl Debian {
         }
     }
 
-    /// Takes away what a killed dpkg left behind, unless somebody's dpkg needs it just now.
-    fn clear_scratch(&self) -> Result<(), FileError> {
-        let scratch = self.root.path().join(SCRATCH);
-        if !scratch.exists() {
-            return Ok(());
+    /// Takes away what a killed dpkg left behind. Somebody's dpkg may need it just now, so this is for
+    /// whoever holds the lock.
+    fn clear_scratch(&self) -> Result<(), DpkgError> {
+        files::remove_tree(&self.root.path().join(SCRATCH))?;
+        if !files::names(&self.root.path().join(UPDATES))?.is_empty() {
+            self.dpkg.write_out()?;
         }
-        let lock = self.dpkg.lock();
-        let _lock = lock.map_err(|error| failed("clear up", &scratch)(std::io::Error::other(chain(&error))))?;
-        files::remove_tree(&scratch)
+        Ok(())
+    }
+
+    fn has_scratch(&self) -> bool {
+        let updates = files::names(&self.root.path().join(UPDATES));
+        self.root.path().join(SCRATCH).exists() || updates.is_ok_and(|names| !names.is_empty())
     }
 
     /// Everything of the root's file system onto the disk.
@@ -245,15 +251,15 @@ impl Install for Debian {
         let holding = job.holding();
         let (closure, footprint) = read_holding(&holding).map_err(|error| chain(&error))?;
         let _lock = self.dpkg.lock().map_err(|error| chain(&error))?;
-        let cleared = files::remove(&self.room()).and_then(|()| files::remove_tree(&self.root.path().join(SCRATCH)));
-        cleared.map_err(|error| chain(&error))?;
+        files::remove(&self.room()).map_err(|error| chain(&error))?;
         if self.is_old(&closure, &footprint).is_ok() {
-            return Ok(());
+            return self.clear_scratch().map_err(|error| chain(&error));
         }
         let went = self.go_back(&closure, &holding, story);
         for path in footprint.repair(&self.root, &holding.join(KEPT))? {
             story.tell(format!("repaired /{path}"));
         }
+        self.clear_scratch().map_err(|error| chain(&error))?;
         self.sync().map_err(|error| chain(&error))?;
         match went {
             // What counts is what is there.
@@ -269,7 +275,10 @@ impl Install for Debian {
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {
         files::remove(&self.room())?;
-        self.clear_scratch()?;
+        if self.has_scratch() {
+            let cleared = self.dpkg.lock().and_then(|_lock| self.clear_scratch());
+            cleared.map_err(|error| failed("clear up", &self.room())(std::io::Error::other(chain(&error))))?;
+        }
         files::remove_tree(&job.holding().join(KEPT))
     }
 
