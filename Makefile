@@ -4,14 +4,19 @@
 CARGO ?= cargo
 
 help:
-	@echo "make demo             raise a ledger and play the whole story on a real update (KEEP=1 leaves it running)"
+	@echo "make demo             raise a ledger and play the whole story on a real update"
+	@echo "                      KEEP=1 leaves it running; PATCH_OLD=… PATCH_NEW=… take .deb files, or"
+	@echo "                      directories of them, where packages cannot be had by name"
 	@echo "make test             everything CI runs"
 	@echo "make test-long        every kind of installer killed at 200 random moments (KILLS=…)"
+	@echo "make setup            install what building needs, and build RocksDB once (others do it first)"
+	@echo "make build            build all programs"
 	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
 	@echo "make check            formatting, lints, the plan of the house"
 	@echo "make bench            measure; figures in out/bench/results.jsonl"
 	@echo "make sim SEEDS=1000   long simulation of consensus (FIRST_SEED=… to begin elsewhere)"
-	@echo "make fuzz SECONDS=60      new inputs for every decoder and verifier, so long for each (TARGETS=… for some)"
+	@echo "make fuzz SECONDS=60  new inputs for every decoder and verifier, so long for each (TARGETS=… for some)"
+	@echo "make clean            remove out/ and .build/ (what cargo built stays: cargo clean)"
 
 setup:
 	@scripts/setup

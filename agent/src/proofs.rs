@@ -2,8 +2,9 @@
 
 use crate::clock::now_ms;
 use crate::follow::heads::Heads;
-use crate::follow::sources::{CallError, Source, Sources};
+use crate::follow::sources::{CallCause, CallError, Source, Sources};
 use ledger::id::PatchId;
+use ledger::patch::PatchManifest;
 use ledger::proof::{FinalizedPatch, HostClock, ProofBundle, ProofError, TrustRoot};
 use ledger::transaction::Payload;
 use std::time::Duration;
@@ -99,7 +100,12 @@ async fn ask(
                 _ => return Err(error),
             },
             Ok(proof) => {
-                let fault = ProofBundle::parse(&proof).and_then(|bundle| bundle.verify(trust, clock)).err();
+                let bundle = ProofBundle::parse(&proof);
+                // However good: a fact about another patch says nothing about this one.
+                if bundle.as_ref().is_ok_and(|bundle| manifest_of(bundle).map(PatchManifest::id) != Some(patch)) {
+                    return Err(source.error("GetProof", CallCause::Malformed("a proof of another patch")));
+                }
+                let fault = bundle.and_then(|bundle| bundle.verify(trust, clock)).err();
                 match fault {
                     Some(ProofError::HeightBelowSeen { .. }) if times < ASKED_AGAIN_MAX => (None, false),
                     fault => return Ok((Offer { patch, proof, clock, asked }, fault)),
@@ -135,8 +141,12 @@ pub fn claimed_patch(proof: &[u8]) -> Option<PatchId> {
 
 /// The manifest a proof file claims to prove; nothing is believed by this.
 #[must_use]
-pub fn claimed(proof: &[u8]) -> Option<ledger::patch::PatchManifest> {
-    match ProofBundle::parse(proof).ok()?.publish.transaction.transaction.payload {
+pub fn claimed(proof: &[u8]) -> Option<PatchManifest> {
+    manifest_of(&ProofBundle::parse(proof).ok()?).cloned()
+}
+
+fn manifest_of(bundle: &ProofBundle) -> Option<&PatchManifest> {
+    match &bundle.publish.transaction.transaction.payload {
         Payload::Publish { manifest } => Some(manifest),
         _ => None,
     }

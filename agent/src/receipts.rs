@@ -8,12 +8,13 @@
 
 use crate::clock::now_ms;
 use crate::files::{self, FileError};
+use crate::follow;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallCause, CallError, Source, Sources};
 use crate::settled::Settled;
 use ledger::block::PROTOCOL_VERSION;
 use ledger::encoding::encode;
-use ledger::id::{ChainId, Digest, TransactionId};
+use ledger::id::{ChainId, Digest};
 use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::receipt::Receipt;
@@ -38,6 +39,13 @@ const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
 const RETRY_MIN: Duration = Duration::from_millis(500);
 /// … and at the most.
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// How often a node is asked to prove that a receipt it took is final …
+const CONFIRMATIONS_MAX: usize = 20;
+/// … and how long between.
+const CONFIRM_AFTER: Duration = Duration::from_millis(200);
+/// What a node is told of that cannot.
+const UNPROVEN: &str = "its proof that the receipt is final does not hold";
 
 /// A receipt that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -211,7 +219,8 @@ impl Sender {
         trouble.map_or(Ok(()), Err)
     }
 
-    /// Sends one receipt through the first node that takes it.
+    /// Sends one receipt through the first node that takes it and proves that it is final. What one node says
+    /// against it the others may say or not: none of them can hold it back.
     async fn send(&self, name: &str, waiting: &Waiting) -> Result<(), SendError> {
         let mut trouble = SendError::NoNode;
         for source in self.sources.from(self.heads.newest_from()) {
@@ -220,8 +229,7 @@ impl Sender {
                     tracing::info!(receipt = name, node = source.node(), "receipt is final");
                     return Ok(self.receipts.sent(name, &transaction)?);
                 }
-                // What one node judged, the others would judge the same.
-                Err(error) if !is_about_the_node(&error) => return Err(error),
+                Err(error @ SendError::File(_)) => return Err(error),
                 Err(error) => trouble = error,
             }
         }
@@ -241,23 +249,40 @@ impl Sender {
         self.submit(source, &signed).await.map(|()| signed)
     }
 
-    /// Submits and waits; `AlreadyFinalised` is the best of answers.
+    /// Submits, and has it proven that it is final: a node that only says so may have thrown it away.
     async fn submit(&self, source: &Source, signed: &[u8]) -> Result<(), SendError> {
-        match source.submit(signed.to_vec()).await {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(SendError::NotFinal),
-            Err(error) if error.check() == Some("already-finalised") => Ok(()),
-            // It may have become final before its number was found to be taken: by itself.
-            Err(error) if error.check() == Some("attempt") => match self.id(signed) {
-                Some(id) if source.is_final(id).await? => Ok(()),
-                _ => Err(error.into()),
-            },
-            Err(error) => Err(error.into()),
+        let said = source.submit(signed.to_vec()).await;
+        let not_yet = match said {
+            Ok(true) => SendError::NotFinal,
+            Ok(false) => return Err(SendError::NotFinal),
+            // It may have become final before, and by that itself have taken its number.
+            Err(error) if matches!(error.check(), Some("already-finalised" | "attempt")) => error.into(),
+            Err(error) => return Err(error.into()),
+        };
+        match self.confirm(source, signed).await? {
+            true => Ok(()),
+            false => Err(not_yet),
         }
     }
 
-    fn id(&self, signed: &[u8]) -> Option<TransactionId> {
-        SignedTransaction::verify_bytes(signed, &self.chain_id).ok().map(|transaction| transaction.id())
+    /// Waits for the next block, with which it can be proven that a receipt is final.
+    async fn confirm(&self, source: &Source, signed: &[u8]) -> Result<bool, SendError> {
+        let Ok(transaction) = SignedTransaction::verify_bytes(signed, &self.chain_id) else {
+            return Ok(false);
+        };
+        for _ in 0..CONFIRMATIONS_MAX {
+            if let Some(proof) = source.inclusion(transaction.id()).await? {
+                match self.heads.certified(&proof.header, &proof.certificate) {
+                    Ok(header) if proof.verify(&header, signed).is_ok() => return Ok(true),
+                    Err(error) if error.is_of_a_later_set() => {
+                        follow::learn(source, &self.heads).await;
+                    }
+                    _ => return Err(source.error("GetTransaction", CallCause::Malformed(UNPROVEN)).into()),
+                }
+            }
+            tokio::time::sleep(CONFIRM_AFTER).await;
+        }
+        Ok(false)
     }
 
     /// Signs a receipt with the number that is next according to this node.
@@ -289,22 +314,6 @@ impl Sender {
             payload: Payload::Receipt { receipt },
         };
         Ok(encode(&transaction.sign(&self.key)))
-    }
-}
-
-/// Whether another node may do better.
-fn is_about_the_node(error: &SendError) -> bool {
-    match error {
-        SendError::Call(call) => match &call.cause {
-            CallCause::Refused { check, .. } => {
-                matches!(
-                    check.as_str(),
-                    "stopping" | "storage" | "mempool-full" | "quota" | "unavailable" | "unimplemented"
-                )
-            }
-            _ => true,
-        },
-        _ => false,
     }
 }
 

@@ -3,6 +3,7 @@
 
 use crate::endpoint;
 use crate::figure::Figure;
+use crate::leader_loss;
 use crate::signature::SignatureLimit;
 use crate::world::{World, enrolment, key_of, now_ms, signed};
 use crate::{Arguments, Failure};
@@ -19,7 +20,7 @@ const IDLE_SAMPLES: usize = 200;
 /// Verifications of one proof.
 const PROOF_SAMPLES: usize = 200;
 /// What tuned CometBFT does on two cores, and better.
-const TARGET_LATENCY_MS: f64 = 15.0;
+pub(crate) const TARGET_LATENCY_MS: f64 = 15.0;
 const TARGET_PROOF_BYTES: f64 = 6.0 * 1024.0;
 const TARGET_PROOF_MS: f64 = 1.0;
 
@@ -35,6 +36,7 @@ pub(crate) async fn measure(arguments: &Arguments, limit: &SignatureLimit) -> Re
         subscriptions: Vec::new(),
         heartbeat_ms: 2_000,
         seal_ms: 100,
+        addresses: Vec::new(),
     };
     let mut devnet = raise::up(&plan, &mut |_| {}).await?;
     let result = measure_on(arguments, limit, &mut devnet).await;
@@ -49,6 +51,9 @@ async fn measure_on(arguments: &Arguments, limit: &SignatureLimit, devnet: &mut 
     // The other figures are those of four validators: the site's node does not validate.
     let site = devnet.nodes.iter_mut().find(|node| node.name == SITE).ok_or("no site")?;
     processes::stop(site.pid.take(), &site.config, false);
+    if arguments.wants("leader") {
+        leader_loss::measure(arguments, devnet).await?;
+    }
     let world = World::populate(devnet).await?;
     if arguments.wants("proof") {
         world.measure_proof(arguments).await?;
@@ -68,6 +73,9 @@ async fn measure_on(arguments: &Arguments, limit: &SignatureLimit, devnet: &mut 
             let over = world.offer(&mut receipts, arguments.rate * 2, arguments.seconds).await?;
             over.publish(["overload", "overload_seconds"], arguments, ("sustained, tx/s", sustained.mean))?;
         }
+    }
+    if arguments.wants("others") {
+        world.measure_fairness(receipts.as_slice(), arguments.rate, arguments).await?;
     }
     Ok(())
 }

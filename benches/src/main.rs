@@ -4,7 +4,9 @@
 //! of another day say little.
 
 mod endpoint;
+mod fairness;
 mod figure;
+mod leader_loss;
 mod ledger_load;
 mod load;
 mod signature;
@@ -25,7 +27,9 @@ type Failure = Box<dyn Error>;
     after_help = "Examples:
   countersign-bench                      everything
   countersign-bench --only proof_verify
-  countersign-bench --only ledger_tps --seconds 20"
+  countersign-bench --only ledger_tps --seconds 20
+  countersign-bench --only leader        what the loss of a leader costs
+  countersign-bench --only others        what others feel while one organisation floods the ledger"
 )]
 pub(crate) struct Arguments {
     /// Only figures whose name begins so.
@@ -46,9 +50,9 @@ pub(crate) struct Arguments {
 }
 
 impl Arguments {
-    /// Whether a figure is wanted.
+    /// Whether a figure is wanted, or one of those whose names begin so.
     pub(crate) fn wants(&self, name: &str) -> bool {
-        name.starts_with(&self.only)
+        name.starts_with(&self.only) || self.only.starts_with(name)
     }
 }
 

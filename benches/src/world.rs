@@ -148,7 +148,7 @@ impl<'a> World<'a> {
     }
 }
 
-fn manifest(number: usize) -> Result<PatchManifest, Failure> {
+pub(crate) fn manifest(number: usize) -> Result<PatchManifest, Failure> {
     Ok(PatchManifest {
         product: Product::new(format!("vendor-a/load-{number}"))?,
         channel: Name::new("stable")?,

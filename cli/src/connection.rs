@@ -1,25 +1,22 @@
 //! The way to a node, and what its refusals mean. What a node says is believed only as far as it can be
 //! checked.
 
+mod error;
+mod way;
+
+pub use error::NodeError;
+
 use crate::failure::Failure;
-use crate::files::{self, FileError};
 use crate::options::Global;
-use crate::sign::{NotThePatch, NotTheProposal};
-use crate::terminal::escape;
 use crate::trust::Trust;
-use ledger::id::{ChainId, PatchId, TransactionId};
-use ledger::proof::EpochError;
+use ledger::id::{ChainId, PatchId};
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetStatusRequest, GetStatusResponse, ListPatchesRequest, Patch};
-use std::net::IpAddr;
-use std::path::PathBuf;
 use std::time::Duration;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Status};
+use tonic::transport::Channel;
+use way::Way;
 
-/// Largest file of root certificates.
-const CA_BYTES_MAX: usize = 1024 * 1024;
 /// How long to wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one call to the ledger service may take; longer than any wait it is asked for.
@@ -28,169 +25,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(90);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// Shortest patch prefix a node is asked about.
 const PREFIX_DIGITS_MIN: usize = 4;
-
-/// What a node, or the way to it, said no to.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// Nobody said which node.
-    #[error("no node given")]
-    NoNode,
-    /// The address is none.
-    #[error("{url:?} is not the address of a node: {detail}")]
-    BadAddress {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        detail: String,
-    },
-    /// The root certificates.
-    #[error("no root certificates for {url}")]
-    NoCa {
-        /// The address.
-        url: String,
-    },
-    /// Their file.
-    #[error(transparent)]
-    Ca(#[from] FileError),
-    /// Nobody answered.
-    #[error("cannot reach the node at {url}")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// Why.
-        source: tonic::transport::Error,
-    },
-    /// The connection or the node failed under way.
-    #[error("the node failed: {code:?}: {message}")]
-    Failed {
-        /// gRPC's word.
-        code: Code,
-        /// The node's sentence.
-        message: String,
-    },
-    /// The node refused.
-    #[error("refused by check {check}: {message}")]
-    Refused {
-        /// The check, a stable word.
-        check: String,
-        /// What it saw.
-        message: String,
-        /// What to do about it.
-        hint: String,
-        /// When to try again, if that helps.
-        retry_after_ms: Option<u64>,
-    },
-    /// The node is of another ledger.
-    #[error("refused by check chain-id: the node is of chain {actual}, the trust root is {expected}")]
-    WrongChain {
-        /// The node's chain.
-        actual: String,
-        /// The chain trusted.
-        expected: ChainId,
-    },
-    /// An answer that contradicts itself or what was asked.
-    #[error("the node's answer cannot be believed: {0}")]
-    Unbelievable(String),
-    /// What the node shows as the vendor's signed patch is not.
-    #[error("refused by check signature: what the node shows as patch {asked} is not")]
-    NotThePatch {
-        /// The patch asked for.
-        asked: PatchId,
-        /// Why.
-        source: NotThePatch,
-    },
-    /// What the node shows as a governor's signed proposal is not.
-    #[error("refused by check signature: what the node shows as proposal {asked} is not")]
-    NotTheProposal {
-        /// The proposal asked for.
-        asked: TransactionId,
-        /// Why.
-        source: NotTheProposal,
-    },
-    /// The chain of validator sets is broken.
-    #[error("refused by check epoch-chain: the header at height {height}")]
-    EpochChain {
-        /// Height of the header that is to prove the next step.
-        height: u64,
-        /// What is wrong with it.
-        source: EpochError,
-    },
-    /// No id begins so.
-    #[error("no {what} begins with {prefix}")]
-    NoneBeginsWith {
-        /// Patch or endpoint.
-        what: &'static str,
-        /// What was typed.
-        prefix: String,
-    },
-    /// Several ids begin so.
-    #[error("several {what} begin with {prefix}: {}", among.join(", "))]
-    SeveralBeginWith {
-        /// Patches or endpoints.
-        what: &'static str,
-        /// What was typed.
-        prefix: String,
-        /// Some of them.
-        among: Vec<String>,
-    },
-}
-
-impl NodeError {
-    pub(crate) fn is_refusal(&self) -> bool {
-        matches!(
-            self,
-            Self::Refused { .. }
-                | Self::WrongChain { .. }
-                | Self::Unbelievable(_)
-                | Self::NotThePatch { .. }
-                | Self::NotTheProposal { .. }
-                | Self::EpochChain { .. }
-                | Self::NoneBeginsWith { .. }
-                | Self::SeveralBeginWith { .. }
-        )
-    }
-
-    pub(crate) fn hint(&self) -> Option<String> {
-        let hint = match self {
-            Self::Refused { hint, .. } => return Some(hint.clone()),
-            Self::Ca(error) => return error.hint(),
-            Self::NoNode => "say which with --node URL or COUNTERSIGN_NODE, for instance https://127.0.0.1:7101",
-            Self::BadAddress { .. } => "an address looks like https://node.example:7101",
-            Self::NoCa { .. } => "give the PEM file with the node's root with --ca FILE or COUNTERSIGN_CA",
-            Self::Unreachable { .. } => "is the node running, and is its certificate from the roots given with --ca?",
-            Self::WrongChain { .. } => "compare your genesis file with the one the node's organisation has",
-            Self::Unbelievable(_)
-            | Self::NotThePatch { .. }
-            | Self::NotTheProposal { .. }
-            | Self::EpochChain { .. } => "do not sign anything this node shows; ask another organisation's node",
-            Self::SeveralBeginWith { .. } => "type more of it",
-            Self::Failed { .. } | Self::NoneBeginsWith { .. } => return None,
-        };
-        Some(hint.to_owned())
-    }
-}
-
-/// A refusal as a value, or a failure of the connection.
-impl From<Status> for NodeError {
-    fn from(status: Status) -> Self {
-        if let Some(refusal) = proto::refusal(&status) {
-            let retry_after_ms =
-                matches!(status.code(), Code::ResourceExhausted | Code::Unavailable).then_some(refusal.retry_after_ms);
-            let (check, message, hint) = (refusal.check, refusal.message, refusal.hint);
-            return Self::Refused { check, message, hint, retry_after_ms };
-        }
-        let message = status.message().to_owned();
-        let check = match status.code() {
-            Code::NotFound => "not-found",
-            Code::InvalidArgument => "invalid-argument",
-            Code::PermissionDenied => "permission-denied",
-            Code::Unauthenticated => "unauthenticated",
-            Code::FailedPrecondition => "failed-precondition",
-            code => return Self::Failed { code, message },
-        };
-        Self::Refused { check: check.to_owned(), message, hint: String::new(), retry_after_ms: None }
-    }
-}
 
 /// A node that answers, of the ledger that is trusted.
 #[derive(Clone, Debug)]
@@ -211,16 +45,18 @@ impl Connection {
     /// # Errors
     /// [`Failure::Node`].
     pub async fn open(global: &Global, trust: Option<&Trust>) -> Result<Self, Failure> {
-        let url = global.node.as_deref().ok_or(NodeError::NoNode)?;
-        let endpoint = endpoint(url, global.ca.as_ref())?;
-        let unreachable = |source| NodeError::Unreachable { url: url.to_owned(), source };
-        let channel = endpoint.clone().timeout(CALL_TIMEOUT).connect().await.map_err(unreachable)?;
+        let way = Way::new(global.node()?, global.ca.as_ref())?;
+        let channel = way.endpoint.clone().timeout(CALL_TIMEOUT).connect().await;
+        let channel = channel.map_err(|error| way.refused(error))?;
         let mut ledger = LedgerClient::new(channel)
             .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
         // A large artifact takes as long as it takes; keep-alive notices a dead peer.
-        let artifacts = ArtifactsClient::new(endpoint.connect_lazy());
-        let status = ledger.get_status(GetStatusRequest {}).await.map_err(NodeError::from)?.into_inner();
+        let artifacts = ArtifactsClient::new(way.endpoint.connect_lazy());
+        let status = match ledger.get_status(GetStatusRequest {}).await {
+            Ok(status) => status.into_inner(),
+            Err(status) => return Err(way.failed(NodeError::from(status)).await.into()),
+        };
         let claimed = ChainId(id(&status.chain_id, "chain id")?);
         match trust.map(Trust::chain_id) {
             Some(expected) if expected != claimed => {
@@ -292,27 +128,4 @@ pub fn parse_prefix(text: &str) -> Result<String, String> {
 /// Thirty-two bytes from a node.
 pub(crate) fn id(bytes: &[u8], what: &str) -> Result<[u8; 32], NodeError> {
     bytes.try_into().map_err(|_| NodeError::Unbelievable(format!("a {what} of {} bytes", bytes.len())))
-}
-
-fn endpoint(url: &str, ca: Option<&PathBuf>) -> Result<Endpoint, NodeError> {
-    let bad = |detail: &str| NodeError::BadAddress { url: url.to_owned(), detail: escape(detail) };
-    let endpoint = Endpoint::from_shared(url.to_owned()).map_err(|_| bad("not a URL"))?;
-    let endpoint = endpoint
-        .connect_timeout(CONNECT_TIMEOUT)
-        .tcp_nodelay(true)
-        .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE);
-    let host = endpoint.uri().host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
-    match endpoint.uri().scheme_str() {
-        Some("https") => {
-            let ca = ca.ok_or_else(|| NodeError::NoCa { url: url.to_owned() })?;
-            let roots = Certificate::from_pem(files::read(ca, "root certificates", CA_BYTES_MAX)?);
-            proto::install_tls_provider();
-            let tls = ClientTlsConfig::new().ca_certificate(roots);
-            endpoint.tls_config(tls).map_err(|source| NodeError::Unreachable { url: url.to_owned(), source })
-        }
-        Some("http") if host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback()) => Ok(endpoint),
-        Some("http") => Err(bad("plain http is for this machine itself only")),
-        _ => Err(bad("neither https nor http")),
-    }
 }

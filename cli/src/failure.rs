@@ -10,6 +10,7 @@ use crate::submit::SubmitError;
 use crate::terminal::escape;
 use crate::trust::TrustError;
 use crate::{EXIT_REFUSED, EXIT_USAGE};
+use serde::Serialize;
 use std::error::Error;
 use std::fmt::Write as _;
 
@@ -24,6 +25,9 @@ pub enum Failure {
         /// What to write instead.
         hint: String,
     },
+    /// Things that a command cannot do without and were not given: what each is, and how to say it.
+    #[error("no {} given", and(.0.iter().map(|(what, _)| *what)))]
+    Missing(Vec<(&'static str, &'static str)>),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -97,6 +101,7 @@ impl Failure {
             Self::Node(error) => error.is_refusal(),
             Self::Submit(error) => error.is_refusal(),
             Self::Usage { .. }
+            | Self::Missing(_)
             | Self::File(_)
             | Self::Key(_)
             | Self::Sign(_)
@@ -114,6 +119,10 @@ impl Failure {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Missing(missing) => {
+                let hows: Vec<&str> = missing.iter().map(|(_, how)| *how).collect();
+                Some(format!("say {}", hows.join("; ")))
+            }
             Self::File(error) => error.hint(),
             Self::Key(error) => error.hint(),
             Self::Trust(error) => error.hint(),
@@ -130,24 +139,92 @@ impl Failure {
         .filter(|hint| !hint.is_empty())
     }
 
-    /// `error:`, its causes and `hint:`, one line each, escaped.
+    /// A stable word for programs: of a refusal, the check.
     #[must_use]
-    pub fn report(&self) -> String {
-        let mut told = self.to_string();
-        let mut text = format!("error: {}\n", escape(&told));
+    pub fn code(&self) -> &str {
+        match self {
+            Self::Usage { .. } | Self::Missing(_) | Self::UnknownCommand { .. } => USAGE,
+            Self::File(_) => "file",
+            Self::Key(_) => "key-file",
+            Self::Trust(_) => "trust-root",
+            Self::Spec(_) => "description",
+            Self::Pack(_) => "pack",
+            Self::Sign(_) => "signing",
+            Self::Node(error) => error.code(),
+            Self::Submit(error) => error.code(),
+            Self::Side { source, .. } => source.code(),
+            Self::Program { .. } => "program",
+            Self::Runtime(_) => "runtime",
+            Self::Output(_) => "output",
+        }
+    }
+
+    /// What went wrong, its causes and what to do, as values.
+    #[must_use]
+    pub fn view(&self) -> ErrorView {
+        let message = self.to_string();
+        let (mut because, mut told) = (Vec::new(), message.clone());
         let mut cause = self.source();
         while let Some(error) = cause {
             // Libraries wrap errors in errors that say the same.
             let says = error.to_string();
             if says != told {
-                let _ = writeln!(text, "  because: {}", escape(&says));
+                because.push(says.clone());
             }
             told = says;
             cause = error.source();
         }
-        if let Some(hint) = self.hint() {
+        ErrorView { code: self.code().to_owned(), message, because, hint: self.hint() }
+    }
+
+    /// `error:`, its causes and `hint:`, one line each, escaped.
+    #[must_use]
+    pub fn report(&self) -> String {
+        let ErrorView { message, because, hint, .. } = self.view();
+        let mut text = format!("error: {}\n", escape(&message));
+        for cause in because {
+            let _ = writeln!(text, "  because: {}", escape(&cause));
+        }
+        if let Some(hint) = hint {
             let _ = writeln!(text, "hint: {}", escape(&hint));
         }
         text
+    }
+}
+
+/// The code of a question that was not asked in a way it can be answered.
+const USAGE: &str = "usage";
+
+/// An error for programs: what `-o json` writes as `error`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ErrorView {
+    /// A stable word: of a refusal, the check that said no.
+    pub code: String,
+    /// What happened, one sentence.
+    pub message: String,
+    /// Its causes, the nearest first.
+    pub because: Vec<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl ErrorView {
+    /// A command line that could not be read.
+    #[must_use]
+    pub fn usage(error: &clap::Error) -> Self {
+        let told = error.to_string();
+        let paragraph: Vec<&str> = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
+        let message = paragraph.join(" ").trim_start_matches("error: ").to_owned();
+        let hint = Some("`countersign COMMAND --help` shows what it takes".to_owned());
+        Self { code: USAGE.to_owned(), message, because: Vec::new(), hint }
+    }
+}
+
+/// Names with commas and an "and".
+fn and<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: Vec<&str> = names.collect();
+    match names.split_last() {
+        Some((last, others)) if !others.is_empty() => format!("{} and no {last}", others.join(", no ")),
+        _ => names.concat(),
     }
 }

@@ -54,7 +54,19 @@ impl FileError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => Some("nothing is ever overwritten: choose another name, or move it away".to_owned()),
-            Self::Read { .. } | Self::TooLarge { .. } | Self::Write { .. } => None,
+            Self::Read { source, .. } => Some(match source.kind() {
+                io::ErrorKind::NotFound => "check the path; it begins in the directory you are in".to_owned(),
+                io::ErrorKind::PermissionDenied => "check who owns the file, and its mode".to_owned(),
+                io::ErrorKind::IsADirectory => "give the file itself, not the directory it is in".to_owned(),
+                _ => return None,
+            }),
+            Self::TooLarge { what, .. } => Some(format!("is it a {what} at all?")),
+            Self::Write { source, .. } => Some(match source.kind() {
+                io::ErrorKind::NotFound => "make the directory first".to_owned(),
+                io::ErrorKind::PermissionDenied => "choose a directory you may write in".to_owned(),
+                io::ErrorKind::StorageFull => "make room on the disk".to_owned(),
+                _ => return None,
+            }),
         }
     }
 }

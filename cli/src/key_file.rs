@@ -134,7 +134,8 @@ impl KeyFileError {
             Self::Format { .. } => Some("`countersign key new` writes key files".to_owned()),
             Self::Exposed { path, .. } => Some(format!("chmod 600 {}", path.display())),
             Self::PublicOnly { .. } => Some("give the file that `countersign key new` wrote".to_owned()),
-            Self::Halves { .. } | Self::Randomness(_) => None,
+            Self::Halves { .. } => Some("it was changed: take it again from where it is kept safe".to_owned()),
+            Self::Randomness(_) => None,
         }
     }
 }

@@ -1,12 +1,18 @@
 //! The command line: options for every command, and the commands.
 
-use crate::commands::Command;
+use crate::commands;
 use crate::failure::Failure;
 use crate::key_file::KeyFile;
 use crate::terminal::Format;
 use crate::trust::Trust;
-use clap::{Args, Parser};
-use std::path::PathBuf;
+use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+/// What examples do not repeat.
+const LEFT_OUT: &str = "\
+What an example leaves out of --node, --ca, --genesis and --key is taken from the environment: COUNTERSIGN_NODE, \
+COUNTERSIGN_CA, COUNTERSIGN_GENESIS, COUNTERSIGN_KEY.";
 
 /// The heading of the options that every command takes.
 const EVERYWHERE: &str = "Options of every command";
@@ -21,6 +27,7 @@ const EVERYWHERE: &str = "Options of every command";
     after_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH.
 Ids are accepted in full or as a unique prefix; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
+COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS and COUNTERSIGN_KEY stand for --node, --ca, --genesis and --key.
 Exit codes: 0 done, 1 refused or a negative answer, 2 usage or environment.",
     after_long_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH, with the options above \
@@ -29,7 +36,9 @@ in its environment.
 Ids are accepted in full or as a unique prefix; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
 
 With -o json the answer is one JSON object: ids, keys and digests in lower-case hex, times in milliseconds since \
-1970-01-01 UTC in fields that end in _ms. Fields are only ever added.
+1970-01-01 UTC in fields that end in _ms. Fields are only ever added. What was refused or went wrong is one JSON object \
+on standard output, too: {\"error\": {\"code\", \"message\", \"because\", \"hint\"}}, with the same exit code; the code \
+is a stable word, of a refusal the check that said no.
 
 Exit codes:
   0  done
@@ -37,6 +46,10 @@ Exit codes:
   2  usage or environment: the question could not be asked
 
 Examples:
+  What every command needs stands in the environment once, for --node, --ca, --genesis and --key:
+    export COUNTERSIGN_NODE=https://node.example:7101 COUNTERSIGN_CA=ca.pem COUNTERSIGN_GENESIS=genesis
+    export COUNTERSIGN_KEY=approver.key
+
   A vendor signs a patch and publishes it:
     countersign key new --role publisher --organisation acme --out vendor.key
     countersign patch pack --product acme/redis --version 7.0.15-1 --release 7 --class security \\
@@ -67,7 +80,27 @@ pub struct CommandLine {
     pub global: Global,
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub command: commands::Command,
+}
+
+impl CommandLine {
+    /// Reads a command line, the program's name first.
+    ///
+    /// # Errors
+    /// What clap says, help and version included.
+    pub fn read(words: &[OsString]) -> Result<Self, clap::Error> {
+        let command = with_environment(Self::command());
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+}
+
+/// Says under the examples of every command what they leave out.
+fn with_environment(command: Command) -> Command {
+    let command = command.mut_subcommands(with_environment);
+    match command.get_after_help().map(ToString::to_string) {
+        Some(help) if !command.has_subcommands() => command.after_help(format!("{help}\n\n{LEFT_OUT}")),
+        _ => command,
+    }
 }
 
 /// Options of every command.
@@ -91,7 +124,58 @@ pub struct Global {
     pub output: Format,
 }
 
+/// Something a command cannot do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Whose signature it is.
+    Key,
+    /// Which ledger it is for.
+    Genesis,
+    /// Whom to ask, and how to know it.
+    Node,
+}
+
 impl Global {
+    /// Makes sure that all of these were given; whatever was not is named at once.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`].
+    pub fn need(&self, needs: &[Need]) -> Result<(), Failure> {
+        let mut missing = Vec::new();
+        if needs.contains(&Need::Key) && self.key.is_none() {
+            missing.push(("key", "whose signature it is with --key FILE or COUNTERSIGN_KEY"));
+        }
+        if needs.contains(&Need::Genesis) && self.genesis.is_none() {
+            missing.push(("trust root", "which ledger it is about with --genesis FILE or COUNTERSIGN_GENESIS"));
+        }
+        if needs.contains(&Need::Node) {
+            missing.extend(self.missing_on_the_way());
+        }
+        if missing.is_empty() { Ok(()) } else { Err(Failure::Missing(missing)) }
+    }
+
+    fn missing_on_the_way(&self) -> Vec<(&'static str, &'static str)> {
+        let node = "which node to ask with --node URL or COUNTERSIGN_NODE, for instance https://127.0.0.1:7101";
+        let roots = "what its certificate comes from, its ca.pem, with --ca FILE or COUNTERSIGN_CA";
+        let (node, roots) = (("node", node), ("root certificates", roots));
+        match (&self.node, &self.ca) {
+            (None, None) => vec![node, roots],
+            (None, Some(_)) => vec![node],
+            // Plain http needs none.
+            (Some(url), None) if url.starts_with("https:") => vec![roots],
+            (Some(_), _) => Vec::new(),
+        }
+    }
+
+    /// The node to ask.
+    ///
+    /// # Errors
+    /// [`Failure::Missing`] when it, or what its certificate comes from, was not given.
+    pub fn node(&self) -> Result<&str, Failure> {
+        self.need(&[Need::Node])?;
+        Ok(self.node.as_deref().unwrap_or_default())
+    }
+
     /// The trust root, if one was given.
     ///
     /// # Errors
@@ -103,14 +187,10 @@ impl Global {
     /// The trust root, which this command needs.
     ///
     /// # Errors
-    /// [`Failure::Usage`] when it was not given, [`Failure::Trust`] when it is none.
+    /// [`Failure::Missing`] when it was not given, [`Failure::Trust`] when it is none.
     pub fn trust_needed(&self) -> Result<Trust, Failure> {
-        self.trust()?.ok_or_else(|| {
-            Failure::usage(
-                "no trust root given",
-                "a signature is for one ledger: say which with --genesis FILE or COUNTERSIGN_GENESIS",
-            )
-        })
+        self.need(&[Need::Genesis])?;
+        Ok(Trust::read(self.genesis.as_deref().unwrap_or(Path::new("")))?)
     }
 
     /// The key file, if one was given.
@@ -124,11 +204,10 @@ impl Global {
     /// The key file, which this command needs.
     ///
     /// # Errors
-    /// [`Failure::Usage`] when it was not given, [`Failure::Key`] when it is none.
+    /// [`Failure::Missing`] when it was not given, [`Failure::Key`] when it is none.
     pub fn key_needed(&self) -> Result<KeyFile, Failure> {
-        self.key()?.ok_or_else(|| {
-            Failure::usage("no key given", "say whose signature it is with --key FILE or COUNTERSIGN_KEY")
-        })
+        self.need(&[Need::Key])?;
+        Ok(KeyFile::read(self.key.as_deref().unwrap_or(Path::new("")))?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::key_file::{KeyFile, KeyRole};
-use crate::options::{Global, Signing};
+use crate::options::{Global, Need, Signing};
 use crate::time;
 use crate::trust::Trust;
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
@@ -11,6 +11,7 @@ use ledger::encoding::{DecodeError, decode};
 use ledger::governance::Proposal;
 use ledger::id::{ChainId, PatchId, TransactionId};
 use ledger::limits;
+use ledger::moment::Span;
 use ledger::patch::{Artifact, PatchManifest};
 use ledger::transaction::{Payload, SignedTransaction, Transaction, TransactionError, VerifiedTransaction};
 
@@ -25,8 +26,11 @@ pub enum SignError {
         /// The key's role.
         actual: KeyRole,
     },
+    /// It would be void before anybody could see it.
+    #[error("a transaction that expires after 0s is void before it can be finalised")]
+    ExpiresAtOnce,
     /// It would expire too late.
-    #[error("a transaction may expire at most {} from now", time::show_duration(limits::EXPIRY_AHEAD_MS_MAX))]
+    #[error("a transaction may expire at most {} from now", Span(limits::EXPIRY_AHEAD_MS_MAX))]
     ExpiresTooLate,
     /// What was signed is no transaction anybody would take.
     #[error("the signed transaction does not hold")]
@@ -40,8 +44,10 @@ impl SignError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::WrongRole { .. } => Some("a key has one use: give the key made for this one with --key".to_owned()),
+            Self::ExpiresAtOnce => Some("give it time with --expires; 1h if not given".to_owned()),
+            Self::ExpiresTooLate => Some("give less with --expires; 1h if not given".to_owned()),
             Self::Transaction(TransactionError::Decode(_)) => Some("shorten the notes".to_owned()),
-            _ => None,
+            Self::Transaction(_) | Self::Randomness(_) => None,
         }
     }
 }
@@ -62,12 +68,17 @@ impl Signer {
     /// # Errors
     /// [`Failure`] when one is missing, wrong, or made for something else.
     pub fn new(global: &Global, signing: &Signing, needed: &[KeyRole]) -> Result<Self, Failure> {
+        let needs = [Need::Key, Need::Genesis, Need::Node];
+        global.need(if signing.offline { &needs[..2] } else { &needs })?;
         let (key, trust) = (global.key_needed()?, global.trust_needed()?);
         if !needed.contains(&key.public.role) {
             let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
             return Err(SignError::WrongRole { needed, actual: key.public.role }.into());
         }
-        if signing.expires == 0 || signing.expires > limits::EXPIRY_AHEAD_MS_MAX {
+        if signing.expires == 0 {
+            return Err(SignError::ExpiresAtOnce.into());
+        }
+        if signing.expires > limits::EXPIRY_AHEAD_MS_MAX {
             return Err(SignError::ExpiresTooLate.into());
         }
         Ok(Self { key, trust, expires_at_ms: time::now_ms().saturating_add(signing.expires) })
@@ -126,7 +137,7 @@ pub enum NotThePatch {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// It publishes nothing.
-    #[error("the publishing transaction is a {0}")]
+    #[error("the publishing transaction is of kind {0}")]
     NotAPublish(&'static str),
     /// It publishes something else.
     #[error("the publishing transaction is of patch {actual}, asked was {asked}")]
@@ -199,7 +210,7 @@ pub enum NotTheProposal {
     #[error(transparent)]
     Transaction(#[from] TransactionError),
     /// The transaction proposes nothing.
-    #[error("the transaction that proposed it is a {0}")]
+    #[error("the transaction that proposed it is of kind {0}")]
     NotAPropose(&'static str),
     /// The transaction is another.
     #[error("the transaction shown is {actual}")]

@@ -5,7 +5,7 @@ use crate::connection::{Connection, NodeError, id};
 use crate::time;
 use ledger::id::TransactionId;
 use ledger::transaction::VerifiedTransaction;
-use proto::v1::{GetTransactionRequest, SubmitRequest, TransactionState};
+use proto::v1::{CheckRequest, GetTransactionRequest, SubmitRequest, TransactionState};
 use serde::Serialize;
 use std::time::{Duration, Instant};
 
@@ -69,6 +69,15 @@ impl SubmitError {
         !matches!(self, Self::Lost { .. })
     }
 
+    /// A stable word for programs.
+    pub(crate) fn code(&self) -> &str {
+        match self {
+            Self::Refused(source) => source.code(),
+            Self::Lost { .. } => "lost",
+            Self::NotYet { .. } => "not-yet",
+        }
+    }
+
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(source) => source.hint(),
@@ -88,6 +97,23 @@ enum Offer {
     Later(u64, NodeError),
     /// No answer: it may or may not have been taken.
     Lost(NodeError),
+}
+
+/// Asks what the rules say of a transaction, before anything large is sent for it. A node that cannot say, or
+/// cannot say now, is no refusal: it is asked again by submitting.
+///
+/// # Errors
+/// [`SubmitError::Refused`].
+pub async fn check(connection: &mut Connection, transaction: &VerifiedTransaction) -> Result<(), SubmitError> {
+    let Err(status) = connection.ledger.check(CheckRequest { transaction: transaction.bytes().to_vec() }).await else {
+        return Ok(());
+    };
+    match NodeError::from(status) {
+        NodeError::Failed { .. } | NodeError::Refused { retry_after_ms: Some(_), .. } => Ok(()),
+        // Submitting twice is harmless.
+        NodeError::Refused { check, .. } if check == "already-finalised" => Ok(()),
+        error => Err(SubmitError::new(transaction.id(), error)),
+    }
 }
 
 /// Submits a transaction and waits until it is finalised.

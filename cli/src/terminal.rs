@@ -5,6 +5,7 @@ use crate::failure::Failure;
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fmt::Write as _;
 use std::io::{self, Write as _};
 
@@ -16,6 +17,14 @@ pub enum Format {
     Table,
     /// For programs: one JSON object.
     Json,
+}
+
+/// Whether a command line that could not be read asks for JSON.
+#[must_use]
+pub fn asks_for_json(words: &[OsString]) -> bool {
+    let words: Vec<&str> = words.iter().filter_map(|word| word.to_str()).collect();
+    words.iter().any(|word| matches!(*word, "-ojson" | "-o=json" | "--output=json"))
+        || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
 }
 
 /// What a command has to say: text for people, one JSON object for programs, and an exit code.

@@ -29,6 +29,13 @@ pub fn show_duration(duration_ms: u64) -> String {
     humantime::format_duration(Duration::from_millis(duration_ms)).to_string()
 }
 
+/// A duration for people who want to know about how long it is: its two largest units.
+#[must_use]
+pub fn show_about(duration_ms: u64) -> String {
+    let whole_seconds = if duration_ms < 1_000 { duration_ms } else { duration_ms / 1_000 * 1_000 };
+    show_duration(whole_seconds).split(' ').take(2).collect::<Vec<_>>().join(" ")
+}
+
 /// A moment: milliseconds since 1970, or RFC 3339.
 ///
 /// # Errors

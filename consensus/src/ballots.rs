@@ -81,6 +81,12 @@ impl Ballots {
             .count()
     }
 
+    /// How many validators precommitted nothing.
+    pub(crate) fn nil_precommits(&self, round: u32) -> usize {
+        let precommits = self.of_round(round).filter(|((_, kind, _), _)| *kind == VoteKind::Precommit);
+        precommits.filter(|(_, votes)| votes.iter().any(|(voted, _)| voted.is_none())).count()
+    }
+
     /// Everybody who cast this vote, with the signatures.
     pub(crate) fn signers(&self, round: u32, kind: VoteKind, block: BlockHash) -> Vec<(PublicKey, Signature)> {
         let of_kind = self.of_round(round).filter(|((_, voted_kind, _), _)| *voted_kind == kind);

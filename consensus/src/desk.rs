@@ -282,7 +282,11 @@ impl Hands for Desk {
     }
 
     fn schedule(&mut self, kind: TimerKind, round: u32) {
-        let after_ms = self.timeouts.after_ms(kind, round);
+        // A quorum that precommitted nothing leaves no quorum for a block: there is nothing to wait for, and the
+        // round of a lost leader costs no more than the wait for its proposal.
+        let given_up =
+            kind == TimerKind::Precommit && self.now.validators.is_quorum(self.now.ballots.nil_precommits(round));
+        let after_ms = if given_up { 0 } else { self.timeouts.after_ms(kind, round) };
         self.effects.push(Effect::Schedule { timer: self.timer(kind, round), after_ms });
     }
 

@@ -1,5 +1,6 @@
 //! What the simulation of whole members has found, each kept in its shortest form.
 
+use crate::adversaries::dripper::Dripper;
 use crate::adversaries::flooder::Flooder;
 use crate::adversaries::impostor::Impostor;
 use crate::adversaries::spammer::Spammer;
@@ -57,6 +58,25 @@ fn who_boasts_of_blocks_holds_up_nobody_for_long() {
     }
     assert_eq!(world.around.watch.all(), vec![]);
     assert!(behind_us < 4_000_000, "an observer was more than three blocks behind for {behind_us} of 10,000,000 us");
+}
+
+/// A member that says it is further than everybody, and gives one block whenever the patience of who asked is about
+/// to end, was asked for ever: whoever came back late caught up with one block in three seconds, and so never.
+#[test]
+fn who_drips_blocks_keeps_nobody_from_catching_up() {
+    let mut world = World::new(4, 1);
+    world.add_adversary(0, Box::<Dripper>::default());
+    world.submit_every_us = 50_000;
+    world.boot(100_000);
+    let late = 4;
+    world.run(1_000_000, |_| false);
+    world.switch_off(late, 19_000_000);
+    world.run(20_000_000, |_| false);
+    let goal = world.highest();
+    assert!(goal > world.hosts[late].height() + 20, "{goal}, {}", world.hosts[late].height());
+    world.run(world.around.now_us + 2 * SOON_US, |world| world.hosts[late].height() >= goal);
+    assert!(world.hosts[late].height() >= goal, "{} of {goal}", world.hosts[late].height());
+    assert_eq!(world.around.watch.all(), vec![]);
 }
 
 /// Gossip is not answered. What it lost was never said again, and stayed in the pool of a node that does

@@ -10,6 +10,7 @@ mod ledger_sim;
 mod ledger_simulation;
 mod lockstep;
 mod long;
+mod lost_leader;
 mod oracle;
 mod pool;
 mod sim;

@@ -363,6 +363,33 @@ fn a_later_quorum_for_another_block_sets_us_free() {
     assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, Some(Y))]);
 }
 
+/// A quorum that prevoted another block *before* we precommitted ours was no reason then, and is none now.
+#[test]
+fn an_earlier_quorum_for_another_block_does_not_set_us_free() {
+    let mut table = table();
+    leave(&mut table, 0);
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, None, X));
+    effects.extend(table.judged(H, X, true));
+    for n in [0, 2] {
+        effects.extend(table.hear_vote(table.prevote(n, H, 2, Some(X))));
+    }
+    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 2, Some(X))));
+    let mut guard = guarded(&effects);
+    guard.iter_mut().for_each(|record| record.binding = None);
+
+    let mut amnesiac = Table::with_guard(4, 1, guard);
+    amnesiac.start(H);
+    let earlier = amnesiac.polka(&[0, 2, 3], H, 1, Y);
+    amnesiac.hear(2, Message::Polka(earlier));
+    for round in 0..3 {
+        leave(&mut amnesiac, round);
+    }
+    let mut effects = amnesiac.hear_proposal(amnesiac.proposal(H, 3, Some(1), Y));
+    effects.extend(amnesiac.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 3, None)], "not Y, while bound to X");
+}
+
 #[test]
 fn a_precommit_of_ours_still_counts_when_the_log_is_lost() {
     let mut table = amnesiac(|record| {

@@ -6,6 +6,7 @@ use crate::raise::{RaiseError, introduce_one, io_error, make_key, make_node, pub
 use std::fmt::Write as _;
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// Makes an organisation's keys and a node with a validating key, and starts the node. As long as it is
@@ -25,7 +26,7 @@ pub fn join(devnet: &mut Devnet, organisation: &str) -> Result<String, RaiseErro
         .into_iter()
         .map(|role| make_key(&file(role), organisation, role))
         .collect::<Result<_, _>>()?;
-    let made_node = make_node(&devnet.dir, organisation, true)?;
+    let made_node = make_node(&devnet.dir, organisation, true, Ipv4Addr::LOCALHOST)?;
     let (mut node, validator_key) = (made_node.node, made_node.validator_key.unwrap_or_default());
     // It votes when the set of validators names it, not before.
     node.validator = false;

@@ -159,7 +159,8 @@ async fn main() -> ExitCode {
 async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     match command {
         Command::Up { validators, agents, dir, subscribe, heartbeat_ms, seal_ms } => {
-            let plan = Plan { dir, validators, agents, subscriptions: subscribe, heartbeat_ms, seal_ms };
+            let (subscriptions, addresses) = (subscribe, Vec::new());
+            let plan = Plan { dir, validators, agents, subscriptions, heartbeat_ms, seal_ms, addresses };
             let work = async { Ok(raise::up(&plan, &mut |line| say(line)).await?) };
             let devnet = ended_with_it(&plan.dir, work).await?;
             guide::guide(&devnet).iter().for_each(|line| say(line));
@@ -181,13 +182,13 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             for node in &devnet.nodes {
                 match client::status(&node.grpc, &devnet.ca).await {
                     Ok(status) => print(&format!(
-                        "{:<12} {:<9} height {:<6} peers {} pending {} finality p50 {:.1} ms  {}",
+                        "{:<12} {:<9} height {:<6} peers {} pending {} finality p50 {}  {}",
                         node.name,
                         if status.validator { "validator" } else { "observer" },
                         status.height,
                         status.peers.len(),
                         status.pending,
-                        status.finality_p50_ms,
+                        story::latency(status.finality_p50_ms),
                         node.grpc,
                     )),
                     Err(error) => print(&format!("{:<12} down: {error}", node.name)),

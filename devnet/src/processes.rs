@@ -2,6 +2,7 @@
 
 use crate::layout::{Agent, Devnet, Node};
 use rustix::process::{Pid, Signal, kill_process};
+use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::io;
 use std::os::unix::process::CommandExt as _;
@@ -91,14 +92,14 @@ pub fn run(name: &str, arguments: &[&str]) -> Result<String, ToolError> {
 /// # Errors
 /// What the operating system says.
 pub fn start(name: &str, arguments: &[&str], log: &Path) -> io::Result<u32> {
+    let mut command = Command::new(program(name));
+    command.args(arguments);
+    detach(command, log)
+}
+
+fn detach(mut command: Command, log: &Path) -> io::Result<u32> {
     let log = OpenOptions::new().create(true).append(true).open(log)?;
-    let child = Command::new(program(name))
-        .args(arguments)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        .process_group(0)
-        .spawn()?;
+    let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?;
     Ok(child.id())
 }
 
@@ -107,8 +108,19 @@ pub fn start(name: &str, arguments: &[&str], log: &Path) -> io::Result<u32> {
 /// # Errors
 /// What the operating system says.
 pub fn start_node(node: &mut Node) -> io::Result<()> {
-    let config = node.config.display().to_string();
-    node.pid = Some(start("countersign-node", &["run", "--config", &config], &node.log)?);
+    start_node_through(node, &[])
+}
+
+/// Starts a node through a program that becomes it, as `nsenter --net=FILE --` does.
+///
+/// # Errors
+/// What the operating system says.
+pub fn start_node_through(node: &mut Node, starter: &[String]) -> io::Result<()> {
+    let mut words = starter.iter().map(OsString::from).chain([program("countersign-node").into()]);
+    // There is at least the node's own program.
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).args(["run", "--config"]).arg(&node.config);
+    node.pid = Some(detach(command, &node.log)?);
     Ok(())
 }
 

@@ -9,6 +9,7 @@ use proto::v1::GetStatusResponse;
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,8 @@ pub struct Plan {
     pub heartbeat_ms: u64,
     /// How long a block with transactions waits for the block that makes them provable.
     pub seal_ms: u64,
+    /// Where nodes listen, in their order; whoever has no address here is on loopback.
+    pub addresses: Vec<Ipv4Addr>,
 }
 
 /// Why a devnet did not come up.
@@ -100,6 +103,27 @@ fn member_name(place: usize) -> String {
 /// # Errors
 /// [`RaiseError`].
 pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseError> {
+    let mut devnet = make(plan, say)?;
+    say(&format!("starting {} nodes", devnet.nodes.len()));
+    // Written down after each: whoever is interrupted leaves nobody behind.
+    for place in 0..devnet.nodes.len() {
+        processes::start_node(&mut devnet.nodes[place]).map_err(io_error("cannot start countersign-node"))?;
+        devnet.save().map_err(io_error("cannot write devnet.json"))?;
+    }
+    await_ready(&devnet).await?;
+    for number in 1..=plan.agents {
+        let name = format!("agent-{number}");
+        say(&format!("enrolling {name}"));
+        add_agent(&mut devnet, &name, &agent_subscriptions(&plan.subscriptions))?;
+    }
+    Ok(devnet)
+}
+
+/// Makes everything that nodes need, and starts none of them.
+///
+/// # Errors
+/// [`RaiseError`].
+pub fn make(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseError> {
     if plan.validators == 0 || plan.validators > VALIDATORS_MAX {
         return Err(RaiseError::Plan(format!("a ledger needs 1 to {VALIDATORS_MAX} validators")));
     }
@@ -115,29 +139,17 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
     say("making keys and certificates");
     let keys = make_keys(&dir, &members)?;
     let mut nodes = Vec::new();
-    for (place, organisation) in members.iter().enumerate().take(plan.validators) {
-        nodes.push(make_node(&dir, organisation, place < plan.validators)?);
+    let organisations = members.iter().map(String::as_str).take(plan.validators).map(|name| (name, true));
+    for (place, (organisation, validator)) in organisations.chain([(SITE, false)]).enumerate() {
+        let address = plan.addresses.get(place).copied().unwrap_or(Ipv4Addr::LOCALHOST);
+        nodes.push(make_node(&dir, organisation, validator, address)?);
     }
-    nodes.push(make_node(&dir, SITE, false)?);
     let ca = join_roots(&dir, &nodes)?;
     let (genesis, chain_id) = make_genesis(plan, &dir, &members, &keys, &nodes)?;
     introduce(&nodes, &genesis)?;
 
     let nodes = nodes.into_iter().map(|made| made.node).collect();
-    let mut devnet = Devnet { version: VERSION, dir, chain_id, genesis, ca, nodes, agents: Vec::new(), keys };
-    say(&format!("starting {} nodes", devnet.nodes.len()));
-    // Written down after each: whoever is interrupted leaves nobody behind.
-    for place in 0..devnet.nodes.len() {
-        processes::start_node(&mut devnet.nodes[place]).map_err(io_error("cannot start countersign-node"))?;
-        devnet.save().map_err(io_error("cannot write devnet.json"))?;
-    }
-    await_ready(&devnet).await?;
-    for number in 1..=plan.agents {
-        let name = format!("agent-{number}");
-        say(&format!("enrolling {name}"));
-        add_agent(&mut devnet, &name, &agent_subscriptions(&plan.subscriptions))?;
-    }
-    Ok(devnet)
+    Ok(Devnet { version: VERSION, dir, chain_id, genesis, ca, nodes, agents: Vec::new(), keys })
 }
 
 /// What an organisation of this name does on the ledger.
@@ -182,14 +194,20 @@ pub(crate) struct MadeNode {
     pub(crate) validator_key: Option<String>,
 }
 
-pub(crate) fn make_node(dir: &Path, organisation: &str, validator: bool) -> Result<MadeNode, RaiseError> {
+pub(crate) fn make_node(
+    dir: &Path,
+    organisation: &str,
+    validator: bool,
+    address: Ipv4Addr,
+) -> Result<MadeNode, RaiseError> {
     let directory = dir.join("nodes").join(organisation);
     let port = || free_port().map_err(io_error("cannot find a free port"));
     let (peer, grpc) = (port()?, port()?);
-    let peer_address = format!("/ip4/127.0.0.1/tcp/{peer}");
-    let (path, grpc_address) = (directory.display().to_string(), format!("127.0.0.1:{grpc}"));
+    let peer_address = format!("/ip4/{address}/tcp/{peer}");
+    let (path, grpc_address) = (directory.display().to_string(), format!("{address}:{grpc}"));
+    let host = address.to_string();
     let mut arguments = vec!["init", "--dir", &path, "--organisation", organisation];
-    arguments.extend(["--listen", &peer_address, "--grpc", &grpc_address]);
+    arguments.extend(["--listen", &peer_address, "--grpc", &grpc_address, "--host", "localhost", "--host", &host]);
     if validator {
         arguments.push("--validator");
     }
@@ -299,7 +317,10 @@ pub(crate) fn tell_of(node: &Node, other: &Node) -> Result<(), RaiseError> {
 }
 
 /// Waits until every node answers and sees every other.
-async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
+///
+/// # Errors
+/// [`RaiseError::Ended`], [`RaiseError::NotReady`].
+pub async fn await_ready(devnet: &Devnet) -> Result<(), RaiseError> {
     let deadline = Instant::now() + READY_PATIENCE;
     // One that ended is the reason that the others wait.
     for node in &devnet.nodes {

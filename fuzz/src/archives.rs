@@ -3,7 +3,7 @@
 use crate::doors::is_a_sentence;
 use crate::memory::peak_of;
 use agent::installer::archive;
-use agent::installer::unpack::{Limits, UnpackError};
+use agent::installer::unpack::Limits;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
@@ -74,8 +74,6 @@ pub fn unpack(bytes: &[u8]) {
                 assert!(found.entries <= LIMITS.entries_max, "{} entries", found.entries);
                 assert!(found.bytes <= LIMITS.tree_bytes_max, "{} bytes", found.bytes);
             }
-            // What is wrong with the archive as a whole is said in the words of the library that reads it.
-            Err(UnpackError::Archive(_)) => {}
             Err(refusal) => is_a_sentence(&refusal.to_string()),
         }
         fs::remove_dir_all(&place.tree).expect("the owner can always clean up");

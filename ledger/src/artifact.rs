@@ -3,6 +3,7 @@
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
 use crate::id::{ChainId, Digest};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
+use crate::moment::Moment;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -49,7 +50,7 @@ pub enum GrantError {
     #[error("upload grant is for chain {0}")]
     WrongChain(ChainId),
     /// Its time is over.
-    #[error("upload grant expired at {expires_at_ms}, it is {now_ms}")]
+    #[error("upload grant expired at {}, it is {}", Moment(*expires_at_ms), Moment(*now_ms))]
     Expired {
         /// When it expired.
         expires_at_ms: u64,

@@ -6,6 +6,7 @@ use crate::id::{BlockHash, ChainId, Digest, context, derive};
 use crate::key::PublicKey;
 use crate::limits;
 use crate::merkle;
+use crate::moment::{Moment, Span};
 use crate::transaction::{SignedTransaction, VerifiedTransaction};
 use serde::{Deserialize, Serialize};
 
@@ -93,7 +94,7 @@ pub enum BlockError {
         expected: String,
     },
     /// Time does not advance.
-    #[error("time {time_ms} is not after the parent's {parent_ms}")]
+    #[error("time {} is not after the parent's {}", Moment(*time_ms), Moment(*parent_ms))]
     TimeNotIncreasing {
         /// Time of the block.
         time_ms: u64,
@@ -101,7 +102,7 @@ pub enum BlockError {
         parent_ms: u64,
     },
     /// Time is too far ahead of the judge's clock.
-    #[error("time {time_ms} is more than {} ms ahead of this clock ({now_ms})", limits::CLOCK_AHEAD_MS_MAX)]
+    #[error("time {} is more than {} ahead of this clock ({})", Moment(*time_ms), Span(limits::CLOCK_AHEAD_MS_MAX), Moment(*now_ms))]
     TimeAhead {
         /// Time of the block.
         time_ms: u64,

@@ -11,6 +11,7 @@ use crate::certificate::{CertificateError, FinalizedHeader, VoteBody};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
 use crate::evidence::{CertifiedHeader, Charge, Evidence, EvidenceError, TwoCertificates};
 use crate::id::ChainId;
+use crate::key::PublicKey;
 use crate::limits;
 use crate::proof::{EpochError, EpochLink, TrustRoot, follow_epochs};
 use crate::validators::{Validator, ValidatorSet};
@@ -134,10 +135,17 @@ pub enum ForkError {
     /// The evidence convicts nobody.
     #[error(transparent)]
     Evidence(#[from] EvidenceError),
+    /// The evidence holds, against keys that anybody may have made.
+    #[error("none of the keys that signed both is known to validate: {}", in_words(.0))]
+    Strangers(Vec<PublicKey>),
+}
+
+fn in_words(keys: &[PublicKey]) -> String {
+    keys.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl ForkError {
-    /// The stable word of the check (sentence 9.8).
+    /// The stable word of the check (sentences 9.8 and 9.10).
     #[must_use]
     pub fn check(&self) -> &'static str {
         match self {
@@ -148,6 +156,7 @@ impl ForkError {
             Self::Certificate { .. } => "certificate",
             Self::OtherHeights { .. } | Self::Same(_) => "fork",
             Self::Evidence(_) => "evidence",
+            Self::Strangers(_) => "unknown-key",
         }
     }
 }
@@ -317,7 +326,7 @@ fn same_step(one: &EpochLink, other: &EpochLink) -> bool {
     one.header == other.header && one.validators == other.validators
 }
 
-fn member_of(set: &ValidatorSet, key: &crate::key::PublicKey) -> Option<Validator> {
+fn member_of(set: &ValidatorSet, key: &PublicKey) -> Option<Validator> {
     set.position(key).map(|place| set.validators()[place].clone())
 }
 

@@ -4,15 +4,18 @@
 //! of the organisations that have a governor are for it, all changes take place at once, or none. What
 //! each change needs and does is [`crate::state`]'s business (docs/protocol.md §2).
 
+mod tally;
+
+pub use tally::{Cast, Tally};
+
 use crate::approval::ApprovalRules;
 use crate::bounded::{List, Name, Notes, SortedList};
 use crate::encoding::{Canonical, Limit, encode};
 use crate::key::PublicKey;
 use crate::limits;
-use crate::state::record::{MemberKey, Organisation, Parameters, Position, Role};
+use crate::state::record::{Organisation, Parameters, Position, Role};
 use crate::validators::ValidatorSet;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::fmt;
 
 /// One change of membership or law. New kinds are added at the end: the number of a kind never changes.
@@ -199,61 +202,6 @@ pub struct ProposalRecord {
     pub standing: ProposalStanding,
     /// Where it ceased to be open by ballots.
     pub settled: Option<Position>,
-}
-
-/// The arithmetic of a proposal: what ballots say when these organisations have a voice.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tally {
-    /// Organisations with a voice: those that have an active governor.
-    pub voters: usize,
-    /// Voters for it.
-    pub for_it: BTreeSet<Name>,
-    /// Voters against it.
-    pub against_it: BTreeSet<Name>,
-}
-
-impl Tally {
-    /// Counts ballots among the members as they are now: the voices are theirs that have an active
-    /// governor, and a ballot counts while the governor that cast it is one of these.
-    #[must_use]
-    pub fn count(ballots: &[Ballot], members: &[Organisation]) -> Self {
-        let counts = |ballot: &&Ballot| {
-            let member = members.iter().find(|member| member.name == ballot.organisation);
-            member.and_then(|member| member.key(&ballot.key)).is_some_and(MemberKey::governs)
-        };
-        let saying = |choice| {
-            let ballots = ballots.iter().filter(|ballot| ballot.choice == choice).filter(counts);
-            ballots.map(|ballot| ballot.organisation.clone()).collect()
-        };
-        Self {
-            voters: members.iter().filter(|member| member.governs()).count(),
-            for_it: saying(Choice::For),
-            against_it: saying(Choice::Against),
-        }
-    }
-
-    /// Strictly more than two thirds are for it.
-    #[must_use]
-    pub fn passes(&self) -> bool {
-        3 * self.for_it.len() > 2 * self.voters
-    }
-
-    /// So many are against it that the others are no more than two thirds.
-    #[must_use]
-    pub fn cannot_pass(&self) -> bool {
-        3 * (self.voters - self.against_it.len()) <= 2 * self.voters
-    }
-}
-
-impl fmt::Display for Tally {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let needed = 2 * self.voters / 3 + 1;
-        write!(f, "{} of {} organisations for it, {needed} needed", self.for_it.len(), self.voters)?;
-        if !self.against_it.is_empty() {
-            write!(f, ", {} against", self.against_it.len())?;
-        }
-        Ok(())
-    }
 }
 
 /// Why a change is not possible in a state.

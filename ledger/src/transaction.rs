@@ -3,7 +3,7 @@
 use crate::block::PROTOCOL_VERSION;
 use crate::bounded::{Name, Notes, Sentence, SortedList};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, EvidenceError};
 use crate::governance::{Choice, Proposal};
 use crate::id::{ChainId, Digest, PatchId, TransactionId, context, derive};
 use crate::key::{PublicKey, Purpose, SecretKey, Signature, SignatureError};
@@ -22,6 +22,24 @@ pub struct Verdict {
     pub evidence: Digest,
     /// Why, for people.
     pub note: Notes,
+}
+
+/// What an approver, or whoever recalls, gives people to understand it by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grounds<'a> {
+    /// The note of a verdict, the reason of a recall; may be empty.
+    pub note: &'a str,
+    /// BLAKE3 of the evidence looked at, when there was some to keep.
+    pub evidence: Option<Digest>,
+}
+
+impl Verdict {
+    /// Why, and by what.
+    #[must_use]
+    pub fn grounds(&self) -> Grounds<'_> {
+        let evidence = (self.evidence != Digest::ZERO).then_some(self.evidence);
+        Grounds { note: self.note.as_str(), evidence }
+    }
 }
 
 /// What is asked for. New kinds are added at the end: the number of a kind never changes.
@@ -117,6 +135,36 @@ impl Payload {
         }
     }
 
+    /// The same in a sentence, with its article.
+    #[must_use]
+    pub const fn noun(&self) -> &'static str {
+        match self {
+            Self::Publish { .. } => "a publication",
+            Self::Approve { .. } => "an approval",
+            Self::Reject { .. } => "a rejection",
+            Self::Hold { .. } => "a hold",
+            Self::Recall { .. } => "a recall",
+            Self::Enroll { .. } => "an enrolment",
+            Self::Retire { .. } => "a retirement",
+            Self::Receipt { .. } => "a receipt",
+            Self::Propose { .. } => "a proposal",
+            Self::Ballot { .. } => "a ballot",
+            Self::Accuse { .. } => "an accusation",
+        }
+    }
+
+    /// The grounds of a verdict or a recall.
+    #[must_use]
+    pub fn grounds(&self) -> Option<Grounds<'_>> {
+        match self {
+            Self::Approve { verdict, .. } | Self::Reject { verdict } | Self::Hold { verdict } => {
+                Some(verdict.grounds())
+            }
+            Self::Recall { reason, .. } => Some(Grounds { note: reason.as_str(), evidence: None }),
+            _ => None,
+        }
+    }
+
     /// The patch it is about, if it is about one.
     #[must_use]
     pub fn patch(&self) -> Option<PatchId> {
@@ -195,6 +243,9 @@ pub enum TransactionError {
     /// The signature does not hold.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// An accusation whose evidence proves nothing.
+    #[error("accusation: {0}")]
+    Evidence(#[from] EvidenceError),
 }
 
 /// Length of the signature at the end of an encoded signed transaction.
@@ -252,6 +303,11 @@ impl SignedTransaction {
             return Err(TransactionError::WrongChain { actual: transaction.chain_id, expected: *chain });
         }
         transaction.signer.verify(Purpose::Transaction, chain, body, &self.signature)?;
+        // Here, with the other signatures, and not where the rules are: it needs no state, and may cost as
+        // much as hundreds of transactions.
+        if let Payload::Accuse { evidence } = &transaction.payload {
+            evidence.check(chain)?;
+        }
         let id = TransactionId(derive(&context::TRANSACTION_ID, body));
         Ok(VerifiedTransaction(Arc::new(Verified { signed: self, id, bytes: bytes.into() })))
     }
@@ -264,7 +320,7 @@ struct Verified {
     bytes: Box<[u8]>,
 }
 
-/// A transaction whose structure and signature were checked, once. Made only by
+/// A transaction whose structure and signatures were checked, once; the evidence of an accusation, too. Made only by
 /// [`SignedTransaction::verify`] and [`SignedTransaction::verify_bytes`]; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct VerifiedTransaction(Arc<Verified>);

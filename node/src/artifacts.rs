@@ -8,10 +8,12 @@
 mod pace;
 mod quota;
 mod transfer;
+mod uploads;
 
 pub use pace::{Expected, OF_CLIENTS, OF_PEERS, Pace, TooSlow};
 pub use quota::ArtifactLimits;
 pub use transfer::{PieceWriter, fetch_from_peer, pieces, serve_peer};
+pub use uploads::{NoPlace, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX, Upload, Uploads};
 
 use bao_tree::io::DecodeError;
 use bao_tree::io::outboard::PreOrderOutboard;
@@ -122,6 +124,7 @@ pub struct Artifacts {
     quota: Arc<Quota>,
     to_clients: Arc<Semaphore>,
     to_peers: Arc<Semaphore>,
+    uploads: Uploads,
 }
 
 /// A place among the transfers there may be at once, until it is dropped.
@@ -142,7 +145,8 @@ impl Artifacts {
         fs::create_dir_all(&incoming)?;
         let transfers = || Arc::new(Semaphore::new(TRANSFERS_MAX));
         let quota = Arc::new(Quota::new(limits));
-        let artifacts = Self { directory, quota, to_clients: transfers(), to_peers: transfers() };
+        let uploads = Uploads::default();
+        let artifacts = Self { directory, quota, to_clients: transfers(), to_peers: transfers(), uploads };
         artifacts.count()?;
         Ok(artifacts)
     }
@@ -185,6 +189,12 @@ impl Artifacts {
     pub fn transfer_to_client(&self) -> Option<Transfer> {
         let place = self.to_clients.clone().try_acquire_owned().ok()?;
         Some(Transfer { _place: place })
+    }
+
+    /// Places for uploads.
+    #[must_use]
+    pub fn uploads(&self) -> &Uploads {
+        &self.uploads
     }
 
     /// A place for a transfer to a peer, as soon as there is one.

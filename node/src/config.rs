@@ -334,7 +334,7 @@ pub fn load_key(path: &Path, role: &str) -> Result<SecretKey, ConfigError> {
         wrong("key file", "needs role, public_key and secret_key, and nothing else but organisation".to_owned())
     })?;
     if file.role != role {
-        return Err(wrong("role", format!("this is a {} key, a {role} key is needed", file.role)));
+        return Err(wrong("role", format!("this is a key with role {}, one with role {role} is needed", file.role)));
     }
     let mut seed = Zeroizing::new([0; 32]);
     hex::decode_to_slice(Zeroizing::new(file.secret_key).as_bytes(), seed.as_mut())

@@ -15,8 +15,10 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 /// Latencies kept for the status page.
 const LATENCIES_MAX: usize = 1_024;
-/// Transactions whose finality is being waited for.
-const WAITING_MAX: usize = 65_536;
+/// Calls that wait for finality.
+pub const WAITING_MAX: usize = 65_536;
+/// … of one transaction: who asks again while he is being answered has a reason, but not many.
+pub const WAITING_FOR_ONE_MAX: usize = 64;
 
 /// Where a transaction was finalised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +58,25 @@ pub struct HeadNotice {
 struct Waiting {
     admissions: HashMap<Ticket, oneshot::Sender<Result<(), OfferError>>>,
     finality: HashMap<TransactionId, (Instant, Vec<oneshot::Sender<Outcome>>)>,
+    /// How many senders there are in all of them.
+    calls: usize,
     /// What is in the pool: admitted, and not in a block yet.
     pending: HashSet<TransactionId>,
     latencies_ms: VecDeque<f64>,
+}
+
+/// A question that is out, until it is answered or dropped: who has gone needs no answer.
+pub struct Asked {
+    desk: Arc<Desk>,
+    ticket: Ticket,
+    answer: oneshot::Receiver<Result<(), OfferError>>,
+}
+
+/// Waiting for the finality of a transaction, until this is dropped.
+pub struct Finality {
+    desk: Arc<Desk>,
+    id: TransactionId,
+    outcome: oneshot::Receiver<Outcome>,
 }
 
 /// The desk.
@@ -87,33 +105,37 @@ impl Desk {
     }
 
     /// A ticket, and where its answer will come.
-    pub fn ticket(&self) -> (Ticket, oneshot::Receiver<Result<(), OfferError>>) {
+    pub fn ticket(self: &Arc<Self>) -> Asked {
         let ticket = Ticket(self.next_ticket.fetch_add(1, Ordering::Relaxed));
-        let (sender, receiver) = oneshot::channel();
+        let (sender, answer) = oneshot::channel();
         self.waiting().admissions.insert(ticket, sender);
-        (ticket, receiver)
+        Asked { desk: self.clone(), ticket, answer }
     }
 
     /// Where the finality of a transaction will be told. `None` when too many wait already.
-    pub fn await_finality(&self, id: TransactionId) -> Option<oneshot::Receiver<Outcome>> {
+    pub fn await_finality(self: &Arc<Self>, id: TransactionId) -> Option<Finality> {
         let mut waiting = self.waiting();
-        if waiting.finality.len() >= WAITING_MAX {
+        let of = waiting.finality.get(&id).map_or(0, |(_, senders)| senders.len());
+        if waiting.calls >= WAITING_MAX || of >= WAITING_FOR_ONE_MAX {
             return None;
         }
-        let (sender, receiver) = oneshot::channel();
+        let (sender, outcome) = oneshot::channel();
+        waiting.calls += 1;
         waiting.finality.entry(id).or_insert_with(|| (Instant::now(), Vec::new())).1.push(sender);
-        Some(receiver)
+        Some(Finality { desk: self.clone(), id, outcome })
     }
 
-    /// Nobody waits for this one any more.
-    pub fn forget(&self, id: &TransactionId) {
+    /// Who has closed his end does not wait for this one any more.
+    fn forget(&self, id: &TransactionId) {
         let mut waiting = self.waiting();
-        if let Some((_, senders)) = waiting.finality.get_mut(id) {
-            senders.retain(|sender| !sender.is_closed());
-            if senders.is_empty() {
-                waiting.finality.remove(id);
-            }
+        let Some((_, senders)) = waiting.finality.get_mut(id) else { return };
+        let before = senders.len();
+        senders.retain(|sender| !sender.is_closed());
+        let left = senders.len();
+        if left == 0 {
+            waiting.finality.remove(id);
         }
+        waiting.calls -= before - left;
     }
 
     /// Whether a transaction is in the pool. Ask this before asking the chain: what leaves the pool for
@@ -170,6 +192,7 @@ impl Desk {
             for (index, transaction) in (header.history_size..).zip(&executed.transactions) {
                 waiting.pending.remove(&transaction.id());
                 let Some((since, senders)) = waiting.finality.remove(&transaction.id()) else { continue };
+                waiting.calls -= senders.len();
                 if waiting.latencies_ms.len() == LATENCIES_MAX {
                     waiting.latencies_ms.pop_front();
                 }
@@ -191,6 +214,7 @@ impl Desk {
         let mut waiting = self.waiting();
         waiting.pending.remove(&id);
         if let Some((_, senders)) = waiting.finality.remove(&id) {
+            waiting.calls -= senders.len();
             for sender in senders {
                 let _ = sender.send(Err(rejection.clone()));
             }
@@ -209,5 +233,83 @@ impl Desk {
     /// The lock's holder only moves values, so a panic elsewhere cannot have left it half-way.
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Asked {
+    /// What it is answered by.
+    #[must_use]
+    pub fn ticket(&self) -> Ticket {
+        self.ticket
+    }
+
+    /// The answer; `None` when nobody will give one any more.
+    pub async fn answer(mut self) -> Option<Result<(), OfferError>> {
+        (&mut self.answer).await.ok()
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        self.desk.waiting().admissions.remove(&self.ticket);
+    }
+}
+
+impl Finality {
+    /// How it ended; `None` when nobody will know any more.
+    pub async fn outcome(&mut self) -> Option<Outcome> {
+        (&mut self.outcome).await.ok()
+    }
+}
+
+impl Drop for Finality {
+    fn drop(&mut self) {
+        self.outcome.close();
+        self.desk.forget(&self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(number: usize) -> TransactionId {
+        let mut id = [0; 32];
+        id[..8].copy_from_slice(&number.to_le_bytes());
+        TransactionId(id)
+    }
+
+    fn desk() -> Arc<Desk> {
+        Arc::new(Desk::new(HeadNotice::default()).0)
+    }
+
+    /// A client that goes away in the middle of a call leaves nothing behind, whatever becomes of its transaction.
+    #[test]
+    fn who_has_gone_is_not_waited_for_any_more() {
+        let desk = desk();
+        for number in 0..=WAITING_MAX {
+            assert!(desk.await_finality(id(number)).is_some(), "{number} have gone, and nobody can wait");
+            drop(desk.ticket());
+        }
+        assert!(desk.waiting().finality.is_empty() && desk.waiting().admissions.is_empty());
+        // One that goes does not take the others with it.
+        let kept = desk.await_finality(id(0)).unwrap();
+        drop(desk.await_finality(id(0)));
+        assert_eq!(desk.waiting().finality[&id(0)].1.len(), 1);
+        drop(kept);
+        assert!(desk.waiting().finality.is_empty());
+    }
+
+    /// Waiting for one transaction in very many calls is not free either.
+    #[test]
+    fn so_many_wait_for_one_transaction_and_so_many_for_all_and_no_more() {
+        let desk = desk();
+        let wait = |number| desk.await_finality(id(number));
+        let mut waiting: Vec<_> = (0..WAITING_FOR_ONE_MAX).map(|_| wait(0).unwrap()).collect();
+        assert!(wait(0).is_none());
+        waiting.extend((1..=WAITING_MAX - WAITING_FOR_ONE_MAX).map(|number| wait(number).unwrap()));
+        assert!(wait(WAITING_MAX).is_none());
+        waiting.pop();
+        assert!(wait(WAITING_MAX).is_some());
     }
 }

@@ -1,5 +1,6 @@
 //! `countersign-node init`: a directory with keys, certificates and a commented configuration.
 
+use crate::artifacts::ArtifactLimits;
 use crate::config::KeyFile;
 use ledger::bounded::Name;
 use ledger::key::{PublicKey, SecretKey};
@@ -142,6 +143,7 @@ fn configuration(new: &NewNode) -> String {
         }
         false => "# validator_key = \"validator.key\"   # only for a node that votes\n",
     };
+    let limits = ArtifactLimits::default();
     format!(
         "# A Countersign node. Relative paths are relative to this file. Unknown fields are errors.\n\
          # `countersign-node run --print-config` shows every value in force.\n\
@@ -168,7 +170,14 @@ fn configuration(new: &NewNode) -> String {
          # Clients: gRPC over TLS. They trust this node by its ca.pem.\n\
          listen = {grpc}\n\
          certificate = \"tls.pem\"\n\
-         private_key = \"tls.key\"\n",
+         private_key = \"tls.key\"\n\
+         \n\
+         # Patches' files, in data_dir. Bytes; both figures are those in force without this section.\n\
+         # [artifacts]\n\
+         # bytes_max = {artifacts}\n\
+         # per_organisation_bytes_max = {artifacts_of_one}\n",
+        artifacts = limits.bytes_max,
+        artifacts_of_one = limits.per_organisation_bytes_max,
         organisation = quoted(new.organisation.as_str()),
         listen = listen.join(", "),
         grpc = quoted(&new.grpc.to_string()),

@@ -14,5 +14,6 @@ pub mod node;
 pub mod proof;
 pub mod prune;
 pub mod replicate;
+mod shares;
 pub mod shell;
 pub mod verifier;

@@ -4,11 +4,13 @@ use clap::{Parser, Subcommand};
 use ledger::bounded::Name;
 use node::config::RawConfig;
 use node::init::{NewNode, init};
+use node::node::NodeError;
 use std::error::Error;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use store::StoreError;
 use tokio::sync::watch;
 
 /// A block is tens of thousands of small allocations, freed on other threads than they were made on.
@@ -74,7 +76,7 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
-        /// The snapshot.
+        /// The snapshot: a file and no pipe, because it is read twice.
         #[arg(long, value_name = "FILE")]
         from: PathBuf,
     },
@@ -85,7 +87,7 @@ enum Command {
         /// The configuration file.
         #[arg(long, conflicts_with = "dir", required_unless_present = "dir")]
         config: Option<PathBuf>,
-        /// The chain directory itself (DATA_DIR/chain).
+        /// The node's data directory, or the chain directory in it.
         #[arg(long)]
         dir: Option<PathBuf>,
     },
@@ -141,8 +143,8 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
         }
         Command::Fsck { config, dir } => {
             let directory = match (dir, config) {
-                (Some(directory), _) => directory,
-                (None, Some(config)) => RawConfig::load(&config)?.data_dir.join("chain"),
+                (Some(directory), _) => chain_in(directory),
+                (None, Some(config)) => RawConfig::load(&config)?.data_dir.join(CHAIN),
                 (None, None) => return Err("either --config or --dir is needed".into()),
             };
             Ok(fsck(&directory)?)
@@ -172,6 +174,15 @@ fn run(config: node::config::Config) -> Result<(), Box<dyn Error>> {
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
+}
+
+/// The directory of the chain in a node's data directory.
+const CHAIN: &str = "chain";
+
+/// A data directory has its chain below it; whatever else was named is taken at its word.
+fn chain_in(directory: PathBuf) -> PathBuf {
+    let below = directory.join(CHAIN);
+    if below.is_dir() { below } else { directory }
 }
 
 fn fsck(directory: &std::path::Path) -> Result<ExitCode, Box<dyn Error>> {
@@ -214,12 +225,21 @@ fn print(line: &str) {
 
 /// The error, its causes, and what to do.
 #[expect(clippy::print_stderr, reason = "a program's error belongs on standard error")]
-fn report(error: &dyn Error) {
+fn report(error: &(dyn Error + 'static)) {
     eprintln!("error: {error}");
     let mut cause = error.source();
     while let Some(error) = cause {
         eprintln!("  because: {error}");
         cause = error.source();
     }
-    eprintln!("hint: `countersign-node --help` shows examples; `run --print-config` shows the values in force");
+    eprintln!("hint: {}", hint(error));
+}
+
+/// What to do about it: the rooms know best about themselves.
+fn hint(error: &(dyn Error + 'static)) -> &'static str {
+    let of_the_node = error.downcast_ref::<NodeError>().and_then(NodeError::hint);
+    let of_the_store = error.downcast_ref::<StoreError>().and_then(StoreError::hint);
+    of_the_node
+        .or(of_the_store)
+        .unwrap_or("`countersign-node --help` shows examples; `run --print-config` shows the values in force")
 }

@@ -6,10 +6,15 @@
 //! one door and, where it carries signatures, verified here in parallel, before the member sees it.
 
 mod door;
+mod greetings;
+mod lessons;
 mod queue;
+mod silence;
 mod streams;
 mod swarm;
 
+pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
+pub use lessons::LESSON_MAX;
 pub use swarm::peer_id;
 
 use crate::artifacts::Artifacts;
@@ -90,7 +95,7 @@ pub async fn start(
     (events, verifier): (Inbox, Verifier),
     stop: watch::Receiver<bool>,
 ) -> Result<Network, NetworkError> {
-    let mut swarm = swarm::swarm(&config.key)?;
+    let mut swarm = swarm::swarm(&config.key, &config.peers)?;
     for address in &config.listen {
         swarm
             .listen_on(address.clone())

@@ -96,6 +96,17 @@ pub enum NodeError {
 }
 
 impl NodeError {
+    /// What a person can do about it, where that is known.
+    #[must_use]
+    pub const fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::Store(error) => error.hint(),
+            Self::OtherChain { .. } => Some("give the ledger's own genesis file, or another data_dir"),
+            Self::HasChain { .. } => Some("a snapshot is for a node that begins: give it an empty data_dir"),
+            _ => None,
+        }
+    }
+
     /// Whether something was given that is not believed, as against something that went wrong.
     #[must_use]
     pub fn is_refusal(&self) -> bool {
@@ -346,6 +357,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
+        intake: grpc::Intake::default(),
         downloads: grpc::Downloads::default(),
         snapshots: grpc::Snapshots::default(),
     }

@@ -8,6 +8,7 @@ use ledger::certificate::Certificate;
 use ledger::encoding::decode;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::PatchId;
+use ledger::inclusion::InclusionProof;
 use ledger::limits;
 use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
 use ledger::state::record::{KeyStatus, PatchRecord, Position};
@@ -109,6 +110,19 @@ pub fn assemble(source: &impl ProofSource, id: PatchId) -> Result<Vec<u8>, Assem
         true => Err(AssemblyError::TooLarge { patch: id, bytes: bytes.len() }),
         false => Ok(bytes),
     }
+}
+
+/// Proves a transaction at the newest header; `None` before the block after its own.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn include(source: &impl ProofSource, index: u64) -> Result<Option<InclusionProof>, StorageError> {
+    let Some((header, certificate, _)) = source.head()? else { return Ok(None) };
+    if index >= header.history_size {
+        return Ok(None);
+    }
+    let path = bounded(history::prove(source, header.history_size, index)?)?;
+    Ok(Some(InclusionProof { header, certificate, index, path }))
 }
 
 fn prove_transaction(

@@ -3,6 +3,7 @@
 use crate::host::{Host, Installed, Offered};
 use crate::reason::{Mismatch, Reason};
 use ledger::bounded::{Name, Product};
+use ledger::moment::Moment;
 use ledger::patch::{PatchManifest, Reboot, Relation, Target};
 use ledger::proof::FinalizedPatch;
 use std::collections::BTreeSet;
@@ -29,7 +30,7 @@ pub struct Pause {
 impl fmt::Display for Pause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.until_ms {
-            Some(until_ms) => write!(f, "paused until {until_ms} ms: {}", self.reason),
+            Some(until_ms) => write!(f, "paused until {}: {}", Moment(until_ms), self.reason),
             None => write!(f, "paused: {}", self.reason),
         }
     }

@@ -6,7 +6,7 @@
 //!
 //! A store that began with a snapshot, or was pruned, has not got all its chain. It is taken down as a
 //! snapshot of itself and examined like one of a stranger's: certificates, history and state must be what
-//! its newest header says. The counts of outcomes are its own word then.
+//! its newest header says. What came of which receipt that is forgotten is its own word then.
 //!
 //! Every checksum of the database is verified on the way, with one exception: the filters that say which
 //! keys a file does not have. They hold nothing of the chain, and a damaged one is read past.

@@ -12,6 +12,7 @@
 mod column;
 mod commit;
 mod database;
+mod draft;
 mod error;
 mod fsck;
 mod hot;

@@ -55,14 +55,19 @@ impl Store {
                 break;
             }
             pruned.receipts += forget_receipts(&view, &mut batch, &header)?;
-            // The header before the first whole block stays: that block is said to follow it.
             if height > 1 {
-                forget_header(&view, &mut batch, &view.required_header(height - 1)?)?;
+                let before = view.required_header(height - 1)?;
+                if forget_what_proves(&view, &mut batch, &before)? {
+                    batch.delete(Column::Headers, &numeric(before.height));
+                }
             }
             height += 1;
         }
         pruned.blocks = height - floor;
         if pruned.blocks > 0 {
+            // The header before the first whole block stays: that block is said to follow it. Nothing proves
+            // it but that block, as in a store that began with a snapshot.
+            forget_what_proves(&view, &mut batch, &view.required_header(height - 1)?)?;
             batch.put(Column::Meta, meta::FLOOR_KEY, &numeric(height));
             self.write_beside_blocks(batch)?;
         }
@@ -87,18 +92,21 @@ fn forget_receipts(view: &View<'_>, batch: &mut Batch<'_>, header: &Header) -> R
     Ok(forgotten)
 }
 
-/// Forgets a header that nothing kept is under, and that no change of validators is in.
-fn forget_header(view: &View<'_>, batch: &mut Batch<'_>, header: &Header) -> Result<(), StoreError> {
-    if header.validators_hash != header.next_validators_hash || has_kept(view, header)? {
-        return Ok(());
+/// Forgets where a block's transactions begin when none of them is kept, and its certificate when no change of
+/// the validators is in it either. Whether nobody needs its header any more then.
+fn forget_what_proves(view: &View<'_>, batch: &mut Batch<'_>, header: &Header) -> Result<bool, StoreError> {
+    if has_kept(view, header)? {
+        return Ok(false);
     }
-    let height = numeric(header.height);
-    batch.delete(Column::Headers, &height);
-    batch.delete(Column::Certificates, &height);
+    // Where a block without transactions begins, the next one does.
     if header.tx_count > 0 {
         batch.delete(Column::Spans, &numeric(header.history_size));
     }
-    Ok(())
+    if header.validators_hash != header.next_validators_hash {
+        return Ok(false);
+    }
+    batch.delete(Column::Certificates, &numeric(header.height));
+    Ok(true)
 }
 
 /// Whether a block has a transaction that is kept.

@@ -3,6 +3,7 @@
 use crate::column::{Column, numeric};
 use crate::commit::{Batch, HASH_BYTES, PAGE_HASHES, block_batch, genesis_batch};
 use crate::database::{Database, Purpose};
+use crate::draft::{Draft, is_free};
 use crate::error::StoreError;
 use crate::hot::Hot;
 use crate::lock::{Lock, file_error};
@@ -16,7 +17,7 @@ use ledger::id::{ChainId, Digest, TransactionId};
 use ledger::state::StateKey;
 use ledger::state::storage::{StateStorage, StorageError};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Mutex, PoisonError, RwLock};
 
 /// A chain on disk. Share it behind an `Arc`: one thread commits, any number reads.
@@ -54,24 +55,14 @@ impl Store {
         if !is_free(path)? {
             return Err(StoreError::AlreadyExists { path: path.to_owned() });
         }
-        let parent = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
-        let draft = draft_of(path);
-        fs::create_dir_all(parent).map_err(|source| file_error(parent, source))?;
-        fs::create_dir_all(&draft).map_err(|source| file_error(&draft, source))?;
-        let lock = Lock::take(&draft)?;
-        clear(&draft)?;
-        let database = Database::create(&draft, Purpose::Keep)?;
-        database.write(genesis_batch(&database, genesis).into_rows())?;
-        drop(database);
-        fs::rename(&draft, path).map_err(|source| file_error(path, source))?;
-        fs::File::open(parent).and_then(|parent| parent.sync_all()).map_err(|source| file_error(parent, source))?;
+        let ((), lock) = Draft::begin(path)?.complete_locked(|draft| {
+            let database = Database::create(draft, Purpose::Keep)?;
+            database.write(genesis_batch(&database, genesis).into_rows())
+        })?;
         Self::over(Database::open(path, Purpose::Keep)?, lock)
     }
 
-    /// Opens a store.
+    /// Opens a store. What an interrupted creation left beside it is removed.
     ///
     /// # Errors
     /// [`StoreError::NotAStore`], [`StoreError::Locked`], [`StoreError::ReadOnly`],
@@ -85,6 +76,7 @@ impl Store {
             return Err(StoreError::NotAStore { path: path.to_owned(), detail: "there is no database in it" });
         }
         let lock = Lock::take(path)?;
+        Draft::remove_left_behind(path)?;
         wal::check(path)?;
         Self::over(Database::open(path, Purpose::Keep)?, lock)
     }
@@ -215,35 +207,6 @@ fn check_place(tip: &Tip, executed: &ExecutedBlock, certificate: &Certificate) -
     if certificate.height != height || certificate.block != block {
         let (certified_height, certified) = (certificate.height, certificate.block);
         return Err(StoreError::OtherCertificate { height, block, certified_height, certified });
-    }
-    Ok(())
-}
-
-/// Whether a store can be made at `path`.
-pub(crate) fn is_free(path: &Path) -> Result<bool, StoreError> {
-    match fs::read_dir(path) {
-        Ok(mut entries) => Ok(entries.next().is_none()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => Ok(false),
-        Err(error) => Err(file_error(path, error)),
-    }
-}
-
-/// Where a store is put together before it is moved to `path`.
-pub(crate) fn draft_of(path: &Path) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".creating");
-    path.with_file_name(name)
-}
-
-/// Removes what an interrupted creation left behind, the lock apart.
-pub(crate) fn clear(draft: &Path) -> Result<(), StoreError> {
-    let entries = fs::read_dir(draft).map_err(|source| file_error(draft, source))?;
-    for entry in entries {
-        let entry = entry.map_err(|source| file_error(draft, source))?;
-        if entry.file_name() != crate::lock::LOCK_FILE {
-            fs::remove_file(entry.path()).map_err(|source| file_error(&entry.path(), source))?;
-        }
     }
     Ok(())
 }

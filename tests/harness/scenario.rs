@@ -10,7 +10,7 @@ use ledger::id::{ChainId, Digest};
 use ledger::key::{PublicKey, Purpose, SecretKey};
 use ledger::patch::{Artifact, Class, InstallerKind, PatchManifest, PayloadEncoding, Reboot, Severity};
 use ledger::state::record::{KeyStatus, MemberKey, Organisation, Parameters, Role};
-use ledger::transaction::{Payload, Transaction, VerifiedTransaction};
+use ledger::transaction::{Payload, SignedTransaction, Transaction, VerifiedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
 
 /// The vendor; it owns the namespace of its own name.
@@ -163,19 +163,25 @@ impl Scenario {
     /// A signed and verified transaction, valid for a day after `time_ms`.
     ///
     /// # Panics
-    /// When the payload makes a transaction larger than allowed.
+    /// When the payload makes a transaction larger than allowed, or is an accusation that proves nothing.
     #[must_use]
     pub fn transaction(&self, key: &SecretKey, nonce: u64, time_ms: u64, payload: Payload) -> VerifiedTransaction {
-        let chain_id = self.chain_id();
+        let signed = self.signed(key, nonce, time_ms, payload);
+        signed.verify(&self.chain_id()).expect("just signed, for this chain")
+    }
+
+    /// A transaction that is only signed, valid for a day after `time_ms`.
+    #[must_use]
+    pub fn signed(&self, key: &SecretKey, nonce: u64, time_ms: u64, payload: Payload) -> SignedTransaction {
         let body = Transaction {
             version: PROTOCOL_VERSION,
-            chain_id,
+            chain_id: self.chain_id(),
             signer: key.public(),
             nonce,
             expires_at_ms: time_ms + EXPIRY_MS,
             payload,
         };
-        body.sign(key).verify(&chain_id).expect("just signed, for this chain")
+        body.sign(key)
     }
 
     /// The certificate all validators give a header, in round 0.

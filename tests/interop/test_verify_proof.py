@@ -274,6 +274,15 @@ class Vectors(unittest.TestCase):
                 words = str(refused.exception).split(": ")
                 self.assertIn(entry["check"], (words[0], words[-1]), "1.4 is told apart by its detail")
 
+    def test_keys_that_are_not_known_to_validate_are_not_named(self):
+        validating, stranger = e.judge(b"\1\0" + CHAIN + b"\1\0\0\0" + vector(INDEX["evidence"][0]), GENESIS), b"\7" * 32
+        self.assertEqual(e.known(validating | {stranger}, GENESIS), validating)
+        root = v.decode(v.GENESIS, GENESIS, 2**20, "genesis")
+        others = {m["key"] for member in root["organisations"] for m in member["keys"] if m["role"].number != e.VALIDATOR}
+        for keys in [{stranger}, *({key} for key in others)]:
+            with self.assertRaisesRegex(v.Refused, "^unknown-key"):
+                e.known(keys, GENESIS)
+
     def test_governance_that_is_laid_out_otherwise_is_malformed(self):
         def malformed(of, data, why):
             with self.assertRaisesRegex(v.Refused, f"^malformed: {why}$"):

@@ -2,7 +2,8 @@
 """Checks a Countersign evidence file offline, written from docs/protocol.md alone; numbers are its sentences.
 
 Prints the keys of those who did it, one a line, or that nobody can be named. Exit status: 0 it is a fork, or keys
-are convicted; 1 refused, the check is named; 2 usage, or the genesis file is none."""
+that the genesis file knows to validate are convicted; 1 refused, the check is named; 2 usage, or the genesis file is
+none."""
 import argparse, sys
 import verify_proof as v
 from verify_proof import CERTIFIED, EPOCHS, EVIDENCE, HASH, U16, Refused, check, decode, enum, struct
@@ -11,6 +12,7 @@ BRANCH = struct(epochs=EPOCHS, head=CERTIFIED)
 FILE = struct(version=U16, chain_id=HASH,
               exhibit=enum({"epochs": EPOCHS, "one": BRANCH, "other": BRANCH}, {"evidence": EVIDENCE}))  # 9.7
 TAGS = (b"prevote", b"precommit")
+VALIDATOR = 4  # 5.13
 
 
 def signers(certificate, validators):
@@ -80,6 +82,14 @@ def fork(exhibit, chain, trusted):
     return signers(first, one_set) & signers(second, other_set) if first["round"] == second["round"] else set()
 
 
+def known(keys, genesis):
+    """9.10: those of them that are validators', as far as the genesis file knows; or nobody is convicted."""
+    members = decode(v.GENESIS, genesis, 2**20, "genesis")["organisations"]
+    validating = {m["key"] for member in members for m in member["keys"] if m["role"].number == VALIDATOR}
+    check(keys & validating, "unknown-key", "none of them is known to validate")
+    return keys & validating
+
+
 def judge(data, genesis):
     """The keys of those who did it."""
     chain, trusted = v.trust_root(genesis)[:2]
@@ -87,7 +97,9 @@ def judge(data, genesis):
     check(file["version"] == 1, "version")
     check(file["chain_id"] == chain, "chain-id")
     exhibit = file["exhibit"]
-    return fork(exhibit, chain, trusted) if exhibit.number == 0 else convicted(exhibit["evidence"], chain)
+    if exhibit.number == 0:
+        return fork(exhibit, chain, trusted)
+    return known(convicted(exhibit["evidence"], chain), genesis)
 
 
 def main():

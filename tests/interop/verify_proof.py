@@ -3,9 +3,13 @@
 
 Exit status: 0 proven; 1 refused, the check is named; 2 usage, or the genesis file is none."""
 import argparse, hashlib, sys, time
-from blake3 import blake3
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+try:
+    from blake3 import blake3
+    from cryptography.exceptions import InvalidSignature
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+except ImportError as missing:
+    print(f"error: no Python library {missing.name}: python3 -m pip install blake3 cryptography", file=sys.stderr)
+    sys.exit(2)
 
 
 class Refused(Exception):

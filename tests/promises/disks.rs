@@ -4,22 +4,17 @@ use crate::support::clients::{Crowd, Operator, finalise};
 use crate::support::invariants::{
     all_chains_are_equal, nobody_panicked, nothing_finalised_is_lost, the_chain_is_sound,
 };
-use crate::support::ledger::{Ledger, NODES, SmallDisk};
+use crate::support::ledger::{Ledger, NODES};
+use crate::support::storage::{SmallDisk, copy};
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 /// The node whose disk it is.
 const VICTIM: &str = "vendor-b";
 /// Everybody else.
 const OTHERS: [&str; 4] = ["vendor-a", "approver-a", "approver-b", "site"];
-
-fn copy(from: &Path, to: &Path) {
-    let status = Command::new("cp").arg("-a").arg(from.join(".")).arg(to).status().unwrap();
-    assert!(status.success());
-}
 
 /// Writes until there is no room.
 fn fill(path: &Path) {

@@ -5,6 +5,7 @@ use crate::support::invariants::{
     all_chains_are_equal, no_place_is_given_twice, nobody_panicked, nothing_finalised_is_lost, the_chain_is_sound,
 };
 use crate::support::ledger::{Ledger, NODES};
+use crate::support::number;
 use std::sync::Arc;
 use tests::Dice;
 
@@ -14,10 +15,6 @@ const KILLS_DEFAULT: usize = 25;
 const SEED_DEFAULT: u64 = 7;
 /// Clients that submit all the time.
 const CLIENTS: usize = 8;
-
-fn number<T: std::str::FromStr>(name: &str, otherwise: T) -> T {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(otherwise)
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {

@@ -10,5 +10,6 @@ mod hostile;
 mod killing;
 mod losses;
 mod membership;
+mod network;
 mod scripts;
 mod support;

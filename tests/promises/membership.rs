@@ -5,6 +5,7 @@ use crate::support::invariants::{all_chains_are_equal, nobody_panicked, the_chai
 use crate::support::ledger::{Ledger, VALIDATORS};
 use crate::support::wait_for;
 use devnet::join;
+use devnet::processes;
 use devnet::raise::{SITE, agent_subscriptions};
 use proto::v1::{GetProposalRequest, ListReceiptsRequest};
 use serde_json::Value;
@@ -191,6 +192,36 @@ async fn a_ledger_grows_loses_members_changes_every_key_and_sleepers_catch_up() 
         ledger.stop(name);
         the_chain_is_sound(&ledger, name);
     }
+}
+
+/// A newcomer begins with a snapshot, of which it believes nothing, and votes: without its vote there is no
+/// quorum any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_validator_begins_with_a_snapshot() {
+    let newcomer = NEWCOMERS[0];
+    let mut ledger = Ledger::raise().await;
+    let change = join::join(&mut ledger.devnet, newcomer).unwrap();
+    ledger.agree(&VALIDATORS, "one more member", &change).await;
+    ledger.stop(newcomer);
+    let node = ledger.node(newcomer).clone();
+    fs::remove_dir_all(node.data_dir.join("chain")).unwrap();
+    let snapshot = ledger.beside("ledger.snapshot").display().to_string();
+    ledger.must(&["chain", "snapshot", "--out", &snapshot], &ledger.as_client("vendor-a", None));
+    let config = node.config.display().to_string();
+    let restored = processes::output("countersign-node", &["restore", "--config", &config, "--from", &snapshot]);
+    let restored = restored.unwrap();
+    let said = String::from_utf8_lossy(&restored.stdout).into_owned();
+    assert!(restored.status.success() && said.starts_with("restored at height "), "{said}");
+
+    ledger.start(newcomer);
+    let five: Vec<&str> = VALIDATORS.iter().copied().chain([newcomer]).collect();
+    let change = join::validators(&ledger.devnet, &five).unwrap();
+    ledger.agree(&five, "five validators", &change).await;
+    ledger.await_validator(newcomer).await;
+    ledger.kill("approver-b");
+    ledger.goes_on(&["vendor-a", "approver-a", "vendor-b", newcomer]).await;
+    ledger.stop(newcomer);
+    the_chain_is_sound(&ledger, newcomer);
 }
 
 /// The block after the one in which they leave still needs the votes of those who leave.

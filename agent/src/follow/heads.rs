@@ -5,12 +5,14 @@ use super::light::{HeadError, LightClient};
 use super::memory::{Memory, MemoryError, Seen};
 use crate::data::DataDir;
 use crate::files::{self, FileError};
+use ledger::block::Header;
 use ledger::bounded::BoundError;
-use ledger::certificate::FinalizedHeader;
+use ledger::certificate::{Certificate, FinalizedHeader};
 use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork};
 use ledger::genesis::GenesisBlock;
 use ledger::limits;
+use ledger::moment::Span;
 use ledger::proof::{EpochLink, HostClock};
 use proto::v1;
 use serde::{Deserialize, Serialize};
@@ -30,7 +32,7 @@ pub enum Disbelief {
     #[error(transparent)]
     Head(#[from] HeadError),
     /// It is ahead of this host's clock. One of the two is wrong, and nothing may hang on it.
-    #[error("header {height} is {ahead_ms} ms ahead of this host's clock")]
+    #[error("header {height} is {} ahead of this host's clock", Span(*ahead_ms))]
     ClockBehind {
         /// Height of the header.
         height: u64,
@@ -149,6 +151,14 @@ impl Heads {
         }
         self.announce(&known);
         taken
+    }
+
+    /// Believes a header if a quorum of its validators signed it, however old it is.
+    ///
+    /// # Errors
+    /// [`HeadError`].
+    pub fn certified(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
+        self.known().light.verify_parsed(header, certificate)
     }
 
     /// Takes note of a header that a proof brought.

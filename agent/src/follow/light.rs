@@ -70,7 +70,11 @@ impl LightClient {
         self.verify_parsed(&decode::<Header>(header)?, &decode::<Certificate>(certificate)?)
     }
 
-    fn verify_parsed(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
+    /// The same, of what has been read.
+    ///
+    /// # Errors
+    /// As [`LightClient::verify`].
+    pub fn verify_parsed(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
         if header.chain_id != self.chain_id {
             return Err(HeadError::WrongChain { actual: header.chain_id, expected: self.chain_id });
         }

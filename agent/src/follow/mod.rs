@@ -145,7 +145,7 @@ async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::He
 }
 
 /// Learns validator sets the node knows and this agent does not; how many were new.
-async fn learn(source: &Source, heads: &Heads) -> Option<usize> {
+pub(crate) async fn learn(source: &Source, heads: &Heads) -> Option<usize> {
     let mut new = 0;
     for _ in 0..EPOCH_CALLS_MAX {
         let links = source.epochs(heads.newest_epoch() + 1).await.ok()?;

@@ -5,6 +5,7 @@ use crate::config;
 use crate::files::{self, FileError};
 use ledger::encoding::decode;
 use ledger::id::{Digest, PatchId, TransactionId};
+use ledger::inclusion::InclusionProof;
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::proof::EpochLink;
@@ -296,19 +297,20 @@ impl Source {
         Ok(answer.state() == TransactionState::Finalised)
     }
 
-    /// Whether a transaction is final.
+    /// What this node has to prove that a transaction is final; `None` where it does not say that it is, or
+    /// the next block is not there yet.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn is_final(&self, id: TransactionId) -> Result<bool, CallError> {
+    pub async fn inclusion(&self, id: TransactionId) -> Result<Option<InclusionProof>, CallError> {
         let mut client = self.ledger.clone();
         let request = v1::GetTransactionRequest { id: id.0.to_vec() };
-        let answer = self.call("GetTransaction", CALL_TIMEOUT, client.get_transaction(request)).await;
-        match answer {
-            Ok(answer) => Ok(answer.state() == TransactionState::Finalised),
-            Err(error) if error.check() == Some("not-found") => Ok(false),
-            Err(error) => Err(error),
+        let answer = self.call("GetTransaction", CALL_TIMEOUT, client.get_transaction(request)).await?;
+        if answer.inclusion.is_empty() {
+            return Ok(None);
         }
+        let malformed = |_| self.error("GetTransaction", CallCause::Malformed("no proof that it is final"));
+        decode(&answer.inclusion).map(Some).map_err(malformed)
     }
 
     /// Number of the newest receipt this endpoint wrote for a patch; 0 when there is none.

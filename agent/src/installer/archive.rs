@@ -20,7 +20,7 @@ const EXTENSION_BYTES_MAX: u64 = 4 * PATH_BYTES_MAX as u64;
 pub fn unpack(from: impl Read, into: &Path, limits: Limits) -> Result<(), UnpackError> {
     let mut tree = Growing::beneath(into, limits)?;
     let mut archive = Archive::new(from);
-    let broken = |error: io::Error| UnpackError::Archive(error.to_string());
+    let broken = UnpackError::archive::<io::Error>;
     let mut extension = Extension::default();
     // Raw: the reader would otherwise take any number of bytes into memory for a name.
     for entry in archive.entries().map_err(broken)?.raw(true) {
@@ -39,7 +39,7 @@ pub fn unpack(from: impl Read, into: &Path, limits: Limits) -> Result<(), Unpack
         put(&mut tree, &path, &link, &mut entry).map_err(|refused| refused.of(&path))?;
     }
     if !extension.is_empty() {
-        return Err(UnpackError::Archive("an extended header at the end, for no entry".to_owned()));
+        return Err(UnpackError::archive("there is an extended header at the end, for no entry"));
     }
     only_padding(archive.into_inner())
 }
@@ -76,9 +76,9 @@ fn only_padding(mut rest: impl Read) -> Result<(), UnpackError> {
         match rest.read(&mut buffer) {
             Ok(0) => return Ok(()),
             Ok(count) if buffer[..count].iter().all(|byte| *byte == 0) => {}
-            Ok(_) => return Err(UnpackError::Archive("bytes after its end".to_owned())),
+            Ok(_) => return Err(UnpackError::archive("there are bytes after its end")),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(UnpackError::Archive(error.to_string())),
+            Err(error) => return Err(UnpackError::archive(error)),
         }
     }
 }

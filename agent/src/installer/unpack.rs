@@ -17,6 +17,7 @@ pub use problem::{EntryProblem, UnpackError};
 
 use bao_tree::blake3;
 use names::{check_link, checked_mode, clean, named, split, text};
+use problem::shown;
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
 use std::collections::HashMap;
 use std::fs::File;
@@ -144,7 +145,7 @@ impl Growing {
     pub(super) fn hard_link(&mut self, path: &[u8], target: &[u8]) -> Result<(), Refused> {
         let (path, target) = (named(path)?, named(target)?);
         if self.kind_of(&target)? != Some(Kind::File) {
-            return Err(EntryProblem::LinkToNothing(target).into());
+            return Err(EntryProblem::LinkToNothing(shown(&target)).into());
         }
         self.free(&path)?;
         let (from_parent, from_name) = split(&target);

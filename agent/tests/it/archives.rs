@@ -44,6 +44,50 @@ fn one(kind: EntryType, name: &str, mode: u32, link: &str) -> Archive {
 }
 
 #[test]
+fn what_is_quoted_of_an_archive_is_a_sentence_and_inert() {
+    let place = Place::new();
+    let long = format!("{}\u{1b}[2J", "/\u{200b}".repeat(1_500));
+    let named = |name: &str| {
+        let mut name = name.as_bytes().to_vec();
+        name.push(0);
+        Archive::new().entry(EntryType::GNULongName, b"././@LongLink", 0o644, b"", &name).file("x", "x").bytes()
+    };
+    let linked = |kind, target: &str| {
+        let mut target = target.as_bytes().to_vec();
+        target.push(0);
+        let archive = Archive::new().entry(EntryType::GNULongLink, b"././@LongLink", 0o644, b"", &target);
+        archive.entry(kind, b"here", 0o777, b"", b"").bytes()
+    };
+    // A number that is none, beside a name that acts on terminals: the library quotes both.
+    let mut number = one(Regular, "\u{1b}]0;x\u{7}\nerror: all is well", 0o644, "").bytes();
+    number[124..136].copy_from_slice(b"\x1b[31mnone\x07\n\0");
+    let sum: u32 = number[..512]
+        .iter()
+        .enumerate()
+        .map(|(at, byte)| match at {
+            148..156 => u32::from(b' '),
+            _ => u32::from(*byte),
+        })
+        .sum();
+    number[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+    for (archive, says) in [
+        (number, "it is not readable as a tar archive: "),
+        (vec![0xff; 1024], "it is not readable as a tar archive: "),
+        (
+            [Archive::new().file("x", "x").bytes(), b"\x1b[2J".to_vec()].concat(),
+            "it is not readable as a tar archive: ",
+        ),
+        (named(&long), "has"),
+        (linked(Symlink, &long.replace('\u{1b}', "")), "is a link to"),
+        (linked(Link, &"a".repeat(3_000)), "has"),
+    ] {
+        let refused = place.unpack(&archive, LIMITS).unwrap_err();
+        assert!(refused.contains(says), "{refused}");
+        assert!(refused.len() <= 600 && !refused.chars().any(char::is_control), "{} bytes: {refused:?}", refused.len());
+    }
+}
+
+#[test]
 fn hostile_archives_are_refused_by_name_and_touch_nothing() {
     let outside = tempfile::tempdir().unwrap();
     let aim = outside.path().join("aim");

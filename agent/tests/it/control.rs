@@ -126,6 +126,8 @@ async fn a_running_agent_applies_what_it_is_asked_to() {
         std::fs::read_to_string(endpoint.config_path()).unwrap().replace("paused = true", "paused = false"),
     )
     .unwrap();
+    // The ledger stands still meanwhile: a proof that is older than what was seen would be refused.
+    node.behave(|manners| manners.no_submit = Some("mempool-full"));
     let running = Running::new(endpoint).await;
     // From a file: the same checks.
     let proof = world.ledger().proof(patch).unwrap().bytes();

@@ -105,6 +105,40 @@ async fn receipts_outlive_restarts_and_nodes_that_have_no_room() {
     assert_eq!(world.receipts().last().unwrap().attempt, 2);
 }
 
+/// "It is final", said the node, and threw it away: whoever could do that could hide a failure. Of such a node
+/// nothing is believed but a proof.
+#[tokio::test]
+async fn no_node_can_hide_a_receipt() {
+    let world = World::new();
+    let (thief, honest) = (world.node().await, world.node().await);
+    thief.behave(|manners| manners.swallows = true);
+    let endpoint = Endpoint::new(&world, &[&thief, &honest], "");
+    approved(&world, 1, tree_of("1"), |_| {});
+    let daemon = Daemon::start(&endpoint);
+    applied(&world, &endpoint, "1.0.1").await;
+    daemon.stop().await;
+    // And with nobody else to ask, it waits.
+    let alone = Endpoint::new(&world, &[&thief], "");
+    let patch = world.ledger().patches[0];
+    let mut worker = alone.worker().await;
+    worker.apply(&patch.to_string(), None).await.unwrap();
+    worker.site().sender().send_all().await.unwrap_err();
+    assert_eq!(worker.site().receipts.waiting().unwrap(), 1);
+}
+
+/// What is wrong with a receipt in the eyes of one node is that node's word.
+#[tokio::test]
+async fn no_node_can_refuse_a_receipt_for_the_others() {
+    let world = World::new();
+    let (liar, honest) = (world.node().await, world.node().await);
+    liar.behave(|manners| manners.no_submit = Some("unknown-key"));
+    let endpoint = Endpoint::new(&world, &[&liar, &honest], "");
+    approved(&world, 1, tree_of("1"), |_| {});
+    let daemon = Daemon::start(&endpoint);
+    applied(&world, &endpoint, "1.0.1").await;
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_got_lost_is_not_a_second_receipt() {
     let world = World::new();

@@ -87,6 +87,25 @@ fn certify(bundle: &mut ProofBundle, ledger: &Ledger) {
     bundle.certificate = ledger.scenario.certificate(&bundle.header);
 }
 
+/// A proven fact about another patch is none about this one: the node that brings it is passed over.
+#[tokio::test]
+async fn a_node_that_shows_the_proof_of_another_patch_stops_nothing() {
+    let world = World::new();
+    let (liar, honest) = (world.node().await, world.node().await);
+    let endpoint = Endpoint::new(&world, &[&liar, &honest], "");
+    let recalled = approved(&world, 1, tree_of("1.0.1"), |_| {});
+    let good = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    world.change(|ledger| {
+        ledger.recall(recalled);
+        ledger.settle();
+    });
+    let of_another = world.ledger().proof(recalled).unwrap().bytes();
+    liar.behave(|manners| manners.proof = Some(of_another));
+    let settled = endpoint.apply(good).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(honest.asked().proofs, 2, "once before the download, once after");
+}
+
 #[tokio::test]
 async fn every_check_has_its_name() {
     use ReasonCode as Code;
@@ -117,7 +136,7 @@ async fn every_check_has_its_name() {
         bundle.header.time_ms -= 2 * 24 * 60 * 60 * 1000;
         certify(bundle, ledger);
     };
-    case.refused(patch, case.proof(patch, older), Code::Stale, "ms old").await;
+    case.refused(patch, case.proof(patch, older), Code::Stale, " old, at most ").await;
     let later = |bundle: &mut ProofBundle, ledger: &Ledger| {
         bundle.header.time_ms += 60_000;
         certify(bundle, ledger);

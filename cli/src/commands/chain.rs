@@ -6,10 +6,11 @@ use super::{external, wait_for};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
-use crate::options::Global;
+use crate::options::{Global, Need};
 use crate::terminal::{Answer, facts, note, table};
 use crate::time;
 use crate::trust::Trust;
+use crate::view::Said;
 use clap::{Args, Subcommand};
 use ledger::block::{Block, Header};
 use ledger::bounded::List;
@@ -49,7 +50,8 @@ pub enum ChainCommand {
 Every signature and the root over the transactions are checked here; the certificate is, when a trust root is given: \
 from there the changes of the validators are followed up to the block.
 JSON: {\"hash\", \"header\", \"round\", \"signers\", \"certificate\": \"verified\" | \"not-checked\" | \"none\", \
-\"transactions\": [{\"id\", \"kind\", \"signer\", \"patch\", \"size\"}]}
+\"transactions\": [{\"id\", \"kind\", \"signer\", \"patch\", \"size\", \"note\", \
+\"evidence\"}]}
 
 Examples:
   countersign chain show
@@ -71,7 +73,7 @@ Runs `countersign-node fsck --dir DIR`, beside this program or on PATH, and ends
 Example:
   countersign chain fsck --store /var/lib/countersign")]
 pub struct Fsck {
-    /// The node's data directory; the node must not be running
+    /// The node's data directory, or the chain directory in it; the node must not be running
     #[arg(long, value_name = "DIR")]
     store: PathBuf,
 }
@@ -93,6 +95,9 @@ struct ShownTransaction {
     signer: PublicKey,
     patch: Option<PatchId>,
     size: usize,
+    /// Of verdicts and recalls.
+    #[serde(flatten)]
+    said: Option<Said>,
 }
 
 impl ChainCommand {
@@ -112,6 +117,10 @@ impl ChainCommand {
 
 impl Show {
     async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        if self.out.is_some() {
+            // What is exported is proven from the trust root.
+            global.need(&[Need::Genesis, Need::Node])?;
+        }
         let trust = global.trust()?;
         let mut connection = Connection::open(global, trust.as_ref()).await?;
         let height = self.height.unwrap_or(connection.status.height);
@@ -210,6 +219,7 @@ impl ShownTransaction {
             signer: transaction.signer(),
             patch: transaction.payload().patch(),
             size: transaction.bytes().len(),
+            said: Said::of(transaction.payload()),
         }
     }
 }
@@ -244,10 +254,11 @@ impl ShownBlock {
             .iter()
             .map(|shown| {
                 let patch = shown.patch.map(|patch| patch.to_string()).unwrap_or_default();
-                vec![shown.id.to_string(), shown.kind.to_owned(), shown.signer.to_string(), patch]
+                let note = shown.said.as_ref().map(Said::line).unwrap_or_default();
+                vec![shown.id.to_string(), shown.kind.to_owned(), shown.signer.to_string(), patch, note]
             })
             .collect();
         text.push('\n');
-        text + &table(&["TRANSACTION", "KIND", "SIGNER", "PATCH"], &rows)
+        text + &table(&["TRANSACTION", "KIND", "SIGNER", "PATCH", "NOTE"], &rows)
     }
 }

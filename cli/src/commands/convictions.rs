@@ -1,6 +1,6 @@
 //! `countersign get convictions`: what validators were convicted of; and the evidence, checked here.
 
-use super::get::{Limit, pages, tell};
+use super::get::{Limit, listed, pages, raise};
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
@@ -70,8 +70,8 @@ impl Convictions {
             (Some(_), None) => note("Nobody is convicted: no evidence was written."),
             (None, _) => {}
         }
-        tell(more);
-        Ok(Answer::new(conviction_table(&convictions), &View { convictions, more }))
+        let text = listed(conviction_table(&convictions), convictions.len(), more, &raise(self.limit));
+        Ok(Answer::new(text, &View { convictions, more }))
     }
 }
 
@@ -83,7 +83,7 @@ async fn check(connection: &mut Connection, conviction: &ConvictionView) -> Resu
     let chain = connection.chain_id;
     let accusation = SignedTransaction::verify_bytes(&bytes, &chain).map_err(|error| wrong(error.to_string()))?;
     let Payload::Accuse { evidence } = accusation.payload() else {
-        return Err(wrong(format!("it is a {}", accusation.payload().kind())));
+        return Err(wrong(format!("it is of kind {}", accusation.payload().kind())));
     };
     let charge = evidence.check(&chain).map_err(|error| wrong(error.to_string()))?;
     let named = conviction.culprits.iter().all(|culprit| charge.keys.contains(&culprit.key));

@@ -11,6 +11,7 @@ use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
 use serde::Serialize;
+use std::fmt;
 
 /// A transaction that was delivered: the answer of every command that signs one.
 #[derive(Debug, Serialize)]
@@ -32,6 +33,44 @@ pub(super) struct Delivered {
     /// Where it was written, when it was only signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) file: Option<String>,
+    /// How the patch stood before, by the node's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<Stood>,
+    /// How it stands with this.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<Stood>,
+}
+
+/// How a patch stood at a moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Stood {
+    standing: String,
+    count: String,
+}
+
+impl Stood {
+    /// By a node's word. What is signed does not depend on it: a node that does not answer takes nothing away.
+    pub(super) async fn ask(connection: Option<&mut Connection>, patch: PatchId) -> Option<Self> {
+        let told = connection?.patch(patch).await.ok()?;
+        Some(Self { standing: told.standing, count: told.count })
+    }
+}
+
+impl Stood {
+    /// What has been decided is told apart from what still waits for others.
+    fn now(&self) -> String {
+        match self.standing.as_str() {
+            "pending" | "held" => self.to_string(),
+            _ => format!("{self}; final"),
+        }
+    }
+}
+
+impl fmt::Display for Stood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { standing, count } = self;
+        write!(f, "{standing}: {count}")
+    }
 }
 
 /// Submits or writes.
@@ -47,6 +86,8 @@ pub(super) async fn deliver(
         transaction: transaction.id(),
         position: None,
         file: None,
+        before: None,
+        after: None,
     };
     match (connection, &signing.out) {
         (Some(connection), _) => {
@@ -69,13 +110,16 @@ impl Delivered {
 
     /// For people.
     pub(super) fn text(&self, did: &str) -> String {
-        let mut rows = vec![("done", did.to_owned())];
+        let done = if self.file.is_some() { "signed, not submitted" } else { did };
+        let mut rows = vec![("done", done.to_owned())];
         rows.extend(self.patch.map(|patch| ("patch", patch.to_string())));
         rows.extend(self.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
         rows.extend(self.proposal.map(|proposal| ("proposal", proposal.to_string())));
         rows.push(("transaction", self.transaction.to_string()));
         rows.extend(self.position.map(|position| ("finalised", show_position(&position))));
-        rows.extend(self.file.clone().map(|file| ("signed only, in", file)));
+        rows.extend(self.before.as_ref().map(|stood| ("before", stood.to_string())));
+        rows.extend(self.after.as_ref().map(|stood| ("now", stood.now())));
+        rows.extend(self.file.clone().map(|file| ("in", format!("{file}, for `countersign submit`"))));
         facts(&rows)
     }
 }

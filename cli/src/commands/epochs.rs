@@ -2,7 +2,7 @@
 
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
-use crate::options::Global;
+use crate::options::{Global, Need};
 use crate::terminal::{Answer, note, short, table};
 use crate::time;
 use crate::trust::Trust;
@@ -63,12 +63,8 @@ impl Epochs {
             epochs: Vec<Epoch>,
             head: HeadView,
         }
-        let trust = global.trust()?.ok_or_else(|| {
-            Failure::usage(
-                "no trust root given",
-                "the changes are proven from it: say which ledger you trust with --genesis FILE or COUNTERSIGN_GENESIS",
-            )
-        })?;
+        global.need(&[Need::Genesis, Need::Node])?;
+        let trust = global.trust_needed()?;
         let mut connection = Connection::open(global, Some(&trust)).await?;
         // The head first: a change that is made meanwhile is then one too many, and not one too few.
         let head = head(&mut connection).await?;

@@ -5,13 +5,15 @@ use super::proposals::{Members, Proposals, ShowProposal};
 use crate::connection::{Connection, NodeError, only, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, note, table};
+use crate::terminal::{Answer, table};
 use crate::view::{BlockView, EndpointView, PatchView, ReceiptView, patch_table};
 use clap::{Args, Subcommand};
 use ledger::key::PublicKey;
 use proto::v1::{ListBlocksRequest, ListEndpointsRequest, ListPatchesRequest, ListReceiptsRequest};
 use serde::Serialize;
 
+/// Most a list can be asked for.
+const LIMIT_MAX: u32 = 1_000_000;
 /// Largest page asked for.
 const PAGE_SIZE: usize = 500;
 /// Pages with nothing on them in a row: where a filter leaves most out, a node looks through so much at a
@@ -46,7 +48,7 @@ pub enum GetCommand {
 #[derive(Clone, Copy, Debug, Args)]
 pub(super) struct Limit {
     /// List at most this many; more pages are asked for as needed
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=i64::from(LIMIT_MAX)))]
     pub(super) limit: u32,
 }
 
@@ -54,8 +56,8 @@ pub(super) struct Limit {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 JSON: {\"patches\": [{\"id\", \"product\", \"channel\", \"version\", \"release\", \"class\", \"severity\", \"title\", \
-\"organisation\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \
-\"outcomes\"}], \"more\"}
+\"organisation\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \"recall\", \
+\"outcomes\"}], \"more\"}; notes and reasons as long as 512 bytes, `countersign patch show` has them whole
 
 Example:
   countersign get patches --standing pending")]
@@ -163,10 +165,17 @@ pub(super) async fn pages<T, F: Future<Output = Page<T>>>(
     }
 }
 
-pub(super) fn tell(more: bool) {
-    if more {
-        note("There are more: raise --limit.");
+/// A list for people, with what its limit was and how to see on at the end.
+pub(super) fn listed(table: String, shown: usize, more: bool, on: &str) -> String {
+    match more {
+        true => format!("{table}\nThese are {shown}, and there are more: {on} shows them.\n"),
+        false => table,
     }
+}
+
+/// How to see on in a list that has no other way.
+pub(super) fn raise(limit: Limit) -> String {
+    format!("--limit {}", limit.limit.saturating_mul(10).min(LIMIT_MAX))
 }
 
 /// The patches of a node that a list asks for.
@@ -198,8 +207,8 @@ pub(super) async fn patches(list: &Patches, global: &Global) -> Result<Answer, F
     let connection = Connection::open(global, global.trust()?.as_ref()).await?;
     let standing = list.standing.as_deref().unwrap_or_default();
     let (patches, more) = list_patches(&connection, &list.product, standing, list.limit.limit as usize).await?;
-    tell(more);
-    Ok(Answer::new(patch_table(&patches), &View { patches, more }))
+    let text = listed(patch_table(&patches), patches.len(), more, &raise(list.limit));
+    Ok(Answer::new(text, &View { patches, more }))
 }
 
 async fn list_endpoints(
@@ -239,9 +248,9 @@ impl Endpoints {
         }
         let connection = Connection::open(global, global.trust()?.as_ref()).await?;
         let (endpoints, more) = list_endpoints(&connection, &self.organisation, self.limit.limit as usize).await?;
-        tell(more);
         let rows: Vec<_> = endpoints.iter().map(EndpointView::row).collect();
-        Ok(Answer::new(table(&EndpointView::HEADINGS, &rows), &View { endpoints, more }))
+        let text = listed(table(&EndpointView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
+        Ok(Answer::new(text, &View { endpoints, more }))
     }
 }
 
@@ -272,9 +281,9 @@ impl Receipts {
             }
         })
         .await?;
-        tell(more);
         let rows: Vec<_> = receipts.iter().map(ReceiptView::row).collect();
-        Ok(Answer::new(table(&ReceiptView::HEADINGS, &rows), &View { receipts, more }))
+        let text = listed(table(&ReceiptView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
+        Ok(Answer::new(text, &View { receipts, more }))
     }
 }
 
@@ -304,8 +313,9 @@ impl Blocks {
             }
         })
         .await?;
-        tell(more);
         let rows: Vec<_> = blocks.iter().map(BlockView::row).collect();
-        Ok(Answer::new(table(&BlockView::HEADINGS, &rows), &View { blocks, more }))
+        let on = blocks.last().map(|oldest: &BlockView| format!("--from {}", oldest.height.saturating_sub(1)));
+        let text = listed(table(&BlockView::HEADINGS, &rows), rows.len(), more, &on.unwrap_or_default());
+        Ok(Answer::new(text, &View { blocks, more }))
     }
 }

@@ -1,7 +1,7 @@
 //! `countersign patch`: pack, publish, look at and recall patches.
 
 use super::consent::consent;
-use super::deliver::deliver;
+use super::deliver::{Delivered, Stood, deliver};
 use super::get::{self, Patches};
 use super::pack::Pack;
 use super::publish::Publish;
@@ -43,7 +43,8 @@ pub enum PatchCommand {
 #[command(after_help = "\
 The manifest is taken from the vendor's signed transaction, checked here; the rest is the node's word. What can be \
 proven is in the proof file: `countersign proof get`.
-JSON: {\"patch\": {\"id\", \"standing\", \"count\", \"verdicts\", \"missing\", \"published\", \"approved\", \"recalled\", \
+JSON: {\"patch\": {\"id\", \"standing\", \"count\", \"verdicts\": [{\"key\", \"organisation\", \"decision\", \
+\"position\", \"note\", \"evidence\", \"transaction\"}], \"missing\", \"published\", \"approved\", \"recalled\", \"recall\", \
 \"outcomes\", …}, \"manifest\", \"publisher\", \"transaction\"}
 
 Example:
@@ -58,7 +59,8 @@ pub struct Show {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The vendor's own recall withdraws at once; an approver's counts as the approval rule says. A recall is final.
-JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline
+JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}, \"before\": {\"standing\", \"count\"}, \
+\"after\"}, or \"file\" with --offline
 
 Example:
   countersign patch recall 3fa9 --reason 'loses writes on replica restart' --key vendor.key")]
@@ -131,6 +133,9 @@ impl Recall {
         note(&format!("This is what is recalled:\n{}", signed_patch_text(&patch, Some(&signer.trust))));
         consent(&self.patch, &patch.id)?;
         let transaction = signer.sign(Payload::Recall { patch: patch.id, reason: self.reason.clone() })?;
-        Ok(deliver(connection.as_mut(), &self.signing, &transaction).await?.answer("recalled"))
+        let before = Stood::ask(connection.as_mut(), patch.id).await;
+        let delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
+        let after = Stood::ask(connection.as_mut(), patch.id).await;
+        Ok(Delivered { before, after, ..delivered }.answer("recall signed"))
     }
 }

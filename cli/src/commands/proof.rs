@@ -9,12 +9,14 @@ use crate::options::Global;
 use crate::terminal::{Answer, facts, note};
 use crate::time;
 use crate::trust::word;
+use crate::view::Said;
 use clap::{Args, Subcommand};
 use ledger::id::{ChainId, PatchId};
+use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::patch::PatchManifest;
-use ledger::proof::ProofBundle;
-use ledger::transaction::Payload;
+use ledger::proof::{ProofBundle, ProvenTransaction};
+use ledger::transaction::{Payload, Transaction};
 use proto::v1::GetProofRequest;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -60,7 +62,7 @@ pub struct Get {
 #[command(after_help = "\
 Nothing is checked: `countersign verify` does that.
 JSON: {\"verified\": false, \"size\", \"version\", \"chain_id\", \"height\", \"header_time_ms\", \"epochs\", \"patch\", \
-\"manifest\", \"approvals\", \"parts\": {\"epochs\", \"header\", \"certificate\", \"publish\", \"approvals\", \"state\"}}
+\"manifest\", \"approvals\", \"verdicts\": [{\"key\", \"kind\", \"note\", \"evidence\"}], \"parts\": {\"epochs\", \"header\", \"certificate\", \"publish\", \"approvals\", \"state\"}}
 
 Example:
   countersign proof show redis.proof")]
@@ -90,7 +92,24 @@ struct ShownView<'a> {
     patch: Option<PatchId>,
     manifest: Option<&'a PatchManifest>,
     approvals: usize,
+    verdicts: Vec<ShownVerdict>,
     parts: Parts,
+}
+
+/// An approval as the proof file has it, its signature not checked.
+#[derive(Serialize)]
+struct ShownVerdict {
+    key: PublicKey,
+    kind: &'static str,
+    #[serde(flatten)]
+    said: Said,
+}
+
+impl ShownVerdict {
+    fn of(approval: &ProvenTransaction) -> Option<Self> {
+        let Transaction { signer, payload, .. } = &approval.transaction.transaction;
+        Some(Self { key: *signer, kind: payload.kind(), said: Said::of(payload)? })
+    }
 }
 
 /// Bytes of each part of a proof file.
@@ -178,6 +197,7 @@ impl Show {
             patch: manifest.map(PatchManifest::id),
             manifest,
             approvals: bundle.approvals.len(),
+            verdicts: bundle.approvals.iter().filter_map(ShownVerdict::of).collect(),
             parts: Parts::of(&bundle),
         };
         note("Nothing of this is checked: `countersign verify` does that.");
@@ -223,6 +243,10 @@ impl ShownView<'_> {
             rows.push(("claims", format!("{}, {}", word(&manifest.class), word(&manifest.severity))));
         }
         rows.push(("approvals", self.approvals.to_string()));
+        for ShownVerdict { key, kind, said } in &self.verdicts {
+            rows.push(("verdict", format!("{kind} by key {key}")));
+            rows.extend(said.rows());
+        }
         let parts = format!(
             "{} bytes: epochs {epochs}, header {header}, certificate {certificate}, publish {publish}, approvals \
              {approvals}, state {state}",

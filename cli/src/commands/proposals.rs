@@ -1,7 +1,7 @@
 //! `countersign get members`, `get proposals` and `get proposal`: who the members are, and what is to
 //! change. What a proposal says is taken from the transaction that proposed it, checked here.
 
-use super::get::{Limit, pages, tell};
+use super::get::{Limit, listed, pages, raise};
 use crate::connection::{Connection, NodeError, only, parse_prefix};
 use crate::failure::Failure;
 use crate::files;
@@ -37,7 +37,9 @@ pub struct Members {}
 /// List proposals.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-This is the node's word; `countersign get proposal` checks what one says.
+This is the node's word; `countersign get proposal` checks what one says. The count of an open proposal is made with \
+the organisations that have a voice now; of one that is over, who was for it and who against is told, and when it was \
+settled: how many had a voice then is not on record.
 JSON: {\"proposals\": [{\"id\", \"standing\", \"count\", \"organisation\", \"proposer\", \"changes\", \"note\", \
 \"ballots\": [{\"organisation\", \"choice\"}], \"closes_at_ms\", \"proposed\", \"settled\"}], \"more\"}
 
@@ -93,8 +95,9 @@ impl Proposals {
         let connection = Connection::open(global, global.trust()?.as_ref()).await?;
         let standing = self.standing.as_deref().unwrap_or_default();
         let (proposals, more) = list_proposals(&connection, standing, self.limit.limit as usize).await?;
-        tell(more);
-        Ok(Answer::new(proposal_table(&proposals, time::now_ms()), &View { proposals, more }))
+        let table = proposal_table(&proposals, time::now_ms());
+        let text = listed(table, proposals.len(), more, &raise(self.limit));
+        Ok(Answer::new(text, &View { proposals, more }))
     }
 }
 

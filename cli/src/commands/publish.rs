@@ -8,6 +8,7 @@ use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::pack::read_packed;
 use crate::sign::{SignedPatch, Signer};
+use crate::submit;
 use crate::terminal::{Answer, note, short};
 use crate::view::signed_patch_text;
 use clap::Args;
@@ -28,8 +29,8 @@ const UPLOAD_BYTES: usize = 256 * 1024;
 /// Publish a patch.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Uploads the artifacts the node does not have yet, signs the patch, and waits until it is finalised. What is signed is \
-shown first. With --offline nothing is uploaded: FILE holds the signed transaction and FILE.BLAKE3.grant, for each \
+Signs the patch and asks the node whether it may be published, uploads the artifacts the node does not have yet, and \
+waits until the patch is finalised. What is signed is shown first; when it is refused, nothing is uploaded. With --offline nothing is uploaded: FILE holds the signed transaction and FILE.BLAKE3.grant, for each \
 artifact, the leave to upload it; `countersign submit FILE --artifacts DIR` does both later.
 JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline
 
@@ -55,6 +56,9 @@ impl Publish {
             true => None,
             false => Some(Connection::open(global, Some(&signer.trust)).await?),
         };
+        if let Some(connection) = &mut connection {
+            submit::check(connection, &transaction).await?;
+        }
         for artifact in packed.manifest.artifacts.iter() {
             let grant = signer.grant(artifact);
             match (&mut connection, &self.signing.out) {

@@ -142,25 +142,29 @@ async fn prove(connection: &mut Connection, trust: &Trust, id: PatchId, view: &P
         Ok(bundle) => bundle,
         Err(error) => return Err(NodeError::Unbelievable(format!("its proof of {id}: {error}")).into()),
     };
-    let proven = |check, rule: &Name, count: String| Evidence {
+    let proven = |check, rule: Option<&Name>, count: String| Evidence {
         proven: true,
         check,
-        rule: Some(rule.clone()),
+        rule: rule.cloned(),
         count,
         height: Some(bundle.header.height),
         header_time_ms: Some(bundle.header.time_ms),
         why_not: None,
     };
     Ok(match bundle.verify(trust.root(), Clock::default().host_clock()) {
-        Ok(patch) if patch.id() == id => proven(None, patch.rule(), patch.count().to_string()),
+        Ok(patch) if patch.id() == id => proven(None, Some(patch.rule()), patch.count().to_string()),
         Ok(patch) => return Err(NodeError::Unbelievable(format!("its proof of {id} is of {}", patch.id())).into()),
+        Err(error) if bundle.publish.transaction.transaction.payload.patch() != Some(id) => {
+            told(view, error.to_string())
+        }
         Err(error) => match &error {
             ProofError::ApprovalMissing { rule, count }
             | ProofError::Rejected { rule, count }
-            | ProofError::Held { rule, count }
-                if bundle.publish.transaction.transaction.payload.patch() == Some(id) =>
-            {
-                proven(Some(error.code().word()), rule, count.to_string())
+            | ProofError::Held { rule, count } => proven(Some(error.code().word()), Some(rule), count.to_string()),
+            // Everything before it held; the arithmetic is the node's.
+            ProofError::Recalled { .. } | ProofError::Halted(_) => {
+                let count = format!("{error}: it must not be applied, whatever was approved ({})", view.count);
+                proven(Some(error.code().word()), None, count)
             }
             _ => told(view, error.to_string()),
         },

@@ -14,12 +14,16 @@ use serde::Serialize;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 JSON: {\"version\", \"chain_id\", \"ledger\", \"organisation\", \"node_key\", \"validator\", \"height\", \"head_time_ms\", \
-\"transactions\", \"pending\", \"finality_p50_ms\", \"finality_p99_ms\", \"peers\": [{\"node_key\", \"organisation\", \
+\"transactions\", \"pending\", \"finality_p50_ms\", \"finality_p99_ms\", \"validators\", \"validators_connected\", \"quorum\", \
+\"heartbeat_ms\", \"peers\": [{\"node_key\", \"organisation\", \
 \"address\", \"height\"}]}
 
 Example:
   countersign status --node https://node.example:7101 --ca roots.pem")]
 pub struct Status {}
+
+/// As many heartbeats after the newest block, the next one is late.
+const HEARTBEATS_LATE: u64 = 3;
 
 #[derive(Serialize)]
 struct StatusView {
@@ -35,6 +39,10 @@ struct StatusView {
     pending: u64,
     finality_p50_ms: f64,
     finality_p99_ms: f64,
+    validators: u32,
+    validators_connected: u32,
+    quorum: u32,
+    heartbeat_ms: u64,
     peers: Vec<PeerView>,
 }
 
@@ -66,26 +74,31 @@ impl Status {
             pending: status.pending,
             finality_p50_ms: status.finality_p50_ms,
             finality_p99_ms: status.finality_p99_ms,
+            validators: status.validators,
+            validators_connected: status.validators_connected,
+            quorum: status.quorum,
+            heartbeat_ms: status.heartbeat_ms,
             peers: peers.collect::<Result<_, Failure>>()?,
         };
-        Ok(Answer::new(view.text(), &view))
+        Ok(Answer::new(view.text(time::now_ms()), &view))
     }
 }
 
 impl StatusView {
-    fn text(&self) -> String {
+    fn text(&self, now_ms: u64) -> String {
         let role = if self.validator { "validator" } else { "follower" };
-        let mut text = facts(&[
+        let mut rows = vec![
             ("node", format!("{} of {}, version {}", role, self.organisation, self.version)),
             ("node key", self.node_key.to_string()),
             ("ledger", self.ledger.clone()),
             ("chain id", self.chain_id.to_string()),
             ("height", self.height.to_string()),
-            ("head", time::show(self.head_time_ms)),
+            ("head", self.head(now_ms)),
             ("transactions", format!("{} finalised, {} pending", self.transactions, self.pending)),
-            ("finality", format!("p50 {:.0} ms, p99 {:.0} ms", self.finality_p50_ms, self.finality_p99_ms)),
-        ]);
-        text.push('\n');
+            ("finality", self.finality()),
+        ];
+        rows.extend(self.quorum().map(|quorum| ("quorum", quorum)));
+        let text = facts(&rows) + "\n";
         let rows: Vec<_> = self
             .peers
             .iter()
@@ -95,5 +108,37 @@ impl StatusView {
             })
             .collect();
         text + &table(&["PEER", "ORGANISATION", "ADDRESS", "HEIGHT"], &rows)
+    }
+
+    /// The newest block's time, and its age when it is older than it may be.
+    fn head(&self, now_ms: u64) -> String {
+        let (at, age_ms) = (time::show(self.head_time_ms), now_ms.saturating_sub(self.head_time_ms));
+        let late = self.heartbeat_ms > 0 && age_ms > self.heartbeat_ms.saturating_mul(HEARTBEATS_LATE);
+        match late {
+            false => at,
+            true => {
+                let (age, heartbeat) = (time::show_about(age_ms), time::show_duration(self.heartbeat_ms));
+                format!("{at}, {age} ago: late, there is to be a block every {heartbeat}")
+            }
+        }
+    }
+
+    /// How long finality takes, as far as anybody waited for it here.
+    fn finality(&self) -> String {
+        if self.finality_p99_ms == 0.0 {
+            return "–".to_owned();
+        }
+        format!("p50 {:.0} ms, p99 {:.0} ms", self.finality_p50_ms, self.finality_p99_ms)
+    }
+
+    /// Whether blocks can be decided, as far as this node sees; a node of an older version does not say.
+    fn quorum(&self) -> Option<String> {
+        let Self { validators, validators_connected: connected, quorum, .. } = self;
+        let seen = format!("{connected} of {validators} validators seen from here, {quorum} needed");
+        match (*validators, connected < quorum) {
+            (0, _) => None,
+            (_, false) => Some(seen),
+            (_, true) => Some(format!("gone: {seen}; nothing is finalised until they are back")),
+        }
     }
 }

@@ -8,7 +8,7 @@ use crate::options::Global;
 use crate::pack::artifact_file;
 use crate::submit::{self, PositionView};
 use crate::terminal::{Answer, facts, note};
-use crate::view::show_position;
+use crate::view::{Said, show_position};
 use clap::Args;
 use ledger::artifact::SignedUploadGrant;
 use ledger::encoding::decode;
@@ -45,6 +45,15 @@ struct SubmittedView {
     position: PositionView,
 }
 
+/// What was signed, as far as a line or two say it.
+fn told(transaction: &VerifiedTransaction) -> String {
+    let payload = transaction.payload();
+    let mut rows = vec![("submitting", format!("{} by key {}", payload.noun(), transaction.signer()))];
+    rows.extend(payload.patch().map(|patch| ("  patch", patch.to_string())));
+    rows.extend(Said::of(payload).iter().flat_map(Said::rows));
+    facts(&rows)
+}
+
 impl Submit {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
         let bytes = files::read(&self.file, "transaction", limits::TRANSACTION_BYTES_MAX)?;
@@ -53,7 +62,7 @@ impl Submit {
             let message = format!("{} is no transaction of this ledger: {error}", self.file.display());
             Failure::usage(message, "is the node the right one, and the file whole?")
         })?;
-        note(&format!("Submitting a {} by key {}", transaction.payload().kind(), transaction.signer()));
+        note(&told(&transaction));
         self.upload(&mut connection, &transaction).await?;
         let position = submit::submit(&mut connection, &transaction, self.wait).await?;
         let view = SubmittedView { transaction: transaction.id(), kind: transaction.payload().kind(), position };
@@ -68,9 +77,10 @@ impl Submit {
     async fn upload(&self, connection: &mut Connection, transaction: &VerifiedTransaction) -> Result<(), Failure> {
         let Some(directory) = &self.artifacts else { return Ok(()) };
         let Payload::Publish { manifest } = transaction.payload() else {
-            let kind = transaction.payload().kind();
-            return Err(Failure::usage(format!("a {kind} has no artifacts"), "leave out --artifacts"));
+            let noun = transaction.payload().noun();
+            return Err(Failure::usage(format!("{noun} has no artifacts"), "leave out --artifacts"));
         };
+        submit::check(connection, transaction).await?;
         for artifact in manifest.artifacts.iter() {
             let path = grant_path(&self.file, artifact);
             let grant = files::read(&path, "upload grant", limits::MESSAGE_BYTES_MAX)?;

@@ -5,10 +5,10 @@ use crate::failure::Failure;
 use crate::options::Global;
 use crate::submit::PositionView;
 use crate::terminal::{Answer, facts};
-use crate::view::show_position;
+use crate::view::{Said, show_position};
 use crate::{EXIT_DONE, EXIT_REFUSED};
 use clap::Args;
-use ledger::id::TransactionId;
+use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::SignedTransaction;
 use proto::v1::{GetTransactionRequest, TransactionState};
@@ -18,7 +18,8 @@ use serde::Serialize;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Exit code 1 when it is not finalised.
-JSON: {\"transaction\", \"state\": \"unknown\" | \"pending\" | \"finalised\", \"position\", \"kind\", \"signer\"}
+JSON: {\"transaction\", \"state\": \"unknown\" | \"pending\" | \"finalised\", \"position\", \"kind\", \"signer\", \"patch\", \
+\"note\", \"evidence\"}
 
 Example:
   countersign get transaction 51c0…e9 (all 64 digits)")]
@@ -36,6 +37,9 @@ impl Transaction {
             position: Option<PositionView>,
             kind: Option<&'static str>,
             signer: Option<PublicKey>,
+            patch: Option<PatchId>,
+            #[serde(flatten)]
+            said: Option<Said>,
         }
         let mut connection = Connection::open(global, global.trust()?.as_ref()).await?;
         let request = GetTransactionRequest { id: self.id.as_bytes().to_vec() };
@@ -66,11 +70,15 @@ impl Transaction {
             position: answer.position.map(PositionView::from),
             kind: transaction.as_ref().map(|shown| shown.payload().kind()),
             signer: transaction.as_ref().map(|shown| shown.signer()),
+            patch: transaction.as_ref().and_then(|shown| shown.payload().patch()),
+            said: transaction.as_ref().and_then(|shown| Said::of(shown.payload())),
         };
         let mut rows = vec![("transaction", self.id.to_string()), ("state", state.to_owned())];
         rows.extend(view.position.as_ref().map(|position| ("finalised", show_position(position))));
         rows.extend(view.kind.map(|kind| ("kind", kind.to_owned())));
         rows.extend(view.signer.map(|signer| ("signer", signer.to_string())));
+        rows.extend(view.patch.map(|patch| ("patch", patch.to_string())));
+        rows.extend(view.said.iter().flat_map(Said::rows));
         Ok(Answer::new(facts(&rows), &view).with_code(code))
     }
 }

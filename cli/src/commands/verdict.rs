@@ -1,7 +1,7 @@
 //! `countersign approve`, `reject` and `hold`: an approver's verdict.
 
 use super::consent::consent;
-use super::deliver::deliver;
+use super::deliver::{Delivered, Stood, deliver};
 use super::subject::subject;
 use crate::connection::{Connection, parse_prefix};
 use crate::failure::Failure;
@@ -26,7 +26,9 @@ const EVIDENCE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is signed is shown first, from the vendor's signed transaction, checked here.
-JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline
+How the patch stood before and stands now is told by the node, and is its word.
+JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}, \"before\": {\"standing\", \"count\"}, \
+\"after\"}, or \"file\" with --offline
 
 Examples:
   countersign approve 3fa9 --note 'trial of 12 hours passed' --evidence trial.log --key approver.key
@@ -46,8 +48,9 @@ pub struct Approve {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 What is signed is shown first, from the vendor's signed transaction, checked here. A later verdict of the same key \
-takes the place of this one.
-JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline
+takes the place of this one. How the patch stood before and stands now is told by the node, and is its word.
+JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}, \"before\": {\"standing\", \"count\"}, \
+\"after\"}, or \"file\" with --offline
 
 Examples:
   countersign reject 3fa9 --note 'breaks replication, see ticket 4711' --key approver.key
@@ -122,7 +125,10 @@ impl On {
         consent(&self.patch, &patch.id)?;
         let verdict = Verdict { patch: patch.id, evidence, note: why.clone() };
         let transaction = signer.sign(payload(verdict))?;
-        Ok(deliver(connection.as_mut(), &self.signing, &transaction).await?.answer(did))
+        let before = Stood::ask(connection.as_mut(), patch.id).await;
+        let delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
+        let after = Stood::ask(connection.as_mut(), patch.id).await;
+        Ok(Delivered { before, after, ..delivered }.answer(did))
     }
 }
 

@@ -1,12 +1,13 @@
 //! `countersign verify`: a proof file against a trust root, without a network.
 
 use crate::EXIT_REFUSED;
-use crate::failure::Failure;
+use crate::failure::{ErrorView, Failure};
 use crate::files;
 use crate::options::Global;
 use crate::terminal::{Answer, facts, note};
 use crate::time;
 use crate::trust::{Trust, word};
+use crate::view::Said;
 use clap::Args;
 use ledger::bounded::Name;
 use ledger::id::{BlockHash, PatchId};
@@ -26,8 +27,8 @@ Checks everything an endpoint checks before it applies a patch: the chain of val
 quorum's signatures, freshness, inclusion and signature of every transaction, the approval rule, recalls and halts.
 Exit codes: 0 verified, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"patch\", \"manifest\", \"vendor\", \"publisher\", \"approvals\": [{\"organisation\", \"key\", \
-\"decision\", \"height\", \"index\"}], \"rule\", \"count\", \"epochs\", \"header\": {\"height\", \"hash\", \"time_ms\", \"signers\", \
-\"validators\", \"quorum\"}} or {\"verified\": false, \"check\", \"message\"}
+\"decision\", \"height\", \"index\", \"note\", \"evidence\"}], \"rule\", \"count\", \"epochs\", \"header\": {\"height\", \"hash\", \"time_ms\", \"signers\", \
+\"validators\", \"quorum\"}} or {\"verified\": false, \"check\", \"message\", \"error\"}
 
 Examples:
   countersign verify redis.proof --trust genesis
@@ -81,6 +82,8 @@ struct ApprovalView<'a> {
     decision: String,
     height: u64,
     index: u64,
+    #[serde(flatten)]
+    said: Said,
 }
 
 #[derive(Serialize)]
@@ -98,6 +101,7 @@ struct RefusedView {
     verified: bool,
     check: &'static str,
     message: String,
+    error: ErrorView,
 }
 
 impl Verify {
@@ -129,14 +133,17 @@ fn verified(bundle: &ProofBundle, patch: &FinalizedPatch, trust: &Trust) -> Answ
     let (record, header, manifest) = (patch.record(), patch.header(), patch.manifest());
     // The set that certified the header: the last epoch's, or the one the ledger began with.
     let validators = bundle.epochs.last().map_or(&trust.genesis().validators, |epoch| &epoch.validators);
-    let shown: Vec<u64> = bundle.approvals.iter().map(|approval| approval.index).collect();
-    let approvals = record.verdicts.iter().filter(|verdict| shown.contains(&verdict.position.index));
-    let approvals = approvals.map(|VerdictRecord { key, organisation, decision, position }| ApprovalView {
-        organisation,
-        key: *key,
-        decision: decision.to_string(),
-        height: position.height,
-        index: position.index,
+    // The record says of each approval whose it is, the transaction shown why.
+    let approvals = record.verdicts.iter().filter_map(|VerdictRecord { key, organisation, decision, position }| {
+        let signed = bundle.approvals.iter().find(|approval| approval.index == position.index)?;
+        Some(ApprovalView {
+            organisation,
+            key: *key,
+            decision: decision.to_string(),
+            height: position.height,
+            index: position.index,
+            said: Said::of(&signed.transaction.transaction.payload)?,
+        })
     });
     let view = VerifiedView {
         verified: true,
@@ -176,8 +183,9 @@ impl VerifiedView<'_> {
             ("publisher", format!("{} (key {})", self.vendor, self.publisher)),
         ];
         for approval in &self.approvals {
-            let ApprovalView { organisation, key, decision, height, .. } = approval;
+            let ApprovalView { organisation, key, decision, height, said, .. } = approval;
             rows.push(("approval", format!("{decision} by {organisation} (key {key}) at height {height}")));
+            rows.extend(said.rows());
         }
         rows.push(("rule", format!("{}: {}", self.rule, self.count)));
         for artifact in manifest.artifacts.iter() {
@@ -206,9 +214,16 @@ pub(super) fn epochs_in_words(epochs: usize) -> String {
 /// A refusal is an answer: the check goes to standard output for programs and is told to people.
 fn refused(error: &ProofError) -> Answer {
     let (check, message) = (error.code().word(), error.to_string());
+    let hint = hint(error.code());
     note(&format!("error: refused by check {check}: {}", crate::terminal::escape(&message)));
-    note(&format!("hint: {}", hint(error.code())));
-    Answer::new(String::new(), &RefusedView { verified: false, check, message }).with_code(EXIT_REFUSED)
+    note(&format!("hint: {hint}"));
+    let error = ErrorView {
+        code: check.to_owned(),
+        message: message.clone(),
+        because: Vec::new(),
+        hint: Some(hint.to_owned()),
+    };
+    Answer::new(String::new(), &RefusedView { verified: false, check, message, error }).with_code(EXIT_REFUSED)
 }
 
 fn hint(check: ReasonCode) -> &'static str {

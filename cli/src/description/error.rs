@@ -152,7 +152,19 @@ impl SpecError {
             Self::OtherUse { .. } => Some("a key has one use: make one for this with `countersign key new`".to_owned()),
             Self::Proposal(ProposalError::Empty) => Some(Kind::Proposal.example().to_owned()),
             Self::Proposal(ProposalError::TooLarge { .. }) => Some("propose it in parts".to_owned()),
-            _ => None,
+            Self::Role { .. } => {
+                Some("members have publishers, approvers, operators, governors, nodes and validators".to_owned())
+            }
+            Self::StrangeKey { .. } => Some("give a key made for this organisation, or correct the name".to_owned()),
+            Self::UnknownOrganisation(_) => Some("describe the organisation, too, or correct the name".to_owned()),
+            Self::Bound { .. } => Some("leave some out, or make it shorter".to_owned()),
+            Self::Heartbeat(_) => {
+                Some("blocks take time to be signed: give it a longer one, 60000 is usual".to_owned())
+            }
+            Self::ClosesInDays { .. } => Some("propose it again when nobody answered in time".to_owned()),
+            Self::Validators(_) | Self::Genesis(_) | Self::Proposal(_) | Self::Change(_) => {
+                Some("correct what is named in the description, and try again".to_owned())
+            }
         }
     }
 }

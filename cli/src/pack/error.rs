@@ -183,7 +183,17 @@ impl PackError {
             }
             Self::Inputs(_) => "give one directory, one tar archive, or one or more Debian packages",
             Self::ArtifactDiffers { .. } => "pack again: a manifest and its artifacts belong together",
-            _ => return None,
+            Self::Entry { .. } => "make the input again without it, or as it says",
+            Self::Broken { .. } => "is it whole? Archives are tar, plain or compressed with gzip, xz or zstd",
+            Self::Package { .. } => "is it a .deb file, and whole?",
+            Self::Architecture { .. } => "pack a patch for each architecture",
+            Self::Empty(_) => "give a tree with at least one file in it",
+            Self::Bound { .. } => "make it shorter",
+            Self::Manifest(_) => "give other values, or pack again",
+            Self::ManifestTooLarge { .. } => "shorten --notes, or pack fewer things into one patch",
+            Self::ManifestFormat { .. } => "`countersign patch pack` writes it: pack again",
+            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => "make room on the disk",
+            Self::Write { .. } => "choose a directory you may write in",
         };
         Some(hint.to_owned())
     }

@@ -1,7 +1,7 @@
 //! Members and proposals: what the ledger says about itself, and what is to change, in words people can
 //! check.
 
-use super::show_position;
+use super::{first_line, show_position};
 use crate::connection::{NodeError, id};
 use crate::sign::SignedProposal;
 use crate::submit::PositionView;
@@ -17,8 +17,6 @@ use serde::Serialize;
 
 /// As many kinds of changes as a table names.
 const KINDS_MAX: usize = 3;
-/// As much of a note as a table shows.
-const NOTE_CHARS_MAX: usize = 60;
 
 /// A member, as a node tells of it.
 #[derive(Clone, Debug, Serialize)]
@@ -113,7 +111,8 @@ pub struct ProposalView {
     pub id: TransactionId,
     /// `open`, `passed`, `refused` or `void`; an open one may be closed by its time.
     pub standing: String,
-    /// The arithmetic, with the voices there are now.
+    /// While it is open, the arithmetic with the voices there are now; when it is over, who was for it and who
+    /// against.
     pub count: String,
     /// Who proposed it.
     pub organisation: String,
@@ -169,15 +168,23 @@ impl ProposalView {
     #[must_use]
     pub fn standing_at(&self, now_ms: u64) -> String {
         match self.standing.as_str() {
-            "open" if self.closes_at_ms <= now_ms => "open, its time is over".to_owned(),
+            "open" if !self.is_open_at(now_ms) => "open, its time is over".to_owned(),
             standing => standing.to_owned(),
         }
+    }
+
+    fn is_open_at(&self, now_ms: u64) -> bool {
+        self.standing == "open" && now_ms < self.closes_at_ms
     }
 
     /// What came of it, for people.
     #[must_use]
     pub fn text(&self, now_ms: u64) -> String {
-        let mut rows = vec![("standing", self.standing_at(now_ms)), ("count", self.count.clone())];
+        let mut rows = vec![("standing", self.standing_at(now_ms))];
+        // Who has a voice today says nothing of a count that is over: the ballots do.
+        if self.is_open_at(now_ms) {
+            rows.push(("count", self.count.clone()));
+        }
         rows.extend(self.ballots.iter().map(|BallotView { organisation, choice }| {
             let said = if choice == "for" { "is for it" } else { "is against it" };
             ("ballot", format!("{organisation} {said}"))
@@ -196,11 +203,6 @@ pub fn proposal_table(proposals: &[ProposalView], now_ms: u64) -> String {
         if proposal.changes.len() > KINDS_MAX {
             kinds.push_str(&format!(" and {} more", proposal.changes.len() - KINDS_MAX));
         }
-        let line = proposal.note.lines().next().unwrap_or_default();
-        let mut note: String = line.chars().take(NOTE_CHARS_MAX).collect();
-        if note.len() < proposal.note.len() {
-            note.push('…');
-        }
         vec![
             short(&proposal.id),
             proposal.organisation.clone(),
@@ -208,7 +210,7 @@ pub fn proposal_table(proposals: &[ProposalView], now_ms: u64) -> String {
             proposal.count.clone(),
             time::show(proposal.closes_at_ms),
             kinds,
-            note,
+            first_line(&proposal.note),
         ]
     };
     let rows: Vec<_> = proposals.iter().map(row).collect();

@@ -3,6 +3,7 @@
 use crate::sign::SignedPatch;
 use crate::terminal::facts;
 use crate::trust::{Trust, word};
+use ledger::moment::Span;
 use ledger::patch::{HealthCheck, PatchManifest, Probe, Relation, Target};
 
 /// What a vendor signed, for people: from the transaction itself.
@@ -78,5 +79,9 @@ fn show_check(check: &HealthCheck) -> String {
         Probe::Tcp { port } => format!("tcp port {port} accepts"),
         Probe::PackageVersion { package, version } => format!("package {package} has version {version}"),
     };
-    format!("{asked} ({attempts} attempts of {timeout_ms} ms, {interval_ms} ms between)")
+    let [timeout, interval] = [timeout_ms, interval_ms].map(|ms| Span(u64::from(*ms)));
+    match attempts {
+        1 => format!("{asked} (1 attempt of {timeout})"),
+        attempts => format!("{asked} ({attempts} attempts of {timeout}, {interval} between)"),
+    }
 }

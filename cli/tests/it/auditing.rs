@@ -4,8 +4,9 @@ use crate::double::{Lie, Node};
 use crate::hands::Hands;
 use ledger::evidence::Evidence;
 use ledger::fork::EvidenceFile;
-use ledger::key::PublicKey;
+use ledger::key::{PublicKey, SecretKey};
 use ledger::state::StateView as _;
+use ledger::state::record::Role;
 use ledger::vote::{ProposalBody, SignedProposal};
 use serde_json::Value;
 use tests::Scenario;
@@ -180,6 +181,61 @@ fn a_fork_after_changes_of_the_validators_is_proven_through_them() {
     assert_eq!((ran.code, keys(&ran.json()).len()), (1, 3), "{}", ran.stderr);
 }
 
+/// What is asked about at a fork is the newest blocks, and these are there whatever a node has forgotten.
+#[test]
+fn a_fork_is_told_by_nodes_that_forgot_the_blocks_before_it() {
+    let split = Split::new(5, &[(0, 0), (0, 0), (0, 0)]);
+    let culprits = sorted(&split.a.validators(&[1, 2]));
+    let tip = split.a.height();
+    // Where each side begins, what is found, and whether it may not be the first.
+    for (a, b, height, may_be_earlier) in [
+        (0, split.height + 2, split.height + 2, true),
+        (split.height + 3, split.height + 2, split.height + 3, true),
+        (tip, tip, tip, true),
+        (split.height, 0, split.height, true),
+        (split.height - 1, split.height - 3, split.height, false),
+        (0, 2, split.height, false),
+    ] {
+        split.a.forgets_below(a);
+        split.b.forgets_below(b);
+        let ran = split.audit(&["--out", "fork.evidence", "-o", "json"]);
+        let view = ran.json();
+        assert_eq!((ran.code, &view["fork"], &view["height"]), (1, &true.into(), &height.into()), "{}", ran.stderr);
+        assert_eq!((&view["may_be_earlier"], keys(&view)), (&may_be_earlier.into(), culprits.clone()), "{a} {b}");
+        assert_eq!(split.audit(&[]).stdout.contains("they may part earlier"), may_be_earlier);
+        split.hands.run(&["audit", "check", "fork.evidence"]).done();
+    }
+    // One history, of which one of them knows the end only.
+    let other = split.a.another();
+    other.forgets_below(tip);
+    let ran = split.hands.run(&["audit", "fork", split.a.address(), other.address(), "-o", "json"]).done();
+    assert_eq!(ran.json()["same_up_to"], tip);
+}
+
+#[test]
+fn an_old_file_is_compared_with_a_node_as_far_as_both_go_back() {
+    let a = Node::start();
+    a.rotate(1);
+    a.publish([1, 2]);
+    let (b, old) = (a.another(), a.height());
+    let hands = a.hands();
+    hands.run(&["chain", "show", "--out", "old.head"]).done();
+    b.publish([3]);
+    b.forgets_below(old + 1);
+    // The header that changed the validators is kept for ever.
+    let ran = hands.run(&["audit", "fork", "old.head", b.address(), "-o", "json"]).done();
+    let same = ran.json()["same_up_to"].as_u64().unwrap();
+    assert!(0 < same && same < old, "{same}");
+    // And without such a one there is nothing.
+    let c = Node::start();
+    c.publish([1]);
+    let hands = c.hands();
+    hands.run(&["chain", "show", "--out", "old.head"]).done();
+    c.publish([2]);
+    c.forgets_below(c.height());
+    hands.run(&["audit", "fork", "old.head", c.address()]).fails(2, "no height in common");
+}
+
 #[test]
 fn a_side_that_proves_nothing_is_no_fork() {
     let split = Split::new(1, &[(0, 0)]);
@@ -291,4 +347,46 @@ fn evidence_of_votes_and_proposals_is_checked_and_signed_for_later() {
     hands.run(&offline).done();
     hands.run(&["submit", "accuse.tx"]).done();
     assert!(node.state(|state| state.conviction(liar.public()).unwrap().is_some()));
+}
+
+/// Anybody can sign two things with keys that are nobody's, and call them a set.
+#[test]
+fn keys_that_are_not_known_to_validate_convict_nobody() {
+    let node = Node::start();
+    node.rotate(1);
+    let hands = node.hands();
+    let scenario = Scenario::new(7);
+    let chain = scenario.chain_id();
+    let proposal = |block: u8, key: &SecretKey| {
+        let body = ProposalBody { height: 9, round: 1, pol_round: None, block: ledger::id::BlockHash([block; 32]) };
+        SignedProposal::sign(body, key, &chain)
+    };
+    let file = |key: &SecretKey| {
+        EvidenceFile::evidence(chain, Evidence::Proposals(proposal(1, key), proposal(2, key))).bytes()
+    };
+    hands.run(&["chain", "show", "--out", "now.head"]).done();
+    // A stranger's, and a member's that is for something else.
+    for key in [SecretKey::from_seed(&[9; 32]), scenario.key("acme", Role::Publisher)] {
+        hands.write("strange.evidence", file(&key));
+        for more in [&[][..], &["--head", "now.head"]] {
+            let ran = hands.run(&[&["audit", "check", "strange.evidence", "-o", "json"], more].concat());
+            let view = ran.json();
+            assert_eq!((ran.code, &view["verified"], &view["check"]), (1, &false.into(), &"unknown-key".into()));
+            assert!(view["message"].as_str().unwrap().contains(&key.public().to_string()), "{view}");
+        }
+    }
+    // Who came later is known to a head file only.
+    let later = scenario
+        .validating_keys(1)
+        .into_iter()
+        .find(|key| scenario.validators().iter().all(|known| known.public() != key.public()));
+    let later = later.unwrap();
+    hands.write("later.evidence", file(&later));
+    let ran = hands.run(&["audit", "check", "later.evidence"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("refused by check unknown-key") && ran.stderr.contains("--head"), "{}", ran.stderr);
+    let text = hands.run(&["audit", "check", "later.evidence", "--head", "now.head"]).done().stdout;
+    assert!(text.contains(&format!("(key {}) signed both", later.public())) && !text.contains("not known"), "{text}");
+    hands.write("forged.head", &hands.read("now.head")[..40]);
+    hands.run(&["audit", "check", "later.evidence", "--head", "forged.head"]).fails(2, "refused by check malformed");
 }

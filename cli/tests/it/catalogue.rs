@@ -62,9 +62,17 @@ fn pages_are_followed_up_to_the_limit() {
     assert_eq!(count(&hands, &["get", "blocks"], "blocks"), (34, false));
     assert_eq!(count(&hands, &["get", "blocks", "--from", "9", "--limit", "20"], "blocks"), (9, false));
     assert_eq!(count(&hands, &["get", "blocks", "--limit", "33"], "blocks"), (33, true));
-    let table = hands.run(&["get", "patches", "--limit", "2"]).done();
-    assert_eq!(table.stderr, "There are more: raise --limit.\n");
-    assert_eq!(table.stdout.lines().count(), 3);
+    // What the limit was and how to see on stands at the end, where people look.
+    for (list, shown, on) in [
+        (&["get", "patches", "--limit", "2"][..], 2, "--limit 20"),
+        (&["get", "endpoints", "--limit", "4"], 4, "--limit 40"),
+        (&["get", "blocks", "--limit", "3"], 3, "--from 31"),
+    ] {
+        let told = hands.run(list).done();
+        let end = format!("\n\nThese are {shown}, and there are more: {on} shows them.\n");
+        assert!(told.stdout.ends_with(&end) && told.stderr.is_empty(), "{}", told.stdout);
+        assert_eq!(told.stdout.lines().count(), 1 + shown + 2);
+    }
 }
 
 #[test]

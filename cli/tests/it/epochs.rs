@@ -90,9 +90,7 @@ fn the_changes_are_proven_from_a_trust_root_or_not_at_all() {
     let node = Node::start();
     let hands = crate::hands::Hands::new();
     let address = node.address().to_owned();
-    hands
-        .run(&["chain", "epochs", "--node", &address])
-        .fails(2, "error: no trust root given\nhint: the changes are proven");
+    hands.run(&["chain", "epochs", "--node", &address]).fails(2, "error: no trust root given\nhint: say which ledger");
     hands.write("genesis", crate::fixture::LedgerInMemory::new(Scenario::new(8)).trust_root());
     let ran = hands.run(&["chain", "epochs", "--node", &address, "--genesis", "genesis"]);
     ran.fails(1, "refused by check chain-id");

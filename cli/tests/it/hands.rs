@@ -123,12 +123,16 @@ impl Ran {
         self
     }
 
-    /// Not done, nothing on standard output, an error that says this.
+    /// Not done, no answer on standard output (of JSON, the error), an error that says this, and what to do.
     #[track_caller]
     pub(crate) fn fails(&self, code: i32, says: &str) {
-        assert_eq!((self.code, self.stdout.as_str()), (code, ""), "{}", self.stderr);
+        let is_no_answer = self.stdout.is_empty() || self.json()["error"]["message"].is_string();
+        assert!(self.code == code && is_no_answer, "{}: {}{}", self.code, self.stdout, self.stderr);
         assert!(self.stderr.starts_with("error: ") || self.stderr.contains("\nerror: "), "{}", self.stderr);
         assert!(self.stderr.contains(says), "says {says:?}? {}", self.stderr);
+        // Of a line that could not be read, the help is the hint.
+        let has_a_way_on = self.stderr.contains("\nhint: ") || self.stderr.contains("try '--help'");
+        assert!(has_a_way_on, "no hint: {}", self.stderr);
     }
 
     /// The answer as JSON.

@@ -58,6 +58,7 @@ fn every_command_explains_itself_with_an_example() {
         let name = command.join(" ");
         assert!(help.stdout.contains(&format!("countersign {name} ")), "{name}: no example of itself: {}", help.stdout);
         assert!(help.stdout.contains("Example"), "{name}");
+        assert!(help.stdout.contains("What an example leaves out of --node, --ca, --genesis and --key"), "{name}");
         for option in ["--node", "--ca", "--genesis", "--key", "--output", "COUNTERSIGN_NODE", "COUNTERSIGN_KEY"] {
             assert!(help.stdout.contains(option), "{name} does not tell of {option}");
         }
@@ -93,28 +94,65 @@ fn wrong_usage_ends_with_two_and_says_what_is_missing() {
 #[test]
 fn what_a_command_needs_and_was_not_given_is_named_with_a_hint() {
     let hands = Hands::new();
-    let no_node = "error: no node given\n\
-                   hint: say which with --node URL or COUNTERSIGN_NODE, for instance https://127.0.0.1:7101\n";
-    hands.run(&["status"]).is(2, "", no_node);
-    hands.run(&["approve", "abcd"]).is(
-        2,
-        "",
-        "error: no key given\nhint: say whose signature it is with --key FILE or COUNTERSIGN_KEY\n",
-    );
+    let roots = "what its certificate comes from, its ca.pem, with --ca FILE or COUNTERSIGN_CA";
+    let node = "which node to ask with --node URL or COUNTERSIGN_NODE, for instance https://127.0.0.1:7101";
+    let signing = "whose signature it is with --key FILE or COUNTERSIGN_KEY; which ledger it is about with --genesis FILE \
+                   or COUNTERSIGN_GENESIS";
+    // Everything at once, not one after the other.
+    for (arguments, missing, hint) in [
+        (&["status"][..], "no node and no root certificates", format!("{node}; {roots}")),
+        (&["status", "--ca", "x"], "no node", node.to_owned()),
+        (&["status", "--node", "https://127.0.0.1:1"], "no root certificates", roots.to_owned()),
+        (
+            &["approve", "abcd"],
+            "no key, no trust root, no node and no root certificates",
+            format!("{signing}; {node}; {roots}"),
+        ),
+        (&["approve", "abcd", "--offline", "--out", "x"], "no key and no trust root", signing.to_owned()),
+        (
+            &["chain", "epochs", "--node", "http://127.0.0.1:1"],
+            "no trust root",
+            "which ledger it is about with --genesis FILE or COUNTERSIGN_GENESIS".to_owned(),
+        ),
+    ] {
+        hands.run(arguments).is(2, "", &format!("error: {missing} given\nhint: say {hint}\n"));
+    }
     hands.run(&["verify", "x.proof"]).is(
         2,
         "",
         "error: no trust root given\nhint: say which ledger you trust with --trust GENESIS\n",
     );
-    hands.run(&["status", "--node", "https://127.0.0.1:1"]).is(
-        2,
-        "",
-        "error: no root certificates for https://127.0.0.1:1\n\
-         hint: give the PEM file with the node's root with --ca FILE or COUNTERSIGN_CA\n",
-    );
     hands.run(&["status", "--node", "http://node.example:7101"]).fails(2, "plain http is for this machine itself only");
     hands.run(&["status", "--node", "ftp://127.0.0.1"]).fails(2, "neither https nor http");
     hands.run(&["status", "--node", "http://127.0.0.1:1"]).fails(2, "cannot reach the node at http://127.0.0.1:1");
+}
+
+#[test]
+fn with_json_an_error_is_json_where_the_answer_would_be() {
+    let hands = Hands::new().with("COUNTERSIGN_NODE", "http://127.0.0.1:1");
+    hands.write("nothing", "");
+    for (arguments, code, says, because) in [
+        // Not read by clap.
+        (&["get", "patches", "--limit", "0", "-o", "json"][..], "usage", "invalid value '0' for '--limit <N>'", 0),
+        (&["approve", "-ojson"], "usage", "the following required arguments were not provided: <PATCH>", 0),
+        // Not asked.
+        (&["approve", "abcd", "--output=json"], "usage", "no key and no trust root given", 0),
+        (&["verify", "p", "--trust", "absent", "-o", "json"], "trust-root", "cannot read trust root absent", 1),
+        (&["verify", "p", "--trust", "nothing", "-o", "json"], "trust-root", "nothing is no trust root", 1),
+        (&["key", "show", "absent", "-o", "json"], "key-file", "cannot read key file absent", 1),
+        (&["-o", "json", "fnord"], "usage", "\"fnord\" is not a countersign command", 0),
+        (&["status", "-o", "json"], "unreachable", "cannot reach the node at http://127.0.0.1:1", 1),
+    ] {
+        let ran = hands.run(arguments);
+        let error = ran.json()["error"].clone();
+        assert_eq!((ran.code, error["code"].as_str()), (2, Some(code)), "{arguments:?}: {error}");
+        let message = error["message"].as_str().unwrap();
+        assert!(message.starts_with(says), "{arguments:?}: {message}");
+        assert!(error["because"].as_array().unwrap().len() >= because, "{arguments:?}: {error}");
+        assert!(error["hint"].is_string(), "{arguments:?}: {error}");
+        // People are told as ever.
+        assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    }
 }
 
 #[test]

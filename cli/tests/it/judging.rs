@@ -59,12 +59,55 @@ fn evidence_note_and_urgency_are_what_is_signed() {
     let mut approve = vec!["approve", &id, "--note", "of twelve hours", "--evidence", "trial.log", "--urgent"];
     approve.extend(["--key", "bank.key", "--offline", "--out", "a.tx", "--proof", "p.proof"]);
     hands.run(&["proof", "get", &id, "--out", "p.proof"]).done();
-    hands.run(&approve).done();
+    let told = hands.run(&approve).done().stdout;
+    assert!(told.starts_with("done         signed, not submitted\n"), "{told}");
+    assert!(told.ends_with("in           a.tx, for `countersign submit`\n"), "{told}");
     let signed: ledger::transaction::SignedTransaction = ledger::encoding::decode(&hands.read("a.tx")).unwrap();
     let Payload::Approve { verdict, urgent } = signed.transaction.payload else { panic!("an approval") };
     assert!(urgent);
     assert_eq!((verdict.patch.to_string(), verdict.note.as_str()), (id, "of twelve hours"));
     assert_eq!(verdict.evidence, ledger::id::Digest::blake3(b"all green\n"));
+}
+
+#[test]
+fn a_verdict_says_how_the_patch_stood_before_and_stands_now() {
+    let node = Node::start();
+    let hands = node.hands();
+    let id = node.publish([1])[0].to_string();
+    hands.run(&["approve", &id, "--key", "bank.key"]).done();
+    let told = hands.run(&["approve", &id, "--key", "clinic.key"]).done().stdout;
+    let line = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
+    assert!(line("before ").starts_with("pending: 1 of 2 approvals from 1 of 2 organisations"), "{told}");
+    assert!(line("now ").starts_with("approved: 2 of 2 approvals from 2 of 2 organisations"), "{told}");
+    assert!(line("now ").ends_with("; final") && !line("before ").contains("final"), "{told}");
+    let held = ["hold", &id, "--note", "wait", "--key", "depot.key", "-o", "json"];
+    let view = hands.run(&held).done().json();
+    assert_eq!((&view["before"]["standing"], &view["after"]["standing"]), (&"approved".into(), &"held".into()));
+    let recall = ["patch", "recall", &id, "--reason", "loses writes", "--key", "vendor.key"];
+    let told = hands.run(&recall).done().stdout;
+    assert!(told.contains("  held: 2 of 2 approvals") && told.contains("  recalled: 2 of 2 approvals"), "{told}");
+}
+
+#[test]
+fn a_recalled_patch_under_review_is_plainly_recalled_although_it_is_proven() {
+    let node = Node::start();
+    let hands = node.hands();
+    let id = node.publish([1])[0].to_string();
+    for key in ["bank.key", "clinic.key"] {
+        hands.run(&["approve", &id, "--key", key]).done();
+    }
+    hands.run(&["patch", "recall", &id, "--reason", "loses writes", "--key", "vendor.key"]).done();
+    let told = hands.run(&["review", &id]).done().stdout;
+    for says in [
+        "  recalled: it must not be applied any more, whatever was approved\n",
+        "  recalled at height 7: it must not be applied, whatever was approved (2 of 2 approvals",
+        "proven at  height 8",
+        "  loses writes\n",
+    ] {
+        assert!(told.contains(says), "{says}: {told}");
+    }
+    let evidence = hands.run(&["review", &id, "-o", "json"]).done().json()["evidence"].clone();
+    assert_eq!((&evidence["proven"], &evidence["check"]), (&true.into(), &"recalled".into()));
 }
 
 #[test]
@@ -116,11 +159,84 @@ fn nothing_is_signed_that_the_node_made_up() {
 }
 
 #[test]
+fn why_somebody_said_yes_or_no_stands_wherever_the_verdict_does() {
+    let node = Node::start();
+    let hands = node.hands();
+    let ids: Vec<String> = node.publish(1..=3).iter().map(ToString::to_string).collect();
+    hands.write("trial.log", "all green\n");
+    let digest = ledger::id::Digest::blake3(b"all green\n").to_string();
+    let trial = ["--note", "trial of 12 hours\nno errors", "--evidence", "trial.log", "--key", "bank.key"];
+    hands.run(&[&["approve", &ids[0]][..], &trial].concat()).done();
+    let rejected = ["reject", &ids[1], "--note", "breaks replication", "--key", "clinic.key", "-o", "json"];
+    let transaction = hands.run(&rejected).done().json()["transaction"].as_str().unwrap().to_owned();
+    hands.run(&["hold", &ids[2], "--note", "waiting for the trial", "--key", "depot.key"]).done();
+
+    for command in [["patch", "show"], ["review", "-o=table"]] {
+        let shown = hands.run(&[&command[..], &[&ids[0]]].concat()).done().stdout;
+        for told in
+            ["  approve by bank (key ", "  trial of 12 hours\n", "  no errors\n", &format!("  blake3 {digest}\n")]
+        {
+            assert!(shown.contains(told), "{told}: {shown}");
+        }
+    }
+    let shown = hands.run(&["patch", "show", &ids[0], "-o", "json"]).done().json()["patch"]["verdicts"][0].clone();
+    assert_eq!((&shown["note"], &shown["evidence"]), (&"trial of 12 hours\nno errors".into(), &digest.as_str().into()));
+
+    // In a list, in one line: why not.
+    let listed = hands.run(&["patch", "list"]).done().stdout;
+    assert!(listed.contains("clinic: breaks replication\n") && listed.contains("depot: waiting for the trial\n"));
+    assert!(hands.run(&["review"]).done().stdout.contains("depot: waiting for the trial\n"));
+    let listed = hands.run(&["get", "patches", "-o", "json"]).done().json();
+    assert_eq!(listed["patches"][1]["verdicts"][0]["note"], "breaks replication");
+
+    // And where the transaction is shown.
+    let found = hands.run(&["get", "transaction", &transaction]).done().stdout;
+    assert!(found.contains(&ids[1]) && found.contains("  breaks replication\n"), "{found}");
+    let found = hands.run(&["get", "transaction", &transaction, "-o", "json"]).done().json();
+    assert_eq!((&found["patch"], &found["note"]), (&ids[1].as_str().into(), &"breaks replication".into()));
+    assert_eq!(shown["transaction"].as_str().unwrap().len(), 64);
+    let height = found["position"]["height"].to_string();
+    let block = hands.run(&["chain", "show", &height, "-o", "json"]).done().json();
+    assert_eq!(block["transactions"][0]["note"], "breaks replication");
+    assert!(hands.run(&["chain", "show", &height]).done().stdout.contains("  breaks replication\n"));
+}
+
+#[test]
+fn who_recalled_a_patch_and_why_is_told() {
+    let node = Node::start();
+    let hands = node.hands();
+    let ids: Vec<String> = node.publish(1..=2).iter().map(ToString::to_string).collect();
+    hands.run(&["patch", "recall", &ids[0], "--reason", "loses writes", "--key", "vendor.key"]).done();
+    for key in ["bank.key", "clinic.key"] {
+        let reason = format!("fails, says {key}");
+        hands.run(&["patch", "recall", &ids[1], "--reason", &reason, "--key", key]).done();
+    }
+    let shown = hands.run(&["patch", "show", &ids[0]]).done().stdout;
+    assert!(shown.contains("  recall by acme (key ") && shown.contains("  loses writes\n"), "{shown}");
+    let recall = hands.run(&["review", &ids[0], "-o", "json"]).done().json()["patch"]["recall"].clone();
+    assert_eq!(
+        (&recall["organisation"], &recall["decision"], &recall["note"]),
+        (&"acme".into(), &"recall".into(), &"loses writes".into())
+    );
+    // Recalled by rule: each of the verdicts is told, once.
+    let shown = hands.run(&["patch", "show", &ids[1]]).done().stdout;
+    assert_eq!(shown.matches("recall by").count(), 2, "{shown}");
+    assert!(shown.contains("fails, says bank.key") && shown.contains("fails, says clinic.key"), "{shown}");
+    let listed = hands.run(&["patch", "list"]).done().stdout;
+    assert!(listed.contains("acme: loses writes\n") && listed.contains("clinic: fails, says clinic.key\n"), "{listed}");
+}
+
+#[test]
 fn a_patch_that_is_not_there_is_not_judged() {
     let node = Node::start();
     let hands = node.hands();
     node.publish(1..=3);
-    hands.run(&["approve", "0000", "--key", "bank.key"]).is(1, "", "error: no patch begins with 0000\n");
+    hands.run(&["approve", "0000", "--key", "bank.key"]).is(
+        1,
+        "",
+        "error: no patch begins with 0000\n\
+         hint: `countersign get` lists what there is; a node that is behind may not have it yet\n",
+    );
     let absent = "1".repeat(64);
     hands.run(&["approve", &absent, "--key", "bank.key"]).fails(1, "refused by check not-found: no such patch");
 }
@@ -147,10 +263,12 @@ fn without_a_node_a_patch_comes_from_its_proof_file() {
     safe.write("altered.proof", altered);
     sign(&["--proof", "altered.proof"]).fails(1, "no patch begins with");
     assert!(!safe.path("a.tx").exists());
-    let signed = sign(&["--proof", "p.proof"]).done();
+    let signed = sign(&["--proof", "p.proof", "--note", "seen offline"]).done();
     assert!(signed.stderr.contains("widget 1.0.1"));
     hands.write("a.tx", safe.read("a.tx"));
-    hands.run(&["submit", "a.tx"]).done();
+    let told = hands.run(&["submit", "a.tx"]).done().stderr;
+    assert!(told.starts_with("submitting  an approval by key ") && told.contains(&id), "{told}");
+    assert!(told.contains("  seen offline\n"), "{told}");
     assert_eq!(node.finalised(), 3);
 }
 

@@ -55,7 +55,8 @@ fn a_key_that_others_can_read_does_not_sign() {
     let hands = Hands::new();
     new(&hands, "approver", "a.key").done();
     set_mode(&hands.path("a.key"), 0o640);
-    hands.run(&["approve", "abcd", "--key", "a.key"]).is(
+    let to_file = ["--offline", "--out", "a.tx", "--genesis", "genesis"];
+    hands.run(&[&["approve", "abcd", "--key", "a.key"][..], &to_file].concat()).is(
         2,
         "",
         "error: a.key can be read by others: its mode is 640\nhint: chmod 600 a.key\n",
@@ -69,7 +70,8 @@ fn a_key_with_another_role_does_not_sign() {
     let hands = Hands::new();
     new(&hands, "publisher", "a.key").done();
     hands.write("genesis", crate::fixture::LedgerInMemory::new(tests::Scenario::new(1)).trust_root());
-    hands.run(&["approve", "abcd", "--key", "a.key", "--genesis", "genesis"]).is(
+    let line = ["approve", "abcd", "--key", "a.key", "--genesis", "genesis", "--node", "http://127.0.0.1:1"];
+    hands.run(&line).is(
         2,
         "",
         "error: this needs a key with role approver, the key file's role is publisher\n\
@@ -102,7 +104,8 @@ fn what_is_no_key_file_is_refused_and_not_quoted() {
     hands.run(&["key", "show", "absent.key"]).is(
         2,
         "",
-        "error: cannot read key file absent.key\n  because: No such file or directory (os error 2)\n",
+        "error: cannot read key file absent.key\n  because: No such file or directory (os error 2)\n\
+         hint: check the path; it begins in the directory you are in\n",
     );
     let whole = format!("{start}public_key = \"{public}\"\nsecret_key = \"{secret}\"\n");
     set_mode(&hands.write("a.key", whole), 0o600);

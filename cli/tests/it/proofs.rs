@@ -8,6 +8,7 @@ use ledger::id::{Digest, PatchId};
 use ledger::receipt::ReasonCode;
 use ledger::state::record::Role;
 use ledger::transaction::{Payload, Verdict};
+use serde_json::Value;
 use tests::Scenario;
 
 /// Time of the newest header of the ledger below.
@@ -31,7 +32,12 @@ fn ledger(payloads: impl FnOnce(PatchId) -> Vec<(&'static str, Role, Payload)>) 
 }
 
 fn approve(organisation: &'static str, patch: PatchId) -> (&'static str, Role, Payload) {
-    let verdict = Verdict { patch, evidence: Digest::ZERO, note: Text::cut("") };
+    // One says why and by what, the other does not.
+    let (evidence, note) = match organisation {
+        "bank" => (Digest::blake3(b"all green"), "trial passed"),
+        _ => (Digest::ZERO, ""),
+    };
+    let verdict = Verdict { patch, evidence, note: Text::cut(note) };
     (organisation, Role::Approver, Payload::Approve { verdict, urgent: false })
 }
 
@@ -71,6 +77,12 @@ fn a_proof_says_what_it_proves() {
         (&view["approvals"][0]["organisation"], &view["approvals"][1]["organisation"]),
         (&"bank".into(), &"clinic".into())
     );
+    assert_eq!(
+        (&view["approvals"][0]["note"], &view["approvals"][1]["evidence"]),
+        (&"trial passed".into(), &Value::Null)
+    );
+    let shown = hands.run(&["proof", "show", "p.proof", "-o", "json"]).done().json();
+    assert_eq!((&shown["approvals"], &shown["verdicts"][0]["note"]), (&2.into(), &"trial passed".into()));
     let header = &view["header"];
     assert_eq!((&header["height"], &header["signers"], &header["validators"]), (&8.into(), &3.into(), &4.into()));
     assert_eq!(header["quorum"], 3);
@@ -85,7 +97,7 @@ fn a_proof_leads_through_every_change_of_the_validators() {
         ledger.rotate(at_ms);
         let hands = hands(&ledger, patch);
         let verified = hands.run(&["verify", "p.proof", "--trust", "genesis", "--at", HEAD]).done();
-        let says = format!("epochs     {words} since the trust root\n");
+        let says = format!("epochs      {words} since the trust root\n");
         assert!(verified.stdout.contains(&says), "{}", verified.stdout);
         let view = hands.run(&["verify", "p.proof", "--trust", "genesis", "--at", HEAD, "-o", "json"]).done().json();
         assert_eq!((&view["epochs"], &view["header"]["signers"]), (&times.into(), &3.into()));
@@ -105,7 +117,7 @@ fn freshness_is_judged_by_the_moment_and_the_age_allowed() {
     verify(&["--at", "2026-01-03T00:00:00Z"]).is(
         1,
         "",
-        "error: refused by check stale: header 8 is 172790999 ms old, at most 86400000 ms allowed\n\
+        "error: refused by check stale: header 8 is 1d 23h 59m 50s 999ms old, at most 1d allowed\n\
          hint: get a fresh proof, or verify as of an earlier moment with --at\n",
     );
     verify(&["--at", "2026-01-03T00:00:00Z", "--max-age", "3days"]).done();
@@ -209,7 +221,7 @@ fn showing_is_not_believing() {
     let hands = hands(&ledger, patch);
     let shown = hands.run(&["proof", "show", "p.proof"]).done();
     assert_eq!(shown.stderr, "Nothing of this is checked: `countersign verify` does that.\n");
-    assert!(shown.stdout.starts_with("says       not checked\n"), "{}", shown.stdout);
+    assert!(shown.stdout.starts_with("says        not checked\n"), "{}", shown.stdout);
     let view = hands.run(&["proof", "show", "p.proof", "-o", "json"]).done().json();
     assert_eq!(
         (&view["verified"], &view["patch"], &view["height"]),

@@ -52,10 +52,10 @@ fn the_example_has_every_kind_of_change_and_each_is_shown_in_words() {
     let mut ran = hands.run(&[&["propose", "change.toml"][..], &offline].concat()).done();
     let lines = ran.stderr.lines().filter(|line| !line.starts_with("closes "));
     ran.stderr = lines.map(|line| line.to_owned() + "\n").collect();
-    let transaction = ran.stdout.lines().find_map(|line| line.strip_prefix("transaction      ")).unwrap();
+    let transaction = ran.stdout.lines().find_map(|line| line.strip_prefix("transaction  ")).unwrap();
     let stdout = format!(
-        "done             proposed\nproposal         {transaction}\ntransaction      {transaction}\n\
-         signed only, in  change.tx\n"
+        "done         signed, not submitted\nproposal     {transaction}\ntransaction  {transaction}\n\
+         in           change.tx, for `countersign submit`\n"
     );
     ran.is(0, &stdout, include_str!("proposed.txt"));
     let kinds: Vec<_> = proposed(&hands, "change.tx").changes.iter().map(Change::kind).collect();

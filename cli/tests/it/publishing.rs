@@ -79,6 +79,31 @@ fn publishing_twice_is_refused_by_name() {
 }
 
 #[test]
+fn what_is_refused_is_not_uploaded() {
+    let node = Node::start();
+    let hands = node.hands();
+    pack(&hands, "1");
+    let publish = ["patch", "publish", "packed-1", "--key", "vendor.key"];
+    let manifest = String::from_utf8(hands.read("packed-1/manifest.json")).unwrap();
+    for (from, to, says) in [
+        ("acme/hello", "bank/hello", "does not own namespace bank"),
+        ("\"release\": 1", "\"release\": 5000", "release"),
+    ] {
+        hands.write("packed-1/manifest.json", manifest.replace(from, to));
+        hands.run(&publish).fails(1, says);
+    }
+    hands.write("packed-1/manifest.json", &manifest);
+    // Signed elsewhere, and as bad.
+    hands.run(&[&publish[..], &["--offline", "--out", "late.tx", "--expires", "1ms"]].concat()).done();
+    hands.run(&["submit", "late.tx", "--artifacts", "packed-1"]).fails(1, "expired");
+    assert_eq!((node.uploads(), node.submissions()), (0, 0));
+    // An older node cannot be asked: then it refuses as it always did.
+    node.cannot_check();
+    hands.run(&publish).done();
+    assert_eq!((node.uploads(), node.submissions()), (1, 1));
+}
+
+#[test]
 fn a_namespace_of_somebody_else_is_refused_by_name() {
     let node = Node::start();
     let hands = node.hands();

@@ -25,7 +25,7 @@ fn submitting_twice_finalises_once() {
         "e.tx",
     ];
     let signed = hands.run(&enroll).done();
-    assert!(signed.stdout.contains("signed only, in  e.tx"), "{}", signed.stdout);
+    assert!(signed.stdout.contains("in           e.tx, for `countersign submit`\n"), "{}", signed.stdout);
     assert_eq!(node.submissions(), 0);
     let first = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
     let second = hands.run(&["submit", "e.tx", "-o", "json"]).done().json();
@@ -150,11 +150,29 @@ fn expiry_is_bounded_before_anything_is_signed() {
     let node = Node::start();
     let hands = node.hands();
     pack(&hands, "1");
-    for expires in ["31d", "0s"] {
+    for (expires, says) in [
+        ("31d", "a transaction may expire at most 30d from now\nhint: give less with --expires"),
+        ("0s", "a transaction that expires after 0s is void before it can be finalised\nhint: give it time with"),
+    ] {
         let publish = ["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", expires];
-        hands.run(&publish).fails(2, "a transaction may expire at most 30days from now");
+        hands.run(&publish).fails(2, says);
     }
     hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "--expires", "29days"]).done();
+}
+
+#[test]
+fn a_node_without_a_quorum_says_so() {
+    let node = Node::start();
+    let hands = node.hands();
+    let told = hands.run(&["status"]).done().stdout;
+    assert!(told.contains("quorum        3 of 4 validators seen from here, 3 needed\n"), "{told}");
+    // The ledger of the harness begins in January 2026, and nothing happened since.
+    assert!(told.contains(" ago: late, there is to be a block every 1s\n"), "{told}");
+    node.is_left_alone();
+    let told = hands.run(&["status"]).done().stdout;
+    assert!(told.contains("  gone: 1 of 4 validators seen from here, 3 needed; nothing is finalised until"), "{told}");
+    let view = hands.run(&["status", "-o", "json"]).done().json();
+    assert_eq!((&view["validators_connected"], &view["quorum"]), (&1.into(), &3.into()));
 }
 
 #[test]
@@ -164,6 +182,33 @@ fn the_connection_is_encrypted_to_a_node_whose_certificate_is_known() {
     hands.run(&["status"]).done();
     let other = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
     hands.write("other.pem", other.cert.pem());
-    hands.run(&["status", "--ca", "other.pem"]).fails(2, "cannot reach the node at https://localhost");
     hands.run(&["status", "--ca", "absent.pem"]).fails(2, "cannot read root certificates absent.pem");
+    let url = node.address();
+    let told = |arguments: &[&str], error: &str, hint: &str| {
+        let ran = hands.run(&[&["status"][..], arguments].concat());
+        ran.fails(2, &format!("error: {error}\n"));
+        assert!(ran.stderr.contains(&format!("hint: {hint}")), "{}", ran.stderr);
+    };
+    let of_this_node = "every node has roots of its own: give the ca.pem of this very node with --ca FILE";
+    told(&["--ca", "other.pem"], &format!("the certificate of {url} is not from the roots in other.pem"), of_this_node);
+    // A file without a certificate in it.
+    let broken = other.cert.pem().replace('A', "!");
+    for text in ["", "no PEM at all", &other.signing_key.serialize_pem(), &broken] {
+        hands.write("none.pem", text);
+        told(&["--ca", "none.pem"], "none.pem has no certificate in it", "--ca takes PEM text with BEGIN CERTIFICATE");
+    }
+    // A good certificate, for another address.
+    let by_number = url.replace("localhost", "127.0.0.1");
+    let for_another = format!("the certificate of {by_number} is for another address");
+    told(&["--node", &by_number], &for_another, "ask it by an address its certificate is for");
+    // Plain words to a port that wants TLS, and TLS to one that does not.
+    let plain = url.replace("https", "http");
+    told(
+        &["--node", &plain],
+        &format!("{plain} speaks TLS, and was asked without"),
+        "write https:// instead of http://",
+    );
+    let without = Node::start();
+    let asked = without.address().replace("http", "https");
+    told(&["--node", &asked], &format!("{asked} does not speak TLS"), "give the address clients use");
 }

@@ -288,6 +288,7 @@ impl<C: Chain> Member<C> {
         }
         self.executed.clear();
         self.bodies.clear();
+        self.peers.begin_height();
         self.started = false;
         self.actions.push(Action::CancelConsensus);
         self.actions.push(Action::BeginLog { height: height + 1 });

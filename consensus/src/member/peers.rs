@@ -9,6 +9,10 @@ use std::collections::BTreeMap;
 /// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
 const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
 
+/// Bodies and transactions one peer is given in a height as fast as it asks. After that there is a pause between
+/// two answers: a question costs little, and its answer may be a whole block.
+const ANSWERS_MAX: u32 = 64;
+
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
@@ -21,6 +25,8 @@ pub(super) struct Peer {
     pub(super) validator: Option<PublicKey>,
     /// Whether it was told what waits in the pool.
     told: bool,
+    /// Answers it was given in this height, and when the last.
+    answers: (u32, u64),
 }
 
 /// Connected peers, by node key.
@@ -30,15 +36,25 @@ pub(super) struct Peers {
     /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
     /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
     pub(super) failures: BTreeMap<PublicKey, u32>,
-    /// Who was asked for blocks, and up to which height.
-    pub(super) asked: Option<(PublicKey, u64)>,
+    /// The request for blocks that is under way.
+    pub(super) asked: Option<Asked>,
+}
+
+/// Who was asked for blocks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asked {
+    pub(super) peer: PublicKey,
+    /// Up to which height.
+    pub(super) last: u64,
+    /// When all of them should be here.
+    pub(super) until_ms: u64,
 }
 
 impl Peers {
     /// A peer is gone. Whether blocks were expected of it.
     pub(super) fn remove(&mut self, peer: &PublicKey) -> bool {
         self.known.remove(peer);
-        let was_asked = self.asked.is_some_and(|(asked, _)| asked == *peer);
+        let was_asked = self.asked.is_some_and(|asked| asked.peer == *peer);
         if was_asked {
             self.sync_failed();
         }
@@ -46,8 +62,8 @@ impl Peers {
     }
 
     pub(super) fn sync_failed(&mut self) {
-        if let Some((asked, _)) = self.asked.take() {
-            *self.failures.entry(asked).or_default() += 1;
+        if let Some(asked) = self.asked.take() {
+            *self.failures.entry(asked.peer).or_default() += 1;
         }
     }
 
@@ -66,6 +82,21 @@ impl Peers {
         }
     }
 
+    /// Whether a peer may be answered now.
+    fn may_answer(&mut self, peer: &PublicKey, now_ms: u64) -> bool {
+        let Some(Peer { answers: (count, last_ms), .. }) = self.known.get_mut(peer) else { return false };
+        let may = *count < ANSWERS_MAX || last_ms.saturating_add(SYNC_PATIENCE_MS) <= now_ms;
+        if may {
+            (*count, *last_ms) = (count.saturating_add(1), now_ms);
+        }
+        may
+    }
+
+    /// Another height: everybody may ask again.
+    pub(super) fn begin_height(&mut self) {
+        self.known.values_mut().for_each(|peer| peer.answers = (0, 0));
+    }
+
     /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
     pub(super) fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
         let ahead = self.known.iter().filter(|(_, peer)| peer.heard && peer.height > height);
@@ -80,7 +111,7 @@ impl Peers {
 
     /// Whether blocks are expected of somebody at least as reliable as this one.
     pub(super) fn waits_rather_than_asks(&self, peer: &PublicKey) -> bool {
-        self.asked.is_some_and(|(asked, _)| self.failures_of(&asked) <= self.failures_of(peer))
+        self.asked.is_some_and(|asked| self.failures_of(&asked.peer) <= self.failures_of(peer))
     }
 }
 
@@ -171,6 +202,11 @@ impl<C: Chain> Member<C> {
             }
             PeerMessage::Consensus(message) => self.heard_consensus(peer, message),
             PeerMessage::Body { header, transactions } => self.heard_body(peer, header, transactions.into_vec()),
+            PeerMessage::WantBody { .. } | PeerMessage::WantTransactions { .. }
+                if !self.peers.may_answer(&peer, self.now.steady_ms) =>
+            {
+                Ok(())
+            }
             PeerMessage::WantBody { block } => {
                 self.send_body(To::Peer(peer), block);
                 Ok(())

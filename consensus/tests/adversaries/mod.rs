@@ -2,6 +2,7 @@
 //! others, and says things besides.
 
 pub(crate) mod boaster;
+pub(crate) mod dripper;
 pub(crate) mod equivocator;
 pub(crate) mod flooder;
 pub(crate) mod forger;

@@ -276,7 +276,7 @@ impl World {
         self.take(host, out);
     }
 
-    pub(super) fn switch_off(&mut self, host: usize, down_us: u64) {
+    pub(crate) fn switch_off(&mut self, host: usize, down_us: u64) {
         self.hosts[host].crash();
         self.down_us.insert(host, down_us);
         self.take(host, Vec::new());

@@ -11,6 +11,7 @@ use crate::processes::{self, output, run};
 use crate::raise::{self, Plan, SITE};
 use proto::v1::{ListReceiptsRequest, Receipt};
 use report::Report;
+pub use report::latency;
 use stage::{Host, PRODUCT, Packages};
 use std::error::Error;
 use std::fs;
@@ -75,6 +76,7 @@ pub async fn play(script: &Script, say: Say<'_>, print: Say<'_>) -> Result<bool,
             subscriptions: Vec::new(),
             heartbeat_ms: 2_000,
             seal_ms: 100,
+            addresses: Vec::new(),
         };
         let devnet = raise::up(&plan, &mut |_| {}).await?;
         let found = format!("{} nodes of {} organisations", devnet.nodes.len(), devnet.nodes.len());

@@ -146,7 +146,6 @@ impl Report {
         if !self.nodes.is_empty() {
             let mut nodes = table(&["node", "", "height", "transactions", "finality p50", "p99"]);
             for node in &self.nodes {
-                let latency = |ms: f64| if ms > 0.0 { format!("{ms:.1} ms") } else { "–".to_owned() };
                 nodes.add_row([
                     node.name.clone(),
                     if node.validator { "validator" } else { "observer" }.to_owned(),
@@ -187,8 +186,36 @@ impl Report {
     }
 }
 
+/// Columns a table has at most.
+const COLUMNS_MAX: u16 = 100;
+
+/// How long finality takes, when somebody waited for it.
+#[must_use]
+pub fn latency(ms: f64) -> String {
+    if ms > 0.0 { format!("{ms:.1} ms") } else { "–".to_owned() }
+}
+
 fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
+    // A terminal may be narrower, a log has no width: what is longer is broken into lines.
+    let width = table.width().map_or(COLUMNS_MAX, |terminal| terminal.min(COLUMNS_MAX));
+    table.set_width(width);
     table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Report;
+
+    #[tokio::test]
+    async fn the_tables_fit_into_a_hundred_columns() {
+        let mut report = Report::begin("5:7.0.15-1~deb12u1", "5:7.0.15-1~deb12u7");
+        let long = "refused by check approval-rule: approval missing under rule default: 1 of 2 approvals ".repeat(3);
+        let step = async { Ok((long.clone(), ())) };
+        report.step(&mut |_| {}, "an agent refuses a patch while an approval is missing", &long, step).await;
+        for line in report.table().lines() {
+            assert!(line.chars().count() <= 100, "{} columns: {line}", line.chars().count());
+        }
+    }
 }

@@ -9,6 +9,7 @@ use crate::encoding::{Canonical as _, DecodeError};
 use crate::id::ChainId;
 use crate::key::PublicKey;
 use crate::merkle::PathError;
+use crate::moment::Span;
 use crate::receipt::ReasonCode;
 use crate::state::record::{Halt, Role};
 use crate::state::tree::StateProofError;
@@ -52,7 +53,7 @@ pub enum ProofError {
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// The header is too old.
-    #[error("header {height} is {age_ms} ms old, at most {max_age_ms} ms allowed")]
+    #[error("header {height} is {} old, at most {} allowed", Span(*age_ms), Span(*max_age_ms))]
     Stale {
         /// Height of the header.
         height: u64,
@@ -62,7 +63,7 @@ pub enum ProofError {
         max_age_ms: u64,
     },
     /// The header is ahead of the host's clock.
-    #[error("header {height} is {ahead_ms} ms ahead of this host's clock")]
+    #[error("header {height} is {} ahead of this host's clock", Span(*ahead_ms))]
     ClockBehind {
         /// Height of the header.
         height: u64,
@@ -180,10 +181,10 @@ pub enum EpochError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthorityError {
     /// The first transaction publishes nothing.
-    #[error("the publishing transaction is a {0}")]
+    #[error("the publishing transaction is of kind {0}")]
     NotAPublish(&'static str),
     /// An approval that is none, or is for another patch.
-    #[error("the approval at {index} is a {kind} or for another patch")]
+    #[error("the approval at {index} is of kind {kind}, or for another patch")]
     NotAnApproval {
         /// Index of its leaf.
         index: u64,

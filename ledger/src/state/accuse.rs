@@ -7,18 +7,15 @@ use super::storage::StateStorage;
 use super::{State, StateView as _};
 use crate::bounded::List;
 use crate::evidence::{Charge, Evidence};
-use crate::id::ChainId;
 
 impl<S: StateStorage> State<'_, S> {
-    /// Convicts the validating keys that evidence names, as far as this is not recorded yet. The signatures
-    /// are looked at last: they cost most, and many nodes bring the same.
-    pub(super) fn accuse(
-        &self,
-        chain: &ChainId,
-        evidence: &Evidence,
-        position: Position,
-    ) -> Result<Written, ApplyError> {
-        let Charge { offence, keys } = evidence.charge().map_err(Rejection::Evidence)?;
+    /// Convicts the validating keys that evidence names, as far as this is not recorded yet. That it holds was
+    /// checked with the transaction's own signature (sentence 2.8).
+    pub(super) fn accuse(&self, evidence: &Evidence, position: Position) -> Result<Written, ApplyError> {
+        // What was checked names somebody.
+        let Ok(Charge { offence, keys }) = evidence.charge() else {
+            return Err(Rejection::NoValidatorNamed(Vec::new()).into());
+        };
         let (mut known, mut written) = (0, Written::new());
         for key in &keys {
             // Somebody may put keys of his own into a set of his own; that is nobody's business here.
@@ -41,7 +38,6 @@ impl<S: StateStorage> State<'_, S> {
         if written.is_empty() {
             return Err(Rejection::AlreadyConvicted { keys, offence }.into());
         }
-        evidence.check(chain).map_err(Rejection::Evidence)?;
         Ok(written)
     }
 }

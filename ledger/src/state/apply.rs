@@ -61,7 +61,7 @@ impl<S: StateStorage> State<'_, S> {
             }
             Payload::Accuse { evidence } => {
                 owner(Role::Node)?;
-                self.accuse(&transaction.transaction().chain_id, evidence, position)
+                self.accuse(evidence, position)
             }
         }
     }

@@ -9,6 +9,7 @@ mod apply;
 mod govern;
 pub mod record;
 mod rejection;
+pub mod root;
 pub mod storage;
 pub mod tree;
 

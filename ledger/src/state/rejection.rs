@@ -4,11 +4,12 @@ use super::record::KeyStatus;
 use super::storage::StorageError;
 use crate::approval::Decision;
 use crate::bounded::{Name, Product};
-use crate::evidence::{EvidenceError, Offence};
+use crate::evidence::Offence;
 use crate::governance::{Choice, ImpossibleChange, ProposalError, ProposalStanding};
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
 use crate::limits;
+use crate::moment::{Moment, Span};
 use crate::patch::ManifestError;
 use crate::receipt::Outcome;
 
@@ -19,7 +20,7 @@ pub enum Rejection {
     #[error("transaction {0} is already finalised")]
     AlreadyFinalised(TransactionId),
     /// Its time is over.
-    #[error("transaction expired at {expires_at_ms}, block time is {time_ms}")]
+    #[error("transaction expired at {}, block time is {}", Moment(*expires_at_ms), Moment(*time_ms))]
     Expired {
         /// When it expired.
         expires_at_ms: u64,
@@ -28,8 +29,8 @@ pub enum Rejection {
     },
     /// It wants to stay valid for too long.
     #[error(
-        "transaction expires at {expires_at_ms}, more than {} days after block time {time_ms}",
-        limits::EXPIRY_AHEAD_MS_MAX / 86_400_000
+        "transaction expires at {}, more than {} after block time {}",
+        Moment(*expires_at_ms), Span(limits::EXPIRY_AHEAD_MS_MAX), Moment(*time_ms)
     )]
     ExpiresTooLate {
         /// When it would expire.
@@ -168,7 +169,7 @@ pub enum Rejection {
     #[error("there is no proposal {0}")]
     UnknownProposal(TransactionId),
     /// Nobody can vote on it any more.
-    #[error("proposal {proposal} is {standing} and closed at {closes_at_ms}, block time is {time_ms}")]
+    #[error("proposal {proposal} is {standing}, for ballots until {}; block time is {}", Moment(*closes_at_ms), Moment(*time_ms))]
     ProposalClosed {
         /// The proposal.
         proposal: TransactionId,
@@ -187,9 +188,6 @@ pub enum Rejection {
         /// What it said.
         choice: Choice,
     },
-    /// The evidence convicts nobody.
-    #[error(transparent)]
-    Evidence(#[from] EvidenceError),
     /// Nobody it names is, or ever was, a validator here.
     #[error("nobody the evidence names has, or had, a validating key here: {}", list(.0))]
     NoValidatorNamed(Vec<PublicKey>),

@@ -15,7 +15,7 @@ use jmt::{JellyfishMerkleTree, KeyHash, SimpleHasher};
 use serde::{Deserialize, Serialize};
 
 /// Hash of an empty subtree.
-const EMPTY: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
+pub(super) const EMPTY: [u8; 32] = *b"SPARSE_MERKLE_PLACEHOLDER_HASH__";
 const LEAF_TAG: &[u8] = b"JMT::LeafNode";
 const NODE_TAG: &[u8] = b"JMT::IntrnalNode";
 
@@ -35,7 +35,7 @@ impl SimpleHasher for StateHasher {
     }
 }
 
-fn hash(parts: &[&[u8]]) -> [u8; 32] {
+pub(super) fn hash(parts: &[&[u8]]) -> [u8; 32] {
     let mut hasher = StateHasher::new();
     for part in parts {
         hasher.update(part);
@@ -43,11 +43,11 @@ fn hash(parts: &[&[u8]]) -> [u8; 32] {
     hasher.finalize()
 }
 
-fn leaf_hash(key: &StateKey, value_hash: &[u8; 32]) -> [u8; 32] {
+pub(super) fn leaf_hash(key: &StateKey, value_hash: &[u8; 32]) -> [u8; 32] {
     hash(&[LEAF_TAG, &key.0, value_hash])
 }
 
-fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
+pub(super) fn node_hash(left: &[u8; 32], right: &[u8; 32]) -> [u8; 32] {
     hash(&[NODE_TAG, left, right])
 }
 
@@ -256,7 +256,7 @@ impl StateProof {
     }
 }
 
-fn common_bits(a: &StateKey, b: &StateKey) -> usize {
+pub(super) fn common_bits(a: &StateKey, b: &StateKey) -> usize {
     (0..256).take_while(|place| a.bit(*place) == b.bit(*place)).count()
 }
 

@@ -1,6 +1,7 @@
 //! Rules that need a story: lifetimes, counters, minds changed, receipts (sentences 2.11 to 2.21).
 
 use crate::rules::{approved, id, receipt_by_host_1, redis, world};
+use crate::support::offences::{accuse, two_certificates, two_votes};
 use crate::support::samples::*;
 use crate::support::world::World;
 use crate::support::{key, name, product};
@@ -9,6 +10,7 @@ use ledger::bounded::{List, SortedList};
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
 use ledger::limits;
+use ledger::moment::Moment;
 use ledger::patch::{ManifestError, PatchManifest, Relation};
 use ledger::receipt::{Outcome, ReasonCode};
 use ledger::state::record::KeyStatus;
@@ -47,7 +49,7 @@ fn a_transaction_lives_until_it_expires_and_at_most_thirty_days() {
     let late = Rejection::ExpiresTooLate { expires_at_ms: last + 1, time_ms: now };
     assert_eq!(
         late.to_string(),
-        format!("transaction expires at {}, more than 30 days after block time {now}", last + 1)
+        format!("transaction expires at {}, more than 30d after block time {}", Moment(last + 1), Moment(now))
     );
     assert_eq!(expiring(last + 1), Err(late));
     assert_eq!(expiring(u64::MAX), Err(Rejection::ExpiresTooLate { expires_at_ms: u64::MAX, time_ms: now }));
@@ -221,6 +223,23 @@ fn the_evidence_is_inside_the_rejection() {
         world.refuse("acme/operator", Payload::Retire { endpoint: unknown }),
         Rejection::UnknownEndpoint(unknown)
     );
+}
+
+/// What costs as much as hundreds of transactions is looked at where signatures are, before any rule.
+#[test]
+fn an_accusation_that_proves_nothing_is_not_even_judged() {
+    use ledger::evidence::{Evidence, EvidenceError};
+    use ledger::transaction::TransactionError;
+    let mut world = World::new();
+    let chain = world.chain();
+    let mut verify = |evidence| world.body(accuse(evidence)).sign(&key("north/node")).verify(&chain);
+    let rounds = two_certificates((0, 1), &["acme", "north", "south"], &["acme", "north", "west"]);
+    let refused = verify(rounds).unwrap_err();
+    assert_eq!(refused, TransactionError::Evidence(EvidenceError::OtherRounds { one: 0, other: 1 }));
+    let Evidence::Votes(one, other) = two_votes("acme/validator", 7) else { unreachable!("two votes") };
+    let forged = Evidence::Votes(one, ledger::vote::SignedVote { signature: one.signature, ..other });
+    assert!(matches!(verify(forged), Err(TransactionError::Evidence(EvidenceError::Signature(_)))));
+    assert!(verify(two_votes("acme/validator", 7)).is_ok());
 }
 
 #[test]

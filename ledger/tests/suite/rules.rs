@@ -3,11 +3,10 @@
 //! `every_rejection_is_reached` holds the table against the enum itself: a new rule without a sentence
 //! here does not compile.
 
-use crate::support::offences::{accuse, two_certificates, two_votes};
+use crate::support::offences::{accuse, two_votes};
 use crate::support::samples::*;
 use crate::support::world::World;
 use ledger::bounded::{List, Name, SortedList};
-use ledger::evidence::Evidence;
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
 use ledger::limits;
@@ -15,7 +14,6 @@ use ledger::patch::{Class, Label, PatchManifest};
 use ledger::receipt::{Outcome, Reason, ReasonCode, Receipt};
 use ledger::state::Rejection;
 use ledger::transaction::Payload;
-use ledger::vote::SignedVote;
 use std::collections::BTreeSet;
 
 pub fn redis(release: u64) -> PatchManifest {
@@ -79,14 +77,13 @@ fn variant(rejection: &Rejection) -> &'static str {
         Rejection::UnknownProposal(_) => "UnknownProposal",
         Rejection::ProposalClosed { .. } => "ProposalClosed",
         Rejection::BallotUnchanged { .. } => "BallotUnchanged",
-        Rejection::Evidence(_) => "Evidence",
         Rejection::NoValidatorNamed(_) => "NoValidatorNamed",
         Rejection::AlreadyConvicted { .. } => "AlreadyConvicted",
     }
 }
 
 /// All names of `variant`, in the order of the enum.
-const VARIANTS: [&str; 32] = [
+const VARIANTS: [&str; 31] = [
     "AlreadyFinalised",
     "Expired",
     "ExpiresTooLate",
@@ -116,7 +113,6 @@ const VARIANTS: [&str; 32] = [
     "UnknownProposal",
     "ProposalClosed",
     "BallotUnchanged",
-    "Evidence",
     "NoValidatorNamed",
     "AlreadyConvicted",
 ];
@@ -448,23 +444,6 @@ const SENTENCES: &[Sentence] = &[
     sentence_of("a validator accuses", World::new, "north/validator", two_precommits, "WrongRole"),
     sentence_of("an operator accuses", World::new, "north/operator", two_precommits, "WrongRole"),
     sentence_of("an endpoint accuses", world, "host-1", two_precommits, "WrongRole"),
-    sentence_of(
-        "two things that a validator may sign",
-        World::new,
-        "north/node",
-        || accuse(two_certificates((0, 1), &["acme", "north", "south"], &["acme", "north", "west"])),
-        "Evidence",
-    ),
-    sentence_of(
-        "a signature that does not hold",
-        World::new,
-        "north/node",
-        || {
-            let Evidence::Votes(one, other) = two_votes("acme/validator", 7) else { unreachable!("two votes") };
-            accuse(Evidence::Votes(one, SignedVote { signature: one.signature, ..other }))
-        },
-        "Evidence",
-    ),
     sentence_of(
         "an accusation of no validator",
         World::new,

@@ -5,6 +5,7 @@ use crate::support::{Chance, key, name, product};
 use ledger::bounded::List;
 use ledger::encoding::encode;
 use ledger::id::{Digest, PatchId, context, derive};
+use ledger::state::root::{NotAscending, RunningRoot};
 use ledger::state::storage::MemoryStorage;
 use ledger::state::tree::{self, StateProof, StateProofError, TreeHead};
 use ledger::state::{RecordKey, StateKey};
@@ -78,6 +79,15 @@ fn slice(records: &Records) -> Vec<(&[u8; 32], &Vec<u8>)> {
     records.iter().collect()
 }
 
+/// The root of records that come one by one and are not kept.
+fn running_root(records: &Records) -> Digest {
+    let mut running = RunningRoot::default();
+    for (key, record) in records {
+        running.take(&StateKey(*key), record).unwrap();
+    }
+    running.root()
+}
+
 /// Records under keys by chance, put into the tree in several blocks, some of them written twice.
 struct Forest {
     storage: MemoryStorage,
@@ -103,6 +113,7 @@ fn forest(seed: u64, blocks: usize, per_block: usize, shape: fn(&mut Chance) -> 
         head = Some(TreeHead { version: update.version, root: update.root });
         records.extend(written);
         assert_eq!(update.root.0, naive_root(&slice(&records), 0), "seed {seed}, {} records", records.len());
+        assert_eq!(running_root(&records), update.root, "seed {seed}, {} records", records.len());
     }
     Forest { storage, head: head.unwrap(), records }
 }
@@ -166,6 +177,25 @@ fn presence_and_both_kinds_of_absence_are_proven_as_the_naive_tree_says() {
             }
         }
         assert!(seed < 6 || other > 0, "seed {seed}: {empty} empty places, {other} leaves of others");
+    }
+}
+
+#[test]
+fn a_running_root_is_that_of_the_records_so_far_and_takes_them_in_order_only() {
+    for seed in 200..212 {
+        let records = forest(seed, 3, 20, if seed % 2 == 0 { anywhere } else { close_together }).records;
+        let (mut running, mut so_far) = (RunningRoot::default(), Records::new());
+        assert_eq!(running.root().0, EMPTY);
+        for (key, record) in &records {
+            running.take(&StateKey(*key), record).unwrap();
+            so_far.insert(*key, record.clone());
+            assert_eq!(running.root().0, naive_root(&slice(&so_far), 0), "seed {seed}, {} records", so_far.len());
+        }
+        let (first, last) = (records.keys().next().unwrap(), records.keys().last().unwrap());
+        for key in [first, last] {
+            let again = running.clone().take(&StateKey(*key), b"again");
+            assert_eq!(again, Err(NotAscending(StateKey(*key))), "seed {seed}");
+        }
     }
 }
 

@@ -521,6 +521,7 @@ fn the_transactions_of_the_golden_files_are_judged_as_their_index_says() {
         Err(TransactionError::Version(_)) => "version",
         Err(TransactionError::WrongChain { .. }) => "chain-id",
         Err(TransactionError::Signature(_)) => "signature",
+        Err(TransactionError::Evidence(_)) => "evidence",
     };
     for entry in &vectors.index["transactions"] {
         assert_eq!(judge(entry), "", "{}", entry["file"]);

@@ -61,6 +61,8 @@ pub enum TooSlow {
 #[derive(Debug)]
 pub struct Pace {
     expected: Expected,
+    /// Whether its size is not known, so that what has moved makes the time for the rest.
+    is_open: bool,
     most: Duration,
     deadline: Instant,
     window_ends: Instant,
@@ -73,7 +75,14 @@ impl Pace {
     pub fn new(expected: Expected, size: u64) -> Self {
         let now = Instant::now();
         let most = expected.allowance + Duration::from_secs(size.div_ceil(expected.bytes_per_second));
-        Self { expected, most, deadline: now + most, window_ends: now + expected.window, moved: 0 }
+        Self { expected, is_open: false, most, deadline: now + most, window_ends: now + expected.window, moved: 0 }
+    }
+
+    /// A transfer of nobody knows how many bytes begins now: whenever it is looked at, no more time may be over
+    /// than a whole of the bytes moved until then might take.
+    #[must_use]
+    pub fn open(expected: Expected) -> Self {
+        Self { is_open: true, ..Self::new(expected, 0) }
     }
 
     /// So many bytes have moved.
@@ -82,6 +91,11 @@ impl Pace {
     /// [`TooSlow`].
     pub fn moved(&mut self, bytes: usize) -> Result<(), TooSlow> {
         self.moved = self.moved.saturating_add(bytes as u64);
+        if self.is_open {
+            let more = Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.expected.bytes_per_second);
+            self.most += more;
+            self.deadline += more;
+        }
         self.look()
     }
 
@@ -103,10 +117,14 @@ impl Pace {
     pub async fn excuse<T>(&mut self, ours: impl Future<Output = T>) -> T {
         let since = Instant::now();
         let done = ours.await;
-        let took = since.elapsed();
+        self.excused(since.elapsed());
+        done
+    }
+
+    /// So much time was our own.
+    pub fn excused(&mut self, took: Duration) {
         self.deadline += took;
         self.window_ends += took;
-        done
     }
 
     /// Whether the pace was kept until now.
@@ -123,5 +141,46 @@ impl Pace {
             (self.moved, self.window_ends) = (0, now + window);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::sleep;
+
+    const EXPECTED: Expected = Expected {
+        bytes_per_window_min: 100,
+        window: Duration::from_secs(10),
+        allowance: Duration::from_secs(60),
+        bytes_per_second: 50,
+    };
+
+    /// Moves so many bytes every second; after how many seconds and how it ends, if it does within a day.
+    async fn move_on(mut pace: Pace, bytes: usize) -> Option<(u64, TooSlow)> {
+        let since = Instant::now();
+        for _ in 0..86_400 {
+            let moved = pace.keep(sleep(Duration::from_secs(1))).await;
+            if let Err(slow) = moved.and_then(|()| pace.moved(bytes)) {
+                return Some((since.elapsed().as_secs(), slow));
+            }
+        }
+        None
+    }
+
+    /// Whoever keeps up may read for as long as there is something; who only does not stand still may not.
+    #[tokio::test(start_paused = true)]
+    async fn a_transfer_of_unknown_size_has_the_time_its_bytes_make() {
+        assert_eq!(move_on(Pace::open(EXPECTED), 50).await, None);
+        // 60 s, and half a second for every second that passes.
+        let (seconds, slow) = move_on(Pace::open(EXPECTED), 25).await.unwrap();
+        assert!(seconds.abs_diff(120) <= 1 && matches!(slow, TooSlow::Deadline { .. }), "{seconds}: {slow}");
+        let (seconds, slow) = move_on(Pace::open(EXPECTED), 9).await.unwrap();
+        assert!(seconds == 10 && matches!(slow, TooSlow::Window { .. }), "{seconds}: {slow}");
+        // What is our own time makes no difference.
+        let mut pace = Pace::open(EXPECTED);
+        pace.excused(Duration::from_secs(1_000));
+        sleep(Duration::from_secs(1_000)).await;
+        assert_eq!(pace.moved(1), Ok(()));
     }
 }

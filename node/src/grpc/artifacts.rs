@@ -3,9 +3,9 @@
 use super::answers::{Gone, Writer, answers};
 use super::connections::Client;
 use super::refusal::Refused;
-use super::shares::Share;
 use super::{Services, bytes32, wall_ms};
-use crate::artifacts::{self, ArtifactError, OF_CLIENTS, Pace, Transfer, pieces};
+use crate::artifacts::{self, ArtifactError, OF_CLIENTS, Pace, Transfer, Upload, pieces};
+use crate::shares::Share;
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::bounded::Name;
 use ledger::id::Digest;
@@ -23,7 +23,7 @@ use tokio_stream::{Stream, StreamExt as _};
 use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Payload bytes of one upload message.
-const UPLOAD_PIECE_BYTES_MAX: usize = 256 * 1024;
+pub(super) const UPLOAD_PIECE_BYTES_MAX: usize = 256 * 1024;
 /// Downloads of one address at once: a quarter of all. Four addresses are needed to take every place, and a
 /// site of hundreds of endpoints behind one address fetches 32 at a time; the others are told when to come.
 pub(super) const DOWNLOADS_PER_ADDRESS_MAX: usize = artifacts::TRANSFERS_MAX / 4;
@@ -61,6 +61,7 @@ impl artifacts_server::Artifacts for Services {
     }
 
     async fn upload(&self, request: Request<Streaming<UploadRequest>>) -> Result<Response<UploadResponse>, Status> {
+        let client = Client::of(request.extensions()).cloned();
         let mut messages = request.into_inner();
         let mut pace = Pace::new(OF_CLIENTS, 0);
         let first = next(&mut messages, &mut pace).await?;
@@ -72,6 +73,7 @@ impl artifacts_server::Artifacts for Services {
         if self.artifacts.size(&blake3).map_err(Refused::from)? == Some(size) {
             return Ok(Response::new(UploadResponse { blake3: blake3.0.to_vec(), size }));
         }
+        let held = self.place_for_upload(client.as_ref(), &organisation, blake3)?;
         let mut incoming = self.artifacts.receive(&organisation, blake3, size).map_err(Refused::from)?;
         let mut pace = Pace::new(OF_CLIENTS, size);
         while let Some(message) = next(&mut messages, &mut pace).await? {
@@ -86,7 +88,12 @@ impl artifacts_server::Artifacts for Services {
             pace.moved(data.len()).map_err(ArtifactError::from).map_err(Refused::from)?;
         }
         let store = self.artifacts.clone();
-        let kept = tokio::task::spawn_blocking(move || store.keep(incoming)).await;
+        let kept = tokio::task::spawn_blocking(move || {
+            // It has its files for as long as this takes, whoever waits for it.
+            let _held = held;
+            store.keep(incoming)
+        });
+        let kept = kept.await;
         kept.map_err(|_| Refused::stopping())?.map_err(Refused::from)?;
         Ok(Response::new(UploadResponse { blake3: blake3.0.to_vec(), size }))
     }
@@ -152,6 +159,20 @@ impl Services {
             Refused::busy(format!("{most} downloads are under way, the limit of all clients together"))
         })?;
         Ok(Places { place_of_connection, share, transfer })
+    }
+
+    /// A place for one more upload, of all, of its organisation's and of its connection's.
+    fn place_for_upload(
+        &self,
+        client: Option<&Client>,
+        organisation: &Name,
+        blake3: Digest,
+    ) -> Result<(Option<OwnedSemaphorePermit>, Upload), Refused> {
+        let place = client.map(|client| client.uploads.clone().try_acquire_owned()).transpose().map_err(|_| {
+            let most = Client::uploads_max();
+            Refused::busy(format!("{most} uploads of this connection are under way, its limit"))
+        })?;
+        Ok((place, self.artifacts.uploads().begin(organisation, blake3)?))
     }
 
     /// Only an active publisher's key opens the door, and only for what its grant says.

@@ -1,10 +1,10 @@
 //! Clients' connections: only so many at once, altogether and of one address, none without a request, and
 //! accepting goes on whatever happens to one.
 
-use super::shares::{Origin, Share, Shares};
+use crate::shares::{Origin, Share, Shares};
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +29,8 @@ const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// Downloads of one connection at once: an endpoint has one agent, and a patch few artifacts worth fetching
 /// side by side. An answer that nobody reads holds its place here until the stream ends.
 const DOWNLOADS_PER_CONNECTION_MAX: usize = 8;
+/// Uploads of one connection at once, for the same reasons.
+const UPLOADS_PER_CONNECTION_MAX: usize = 8;
 /// How long to wait after accepting failed, when files are short perhaps.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -39,6 +41,8 @@ pub(super) struct Client {
     pub(super) origin: Origin,
     /// Places for this connection's downloads.
     pub(super) downloads: Arc<Semaphore>,
+    /// Places for this connection's uploads.
+    pub(super) uploads: Arc<Semaphore>,
     asked: Arc<AtomicBool>,
 }
 
@@ -58,14 +62,25 @@ impl Client {
         extensions.get()
     }
 
+    /// Where it comes from. Who comes by no connection of ours is nobody from nowhere.
+    pub(super) fn origin_of(client: Option<&Self>) -> Origin {
+        client.map_or_else(|| Origin::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |client| client.origin)
+    }
+
     /// The limit on its connection's downloads.
     pub(super) const fn downloads_max() -> usize {
         DOWNLOADS_PER_CONNECTION_MAX
     }
 
+    /// The limit on its connection's uploads.
+    pub(super) const fn uploads_max() -> usize {
+        UPLOADS_PER_CONNECTION_MAX
+    }
+
     fn new(address: SocketAddr) -> Self {
-        let downloads = Arc::new(Semaphore::new(DOWNLOADS_PER_CONNECTION_MAX));
-        Self { origin: address.ip().into(), downloads, asked: Arc::default() }
+        let places = |most| Arc::new(Semaphore::new(most));
+        let (downloads, uploads) = (places(DOWNLOADS_PER_CONNECTION_MAX), places(UPLOADS_PER_CONNECTION_MAX));
+        Self { origin: address.ip().into(), downloads, uploads, asked: Arc::default() }
     }
 }
 

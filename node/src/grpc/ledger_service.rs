@@ -1,8 +1,9 @@
 //! The `Ledger` service: what each call does.
 
+use super::connections::Client;
 use super::refusal::Refused;
-use super::{Services, bytes32, convictions, membership, views};
-use crate::desk::{Outcome, Place};
+use super::{Services, bytes32, convictions, membership, patches, views, wall_ms};
+use crate::desk::{Asked, Outcome, Place};
 use crate::proof;
 use consensus::member::{Event, NoRoom};
 use futures::StreamExt as _;
@@ -10,7 +11,7 @@ use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
-use ledger::state::StateView as _;
+use ledger::state::{ApplyError, BlockContext, State, StateView as _};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1::{self, TransactionState, ledger_server};
 use std::pin::Pin;
@@ -39,7 +40,10 @@ impl ledger_server::Ledger for Services {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+        let origin = Client::origin_of(Client::of(request.extensions()));
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
+        // Until it was offered: from then on it is the pool's.
+        let held = self.intake.take(origin, transaction.len())?;
         let transaction = match self.verify(vec![transaction]).await?.pop() {
             Some(verified) => verified?,
             None => return Err(Refused::stopping().into()),
@@ -50,9 +54,9 @@ impl ledger_server::Ledger for Services {
         }
         let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
         let admitted = self.offer(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        drop(held);
         if let Err(refused) = admitted {
             drop(finality);
-            self.desk.forget(&id);
             // It may have been finalised between the look and the offer.
             let place = if refused.refusal.check == ALREADY_FINALISED { self.finalised(&id)? } else { None };
             return match place {
@@ -60,13 +64,12 @@ impl ledger_server::Ledger for Services {
                 None => Err(refused.into()),
             };
         }
-        let Some(finality) = finality else { return Ok(Response::new(submitted(id, None))) };
+        let Some(mut finality) = finality else { return Ok(Response::new(submitted(id, None))) };
         let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
-        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality).await {
-            Ok(outcome) => Some(outcome.map_err(|_| Refused::stopping())?),
+        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality.outcome()).await {
+            Ok(outcome) => Some(outcome.ok_or_else(Refused::stopping)?),
             Err(_) => None,
         };
-        self.desk.forget(&id);
         match outcome.transpose() {
             Ok(place) => Ok(Response::new(submitted(id, place))),
             Err(rejection) => Err(Refused::from(rejection).into()),
@@ -76,15 +79,18 @@ impl ledger_server::Ledger for Services {
     type SubmitStreamStream = AnswerStream<v1::SubmitStreamResponse>;
 
     async fn submit_stream(&self, request: Request<Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
-        let services = self.clone();
-        let batches = request.into_inner().ready_chunks(STREAM_BATCH_MAX);
-        let answers = batches.then(move |batch| {
+        let (services, intake) = (self.clone(), self.intake.clone());
+        let origin = Client::origin_of(Client::of(request.extensions()));
+        let transactions = request.into_inner().map(move |request| {
+            let transaction = request?.transaction;
+            let held = intake.take(origin, transaction.len())?;
+            Ok::<_, Status>((transaction, held))
+        });
+        let answers = transactions.ready_chunks(STREAM_BATCH_MAX).then(move |batch| {
             let services = services.clone();
             async move {
-                let mut transactions = Vec::with_capacity(batch.len());
-                for request in batch {
-                    transactions.push(request?.transaction);
-                }
+                let batch: Vec<_> = batch.into_iter().collect::<Result<_, _>>()?;
+                let (transactions, _held): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
                 services.submit_batch(transactions).await
             }
         });
@@ -97,15 +103,29 @@ impl ledger_server::Ledger for Services {
         Ok(Response::new(Box::pin(answers)))
     }
 
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        let transaction = match self.verify(vec![request.into_inner().transaction]).await?.pop() {
+            Some(verified) => verified?,
+            None => return Err(Refused::stopping().into()),
+        };
+        self.judge(&transaction)?;
+        Ok(Response::new(v1::CheckResponse { id: transaction.id().0.to_vec() }))
+    }
+
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(bytes32("id", &request.into_inner().id)?);
         let pending = self.desk.is_pending(&id);
-        let located = self.store.transaction(&id).map_err(Refused::internal)?;
+        let view = self.store.view();
+        let located = view.transaction(&id).map_err(Refused::internal)?;
         let answer = match located {
             Some(located) => v1::GetTransactionResponse {
                 state: TransactionState::Finalised.into(),
                 position: Some(v1::Position { height: located.height, index: located.index, time_ms: located.time_ms }),
                 transaction: located.bytes,
+                inclusion: proof::include(&view, located.index)
+                    .map_err(Refused::internal)?
+                    .map(|inclusion| encode(&inclusion))
+                    .unwrap_or_default(),
             },
             None if pending => {
                 v1::GetTransactionResponse { state: TransactionState::Pending.into(), ..Default::default() }
@@ -169,11 +189,11 @@ impl ledger_server::Ledger for Services {
         let id = PatchId(bytes32("id", &request.into_inner().id)?);
         let record = self.store.patch(id).map_err(Refused::internal)?;
         let record = record.ok_or_else(|| Refused::not_found(format!("patch {id} is not published")))?;
-        Ok(Response::new(views::patch(self, id, &record)?))
+        Ok(Response::new(patches::patch(self, id, &record)?))
     }
 
     async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
-        Ok(Response::new(views::patches(self, &request.into_inner())?))
+        Ok(Response::new(patches::patches(self, &request.into_inner())?))
     }
 
     async fn list_endpoints(&self, request: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {
@@ -186,8 +206,9 @@ impl ledger_server::Ledger for Services {
 
     type GetSnapshotStream = AnswerStream<v1::SnapshotPart>;
 
-    async fn get_snapshot(&self, _: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
-        Ok(Response::new(Box::pin(self.snapshots.stream(self.store.clone())?)))
+    async fn get_snapshot(&self, request: Request<v1::GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
+        let origin = Client::origin_of(Client::of(request.extensions()));
+        Ok(Response::new(Box::pin(self.snapshots.stream(self.store.clone(), origin)?)))
     }
 
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
@@ -224,6 +245,19 @@ impl Services {
         Ok(room.into_iter().map(verdict).collect())
     }
 
+    /// What the rules say of a transaction as the state is now.
+    fn judge(&self, transaction: &VerifiedTransaction) -> Result<(), Refused> {
+        let view = self.store.view();
+        let header = view.tip().map_err(Refused::internal)?.header;
+        let (height, history_size) = (header.height + 1, header.history_size_after());
+        let block = BlockContext { height, time_ms: wall_ms().max(header.time_ms + 1), history_size };
+        match State::begin(&view, block).check(transaction) {
+            Ok(()) => Ok(()),
+            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
+            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
+        }
+    }
+
     fn is_known(&self, transaction: &[u8]) -> Result<bool, Refused> {
         let Some(id) = SignedTransaction::claimed_id(transaction) else { return Ok(false) };
         Ok(self.desk.is_pending(&id) || self.finalised(&id)?.is_some())
@@ -241,15 +275,12 @@ impl Services {
 
     /// Offers to the core; one answer each.
     async fn offer(&self, transactions: Vec<VerifiedTransaction>) -> Result<Vec<Result<(), Refused>>, Refused> {
-        let (tickets, answers): (Vec<_>, Vec<_>) = transactions.iter().map(|_| self.desk.ticket()).unzip();
-        let offers = transactions.into_iter().zip(tickets).collect();
+        let asked: Vec<_> = transactions.iter().map(|_| self.desk.ticket()).collect();
+        let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
         self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
-        let mut results = Vec::with_capacity(answers.len());
-        for answer in answers {
-            results.push(match answer.await {
-                Ok(result) => result.map_err(Refused::from),
-                Err(_) => Err(Refused::stopping()),
-            });
+        let mut results = Vec::with_capacity(asked.len());
+        for asked in asked {
+            results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
         }
         Ok(results)
     }

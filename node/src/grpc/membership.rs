@@ -5,7 +5,7 @@ use super::refusal::Refused;
 use super::views::{ROWS_AT_ONCE, is_full, known_word, page_size, page_token, position, status_word, token};
 use ledger::bounded::Name;
 use ledger::encoding::encode;
-use ledger::governance::{Change, ProposalRecord, ProposalStanding, Tally};
+use ledger::governance::{Cast, Change, ProposalRecord, ProposalStanding, Tally};
 use ledger::id::TransactionId;
 use ledger::state::StateView as _;
 use ledger::state::record::{MemberKey, Organisation};
@@ -72,7 +72,12 @@ pub(super) fn proposal(
     id: TransactionId,
     record: &ProposalRecord,
 ) -> Result<v1::Proposal, Refused> {
-    let tally = Tally::count(&record.ballots, &organisations(services)?);
+    let is_over = record.standing != ProposalStanding::Open
+        || record.proposal.closes_at_ms <= services.store.tip().header.time_ms;
+    let count = match is_over {
+        true => Cast(&record.ballots).to_string(),
+        false => Tally::count(&record.ballots, &organisations(services)?).to_string(),
+    };
     let owner = services.store.key_owner(record.proposer).map_err(Refused::internal)?;
     Ok(v1::Proposal {
         id: id.0.to_vec(),
@@ -82,7 +87,7 @@ pub(super) fn proposal(
         proposer: record.proposer.0.to_vec(),
         organisation: owner.map(|owner| owner.organisation.to_string()).unwrap_or_default(),
         standing: record.standing.to_string(),
-        count: tally.to_string(),
+        count,
         ballots: record
             .ballots
             .iter()

@@ -4,26 +4,32 @@ mod answers;
 mod artifacts;
 mod connections;
 mod convictions;
+mod intake;
 mod ledger_service;
 mod membership;
+mod patches;
 mod refusal;
-mod shares;
 mod snapshot;
 mod views;
 
 use crate::artifacts::Artifacts;
 use crate::desk::Desk;
 use crate::network::Network;
+use crate::shares::Shares;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
+use intake::Counted;
+pub use intake::{
+    INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
+    MESSAGE_PATIENCE, REQUEST_BYTES, STREAM_MESSAGE_PATIENCE, UPLOAD_MESSAGE_BYTES_MAX,
+};
 use ledger::bounded::Name;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
-use shares::Shares;
-pub use snapshot::Snapshots;
+pub use snapshot::{SNAPSHOTS_MAX, SNAPSHOTS_PER_ADDRESS_MAX, Snapshots};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -37,6 +43,9 @@ use tonic::transport::{Identity, Server, ServerTlsConfig};
 const REQUESTS_PER_CONNECTION_MAX: usize = 256;
 /// Streams one connection may have open.
 const STREAMS_PER_CONNECTION_MAX: u32 = 256;
+/// Bytes that one connection may have sent and that nobody has read, of one request or of all. Every connection
+/// may have so much; and a far line needs it for an upload, whose pace is this in one way there and back.
+pub const UNREAD_BYTES_MAX: u32 = 256 * 1024;
 /// Bytes of request headers.
 const HEADER_BYTES_MAX: u32 = 16 * 1024;
 /// A client that says nothing is asked whether it is there.
@@ -71,6 +80,8 @@ pub struct Services {
     pub validator_key: Option<PublicKey>,
     /// Checks signatures.
     pub verifier: Verifier,
+    /// What requests take of the memory.
+    pub intake: Intake,
     /// What addresses download.
     pub downloads: Downloads,
     /// Who reads a snapshot.
@@ -126,11 +137,12 @@ pub async fn serve(
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
     let reflection_alpha = reflection.build_v1alpha().map_err(|error| failed(&error))?;
 
+    let intake = services.intake.clone();
     let ledger = LedgerServer::new(services.clone())
-        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
     let artifacts = ArtifactsServer::new(services)
-        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
+        .max_decoding_message_size(UPLOAD_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
     let listener = TcpListener::bind(address).await;
     let listener = listener.map_err(|error| GrpcError::Listen { address, detail: error.to_string() })?;
@@ -139,10 +151,13 @@ pub async fn serve(
         .map_err(|error| failed(&error))?
         .concurrency_limit_per_connection(REQUESTS_PER_CONNECTION_MAX)
         .max_concurrent_streams(STREAMS_PER_CONNECTION_MAX)
+        .initial_connection_window_size(UNREAD_BYTES_MAX)
+        .initial_stream_window_size(UNREAD_BYTES_MAX)
         .http2_max_header_list_size(HEADER_BYTES_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
         .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
         .layer(InterceptorLayer::new(connections::note_request))
+        .layer(tower_layer::layer_fn(move |services| Counted::new(services, intake.clone())))
         .add_service(health_service)
         .add_service(reflection_v1)
         .add_service(reflection_alpha)

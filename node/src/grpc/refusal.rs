@@ -1,6 +1,6 @@
 //! Refusals: every refused call names the check, says what it saw and what to do about it.
 
-use crate::artifacts::ArtifactError;
+use crate::artifacts::{ArtifactError, NoPlace};
 use crate::proof::AssemblyError;
 use consensus::member::{NoRoom, OfferError};
 use ledger::artifact::GrantError;
@@ -113,6 +113,7 @@ impl From<TransactionError> for Refused {
             TransactionError::Version(_) => ("version", "this node speaks protocol version 1"),
             TransactionError::WrongChain { .. } => ("chain-id", "sign for the chain id that GetStatus names"),
             TransactionError::Signature(_) => ("signature", "sign tag, chain id and body, see docs/protocol.md"),
+            TransactionError::Evidence(_) => ("evidence", "docs/protocol.md 9.5 says what convicts"),
         };
         Self::new(Code::InvalidArgument, check, error, hint)
     }
@@ -171,7 +172,6 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::UnknownProposal(_) => (state, "unknown-proposal", "ListProposals names them"),
         R::ProposalClosed { .. } => (state, "proposal-closed", "propose it again"),
         R::BallotUnchanged { .. } => (Code::AlreadyExists, "ballot-unchanged", "an organisation has one voice"),
-        R::Evidence(_) => (Code::InvalidArgument, "evidence", "docs/protocol.md 9.5 says what convicts"),
         R::NoValidatorNamed(_) => {
             (Code::InvalidArgument, "evidence", "only keys that are or were members' validating keys are convicted")
         }
@@ -186,6 +186,12 @@ impl From<OfferError> for Refused {
             OfferError::Rejected(rejection) => rejection.into(),
             OfferError::NoRoom(no_room) => no_room.into(),
         }
+    }
+}
+
+impl From<NoPlace> for Refused {
+    fn from(no_place: NoPlace) -> Self {
+        Self::busy(no_place)
     }
 }
 

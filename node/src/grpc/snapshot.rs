@@ -1,35 +1,40 @@
 //! A snapshot of the chain, as a stream. It holds old rows on disk while it is read, so few are read at a time
 //! and none by somebody who does not read.
 
-use super::answers::{Answers, answers};
+use super::answers::{Answers, Gone, answers};
 use super::refusal::Refused;
+use crate::artifacts::{OF_PEERS, Pace, TooSlow};
+use crate::shares::{Origin, Shares};
 use proto::v1::SnapshotPart;
 use std::sync::Arc;
-use std::time::Duration;
 use store::{Store, StoreError, Whole, frame};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::time::Instant;
 
 /// Snapshots being read at a time.
-const SNAPSHOTS_MAX: usize = 2;
-/// How long a part, of at most two mebibytes, may wait to be taken.
-const PART_PATIENCE: Duration = Duration::from_secs(30);
+pub const SNAPSHOTS_MAX: usize = 4;
+/// … by one address: whoever begins a node needs one.
+pub const SNAPSHOTS_PER_ADDRESS_MAX: usize = 1;
 
 /// Places for those who read.
 #[derive(Clone)]
-pub struct Snapshots(Arc<Semaphore>);
+pub struct Snapshots {
+    all: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
 
 impl Default for Snapshots {
     fn default() -> Self {
-        Self(Arc::new(Semaphore::new(SNAPSHOTS_MAX)))
+        let shares = Shares::new(SNAPSHOTS_PER_ADDRESS_MAX);
+        Self { all: Arc::new(Semaphore::new(SNAPSHOTS_MAX)), shares }
     }
 }
 
 /// Why a snapshot is not read to its end.
 enum Ended {
-    /// Nobody takes it.
-    Slow,
+    /// It is not taken fast enough.
+    Slow(TooSlow),
     /// Nobody is there.
     Gone,
     /// The disk.
@@ -44,30 +49,39 @@ impl From<StoreError> for Ended {
 
 impl Snapshots {
     /// Begins to read.
-    pub(super) fn stream(&self, store: Arc<Store>) -> Result<Answers<SnapshotPart, ()>, Refused> {
-        let place = self.0.clone().try_acquire_owned();
-        let message = format!("{SNAPSHOTS_MAX} snapshots are being read already");
-        let place = place.map_err(|_| Refused::busy(message))?;
+    pub(super) fn stream(&self, store: Arc<Store>, origin: Origin) -> Result<Answers<SnapshotPart, ()>, Refused> {
+        let share = self.shares.take(origin).ok_or_else(|| {
+            let most = self.shares.most();
+            Refused::busy(format!("{most} snapshot of address {origin} is being read, the limit of one address"))
+        })?;
+        let place = self.all.clone().try_acquire_owned().map_err(|_| {
+            Refused::busy(format!("{SNAPSHOTS_MAX} snapshots are being read, the limit of all clients together"))
+        })?;
         let (writer, reader) = answers(());
         let runtime = Handle::current();
         tokio::task::spawn_blocking(move || {
             // Held by who reads the disk, not by the client: one that leaves the last part lying keeps no place.
-            let _place = place;
+            let _held = (place, share);
+            // Whoever begins a node has a node's line.
+            let mut pace = Pace::open(OF_PEERS);
+            let mut since = Instant::now();
             let read = store.view().snapshot(Whole::Needed, |part| {
+                // The disk's time is not the reader's.
+                pace.excused(since.elapsed());
                 let part = SnapshotPart { part: frame(&part) };
-                match runtime.block_on(timeout(PART_PATIENCE, writer.put(part))) {
+                let length = part.part.len();
+                let put = runtime.block_on(pace.keep(writer.put(part)));
+                since = Instant::now();
+                match put.and_then(|put| pace.moved(length).map(|()| put)) {
                     Ok(Ok(())) => Ok(()),
-                    Ok(Err(_)) => Err(Ended::Gone),
-                    Err(_) => Err(Ended::Slow),
+                    Ok(Err(Gone)) => Err(Ended::Gone),
+                    Err(slow) => Err(Ended::Slow(slow)),
                 }
             });
             match read {
                 // The last part is taken before the writer is dropped, or nobody wants it.
                 Ok(()) | Err(Ended::Gone) => {}
-                Err(Ended::Slow) => {
-                    let message = format!("a part waited for more than {} s", PART_PATIENCE.as_secs());
-                    writer.refuse(Refused::slow(message).into());
-                }
+                Err(Ended::Slow(slow)) => writer.refuse(Refused::slow(slow).into()),
                 Err(Ended::Store(StoreError::NothingFinal)) => {
                     writer.refuse(Refused::not_found("nothing is final yet but the genesis").into());
                 }

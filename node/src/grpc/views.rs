@@ -3,14 +3,13 @@
 use super::ledger_service::key;
 use super::refusal::Refused;
 use super::{Services, bytes32};
-use ledger::approval::Standing;
 use ledger::block::Header;
-use ledger::encoding::{decode, encode};
+use ledger::encoding::encode;
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
-use ledger::state::record::{EndpointRecord, KeyStatus, PatchRecord, Position};
-use ledger::state::{StateView as _, count_now};
-use ledger::transaction::{Payload, SignedTransaction};
+use ledger::state::StateView as _;
+use ledger::state::record::{EndpointRecord, KeyStatus, Position};
+use ledger::validators::Validator;
 use proto::v1;
 use store::{Cursor, ReceiptFilter};
 
@@ -18,8 +17,6 @@ use store::{Cursor, ReceiptFilter};
 const PAGE_SIZE_DEFAULT: u32 = 100;
 /// Entries of one page at the most.
 const PAGE_SIZE_MAX: u32 = 1_000;
-/// Patches looked at for one page when a filter leaves most of them out.
-const LOOKED_AT_MAX: usize = 10_000;
 /// Endpoints of one page at the most: with all their labels, they fit a message.
 const ENDPOINTS_PER_PAGE_MAX: usize = 400;
 /// Bytes from which on a page is full, whatever was asked for.
@@ -30,9 +27,10 @@ pub(super) const ROWS_AT_ONCE: usize = 4;
 pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refused> {
     let tip = services.store.tip();
     let upcoming = services.store.upcoming_validators().map_err(Refused::internal)?;
-    let validator = services
-        .validator_key
-        .is_some_and(|key| upcoming.is_some_and(|upcoming| upcoming.next.position(&key).is_some()));
+    let upcoming = upcoming.ok_or_else(|| Refused::internal("the state has no validators"))?;
+    let validators = upcoming.next.validators();
+    let is_own = |validator: &&Validator| services.validator_key == Some(validator.key);
+    let validator = validators.iter().any(|validator| is_own(&validator));
     let peers = services.network.peers().into_iter().map(|peer| {
         let owner = services.store.key_owner(peer.key).map_err(Refused::internal)?;
         Ok(v1::Peer {
@@ -42,7 +40,12 @@ pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refus
             height: peer.height,
         })
     });
-    let peers = peers.collect::<Result<_, Refused>>()?;
+    let peers: Vec<v1::Peer> = peers.collect::<Result<_, Refused>>()?;
+    let is_near = |validator: &&Validator| {
+        is_own(validator) || peers.iter().any(|peer| peer.organisation == validator.organisation.as_str())
+    };
+    let count = |validators: usize| u32::try_from(validators).unwrap_or(u32::MAX);
+    let parameters = services.store.parameters().map_err(Refused::internal)?;
     let (finality_p50_ms, finality_p99_ms) = services.desk.latencies_ms();
     Ok(v1::GetStatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -55,9 +58,13 @@ pub(super) fn status(services: &Services) -> Result<v1::GetStatusResponse, Refus
         head_time_ms: tip.header.time_ms,
         transactions: tip.header.history_size_after(),
         pending: services.desk.crowd().pending as u64,
-        peers,
+        validators_connected: count(validators.iter().filter(is_near).count()),
+        validators: count(validators.len()),
+        quorum: count(upcoming.next.quorum()),
+        heartbeat_ms: parameters.map_or(0, |parameters| parameters.heartbeat_ms),
         finality_p50_ms,
         finality_p99_ms,
+        peers,
     })
 }
 
@@ -104,92 +111,12 @@ fn block_summary(services: &Services, header: &Header) -> Result<v1::BlockSummar
     })
 }
 
-pub(super) fn patch(services: &Services, id: PatchId, record: &PatchRecord) -> Result<v1::Patch, Refused> {
-    let store = &services.store;
-    let count = count_now(&**store, record).map_err(Refused::internal)?;
-    let standing = match (&count, record.recalled) {
-        (Some(count), None) => count.standing,
-        _ => record.standing,
-    };
-    let publish = store.transaction_at(record.published.index).map_err(Refused::internal)?;
-    let publish = publish.map(|located| located.bytes).unwrap_or_default();
-    let title = match decode::<SignedTransaction>(&publish).map(|signed| signed.transaction.payload) {
-        Ok(Payload::Publish { manifest }) => manifest.title.to_string(),
-        _ => String::new(),
-    };
-    let verdicts = record.verdicts.iter().map(|verdict| {
-        Ok(v1::PatchVerdict {
-            key: verdict.key.0.to_vec(),
-            organisation: verdict.organisation.to_string(),
-            decision: verdict.decision.to_string(),
-            position: Some(position(services, verdict.position)?),
-        })
-    });
-    let outcomes = store.outcome_counts(id).map_err(Refused::internal)?;
-    let placed = |at: Option<Position>| at.map(|at| position(services, at)).transpose();
-    Ok(v1::Patch {
-        id: id.0.to_vec(),
-        product: record.product.to_string(),
-        channel: record.channel.to_string(),
-        version: record.version.to_string(),
-        release: record.release,
-        class: word(&record.class),
-        severity: word(&record.severity),
-        title,
-        organisation: record.organisation.to_string(),
-        standing: standing.to_string(),
-        count: count.as_ref().map(ToString::to_string).unwrap_or_default(),
-        verdicts: verdicts.collect::<Result<_, Refused>>()?,
-        missing: count.iter().flat_map(|count| count.missing.iter().map(ToString::to_string)).collect(),
-        published: placed(Some(record.published))?,
-        approved: placed(record.approved)?,
-        recalled: placed(record.recalled)?,
-        publish_transaction: publish,
-        outcomes: outcomes
-            .into_iter()
-            .map(|(outcome, count)| v1::OutcomeCount { outcome: outcome.to_string(), count })
-            .collect(),
-    })
-}
-
 /// A filter that no record can match finds nothing, which reads like "there is none": it is refused.
 pub(super) fn known_word<T: ToString>(field: &str, word: &str, known: &[T]) -> Result<(), Refused> {
     let words: Vec<String> = known.iter().map(T::to_string).collect();
     match word.is_empty() || words.iter().any(|known| known == word) {
         true => Ok(()),
         false => Err(Refused::invalid("malformed", format!("{field} is none of: {}", words.join(", ")))),
-    }
-}
-
-pub(super) fn patches(
-    services: &Services,
-    request: &v1::ListPatchesRequest,
-) -> Result<v1::ListPatchesResponse, Refused> {
-    known_word("standing", &request.standing, &Standing::ALL)?;
-    if request.id_prefix.len() > 64 || !request.id_prefix.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        return Err(Refused::invalid("malformed", "id_prefix is not the beginning of 64 hexadecimal digits"));
-    }
-    let wanted = |id: &PatchId, record: &PatchRecord| {
-        (request.product.is_empty() || record.product.as_str() == request.product)
-            && id.to_string().starts_with(&request.id_prefix.to_ascii_lowercase())
-    };
-    let size = page_size(request.page_size) as usize;
-    let (mut after, mut patches, mut looked_at) = (token(&request.page_token)?, Vec::new(), 0);
-    loop {
-        let rows = ROWS_AT_ONCE.min(size - patches.len());
-        let page = services.store.patches(after, rows).map_err(Refused::internal)?;
-        looked_at += page.rows.len();
-        for (id, record) in page.rows.iter().filter(|(id, record)| wanted(id, record)) {
-            let found = patch(services, *id, record)?;
-            // As it stands now, which may not be how it stood when somebody last spoke.
-            if request.standing.is_empty() || found.standing == request.standing {
-                patches.push(found);
-            }
-        }
-        after = page.next;
-        if after.is_none() || patches.len() == size || looked_at >= LOOKED_AT_MAX || is_full(&patches) {
-            return Ok(v1::ListPatchesResponse { patches, next_page_token: page_token(after) });
-        }
     }
 }
 
@@ -302,6 +229,6 @@ pub(super) fn page_token(next: Option<Cursor>) -> String {
 }
 
 /// The stable word of a unit enum, as its serialisation spells it.
-fn word(value: &impl std::fmt::Debug) -> String {
+pub(super) fn word(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
 }

@@ -59,6 +59,11 @@ impl Door {
         self.admittance(key) == Admittance::Heard
     }
 
+    /// Whether a node is only here to learn.
+    pub(super) fn is_taught(&self, key: &PublicKey) -> bool {
+        self.admittance(key) == Admittance::Taught
+    }
+
     fn admittance(&self, key: &PublicKey) -> Admittance {
         Admittance::of(&*self.store, &self.told, *key).unwrap_or(Admittance::Refused)
     }
@@ -113,33 +118,39 @@ impl Door {
             }
             let mut bytes = vec![0; length];
             stream.read_exact(&mut bytes).await?;
-            let event = self.parse(peer, bytes).await?;
-            self.events.send(event).await.map_err(|_| Stopping)?;
+            if let Some(event) = self.parse(peer, bytes).await? {
+                self.events.send(event).await.map_err(|_| Stopping)?;
+            }
         }
     }
 
-    /// From bytes to an event: parsed, and where there are transactions, their signatures verified.
-    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Event, DoorError> {
+    /// From bytes to an event: parsed, and where there are transactions, their signatures verified. That is work,
+    /// and not done for who is not listened to.
+    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Option<Event>, DoorError> {
         let message = decode(&bytes)?;
-        match message {
+        let event = match message {
+            PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } if !self.is_heard(&peer) => {
+                return Ok(None);
+            }
             PeerMessage::Transactions(list) => {
                 let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
                 let verdicts = self.verifier.each(bytes).await?;
                 let transactions = verdicts.into_iter().collect::<Result<_, _>>()?;
-                Ok(Event::Gossiped { peer, transactions })
+                Event::Gossiped { peer, transactions }
             }
             PeerMessage::FinalisedBlock { block, certificate } => {
                 self.network.heard_height(&peer, block.header.height);
                 let transactions = self.verifier.block(block.transactions.to_vec()).await??;
-                Ok(Event::Synced { peer, block, transactions, certificate })
+                Event::Synced { peer, block, transactions, certificate }
             }
             message => {
                 if let PeerMessage::Status { height } | PeerMessage::Hello { height, .. } = &message {
                     self.network.heard_height(&peer, *height);
                 }
-                Ok(Event::Said { peer, message })
+                Event::Said { peer, message }
             }
-        }
+        };
+        Ok(Some(event))
     }
 }
 

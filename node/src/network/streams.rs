@@ -1,6 +1,7 @@
 //! What goes out: frames on streams that are opened again when they break.
 
 use super::queue::{Frame, Inlet, Kind, Outlet, Queues, Way};
+use super::silence::WORD_INTERVAL;
 use super::{BULK, URGENT};
 use consensus::member::PeerMessage;
 use futures::AsyncWriteExt as _;
@@ -142,9 +143,24 @@ async fn write_stream(
         }
         stream.flush().await?;
         drop(frame);
-        next = frames.next(way).await;
+        next = next_or_word(frames, way, greeting).await;
     }
     Ok(())
+}
+
+/// What is sent next: when there is nothing for a while, our hello once more. It tells nothing new, but that we are
+/// here: whoever is silent for long is taken to be gone.
+async fn next_or_word(frames: &Outlet, way: Way, greeting: &Greeting) -> Option<Arc<Frame>> {
+    loop {
+        match tokio::time::timeout(WORD_INTERVAL, frames.next(way)).await {
+            Ok(next) => return next,
+            Err(_) => {
+                if let Some(hello) = greeting.get() {
+                    return Some(hello.clone());
+                }
+            }
+        }
+    }
 }
 
 /// Answers one peer's requests for blocks, one after the other, until the peer is gone: however many it

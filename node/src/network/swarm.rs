@@ -1,20 +1,21 @@
 //! The swarm: who is dialled, who may connect, who comes and goes.
 
 use super::door::Door;
+use super::greetings::{GREETING_TIMEOUT, Greetings};
+use super::lessons::Lessons;
+use super::silence::Heard;
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
 use futures::StreamExt as _;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::connection_limits::{self, ConnectionLimits};
+use libp2p::core::upgrade::Version;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
-use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, identity};
+use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport as _, identity, noise, yamux};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 
-/// Connections from outside that have not yet said whose they are. Each takes a file, and the disk needs
-/// some, too.
-const GREETINGS_MAX: u32 = 64;
 /// Connections with one peer: one is enough, and two that dial each other have two for a moment.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
 /// How often unconnected peers are dialled.
@@ -23,29 +24,35 @@ const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 /// What libp2p does for us: streams, on so many connections and no more.
 #[derive(NetworkBehaviour)]
 pub(super) struct Behaviour {
+    greetings: Greetings,
     limits: connection_limits::Behaviour,
     pub(super) streams: libp2p_stream::Behaviour,
 }
 
 impl Behaviour {
-    fn new() -> Self {
-        let limits = ConnectionLimits::default()
-            .with_max_pending_incoming(Some(GREETINGS_MAX))
-            .with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
-        Self { limits: connection_limits::Behaviour::new(limits), streams: libp2p_stream::Behaviour::new() }
+    fn new(peers: &[PeerAddress]) -> Self {
+        let limits = ConnectionLimits::default().with_max_established_per_peer(Some(CONNECTIONS_PER_PEER_MAX));
+        let limits = connection_limits::Behaviour::new(limits);
+        Self { limits, greetings: Greetings::new(peers), streams: libp2p_stream::Behaviour::new() }
     }
 }
 
-pub(super) fn swarm(key: &SecretKey) -> Result<Swarm<Behaviour>, NetworkError> {
+pub(super) fn swarm(key: &SecretKey, peers: &[PeerAddress]) -> Result<Swarm<Behaviour>, NetworkError> {
     let keypair = identity::Keypair::ed25519_from_bytes(*key.seed()).map_err(setup)?;
     let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
         .with_tokio()
-        .with_tcp(libp2p::tcp::Config::new().nodelay(true), libp2p::noise::Config::new, libp2p::yamux::Config::default)
-        .map_err(setup)?
+        // It notices by itself that a peer has fallen silent; TCP does so after a quarter of an hour.
         .with_quic()
-        .with_behaviour(|_| Behaviour::new())
+        .with_other_transport(|key| {
+            let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true));
+            let streams = tcp.map(|stream, _| Heard::new(stream)).upgrade(Version::V1Lazy);
+            Ok(streams.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
+        })
+        .map_err(setup)?
+        .with_behaviour(|_| Behaviour::new(peers))
         .map_err(setup)?
         .with_swarm_config(|config| config.with_idle_connection_timeout(Duration::from_secs(3_600)))
+        .with_connection_timeout(GREETING_TIMEOUT)
         .build();
     Ok(swarm)
 }
@@ -100,10 +107,16 @@ pub(super) async fn drive(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut dial = tokio::time::interval(DIAL_INTERVAL);
+    let mut lessons = Lessons::default();
     loop {
         tokio::select! {
             _ = stop.changed() => return,
-            _ = dial.tick() => {
+            now = dial.tick() => {
+                let taught = swarm.connected_peers().filter_map(node_key).filter(|key| door.is_taught(key)).collect();
+                for key in lessons.over(now, &taught) {
+                    tracing::info!(peer = %key, "a node whose key was retired has been here for long enough");
+                    disconnect(&mut swarm, &key);
+                }
                 let own = node_key(swarm.local_peer_id());
                 if own.is_some_and(|own| door.dials(&own)) {
                     for peer in peers.iter().filter(|peer| door.is_heard(&peer.key)) {
@@ -111,12 +124,7 @@ pub(super) async fn drive(
                     }
                 }
             }
-            Some(key) = disconnects.recv() => {
-                if let Some(peer) = peer_id(&key) {
-                    // Not connected any more is what was wanted.
-                    let _ = swarm.disconnect_peer_id(peer);
-                }
-            }
+            Some(key) = disconnects.recv() => disconnect(&mut swarm, &key),
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                     let Some(key) = node_key(&peer_id).filter(|key| door.is_admitted(key)) else {
@@ -128,8 +136,10 @@ pub(super) async fn drive(
                         door.connected(key, peer_id, endpoint.get_remote_address().to_string()).await;
                     }
                 }
-                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, .. } => {
+                SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                     if let Some(key) = node_key(&peer_id) {
+                        let why = cause.map(|cause| chain(&cause)).unwrap_or_default();
+                        tracing::info!(peer = %key, why, "a peer is gone");
                         door.disconnected(key).await;
                     }
                 }
@@ -137,6 +147,19 @@ pub(super) async fn drive(
                 _ => {}
             },
         }
+    }
+}
+
+/// An error and what caused it, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+fn disconnect(swarm: &mut Swarm<Behaviour>, key: &PublicKey) {
+    if let Some(peer) = peer_id(key) {
+        // Not connected any more is what was wanted.
+        let _ = swarm.disconnect_peer_id(peer);
     }
 }
 

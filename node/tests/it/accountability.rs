@@ -120,7 +120,7 @@ async fn two_votes_of_one_key_end_as_one_conviction_however_many_nodes_saw_them(
     let node_key = stage.world.key(ORGANISATIONS[1], Role::Node);
     let accuse = |one, other| {
         let payload = Payload::Accuse { evidence: Evidence::Votes(one, other) };
-        stage.world.sign(&node_key, payload).bytes().to_vec()
+        stage.world.signed(&node_key, payload)
     };
     let again = accuse(stage.prevote(1, 2), stage.prevote(1, 1));
     assert_refused(&nodes[0].submit(&again, 0).await.unwrap_err(), Code::AlreadyExists, "already-convicted");

@@ -2,9 +2,9 @@
 
 use crate::artifact_store::files;
 use crate::refusals::assert_refused;
-use crate::support::now_ms;
-use crate::support::site::{Node, Site};
+use crate::support::site::{Node, Site, channel};
 use crate::support::world::{World, digests, payload};
+use crate::support::{PATIENCE, now_ms, wait_for};
 use bao_tree::io::outboard::EmptyOutboard;
 use bao_tree::io::round_up_to_chunks;
 use bao_tree::io::sync::decode_ranges;
@@ -14,9 +14,13 @@ use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
 use ledger::limits;
 use ledger::state::record::Role;
+use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::upload_request::Part;
 use proto::v1::{FetchRequest, StatRequest, UploadRequest, UploadResponse};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
 use tokio_stream::StreamExt as _;
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 /// Not a whole number of groups.
@@ -209,4 +213,50 @@ async fn a_node_killed_in_the_middle_of_an_upload_has_nothing_of_it_afterwards()
     assert_eq!(files(&incoming.join("incoming")), Vec::<String>::new());
     upload(&node, world.granted(&bytes), &bytes).await.unwrap();
     fetch(&node, everything(&bytes)).await.unwrap();
+}
+
+/// Begins an upload and then says nothing more; it ends when it is refused.
+fn begin(channel: &Channel, granted: Vec<u8>) -> JoinHandle<Status> {
+    let mut client = ArtifactsClient::new(channel.clone());
+    let parts = tokio_stream::iter([grant(granted)]).chain(tokio_stream::pending());
+    tokio::spawn(async move { client.upload(parts).await.expect_err("it is not whole") })
+}
+
+/// Uploads that stand still hold a file each: one connection, one organisation and one artifact so many and no
+/// more. The others are told, and what was begun is not harmed.
+#[tokio::test]
+async fn uploads_that_are_only_begun_have_their_share_of_places_and_no_more() {
+    let world = World::new(56);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let incoming = site.data().join("artifacts").join("incoming");
+    let granted = |number: u64| world.granted(&payload(100 + number, 1_000));
+    let refused = async |upload: JoinHandle<Status>, why: &str| {
+        let status = timeout(PATIENCE, upload).await.unwrap_or_else(|_| panic!("begun: {why}")).unwrap();
+        let refusal = assert_refused(&status, Code::ResourceExhausted, "quota");
+        assert!(refusal.message.contains(why) && !refusal.hint.is_empty(), "{refusal:?}");
+    };
+    let mut begun = Vec::new();
+    for connection in 0..2 {
+        let channel = channel(&site.url, &site.path("ca.pem")).await.unwrap();
+        for place in 0..8 {
+            begun.push(begin(&channel, granted(8 * connection + place)));
+            wait_for("an upload to be begun", async || (files(&incoming).len() == begun.len()).then_some(())).await;
+        }
+        refused(begin(&channel, granted(90)), "8 uploads of this connection").await;
+        if connection == 0 {
+            // By whatever way it comes.
+            refused(begin(&node.channel(), granted(0)), "acme is uploading artifact").await;
+        }
+    }
+    refused(begin(&node.channel(), granted(91)), "16 uploads of acme").await;
+    for upload in begun.drain(..) {
+        assert!(!upload.is_finished());
+        upload.abort();
+    }
+    wait_for("the places to be free", async || {
+        upload(&node, world.granted(&payload(100, 1_000)), &payload(100, 1_000)).await.ok()
+    })
+    .await;
+    node.stop();
 }

@@ -1,14 +1,17 @@
 //! The door for clients: reflection, health, and whatever else comes in over TCP.
 
 use crate::refusals::assert_refused;
+use crate::support::peer::Peer;
 use crate::support::site::{PROGRAM, Site, channel};
 use crate::support::wait_for;
 use crate::support::world::World;
+use ledger::state::record::Role;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetStatusRequest, SubmitRequest};
+use rustix::net::{AddressFamily, SocketType};
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
 use std::process::Command;
 use std::time::Duration;
 use tests::Dice;
@@ -90,14 +93,12 @@ async fn a_message_above_the_limit_is_refused_and_harms_nobody() {
     let world = World::new(73);
     let site = Site::validator(&world);
     let node = site.start().await;
-    for length in [proto::MESSAGE_BYTES_MAX, 4 * proto::MESSAGE_BYTES_MAX] {
-        let request = SubmitRequest { transaction: vec![7; length], wait_ms: 0 };
-        let status = node.ledger().submit(request).await.unwrap_err();
-        assert_eq!(status.code(), Code::OutOfRange, "{status:?}");
+    // The door's limit, and below it the ledger's own.
+    let most = ledger::limits::MESSAGE_BYTES_MAX;
+    for length in [4 * proto::MESSAGE_BYTES_MAX, proto::MESSAGE_BYTES_MAX, most + 8 * 1024, most + 1] {
+        let status = node.submit(&vec![7; length], 0).await.unwrap_err();
+        assert_refused(&status, Code::InvalidArgument, "size");
     }
-    // Just below it, the ledger's own limit speaks.
-    let status = node.submit(&vec![7; proto::MESSAGE_BYTES_MAX - 100], 0).await.unwrap_err();
-    assert_refused(&status, Code::InvalidArgument, "size");
     // Headers have a bound, too.
     let mut request = tonic::Request::new(GetStatusRequest {});
     request.metadata_mut().insert("x-long", "a".repeat(100_000).parse().unwrap());
@@ -219,5 +220,61 @@ async fn more_strangers_than_files_at_the_peers_door_do_not_keep_members_out() {
     let other = other.start().await;
     wait_for("a member", async || (other.status().await.height >= 10).then_some(())).await;
     other.stop();
+    node.stop();
+}
+
+/// Sockets from an address of this machine to the peers' door, that say nothing.
+fn silent_from(source: [u8; 4], address: SocketAddr, count: usize) -> Vec<TcpStream> {
+    let connect = |_| {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddr::from((source, 0))).unwrap();
+        rustix::net::connect(&socket, &address).unwrap();
+        TcpStream::from(socket)
+    };
+    (0..count).map(connect).collect()
+}
+
+/// How many of them the node has closed.
+fn closed(sockets: &[TcpStream]) -> usize {
+    let is_closed = |socket: &&TcpStream| {
+        socket.set_nonblocking(true).unwrap();
+        // A greeting of the node's own is no end.
+        let read = (&**socket).read(&mut [0; 64]);
+        read.map_or_else(|error| error.kind() != ErrorKind::WouldBlock, |read| read == 0)
+    };
+    sockets.iter().filter(is_closed).count()
+}
+
+/// Who knocks and says nothing has the places of its own address; a member from elsewhere finds room.
+#[tokio::test]
+async fn silent_sockets_of_one_address_do_not_keep_a_restarted_member_out() {
+    let world = World::new(77);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let port = site.raw.network.listen[0].rsplit('/').next().unwrap().to_owned();
+    let door = format!("127.0.0.1:{port}").parse().unwrap();
+    let silent = silent_from([127, 0, 0, 2], door, 80);
+    // Whoever came before it is looked at before it.
+    let member = Peer::new(&world.key("bank", Role::Node), &site.key.public(), site.peer_address()).await;
+    assert!(member.is_connected());
+    node.assert_goes_on(&world, 1).await;
+    wait_for("those without a word to be shown out", async || (closed(&silent) == silent.len()).then_some(())).await;
+    node.stop();
+}
+
+/// Strangers of many addresses take every place there is for strangers, and none of those of the nodes this one
+/// was told of.
+#[tokio::test]
+async fn silent_sockets_of_many_addresses_do_not_keep_a_configured_member_out() {
+    let world = World::new(78);
+    let bank = world.key("bank", Role::Node);
+    let site = Site::validator(&world).knowing(&bank.public(), &"/ip4/127.0.0.1/tcp/9".parse().unwrap());
+    let node = site.start().await;
+    let port = site.raw.network.listen[0].rsplit('/').next().unwrap().to_owned();
+    let door = format!("127.0.0.1:{port}").parse().unwrap();
+    let _silent: Vec<_> = (2..12).flat_map(|last| silent_from([127, 0, 0, last], door, 16)).collect();
+    let member = Peer::new(&bank, &site.key.public(), site.peer_address()).await;
+    assert!(member.is_connected());
+    node.assert_goes_on(&world, 1).await;
     node.stop();
 }

@@ -113,10 +113,13 @@ fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
 fn a_key_for_another_use_is_refused() {
     let (world, site) = site();
     site.write_key("node.key", "validator", &world.scenario.validators()[0]);
-    assert_refused(&site.run_to_end(), &["node.key", "this is a validator key", "a node key is needed"]);
+    assert_refused(
+        &site.run_to_end(),
+        &["node.key", "this is a key with role validator", "one with role node is needed"],
+    );
     site.write_key("node.key", "node", &world.key(tests::VENDOR, Role::Node));
     site.write_key("validator.key", "publisher", &world.publisher());
-    assert_refused(&site.run_to_end(), &["validator.key", "this is a publisher key"]);
+    assert_refused(&site.run_to_end(), &["validator.key", "this is a key with role publisher"]);
 }
 
 #[tokio::test]
@@ -251,6 +254,58 @@ fn init_makes_what_run_takes_and_never_writes_over_anything() {
     let before = fs::read(place.join("node.key")).unwrap();
     assert_refused(&init(), &["is not empty"]);
     assert_eq!(fs::read(place.join("node.key")).unwrap(), before);
+}
+
+#[test]
+fn the_configuration_init_writes_shows_the_section_of_artifacts_with_what_is_in_force() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("new");
+    let mut command = Command::new(PROGRAM);
+    command.args(["init", "--organisation", "acme", "--dir"]).arg(&place);
+    assert!(end_of(command).status.success());
+    let path = place.join("node.toml");
+    let in_force = || {
+        let mut command = Command::new(PROGRAM);
+        command.args(["run", "--print-config", "--config"]).arg(&path);
+        let output = end_of(command);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let (before, text) = (in_force(), fs::read_to_string(&path).unwrap());
+    let section = &text[text.find("# [artifacts]\n").unwrap()..];
+    let without = section.lines().map(|line| line.strip_prefix("# ").unwrap().to_owned() + "\n").collect::<String>();
+    fs::write(&path, text.replace(section, &without)).unwrap();
+    assert!(fs::read_to_string(&path).unwrap().contains("\n[artifacts]\nbytes_max = "));
+    assert_eq!(in_force(), before, "the figures are those in force without the section");
+}
+
+#[tokio::test]
+async fn fsck_takes_the_data_directory_too_and_not_while_the_node_runs() {
+    let world = World::new(61);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    node.finalise(&world.enroll(1)).await;
+    let fsck = |directory: &std::path::Path| {
+        let mut command = Command::new(PROGRAM);
+        command.args(["fsck", "--dir"]).arg(directory);
+        end_of(command)
+    };
+    let (data, chain) = (site.data(), site.data().join("chain"));
+    for directory in [&data, &chain] {
+        let output = fsck(directory);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(
+            told.starts_with(&format!("error: store {} is in use by another process\n", chain.display())),
+            "{told}"
+        );
+        assert!(told.contains("hint: stop the other process; one store has one owner\n"), "{told}");
+    }
+    node.stop();
+    for directory in [&data, &chain] {
+        let output = fsck(directory);
+        assert!(output.status.success() && output.stdout.starts_with(b"sound: "), "{output:?}");
+    }
 }
 
 #[test]

@@ -1,9 +1,13 @@
 //! The limits a client can meet are those the protocol's document says.
 
 use consensus::member::MempoolLimits;
-use node::artifacts::{ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX};
+use node::artifacts::{
+    ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
+};
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
+use node::{desk, grpc, network};
 use std::path::Path;
+use std::time::Duration;
 
 /// The row of section 11.2 that begins with these words.
 fn row<'a>(document: &'a str, words: &str) -> &'a str {
@@ -18,9 +22,12 @@ fn written(number: u64) -> String {
     groups.collect::<Vec<_>>().join(",")
 }
 
+fn seconds(duration: Duration) -> String {
+    format!("{} s", duration.as_secs())
+}
+
 fn pace(expected: Expected) -> Vec<String> {
     let Expected { bytes_per_window_min, window, allowance, bytes_per_second } = expected;
-    let seconds = |duration: std::time::Duration| format!("{} s", duration.as_secs());
     vec![seconds(window), written(bytes_per_window_min), seconds(allowance), written(bytes_per_second)]
 }
 
@@ -30,12 +37,27 @@ fn the_document_has_the_numbers_of_the_code() {
     let document = std::fs::read_to_string(document).unwrap();
     let (pool, store) = (MempoolLimits::default(), ArtifactLimits::default());
     let numbers = |numbers: &[usize]| numbers.iter().map(|number| written(*number as u64)).collect::<Vec<_>>();
+    let of_message =
+        numbers(&[grpc::MESSAGE_BYTES_MAX, grpc::UPLOAD_MESSAGE_BYTES_MAX, grpc::MESSAGE_BYTES_PER_SECOND]);
+    let of_message =
+        [of_message, [grpc::MESSAGE_PATIENCE, grpc::STREAM_MESSAGE_PATIENCE].map(seconds).to_vec()].concat();
+    let intake =
+        [grpc::INTAKE_BYTES_MAX, grpc::INTAKE_PER_ADDRESS_BYTES_MAX].map(|bytes| format!("{} MiB", bytes >> 20));
+    let greetings = numbers(&[network::GREETINGS_MAX, network::GREETINGS_PER_ADDRESS_MAX]);
     let gibibytes = |bytes: u64| vec![format!("{} GiB", bytes >> 30)];
     let rows = [
         ("transactions that wait", numbers(&[pool.transactions_max, pool.bytes_max])),
         ("… of one organisation | 6", numbers(&[pool.per_organisation_max, pool.per_organisation_bytes_max])),
         ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
         ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
+        ("requests that are not", [intake.to_vec(), numbers(&[grpc::REQUEST_BYTES])].concat()),
+        ("a message of a request", of_message),
+        ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
+        ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),
+        ("calls that wait", numbers(&[desk::WAITING_MAX, desk::WAITING_FOR_ONE_MAX])),
+        ("snapshots being read", numbers(&[grpc::SNAPSHOTS_MAX, grpc::SNAPSHOTS_PER_ADDRESS_MAX])),
+        ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
+        ("a node that is only taught", vec![format!("{} min", network::LESSON_MAX.as_secs() / 60)]),
         ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
         ("a transfer to or from a client", pace(OF_CLIENTS)),
         ("a transfer to or from a node", pace(OF_PEERS)),

@@ -22,3 +22,4 @@ mod snapshots;
 mod stopping;
 mod support;
 mod transfers;
+mod unfinished;

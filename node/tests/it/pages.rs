@@ -3,10 +3,16 @@
 use crate::refusals::assert_refused;
 use crate::support::site::Site;
 use crate::support::world::World;
+use ledger::bounded::{Name, Notes, Sentence, SortedList};
+use ledger::governance::Change;
+use ledger::id::{Digest, TransactionId};
 use ledger::proof::ProofBundle;
+use ledger::state::record::{KeyStatus, MemberKey, Organisation, Role};
+use ledger::transaction::{Payload, Verdict};
 use proto::v1::{
-    GetBlockRequest, GetPatchRequest, GetProofRequest, GetTransactionRequest, ListBlocksRequest, ListEndpointsRequest,
-    ListPatchesRequest, ListProposalsRequest, ListReceiptsRequest, TransactionState, WatchHeadsRequest,
+    CheckRequest, GetBlockRequest, GetPatchRequest, GetProofRequest, GetProposalRequest, GetTransactionRequest,
+    ListBlocksRequest, ListEndpointsRequest, ListPatchesRequest, ListProposalsRequest, ListReceiptsRequest,
+    TransactionState, WatchHeadsRequest,
 };
 use tokio_stream::StreamExt as _;
 use tonic::Code;
@@ -93,6 +99,111 @@ async fn pages_add_up_to_the_whole_and_foreign_tokens_are_refused_or_harmless() 
         }
     }
     assert!(refused > 100, "{refused} refused");
+}
+
+#[tokio::test]
+async fn verdicts_and_recalls_come_with_what_their_signers_wrote() {
+    let world = World::new(45);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let manifest = world.scenario.manifest(1);
+    let patch = manifest.id();
+    node.finalise(&world.publish(manifest)).await;
+    let (evidence, long) = (Digest::blake3(b"trial"), "ö".repeat(8_000));
+    let verdict = |note: &str| Verdict { patch, evidence, note: Notes::new(note).unwrap() };
+    let rejected = world.sign(&world.key("bank", Role::Approver), Payload::Reject { verdict: verdict(&long) });
+    node.finalise(&rejected).await;
+    node.finalise(&world.approve("clinic", patch)).await;
+    let ask = async || {
+        let whole = node.ledger().get_patch(GetPatchRequest { id: patch.0.to_vec() }).await.unwrap().into_inner();
+        let listed = node.ledger().list_patches(ListPatchesRequest::default()).await.unwrap().into_inner().patches;
+        (whole, listed.into_iter().next().unwrap())
+    };
+    let (whole, listed) = ask().await;
+    assert_eq!((whole.verdicts[0].note.as_str(), &whole.verdicts[0].evidence), (&long[..], &evidence.0.to_vec()));
+    assert_eq!(whole.verdicts[0].transaction_id, rejected.id().0.to_vec());
+    assert_eq!((whole.verdicts[1].evidence.len(), whole.recall), (0, None));
+    // A list has the beginning.
+    let begun = listed.verdicts[0].note.strip_suffix('…').unwrap();
+    assert!(long.starts_with(begun) && (400..=509).contains(&begun.len()), "{}", begun.len());
+
+    let reason = Sentence::new("loses writes").unwrap();
+    let recall = world.sign(&world.publisher(), Payload::Recall { patch, reason });
+    let place = node.finalise(&recall).await;
+    let (whole, listed) = ask().await;
+    for told in [whole.recall.unwrap(), listed.recall.unwrap()] {
+        assert_eq!((told.organisation.as_str(), told.decision.as_str()), ("acme", "recall"));
+        assert_eq!((told.note.as_str(), told.position), ("loses writes", Some(place)));
+        assert_eq!((told.key, told.transaction_id), (world.publisher().public().0.to_vec(), recall.id().0.to_vec()));
+    }
+    node.stop();
+}
+
+#[tokio::test]
+async fn a_proposal_that_is_over_shows_who_voted_and_not_todays_arithmetic() {
+    let world = World::new(46);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let joins = |name: &str, number: u64| {
+        let key = world.scenario.endpoint(number).public();
+        let key = MemberKey { key, role: Role::Governor, status: KeyStatus::Active };
+        let (name, keys) = (Name::new(name).unwrap(), SortedList::new(vec![key]).unwrap());
+        vec![Change::AddOrganisation { organisation: Organisation { name, namespaces: SortedList::default(), keys } }]
+    };
+    let ask = async |id: TransactionId| {
+        let request = GetProposalRequest { id: id.0.to_vec() };
+        node.ledger().get_proposal(request).await.unwrap().into_inner()
+    };
+    let mut proposals = Vec::new();
+    for (number, name, voters, needed) in [(1, "first", 4, 3), (2, "second", 5, 4)] {
+        let agreed = world.scenario.agreed(number, crate::support::now_ms(), joins(name, 70 + number));
+        proposals.push(agreed[0].id());
+        for (place, transaction) in agreed.iter().enumerate() {
+            node.finalise(transaction).await;
+            let told = ask(agreed[0].id()).await;
+            if told.standing == "open" {
+                assert_eq!(told.count, format!("{} of {voters} organisations for it, {needed} needed", place + 1));
+            }
+        }
+    }
+    // Five have a voice now; of the count of four nobody reads "3 of 5".
+    let told = ask(proposals[0]).await;
+    assert_eq!((told.standing.as_str(), told.count.as_str()), ("passed", "for it acme, bank, clinic"));
+    assert!(told.settled.unwrap().height > told.proposed.unwrap().height);
+    assert_eq!(ask(proposals[1]).await.standing, "open");
+    node.stop();
+}
+
+#[tokio::test]
+async fn what_submit_would_say_can_be_asked_and_nothing_is_taken() {
+    let world = World::new(47);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let check = async |bytes: &[u8]| {
+        let request = CheckRequest { transaction: bytes.to_vec() };
+        node.ledger().check(request).await.map(|answer| answer.into_inner().id)
+    };
+    let publish = world.publish(world.scenario.manifest(1));
+    assert_eq!(check(publish.bytes()).await.unwrap(), publish.id().0.to_vec());
+    let find = GetTransactionRequest { id: publish.id().0.to_vec() };
+    let found = node.ledger().get_transaction(find).await.unwrap().into_inner();
+    assert_eq!((found.state(), node.status().await.pending), (TransactionState::Unknown, 0), "nothing was taken");
+    node.finalise(&publish).await;
+    assert_refused(&check(publish.bytes()).await.unwrap_err(), Code::AlreadyExists, "already-finalised");
+    let later = crate::support::now_ms() + 1_000;
+    let again = world.scenario.transaction(&world.publisher(), 99, later, publish.payload().clone());
+    assert_refused(&check(again.bytes()).await.unwrap_err(), Code::AlreadyExists, "already-published");
+    let stranger = world.sign(&world.scenario.endpoint(9), publish.payload().clone());
+    assert_refused(&check(stranger.bytes()).await.unwrap_err(), Code::PermissionDenied, "unknown-key");
+    let mut altered = publish.bytes().to_vec();
+    *altered.last_mut().unwrap() ^= 1;
+    assert_refused(&check(&altered).await.unwrap_err(), Code::InvalidArgument, "signature");
+    assert_refused(&check(&[]).await.unwrap_err(), Code::InvalidArgument, "malformed");
+    // Alone, it is its own quorum.
+    let status = node.status().await;
+    assert_eq!((status.validators, status.validators_connected, status.quorum), (1, 1, 1));
+    assert!(status.heartbeat_ms > 0);
+    node.stop();
 }
 
 #[tokio::test]

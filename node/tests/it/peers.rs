@@ -2,16 +2,18 @@
 
 use crate::support::peer::{BULK, Peer, URGENT, frame, receive, send};
 use crate::support::site::{Node, Site, Transport, another_ledger};
-use crate::support::wait_for;
 use crate::support::world::{World, payload};
+use crate::support::{PATIENCE, wait_for};
 use consensus::member::{PEER_VERSION, PeerMessage};
 use futures::{AsyncWriteExt as _, StreamExt as _};
 use ledger::bounded::{Blob, List};
 use ledger::encoding::encode;
+use ledger::governance::Change;
 use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::state::record::Role;
 use libp2p::StreamProtocol;
+use store::Store;
 
 /// A validator's node, and what a peer of it needs.
 struct Stage {
@@ -169,6 +171,25 @@ async fn a_stream_that_broke_begins_again_with_hello() {
     stage.node.stop();
 }
 
+/// One that takes nothing in and says nothing, and keeps its connection, keeps it for some seconds only.
+#[tokio::test]
+async fn a_member_that_stalls_is_dropped_and_may_come_back() {
+    let stage = Stage::set(91).await;
+    for round in 0..2 {
+        let peer = stage.member().await;
+        let mut streams = peer.incoming(URGENT);
+        let _stream = peer.say(&stage.hello()).await;
+        // Held, and never read.
+        let _unread = streams.next().await.unwrap();
+        stage.node.assert_goes_on(&stage.world, 10 * round).await;
+        assert!(peer.is_connected());
+        peer.thrown_out().await;
+        stage.node.await_log(&["a peer is gone", "nothing was heard"]).await;
+        stage.node.assert_goes_on(&stage.world, 10 * round + 1).await;
+    }
+    stage.node.stop();
+}
+
 #[tokio::test]
 async fn a_false_finalised_block_is_named_and_its_sender_disconnected() {
     let stage = Stage::set(85).await;
@@ -296,4 +317,51 @@ async fn nodes_meet_over_tcp_and_over_quic() {
         first.assert_sound();
         second.assert_sound();
     }
+}
+
+/// A node whose key was retired may learn that. What it says besides costs nobody the checking of signatures.
+#[tokio::test]
+async fn what_a_retired_node_sends_is_dropped_unchecked_and_it_may_still_learn() {
+    let world = World::new(91);
+    let site = Site::validator(&world);
+    let retired = world.key("bank", Role::Node);
+    let mut chain = tests::Chain::of(world.scenario.clone(), 91);
+    let store = Store::create(site.data().join("chain"), world.scenario.genesis()).unwrap();
+    let successor = SecretKey::from_seed(&[91; 32]).public();
+    chain.govern(vec![Change::RotateKey { old: retired.public(), new: successor }]);
+    for _ in 0..3 {
+        let block = chain.finalise();
+        store.commit(&block.executed, &block.certificate).unwrap();
+    }
+    drop(store);
+    let stage = Stage { node: site.start().await, site, world };
+
+    let peer = stage.peer(&retired).await;
+    let mut blocks = peer.incoming(BULK);
+    let mut forged = stage.world.enroll(1).bytes().to_vec();
+    *forged.last_mut().unwrap() ^= 1;
+    let transactions = PeerMessage::Transactions(List::new(vec![Blob::new(forged).unwrap()]).unwrap());
+    let mut block = chain.finalise();
+    block.executed.block.transactions =
+        List::new(vec![stage.world.enroll(2).transaction().clone().sign(&retired)]).unwrap();
+    let false_block = PeerMessage::FinalisedBlock { block: block.executed.block, certificate: block.certificate };
+    let mut stream = peer.open(BULK).await;
+    // On one stream, so that what is asked last is answered last.
+    for message in [stage.hello(), transactions, false_block, PeerMessage::WantBlocks { from: 1, count: 3 }] {
+        send(&mut stream, &frame(&encode(&message))).await;
+    }
+    let answers = async {
+        let (_, mut stream) = blocks.next().await.unwrap();
+        for expected in 1..=3 {
+            let Some(PeerMessage::FinalisedBlock { block, .. }) = receive(&mut stream).await else {
+                panic!("no block")
+            };
+            assert_eq!(block.header.height, expected);
+        }
+    };
+    let answered = tokio::time::timeout(PATIENCE, answers).await;
+    assert!(answered.is_ok() && peer.is_connected(), "{}", stage.node.log());
+    assert!(!stage.node.log().contains("a peer broke the protocol"), "{}", stage.node.log());
+    stage.node.assert_goes_on(&stage.world, 3).await;
+    stage.node.stop();
 }

@@ -1,13 +1,17 @@
 //! A ledger raised for one test, gone with it.
 
+use super::namespaces::Net;
 use super::wait_for;
 use devnet::layout::{Agent, Devnet, Node};
 use devnet::raise::{self, Plan, RaiseError, SITE};
 use devnet::{client, processes};
 use proto::v1::GetStatusResponse;
 use proto::v1::ledger_client::LedgerClient;
+use rustix::process::{Pid, Signal, kill_process};
+use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -25,6 +29,8 @@ const STATUS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A ledger. Dropping it ends its processes.
 pub(crate) struct Ledger {
     pub(crate) devnet: Devnet,
+    /// What a node is started through, where that is more than its own program.
+    starters: BTreeMap<String, Vec<String>>,
     directory: TempDir,
 }
 
@@ -48,16 +54,8 @@ impl Ledger {
     async fn try_to_raise() -> Result<Self, RaiseError> {
         let directory = tempfile::tempdir().unwrap();
         let dir = directory.path().join("ledger");
-        let plan = Plan {
-            dir: dir.clone(),
-            validators: VALIDATORS.len(),
-            agents: 0,
-            subscriptions: Vec::new(),
-            heartbeat_ms: 500,
-            seal_ms: 50,
-        };
-        match raise::up(&plan, &mut |_| {}).await {
-            Ok(devnet) => Ok(Self { devnet, directory }),
+        match raise::up(&plan(&dir, Vec::new()), &mut |_| {}).await {
+            Ok(devnet) => Ok(Self { devnet, starters: BTreeMap::new(), directory }),
             Err(error) => {
                 if let Ok(mut devnet) = Devnet::load(&dir) {
                     end(&mut devnet);
@@ -65,6 +63,47 @@ impl Ledger {
                 Err(error)
             }
         }
+    }
+
+    /// The same, every node in a namespace of its own.
+    pub(crate) async fn raise_in(net: &Net) -> Self {
+        let ledger = Self::make_in(net);
+        ledger.begin().await
+    }
+
+    /// The same, and whatever nodes say to each other passes through relays.
+    pub(crate) async fn raise_behind_relays(net: &mut Net) -> Self {
+        let ledger = Self::make_in(net);
+        let nodes = &ledger.devnet.nodes;
+        for (place, node) in nodes.iter().enumerate() {
+            let others: Vec<&Node> = nodes.iter().filter(|other| other.name != node.name).collect();
+            let targets: Vec<SocketAddr> = others.iter().map(|other| socket_address(&other.peer_address)).collect();
+            let relays = net.open_relays(place, &targets);
+            let mut config = fs::read_to_string(&node.config).unwrap();
+            for (other, relay) in others.iter().zip(relays) {
+                let address = format!("/ip4/{}/tcp/{}", relay.ip(), relay.port());
+                assert!(config.contains(&other.peer_address), "{} does not know {}", node.name, other.name);
+                config = config.replace(&other.peer_address, &address);
+            }
+            fs::write(&node.config, config).unwrap();
+        }
+        ledger.begin().await
+    }
+
+    fn make_in(net: &Net) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let plan = plan(&directory.path().join("ledger"), net.addresses());
+        let devnet = raise::make(&plan, &mut |_| {}).unwrap();
+        let starters = devnet.nodes.iter().zip(&net.hosts).map(|(node, host)| (node.name.clone(), host.starter()));
+        Self { starters: starters.collect(), devnet, directory }
+    }
+
+    async fn begin(mut self) -> Self {
+        for name in NODES {
+            self.start(name);
+        }
+        raise::await_ready(&self.devnet).await.unwrap();
+        self
     }
 
     /// The directory around it, for what a test needs besides.
@@ -92,7 +131,37 @@ impl Ledger {
     }
 
     pub(crate) fn start(&mut self, name: &str) {
-        processes::start_node(self.node_mut(name)).unwrap();
+        let starter = self.starters.get(name).cloned().unwrap_or_default();
+        processes::start_node_through(self.node_mut(name), &starter).unwrap();
+    }
+
+    /// It does nothing any more, and is there.
+    pub(crate) fn freeze(&self, name: &str) {
+        kill_process(self.pid(name), Signal::STOP).unwrap();
+    }
+
+    /// It goes on where it was.
+    pub(crate) fn thaw(&self, name: &str) {
+        kill_process(self.pid(name), Signal::CONT).unwrap();
+    }
+
+    fn pid(&self, name: &str) -> Pid {
+        assert!(self.is_running(name), "{name} ended: {}", self.last_words(name));
+        let pid = self.node(name).pid.and_then(|pid| i32::try_from(pid).ok());
+        pid.and_then(Pid::from_raw).expect("it runs")
+    }
+
+    /// Bytes of memory it has in use.
+    pub(crate) fn resident_bytes(&self, name: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid(name))).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        let kilobytes: u64 = line.trim().trim_end_matches(" kB").parse().unwrap();
+        1_024 * kilobytes
+    }
+
+    /// Where peers find it.
+    pub(crate) fn peer_address(&self, name: &str) -> SocketAddr {
+        socket_address(&self.node(name).peer_address)
     }
 
     pub(crate) fn is_running(&self, name: &str) -> bool {
@@ -119,7 +188,8 @@ impl Ledger {
     /// Where everybody stands, and whom each is connected with: for a test that fails.
     pub(crate) async fn standing(&self) -> String {
         let mut lines = String::new();
-        for name in NODES {
+        for node in &self.devnet.nodes {
+            let name = &node.name;
             let line = match self.status(name).await {
                 None => "does not answer".to_owned(),
                 Some(status) => {
@@ -204,6 +274,25 @@ impl Ledger {
     }
 }
 
+fn plan(dir: &Path, addresses: Vec<Ipv4Addr>) -> Plan {
+    Plan {
+        dir: dir.to_owned(),
+        validators: VALIDATORS.len(),
+        agents: 0,
+        subscriptions: Vec::new(),
+        heartbeat_ms: 500,
+        seal_ms: 50,
+        addresses,
+    }
+}
+
+/// `/ip4/10.77.0.1/tcp/7000` as everybody else writes it.
+fn socket_address(multiaddress: &str) -> SocketAddr {
+    let parts: Vec<&str> = multiaddress.split('/').collect();
+    let ["", "ip4", address, "tcp", port] = parts[..] else { panic!("{multiaddress} is none of ours") };
+    format!("{address}:{port}").parse().unwrap()
+}
+
 /// Ends every process, the fast way: nothing of it is looked at any more.
 fn end(devnet: &mut Devnet) {
     for agent in &mut devnet.agents {
@@ -224,37 +313,4 @@ impl Drop for Ledger {
         }
         end(&mut self.devnet);
     }
-}
-
-/// A file system of so many bytes over a directory, gone with this value.
-pub(crate) struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    /// `None`, with a line that says so, where this machine does not let us mount.
-    pub(crate) fn over(directory: &std::path::Path, size: &str) -> Option<Self> {
-        let target = directory.display().to_string();
-        if mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &target]) {
-            return Some(Self(directory.to_owned()));
-        }
-        println!("skipped: a file system can only be mounted by root");
-        None
-    }
-
-    /// May it be written to? Only while nobody does.
-    pub(crate) fn set_writable(&self, writable: bool) {
-        let option = if writable { "remount,rw" } else { "remount,ro" };
-        assert!(mount(&["-o", option, &self.0.display().to_string()]), "it was mounted before");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // Lazily: whatever still uses it ends soon.
-        let _ = std::process::Command::new("umount").arg("-l").arg(&self.0).status();
-    }
-}
-
-fn mount(arguments: &[&str]) -> bool {
-    let output = std::process::Command::new("mount").args(arguments).output();
-    output.is_ok_and(|output| output.status.success())
 }

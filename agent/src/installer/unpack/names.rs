@@ -1,6 +1,6 @@
 //! Names, modes and link targets that may be in a tree: decided before anything is made.
 
-use super::problem::EntryProblem;
+use super::problem::{EntryProblem, shown};
 
 /// Bytes of one path.
 pub const PATH_BYTES_MAX: usize = 4096;
@@ -61,5 +61,5 @@ pub(super) fn check_link(path: &str, target: &str) -> Result<(), EntryProblem> {
         && !target.starts_with('/')
         && climbs <= depth
         && !parts[climbs..].contains(&"..");
-    if stays { Ok(()) } else { Err(EntryProblem::LinkOut(target.to_owned())) }
+    if stays { Ok(()) } else { Err(EntryProblem::LinkOut(shown(target))) }
 }

@@ -1,5 +1,6 @@
 //! What is wrong with an archive, entry by entry.
 
+use ledger::bounded::Sentence;
 use rustix::io::Errno;
 use std::io;
 
@@ -72,9 +73,10 @@ pub enum UnpackError {
         /// What is wrong with it.
         problem: EntryProblem,
     },
-    /// Not an archive, or broken off.
-    #[error("not readable as a tar archive: {0}")]
-    Archive(String),
+    /// Not an archive, or broken off. The words are those of the library that reads it, which quotes what
+    /// strangers wrote: as much of them as a sentence has, and inert.
+    #[error("it is not readable as a tar archive: {0}")]
+    Archive(Sentence),
     /// The disk said no.
     #[error("cannot unpack {entry:?}")]
     Io {
@@ -84,6 +86,26 @@ pub enum UnpackError {
         #[source]
         source: io::Error,
     },
+}
+
+impl UnpackError {
+    /// What is wrong with an archive as a whole, in one line.
+    pub(in crate::installer) fn archive<T: ToString>(says: T) -> Self {
+        Self::Archive(Sentence::cut(&says.to_string().replace('\n', " ")))
+    }
+}
+
+/// As much of a stranger's name as a refusal quotes, as it is quoted.
+const SHOWN_BYTES_MAX: usize = 200;
+
+/// The beginning of a name, for a refusal.
+pub(in crate::installer) fn shown(name: &str) -> String {
+    let mut room = SHOWN_BYTES_MAX;
+    let fits = |c: &char| {
+        let left = room.checked_sub(c.escape_debug().map(char::len_utf8).sum());
+        left.inspect(|left| room = *left).is_some()
+    };
+    name.chars().take_while(fits).collect()
 }
 
 /// A problem, not yet beside the name of its entry.
@@ -109,10 +131,10 @@ impl From<Errno> for Refused {
 impl Refused {
     /// Puts the entry's name beside the problem.
     pub(in crate::installer) fn of(self, entry: &[u8]) -> UnpackError {
-        let entry: String = String::from_utf8_lossy(entry).chars().take(200).collect();
+        let entry = shown(&String::from_utf8_lossy(entry));
         match self {
             Self::Entry(problem) => UnpackError::Entry { entry, problem },
-            Self::Archive(source) => UnpackError::Archive(format!("at {entry:?}: {source}")),
+            Self::Archive(source) => UnpackError::archive(format!("at {entry:?}: {source}")),
             Self::Disk(source) => UnpackError::Io { entry, source },
         }
     }

@@ -7,7 +7,8 @@ use ledger::certificate::Certificate;
 use ledger::encoding::encode;
 use ledger::execution::{self, ExecutedBlock, Tip};
 use ledger::history;
-use ledger::id::{Digest, PatchId};
+use ledger::id::{Digest, PatchId, TransactionId};
+use ledger::inclusion::InclusionProof;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::patch::PatchManifest;
 use ledger::proof::{EpochLink, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction};
@@ -191,6 +192,17 @@ impl Ledger {
 
     pub(crate) fn record(&self, patch: PatchId) -> Option<PatchRecord> {
         self.storage.patch(patch).unwrap()
+    }
+
+    /// The proof that a transaction is final, at the newest header; `None` while it is not provable.
+    pub(crate) fn include(&self, id: TransactionId) -> Option<InclusionProof> {
+        let index = self.transactions.iter().position(|transaction| transaction.id() == id)? as u64;
+        let (header, certificate) = self.heads.last().cloned()?;
+        if index >= header.history_size {
+            return None;
+        }
+        let path = List::new(history::prove(&self.storage, header.history_size, index).unwrap()).unwrap();
+        Some(InclusionProof { header, certificate, index, path })
     }
 
     /// The proof of a patch at the newest header; `None` while it is not provable.

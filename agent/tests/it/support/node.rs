@@ -60,6 +60,8 @@ pub(crate) struct Manners {
     pub(crate) behind: usize,
     /// Transactions are not taken, with this check.
     pub(crate) no_submit: Option<&'static str>,
+    /// Says of every transaction that it is final, and throws it away.
+    pub(crate) swallows: bool,
     /// Lists patches that do not stand approved as if they did.
     pub(crate) lists_all_as_approved: bool,
 }
@@ -289,6 +291,10 @@ impl ledger_server::Ledger for Node {
             return Err(refused(Code::ResourceExhausted, check, "not now"));
         }
         let bytes = request.into_inner().transaction;
+        if self.manners().swallows {
+            let state = v1::TransactionState::Finalised.into();
+            return Ok(Response::new(v1::SubmitResponse { id: vec![0; 32], state, position: None }));
+        }
         let chain_id = self.world.ledger().scenario.chain_id();
         let transaction = SignedTransaction::verify_bytes(&bytes, &chain_id)
             .map_err(|error| refused(Code::InvalidArgument, "signature", error))?;
@@ -308,11 +314,18 @@ impl ledger_server::Ledger for Node {
 
     async fn get_transaction(&self, request: Request<v1::GetTransactionRequest>) -> Answer<v1::GetTransactionResponse> {
         let id = TransactionId(request.into_inner().id.try_into().unwrap());
-        let state = match self.world.ledger().storage.is_finalised(&id).unwrap() {
-            true => v1::TransactionState::Finalised,
-            false => v1::TransactionState::Unknown,
-        };
-        Ok(Response::new(v1::GetTransactionResponse { state: state.into(), ..Default::default() }))
+        if !self.world.ledger().storage.is_finalised(&id).unwrap() || self.manners().swallows {
+            return Ok(Response::new(v1::GetTransactionResponse::default()));
+        }
+        let known = self.world.ledger().include(id);
+        let inclusion = known.unwrap_or_else(|| {
+            self.world.change(|ledger| {
+                ledger.block();
+                ledger.include(id).expect("the next block proves it")
+            })
+        });
+        let state = v1::TransactionState::Finalised.into();
+        Ok(Response::new(v1::GetTransactionResponse { state, inclusion: encode(&inclusion), ..Default::default() }))
     }
 
     async fn list_receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Answer<v1::ListReceiptsResponse> {
@@ -361,6 +374,10 @@ impl ledger_server::Ledger for Node {
     }
 
     type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
+
+    async fn check(&self, _: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        Err(Status::unimplemented("agents do not ask"))
+    }
 
     async fn submit_stream(&self, _: Request<tonic::Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
         Err(Status::unimplemented("not asked by agents"))

@@ -1,6 +1,7 @@
 //! `countersign audit check`: an evidence file against a trust root, without a network.
 
 use super::trust_root;
+use super::validating::Validating;
 use super::view::{ChargeView, ForkView};
 use crate::EXIT_REFUSED;
 use crate::failure::Failure;
@@ -17,19 +18,25 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Needs nobody's word: signatures, quorums and the chain of validator sets are checked from the trust root. Names exactly \
-those who signed two things where they may sign one, and nobody when that cannot be told.
+those who signed two things where they may sign one, and nobody when that cannot be told. Keys that are not known to \
+validate convict nobody, because anybody can sign two things with a key of his own: refused by check unknown-key. The \
+trust root knows its own validators, a head file those that came later.
 Exit codes: 0 it holds, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"fork\": {as `audit fork`}} or {\"verified\": true, \"evidence\": {\"offence\": {\"height\", \
 \"round\", \"kind\"}, \"equivocators\": [{\"key\", \"organisation\"}]}} or {\"verified\": false, \"check\", \"message\"}
 
-Example:
-  countersign audit check fork.evidence --trust genesis")]
+Examples:
+  countersign audit check fork.evidence --trust genesis
+  countersign audit check convictions.evidence --trust genesis --head now.head")]
 pub struct Check {
     /// The evidence file
     file: PathBuf,
     /// The trust root: the genesis file you were given; --genesis if not given
     #[arg(long, value_name = "GENESIS")]
     trust: Option<PathBuf>,
+    /// A head file (`countersign chain show --out`): proves who became a validator later
+    #[arg(long, value_name = "FILE")]
+    head: Option<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -56,6 +63,7 @@ struct RefusedView {
 impl Check {
     pub(super) fn run(&self, global: &Global) -> Result<Answer, Failure> {
         let trust = trust_root(self.trust.as_deref(), global)?;
+        let validating = Validating::new(&trust, self.head.as_deref())?;
         // One byte more than it may have: that it is too large is for the check to say, by name.
         let bytes = match files::read(&self.file, "evidence file", limits::PROOF_BYTES_MAX) {
             Ok(bytes) => bytes,
@@ -68,7 +76,11 @@ impl Check {
                 Ok(Holds::Fork(Box::new(ForkView::new(proven.one().header().height, &proven, ["one", "other"]))))
             }
             Exhibit::Evidence(evidence) => {
-                Ok(Holds::Evidence(ChargeView::new(&evidence.check(&trust.chain_id())?, &trust)))
+                let charge = evidence.check(&trust.chain_id())?;
+                if charge.keys.iter().all(|key| validating.organisation(key).is_none()) {
+                    return Err(ForkError::Strangers(charge.keys));
+                }
+                Ok(Holds::Evidence(ChargeView::new(&charge, &validating)))
             }
         });
         Ok(match judged {
@@ -88,6 +100,11 @@ impl Check {
 fn refused(error: &ForkError) -> Answer {
     let (check, message) = (error.check(), error.to_string());
     note(&format!("error: refused by check {check}: {message}"));
-    note("hint: it convicts nobody: get the file again, from whoever made it");
+    note(match error {
+        ForkError::Strangers(_) => {
+            "hint: validators change: --head takes a file that proves who came later (`countersign chain show --out`)"
+        }
+        _ => "hint: it convicts nobody: get the file again, from whoever made it",
+    });
     Answer::new(String::new(), &RefusedView { verified: false, check, message }).with_code(EXIT_REFUSED)
 }

@@ -25,10 +25,11 @@ const LOOK_ON_MAX: usize = 256;
 Each side is the address of a node, a head file (`countersign chain show --out`) or a proof file. Both are proven from \
 the trust root, through every change of the validators; then the first height at which they differ is looked for. Where \
 both certificates there are of one round, exactly those who signed both did it. Where they are of two rounds nobody can \
-be named from them: an honest validator may have signed both. Then higher blocks of both sides are looked at, too. With \
-two nodes, --ca has the roots of both.
+be named from them: an honest validator may have signed both. Then higher blocks of both sides are looked at, too. A \
+node that keeps no old blocks is compared from where it keeps them: they may differ earlier then. With two nodes, --ca \
+has the roots of both.
 Exit codes: 0 no fork, 1 the ledger was forked, 2 a side that cannot be looked at or proves nothing, or nothing to compare.
-JSON: {\"fork\": true, \"height\", \"shown_height\", \"sides\": [{\"side\", \"hash\", \"round\", \"time_ms\", \"signers\": \
+JSON: {\"fork\": true, \"height\", \"may_be_earlier\", \"shown_height\", \"sides\": [{\"side\", \"hash\", \"round\", \"time_ms\", \"signers\": \
 [{\"key\", \"organisation\"}]}], \"equivocators\": [{\"key\", \"organisation\"}], \"why_nobody\", \"file\"} or {\"fork\": \
 false, \"same_up_to\"}
 
@@ -63,17 +64,36 @@ impl Fork {
         let (a, b) = (Side::open(&self.a, global, &trust).await?, Side::open(&self.b, global, &trust).await?);
         let mut both = Both { a, b, trust };
         let heights = both.heights()?;
-        let Some((place, pair)) = both.first_difference(&heights).await? else {
-            let same_up_to = heights.last();
-            let text = format!(
-                "No fork: both sides have the same blocks, as far as they can be compared: up to height {same_up_to}.\n"
-            );
-            return Ok(Answer::new(text, &SameView { fork: false, same_up_to }));
+        let difference = match both.compare(&heights).await? {
+            Compared::Same { up_to } => return Ok(same(up_to)),
+            Compared::Different(difference) => difference,
         };
-        let height = pair.0.header().height;
-        let shown = both.of_one_round(&heights, place, pair).await?;
-        both.answer(height, shown, self.out.as_ref())
+        let (height, is_first) = (heights.at(difference.place), difference.is_first);
+        let shown = both.of_one_round(&heights, *difference).await?;
+        both.answer(height, is_first, shown, self.out.as_ref())
     }
+}
+
+fn same(up_to: u64) -> Answer {
+    let text =
+        format!("No fork: both sides have the same blocks, as far as they can be compared: up to height {up_to}.\n");
+    Answer::new(text, &SameView { fork: false, same_up_to: up_to })
+}
+
+/// What came of a comparison.
+enum Compared {
+    /// They have one history.
+    Same { up_to: u64 },
+    /// They have two.
+    Different(Box<Difference>),
+}
+
+/// The lowest place found at which both sides differ.
+struct Difference {
+    place: u64,
+    pair: Pair,
+    /// Whether they are the same below. Not known where one of them keeps no block there.
+    is_first: bool,
 }
 
 /// Heights at which both sides have a header: all up to one, or these.
@@ -99,10 +119,6 @@ impl Heights {
             }
         }
     }
-
-    fn last(&self) -> u64 {
-        self.len().checked_sub(1).map_or(0, |place| self.at(place))
-    }
 }
 
 struct Both {
@@ -120,53 +136,77 @@ impl Both {
             (Some(these), None) | (None, Some(these)) => these.into_iter().filter(|height| *height <= top).collect(),
         };
         let heights: Vec<u64> = heights;
-        if heights.is_empty() {
-            return Err(Failure::usage(
-                format!("{} and {} have no height in common: there is nothing to compare", self.a.name, self.b.name),
-                "name a node for one side, or take both headers at one height: `countersign chain show HEIGHT --out FILE`",
-            ));
-        }
-        Ok(Heights::These(heights))
+        if heights.is_empty() { Err(self.nothing_in_common()) } else { Ok(Heights::These(heights)) }
     }
 
-    async fn pair(&mut self, height: u64) -> Result<Pair, Failure> {
-        Ok((self.a.at(height, &self.trust).await?, self.b.at(height, &self.trust).await?))
+    fn nothing_in_common(&self) -> Failure {
+        Failure::usage(
+            format!("{} and {} have no height in common: there is nothing to compare", self.a.name, self.b.name),
+            "name a node for one side, one that keeps old blocks where the other is far behind, or take both headers at \
+             one height: `countersign chain show HEIGHT --out FILE`",
+        )
     }
 
-    /// The lowest place at which they differ. A block names the one before it, so from there on they differ
-    /// everywhere.
-    async fn first_difference(&mut self, heights: &Heights) -> Result<Option<(u64, Pair)>, Failure> {
-        let (mut same, mut differs, mut found) = (0, heights.len(), None);
+    /// What they have at a height, if both have something there.
+    async fn pair(&mut self, height: u64) -> Result<Option<Pair>, Failure> {
+        let (a, b) = (self.a.at(height, &self.trust).await?, self.b.at(height, &self.trust).await?);
+        Ok(a.zip(b))
+    }
+
+    /// Looks for the lowest place at which they differ. A block names the one before it, so from there on they
+    /// differ everywhere.
+    async fn compare(&mut self, heights: &Heights) -> Result<Compared, Failure> {
         // The newest first: of two histories that are one, nothing else needs to be looked at.
-        let mut look = differs.checked_sub(1);
-        while let Some(place) = look {
-            let pair = self.pair(heights.at(place)).await?;
-            if pair.0.hash() == pair.1.hash() {
-                same = place + 1;
-            } else {
-                (differs, found) = (place, Some((place, pair)));
-            }
-            look = (same < differs).then_some(same + (differs - same) / 2);
+        let Some((newest, pair)) = self.newest(heights).await? else {
+            return match heights.len() {
+                // Nothing is final yet on one of the sides.
+                0 => Ok(Compared::Same { up_to: 0 }),
+                _ => Err(self.nothing_in_common()),
+            };
+        };
+        if is_same(&pair) {
+            return Ok(Compared::Same { up_to: heights.at(newest) });
         }
-        Ok(found)
+        let (mut same, mut lowest) = (0, Difference { place: newest, pair, is_first: true });
+        while same < lowest.place {
+            let place = same + (lowest.place - same) / 2;
+            match self.pair(heights.at(place)).await? {
+                Some(pair) if !is_same(&pair) => (lowest.place, lowest.pair) = (place, pair),
+                // Whoever keeps nothing here keeps nothing below: what is found so far is not thrown away.
+                looked => (same, lowest.is_first) = (place + 1, looked.is_some()),
+            }
+        }
+        Ok(Compared::Different(Box::new(lowest)))
+    }
+
+    /// The highest place at which both have something. All nodes keep their newest blocks; an old header of a file
+    /// may be none that a node keeps.
+    async fn newest(&mut self, heights: &Heights) -> Result<Option<(u64, Pair)>, Failure> {
+        let lowest = if matches!(heights, Heights::UpTo(_)) { heights.len().saturating_sub(1) } else { 0 };
+        for place in (lowest..heights.len()).rev() {
+            if let Some(pair) = self.pair(heights.at(place)).await? {
+                return Ok(Some((place, pair)));
+            }
+        }
+        Ok(None)
     }
 
     /// That pair, or the first one after it whose certificates are of one round.
-    async fn of_one_round(&mut self, heights: &Heights, place: u64, first: Pair) -> Result<Pair, Failure> {
+    async fn of_one_round(&mut self, heights: &Heights, first: Difference) -> Result<Pair, Failure> {
+        let Difference { place, pair: first, .. } = first;
         let is_of_one_round = |pair: &Pair| pair.0.certificate().round == pair.1.certificate().round;
         if is_of_one_round(&first) {
             return Ok(first);
         }
         for place in (place + 1..heights.len()).take(LOOK_ON_MAX) {
-            let pair = self.pair(heights.at(place)).await?;
-            if is_of_one_round(&pair) {
+            if let Some(pair) = self.pair(heights.at(place)).await?.filter(is_of_one_round) {
                 return Ok(pair);
             }
         }
         Ok(first)
     }
 
-    fn answer(&self, height: u64, shown: Pair, out: Option<&PathBuf>) -> Result<Answer, Failure> {
+    fn answer(&self, height: u64, is_first: bool, shown: Pair, out: Option<&PathBuf>) -> Result<Answer, Failure> {
         let side = |side: &Side, header: &FinalizedHeader| {
             let head = CertifiedHeader { header: header.header().clone(), certificate: header.certificate().clone() };
             (side.epochs_before(header.header().height), head)
@@ -178,10 +218,15 @@ impl Both {
             .verify(self.trust.root())
             .map_err(|error| Failure::usage(format!("refused by check {}: {error}", error.check()), ""))?;
         let mut view = ForkView::new(height, &proven, [&self.a.name, &self.b.name]);
+        view.may_be_earlier = Some(!is_first);
         if let Some(out) = out {
             files::write_over(out, &EvidenceFile::fork(self.trust.chain_id(), fork).bytes())?;
             view.file = Some(out.display().to_string());
         }
         Ok(Answer::new(view.text(), &view).with_code(EXIT_REFUSED))
     }
+}
+
+fn is_same((one, other): &Pair) -> bool {
+    one.hash() == other.hash()
 }

@@ -4,6 +4,7 @@ mod accuse;
 mod check;
 mod fork;
 mod side;
+mod validating;
 mod view;
 
 use super::wait_for;

@@ -18,6 +18,9 @@ use ledger::validators::ValidatorSet;
 use proto::v1::GetBlockRequest;
 use std::path::Path;
 
+/// The check by which a node says that it has not got a block.
+const FORGOTTEN: &str = "not-found";
+
 /// A side: what proves its headers, and where they come from.
 pub(super) struct Side {
     /// As it was given.
@@ -101,24 +104,33 @@ impl Side {
         self.epochs.iter().filter(|link| link.header.height < height).cloned().collect()
     }
 
-    /// The header it has at a height, proven final.
-    pub(super) async fn at(&mut self, height: u64, trust: &Trust) -> Result<FinalizedHeader, Failure> {
-        let head = match &mut self.from {
-            From::File(head) if head.header.height == height => (**head).clone(),
-            From::File(_) => {
-                let link = self.epochs.iter().find(|link| link.header.height == height);
-                let link = link.expect("only heights the file says it has are asked for");
-                CertifiedHeader { header: link.header.clone(), certificate: link.certificate.clone() }
+    /// The header it has at a height, proven final; `None` when it has none: a node may forget old blocks, or
+    /// have begun with a snapshot.
+    pub(super) async fn at(&mut self, height: u64, trust: &Trust) -> Result<Option<FinalizedHeader>, Failure> {
+        let link = self.epochs.iter().find(|link| link.header.height == height);
+        let link =
+            link.map(|link| CertifiedHeader { header: link.header.clone(), certificate: link.certificate.clone() });
+        let head = match (&mut self.from, link) {
+            // The headers that change the validators are kept by everybody, and were shown already.
+            (_, Some(link)) => link,
+            (From::File(head), None) => {
+                if head.header.height != height {
+                    return Ok(None);
+                }
+                (**head).clone()
             }
-            From::Node(connection) => {
-                let asked = ask(connection, height).await;
-                asked.map_err(|error| Failure::Side { side: self.name.clone(), source: Box::new(error.into()) })?
-            }
+            (From::Node(connection), None) => match ask(connection, height).await {
+                Ok(head) => head,
+                Err(NodeError::Refused { check, .. }) if check == FORGOTTEN => return Ok(None),
+                Err(error) => {
+                    return Err(Failure::Side { side: self.name.clone(), source: Box::new(error.into()) });
+                }
+            },
         };
         let epoch = self.epochs.iter().rev().find(|link| link.header.height < height);
         let validators = epoch.map_or(&self.genesis, |link| &link.validators);
         let verified = head.certificate.verify(&head.header, &trust.chain_id(), validators);
-        verified.map_err(|error| {
+        verified.map(Some).map_err(|error| {
             let source = NodeError::Unbelievable(format!("block {height}: {error}"));
             Failure::Side { side: self.name.clone(), source: Box::new(source.into()) }
         })

@@ -1,8 +1,8 @@
 //! What an audit has to say, for people and for programs.
 
+use super::validating::Validating;
 use crate::terminal::facts;
 use crate::time;
-use crate::trust::Trust;
 use ledger::certificate::FinalizedHeader;
 use ledger::evidence::{Charge, Offence};
 use ledger::fork::ProvenFork;
@@ -22,6 +22,8 @@ pub(super) struct ForkView {
     fork: bool,
     /// The first height at which both sides differ, as far as they were compared.
     height: u64,
+    /// Whether they may differ earlier, because not both sides keep lower blocks; for those who looked.
+    pub(super) may_be_earlier: Option<bool>,
     /// The height of the blocks shown.
     shown_height: u64,
     sides: [SideView; 2],
@@ -53,6 +55,7 @@ impl ForkView {
         Self {
             fork: true,
             height,
+            may_be_earlier: None,
             shown_height: proven.one().header().height,
             sides: [side(names[0], proven.one(), one), side(names[1], proven.other(), other)],
             equivocators: proven.culprits().to_vec(),
@@ -63,6 +66,9 @@ impl ForkView {
 
     pub(super) fn text(&self) -> String {
         let mut rows = vec![("fork", format!("at height {}: two final blocks", self.height))];
+        if self.may_be_earlier == Some(true) {
+            rows.push(("", "they may part earlier: not both sides keep lower blocks".to_owned()));
+        }
         if self.shown_height != self.height {
             let shown = self.shown_height;
             rows.push(("shown", format!("height {shown}, the first after it whose certificates are of one round")));
@@ -101,23 +107,20 @@ pub(super) struct ChargeView {
 #[derive(Serialize)]
 struct Named {
     key: PublicKey,
-    /// As far as the trust root knows the key.
+    /// As far as it is known to validate.
     organisation: Option<String>,
 }
 
 impl ChargeView {
-    pub(super) fn new(charge: &Charge, trust: &Trust) -> Self {
-        let named = |key: &PublicKey| Named {
-            key: *key,
-            organisation: trust.owner(key).map(|(organisation, _)| organisation.to_string()),
-        };
+    pub(super) fn new(charge: &Charge, validating: &Validating) -> Self {
+        let named = |key: &PublicKey| Named { key: *key, organisation: validating.organisation(key) };
         Self { offence: charge.offence, equivocators: charge.keys.iter().map(named).collect() }
     }
 
     pub(super) fn text(&self) -> String {
         let mut rows = vec![("offence", self.offence.to_string())];
         for named in &self.equivocators {
-            let who = named.organisation.as_deref().unwrap_or("not in the trust root");
+            let who = named.organisation.as_deref().unwrap_or("not known to validate");
             rows.push(("equivocator", format!("{who} (key {}) signed both", named.key)));
         }
         facts(&rows)

@@ -3,7 +3,7 @@
 use super::{Lie, Shared};
 use ledger::bounded::{List, Name};
 use ledger::encoding::encode;
-use ledger::governance::{Change, ProposalRecord, Tally};
+use ledger::governance::{Cast, Change, ProposalRecord, ProposalStanding, Tally};
 use ledger::id::TransactionId;
 use ledger::state::StateView as _;
 use ledger::state::record::{KeyStatus, Organisation, Role};
@@ -91,7 +91,10 @@ impl Shared {
     }
 
     pub(super) fn proposal(&self, id: TransactionId, record: &ProposalRecord) -> Proposal {
-        let count = Tally::count(&record.ballots, &self.organisations()).to_string();
+        let count = match record.standing {
+            ProposalStanding::Open => Tally::count(&record.ballots, &self.organisations()).to_string(),
+            _ => Cast(&record.ballots).to_string(),
+        };
         let mut shown = record.proposal.clone();
         if self.manners.lie == Some(Lie::OtherProposal) {
             shown.changes = List::new(vec![Change::RemoveOrganisation { name: Name::new("bank").unwrap() }]).unwrap();

@@ -1,6 +1,7 @@
 //! The ledger service of the double.
 
-use super::{Answer, Double, Fault, Lie, NoStream, PAGE_MAX, bytes32, not_found, refusal, refused};
+use super::shared::refused_by_rule;
+use super::{Answer, Double, Fault, Lie, NoStream, PAGE_MAX, bytes32, not_found, now_ms, refusal, refused};
 use ledger::encoding::encode;
 use ledger::id::{PatchId, TransactionId};
 use ledger::state::StateView as _;
@@ -8,13 +9,14 @@ use ledger::state::record::Role;
 use ledger::transaction::SignedTransaction;
 use proto::v1::ledger_server::Ledger;
 use proto::v1::{
-    BlockSummary, Endpoint, GetBlockRequest, GetBlockResponse, GetEpochsRequest, GetEpochsResponse, GetGenesisRequest,
-    GetGenesisResponse, GetHeadRequest, GetPatchRequest, GetProofRequest, GetProofResponse, GetProposalRequest,
-    GetSnapshotRequest, GetStatusRequest, GetStatusResponse, GetTransactionRequest, GetTransactionResponse, Head,
-    ListBlocksRequest, ListBlocksResponse, ListConvictionsRequest, ListConvictionsResponse, ListEndpointsRequest,
-    ListEndpointsResponse, ListMembersRequest, ListMembersResponse, ListPatchesRequest, ListPatchesResponse,
-    ListProposalsRequest, ListProposalsResponse, ListReceiptsRequest, ListReceiptsResponse, Patch, Peer, Proposal,
-    Receipt, SnapshotPart, SubmitRequest, SubmitResponse, SubmitStreamResponse, TransactionState, WatchHeadsRequest,
+    BlockSummary, CheckRequest, CheckResponse, Endpoint, GetBlockRequest, GetBlockResponse, GetEpochsRequest,
+    GetEpochsResponse, GetGenesisRequest, GetGenesisResponse, GetHeadRequest, GetPatchRequest, GetProofRequest,
+    GetProofResponse, GetProposalRequest, GetSnapshotRequest, GetStatusRequest, GetStatusResponse,
+    GetTransactionRequest, GetTransactionResponse, Head, ListBlocksRequest, ListBlocksResponse, ListConvictionsRequest,
+    ListConvictionsResponse, ListEndpointsRequest, ListEndpointsResponse, ListMembersRequest, ListMembersResponse,
+    ListPatchesRequest, ListPatchesResponse, ListProposalsRequest, ListProposalsResponse, ListReceiptsRequest,
+    ListReceiptsResponse, Patch, Peer, Proposal, Receipt, SnapshotPart, SubmitRequest, SubmitResponse,
+    SubmitStreamResponse, TransactionState, WatchHeadsRequest,
 };
 use tonic::{Code, Request, Response, Status, Streaming};
 
@@ -46,6 +48,10 @@ impl Ledger for Double {
             peers: vec![peer("acme"), peer("clinic")],
             finality_p50_ms: 41.5,
             finality_p99_ms: 120.0,
+            validators: 4,
+            validators_connected: if shared.manners.lonely { 1 } else { 3 },
+            quorum: 3,
+            heartbeat_ms: 1_000,
         }))
     }
 
@@ -94,6 +100,19 @@ impl Ledger for Double {
         Err(Status::unimplemented("not for hands"))
     }
 
+    async fn check(&self, request: Request<CheckRequest>) -> Answer<CheckResponse> {
+        let mut shared = self.lock();
+        let chain = shared.ledger.scenario.chain_id();
+        let transaction = SignedTransaction::verify_bytes(&request.into_inner().transaction, &chain)
+            .map_err(|error| refused("signature", error))?;
+        if std::mem::take(&mut shared.manners.cannot_check) {
+            return Err(Status::unimplemented("an older node"));
+        }
+        let id = transaction.id().0.to_vec();
+        shared.ledger.check(&transaction, now_ms()).map_err(refused_by_rule)?;
+        Ok(Response::new(CheckResponse { id }))
+    }
+
     async fn get_transaction(&self, request: Request<GetTransactionRequest>) -> Answer<GetTransactionResponse> {
         let mut shared = self.lock();
         let id = TransactionId(bytes32(&request.into_inner().id)?);
@@ -118,7 +137,7 @@ impl Ledger for Double {
             _ => {}
         }
         let state = TransactionState::Finalised.into();
-        Ok(Response::new(GetTransactionResponse { state, position: Some(position), transaction }))
+        Ok(Response::new(GetTransactionResponse { state, position: Some(position), transaction, ..Default::default() }))
     }
 
     async fn get_head(&self, _: Request<GetHeadRequest>) -> Answer<Head> {
@@ -142,6 +161,9 @@ impl Ledger for Double {
             let header = shared.ledger.scenario.genesis().header.clone();
             let block = ledger::block::Block { header, transactions: Default::default() };
             return Ok(Response::new(GetBlockResponse { block: encode(&block), certificate: Vec::new() }));
+        }
+        if height < shared.manners.floor {
+            return Err(not_found("block"));
         }
         let place = usize::try_from(height - 1).unwrap();
         let (executed, certificate) = shared.ledger.blocks.get(place).ok_or_else(|| not_found("block"))?;

@@ -76,12 +76,18 @@ pub(crate) enum Lie {
 
 #[derive(Default)]
 struct Manners {
+    /// The height below which it keeps no blocks.
+    floor: u64,
     faults: VecDeque<Fault>,
     lie: Option<Lie>,
     slow: Vec<VerifiedTransaction>,
     provable_after: u32,
     submissions: u32,
     uploads: u32,
+    /// It sees only itself of the validators.
+    lonely: bool,
+    /// It does not know the call that asks for the rules.
+    cannot_check: bool,
 }
 
 /// What the services share.
@@ -206,6 +212,21 @@ impl Node {
 
     pub(crate) fn lie(&self, lie: Lie) {
         self.shared().manners.lie = Some(lie);
+    }
+
+    /// From now on it sees no other validators.
+    pub(crate) fn is_left_alone(&self) {
+        self.shared().manners.lonely = true;
+    }
+
+    /// It is asked once for what the rules say, and does not know the call.
+    pub(crate) fn cannot_check(&self) {
+        self.shared().manners.cannot_check = true;
+    }
+
+    /// It forgets the blocks below a height.
+    pub(crate) fn forgets_below(&self, height: u64) {
+        self.shared().manners.floor = height;
     }
 
     /// The next proofs are not there yet.

@@ -9,13 +9,19 @@ use proto::v1::{OutcomeCount, Patch, PatchVerdict, Receipt};
 use std::collections::BTreeMap;
 use tonic::Status;
 
+/// As a node refuses what a rule forbids; the words of most rules are of no interest here.
+pub(super) fn refused_by_rule(rejection: Rejection) -> Status {
+    match rejection {
+        Rejection::AlreadyConvicted { .. } => refused("already-convicted", rejection),
+        Rejection::AlreadyFinalised(_) => refused("already-finalised", rejection),
+        rejection => refused("rule", rejection),
+    }
+}
+
 impl Shared {
     pub(super) fn finalise(&mut self, transaction: VerifiedTransaction) -> Result<(), Status> {
         let time_ms = now_ms();
-        self.ledger.check(&transaction, time_ms).map_err(|rejection| match rejection {
-            Rejection::AlreadyConvicted { .. } => refused("already-convicted", rejection),
-            rejection => refused("rule", rejection),
-        })?;
+        self.ledger.check(&transaction, time_ms).map_err(refused_by_rule)?;
         match transaction.payload() {
             Payload::Enroll { endpoint, .. } => {
                 self.endpoints.insert(*endpoint);
@@ -104,12 +110,7 @@ impl Shared {
             verdicts: record
                 .verdicts
                 .iter()
-                .map(|verdict| PatchVerdict {
-                    key: verdict.key.0.to_vec(),
-                    organisation: verdict.organisation.to_string(),
-                    decision: verdict.decision.to_string(),
-                    position: Some(at(verdict.position)),
-                })
+                .map(|verdict| self.said(verdict.position, &verdict.decision.to_string()))
                 .collect(),
             missing: count.missing.iter().map(ToString::to_string).collect(),
             published: Some(at(record.published)),
@@ -117,6 +118,23 @@ impl Shared {
             recalled: record.recalled.map(at),
             publish_transaction,
             outcomes: outcomes.into_iter().map(|(outcome, count)| OutcomeCount { outcome, count }).collect(),
+            recall: record.recalled.map(|at| self.said(at, "recall")),
+        }
+    }
+
+    /// A verdict or a recall, with what its signer wrote.
+    fn said(&self, at: Position, decision: &str) -> PatchVerdict {
+        let signed = &self.ledger.log[usize::try_from(at.index).unwrap()].0;
+        let grounds = signed.payload().grounds().unwrap();
+        let hostile = self.manners.lie == Some(Lie::Hostile);
+        PatchVerdict {
+            key: signed.signer().0.to_vec(),
+            organisation: self.ledger.storage.key_owner(signed.signer()).unwrap().unwrap().organisation.to_string(),
+            decision: decision.to_owned(),
+            position: Some(self.position_at(at.index)),
+            note: if hostile { "\u{1b}[2Jfine\u{7}".to_owned() } else { grounds.note.to_owned() },
+            evidence: grounds.evidence.map(|digest| digest.0.to_vec()).unwrap_or_default(),
+            transaction_id: signed.id().0.to_vec(),
         }
     }
 

@@ -35,6 +35,12 @@ impl World {
         self.scenario.transaction(key, nonce, now_ms(), payload)
     }
 
+    /// The same, of what may prove nothing: its bytes.
+    pub(crate) fn signed(&self, key: &SecretKey, payload: Payload) -> Vec<u8> {
+        let nonce = self.nonce.fetch_add(1, Ordering::Relaxed);
+        encode(&self.scenario.signed(key, nonce, now_ms(), payload))
+    }
+
     pub(crate) fn key(&self, organisation: &str, role: Role) -> SecretKey {
         self.scenario.key(organisation, role)
     }

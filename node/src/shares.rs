@@ -1,13 +1,13 @@
-//! Fair shares: of everything that clients hold there is so much for all, and so much for one address.
+//! Fair shares: of everything that strangers hold there is so much for all, and so much for one address.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Where a client comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
+/// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
 /// they count as one; an IPv4 address is itself, however it is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Origin(IpAddr);
+pub(crate) struct Origin(IpAddr);
 
 impl From<IpAddr> for Origin {
     fn from(address: IpAddr) -> Self {
@@ -28,36 +28,39 @@ impl std::fmt::Display for Origin {
 }
 
 /// Counts what each address holds.
-pub(super) struct Shares {
+pub(crate) struct Shares {
     most: usize,
     held: Mutex<HashMap<Origin, usize>>,
 }
 
-/// One of an address's, until it is dropped.
-pub(super) struct Share {
+/// So many of an address's, until they are dropped.
+pub(crate) struct Share {
     shares: Arc<Shares>,
     origin: Origin,
+    count: usize,
 }
 
 impl Shares {
-    pub(super) fn new(most: usize) -> Arc<Self> {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
         Arc::new(Self { most, held: Mutex::default() })
     }
 
     /// What one address may hold.
-    pub(super) fn most(&self) -> usize {
+    pub(crate) fn most(&self) -> usize {
         self.most
     }
 
     /// One more for an address; `None` when it has its share.
-    pub(super) fn take(self: &Arc<Self>, origin: Origin) -> Option<Share> {
+    pub(crate) fn take(self: &Arc<Self>, origin: Origin) -> Option<Share> {
+        self.take_many(origin, 1)
+    }
+
+    /// So many more for an address; `None` when that is more than its share.
+    pub(crate) fn take_many(self: &Arc<Self>, origin: Origin, count: usize) -> Option<Share> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = held.entry(origin).or_default();
-        if *of >= self.most {
-            return None;
-        }
-        *of += 1;
-        Some(Share { shares: self.clone(), origin })
+        let of = held.get(&origin).copied().unwrap_or(0).checked_add(count).filter(|of| *of <= self.most)?;
+        held.insert(origin, of);
+        Some(Share { shares: self.clone(), origin, count })
     }
 }
 
@@ -65,7 +68,7 @@ impl Drop for Share {
     fn drop(&mut self) {
         let mut held = self.shares.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(of) = held.get_mut(&self.origin) {
-            *of -= 1;
+            *of -= self.count;
             if *of == 0 {
                 held.remove(&self.origin);
             }
@@ -91,6 +94,21 @@ mod tests {
         held.push(shares.take(origin("192.0.2.1")).unwrap());
         assert!(shares.take(origin("192.0.2.1")).is_none());
         held.clear();
+        assert!(shares.held.lock().unwrap().is_empty(), "addresses that hold nothing are forgotten");
+    }
+
+    /// What is taken at once is given or refused as a whole.
+    #[test]
+    fn many_are_taken_together_or_not_at_all() {
+        let shares = Shares::new(10);
+        let held = shares.take_many(origin("192.0.2.1"), 8).unwrap();
+        assert!(shares.take_many(origin("192.0.2.1"), 3).is_none());
+        assert!(shares.take_many(origin("192.0.2.1"), usize::MAX).is_none());
+        assert!(shares.take_many(origin("192.0.2.3"), 11).is_none());
+        let rest = shares.take_many(origin("192.0.2.1"), 2).unwrap();
+        drop(held);
+        assert!(shares.take_many(origin("192.0.2.1"), 8).is_some());
+        drop(rest);
         assert!(shares.held.lock().unwrap().is_empty(), "addresses that hold nothing are forgotten");
     }
 

@@ -1,0 +1,132 @@
+//! What others feel while one organisation sends ten times what the ledger takes.
+
+use crate::figure::Figure;
+use crate::ledger_load::TARGET_LATENCY_MS;
+use crate::world::{World, key_of, manifest, signed};
+use crate::{Arguments, Failure};
+use futures::StreamExt as _;
+use ledger::transaction::Payload;
+use proto::v1::SubmitRequest;
+use proto::v1::ledger_client::LedgerClient;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tonic::transport::Channel;
+
+/// How much more than it takes the ledger is sent.
+const TIMES: u64 = 10;
+/// Submissions sent in one go.
+const BURST: usize = 64;
+/// Submissions of the others per second.
+const OTHERS_RATE: u64 = 40;
+/// How much longer the others may wait for it, of a hundred the slowest.
+const TARGET: f64 = 2.0;
+/// The flood flows before anybody is measured.
+const RISE: Duration = Duration::from_secs(1);
+
+/// What came of a flood.
+#[derive(Default)]
+struct Flood {
+    stop: AtomicBool,
+    taken: AtomicU64,
+    refused: AtomicU64,
+}
+
+impl World<'_> {
+    /// A vendor publishes, alone and then beside a site whose endpoints send `capacity` ten times over.
+    pub(crate) async fn measure_fairness(
+        &self,
+        receipts: &[Vec<u8>],
+        capacity: u64,
+        arguments: &Arguments,
+    ) -> Result<(), Failure> {
+        let alone = self.others(0, arguments.seconds).await?;
+        let flood = Arc::new(Flood::default());
+        let (begun, share) = (Instant::now(), receipts.len().div_ceil(self.clients.len()).max(1));
+        let rate = TIMES * capacity / self.clients.len() as u64;
+        let floods = self.clients.iter().zip(receipts.chunks(share));
+        let floods: Vec<_> = floods
+            .map(|(client, load)| tokio::spawn(pour(client.clone(), load.to_vec(), rate, flood.clone())))
+            .collect();
+        tokio::time::sleep(RISE).await;
+        let flooded = self.others(1, arguments.seconds).await;
+        flood.stop.store(true, Ordering::Relaxed);
+        for flood in floods {
+            flood.await??;
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+
+        let alone = Figure::new("others_alone", "ms", alone, ("target, ms", TARGET_LATENCY_MS));
+        let flooded = Figure::new("others_flooded", "ms", flooded?, ("alone, ms", alone.median));
+        let p99 = Figure::new("others_flooded_p99", "ms", vec![flooded.p99], ("p99 alone, ms", alone.p99));
+        for figure in [alone, flooded, p99] {
+            figure.publish(&arguments.results)?;
+        }
+        let (taken, refused) = (flood.taken.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
+        let offered = (taken + refused) as f64 / seconds;
+        crate::print(&format!(
+            "  at most {TARGET} × is promised; the flood: {offered:.0} offered per second, {:.1} × {capacity}, of them \
+             {:.0} taken",
+            offered / capacity as f64,
+            taken as f64 / seconds,
+        ));
+        Ok(())
+    }
+
+    /// Patches of a vendor at a steady rate, at each validator in turn: how long each takes to be final.
+    async fn others(&self, part: u64, seconds: u64) -> Result<Vec<f64>, Failure> {
+        let vendor = key_of(self.devnet, "vendor-a", "publisher")?;
+        let begun = Instant::now();
+        let mut waiting = Vec::new();
+        for number in 0..OTHERS_RATE * seconds {
+            let nonce = 3_000_000 + part * 1_000_000 + number;
+            let manifest = manifest(usize::try_from(nonce)?)?;
+            let transaction = signed(self.chain, &vendor, nonce, Payload::Publish { manifest });
+            let mut client = self.clients[usize::try_from(number)? % self.clients.len()].clone();
+            let due = Duration::from_secs_f64(number as f64 / OTHERS_RATE as f64);
+            tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            waiting.push(tokio::spawn(async move {
+                let begun = Instant::now();
+                let answer = client.submit(SubmitRequest { transaction, wait_ms: 30_000 }).await?.into_inner();
+                Ok::<_, tonic::Status>(answer.position.map(|_| begun.elapsed().as_secs_f64() * 1e3))
+            }));
+        }
+        let mut samples = Vec::new();
+        for submission in waiting {
+            samples.push(submission.await??.ok_or("a patch is not final after half a minute")?);
+        }
+        Ok(samples)
+    }
+}
+
+/// Sends a load over one stream at a steady rate, over and over: what was refused may be taken the next time, what
+/// was taken is known.
+async fn pour(
+    mut client: LedgerClient<Channel>,
+    load: Vec<Vec<u8>>,
+    rate: u64,
+    flood: Arc<Flood>,
+) -> Result<(), tonic::Status> {
+    let (sender, receiver) = tokio::sync::mpsc::channel(4 * BURST);
+    let pouring = flood.clone();
+    tokio::spawn(async move {
+        let begun = Instant::now();
+        for (place, transaction) in load.iter().cycle().enumerate() {
+            if place % BURST == 0 {
+                let due = Duration::from_secs_f64(place as f64 / rate as f64);
+                tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
+            }
+            let request = SubmitRequest { transaction: transaction.clone(), wait_ms: 0 };
+            if pouring.stop.load(Ordering::Relaxed) || sender.send(request).await.is_err() {
+                return;
+            }
+        }
+    });
+    let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
+    let mut answers = client.submit_stream(requests).await?.into_inner();
+    while let Some(answer) = answers.next().await {
+        let count = if answer?.refusal.is_some() { &flood.refused } else { &flood.taken };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+    Ok(())
+}
