@@ -1,7 +1,11 @@
 //! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
 
+mod health;
 mod raw;
+mod schedule;
 pub mod template;
+
+pub use health::Health;
 
 use crate::files::{self, FileError};
 use crate::parameters::{self, Parameters};
@@ -49,6 +53,8 @@ pub struct Config {
     pub parameters: Parameters,
     /// Services the agent keeps running.
     pub services: Vec<Service>,
+    /// What is asked after every update.
+    pub health: Health,
     raw: raw::Raw,
 }
 
@@ -182,7 +188,12 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         download: parse_download(&raw.download)?,
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
-        policy: Policy { subscriptions, pause: parse_pause(&raw.policy)? },
+        health: health::parse(&raw.health)?,
+        policy: Policy {
+            subscriptions,
+            pause: parse_pause(&raw.policy)?,
+            schedule: schedule::parse(&raw.schedule, &raw.windows)?,
+        },
         raw,
     })
 }

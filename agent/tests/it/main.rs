@@ -13,6 +13,8 @@ mod control;
 mod crash;
 mod downloads;
 mod following;
+mod house;
 mod refusals;
 mod services;
 mod support;
+mod windows;
