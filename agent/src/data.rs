@@ -113,6 +113,12 @@ impl DataDir {
         self.0.join("memory.json")
     }
 
+    /// Since when patches are due, and the host is awake.
+    #[must_use]
+    pub fn waits(&self) -> PathBuf {
+        self.0.join("waits.json")
+    }
+
     /// What was tried with which patch.
     #[must_use]
     pub fn attempts(&self) -> PathBuf {

@@ -30,6 +30,7 @@ pub mod settled;
 pub mod site;
 pub mod status;
 pub mod update;
+pub mod waits;
 pub mod worker;
 
 pub use files::FileError;

@@ -15,13 +15,15 @@ use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
-use crate::settled::Settled;
+use crate::settled::{Refusal, Settled};
+use crate::waits::Waits;
 use ledger::bounded::{Name, Version};
 use ledger::genesis::{Genesis, GenesisError};
 use ledger::id::PatchId;
 use ledger::key::SecretKey;
 use ledger::limits;
-use ledger::proof::TrustRoot;
+use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
+use policy::schedule::{Schedule, Wait};
 use policy::{Host, Pause, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,8 +74,12 @@ pub struct Site {
     pub installer: Installer,
     /// What was tried.
     pub attempts: Attempts,
+    /// Since when what is due, and the host awake.
+    pub waits: Waits,
     /// Receipts on their way.
     pub receipts: Receipts,
+    /// Somebody at the host said that what is asked for waits for no window.
+    schedule_lifted: bool,
     key: SecretKey,
     data: DataDir,
     _lock: DataLock,
@@ -116,7 +122,8 @@ impl Site {
             left => tracing::warn!(left, "killed processes that an earlier agent left behind"),
         }
         let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
-        let prober = Prober::new(launcher.clone(), config.parameters.clone());
+        let waits = Waits::open(&data.waits(), heads.believed_ms(now_ms()))?;
+        let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone());
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
         let kinds = Kinds::of(&config.installers);
         let installer = Installer::open(&data, config.download, kinds, Arc::new(services), prober, observer)?;
@@ -127,6 +134,8 @@ impl Site {
             sources,
             installer,
             attempts: Attempts::open(&data.attempts())?,
+            waits,
+            schedule_lifted: false,
             receipts: Receipts::open(&data.receipts())?,
             key,
             data,
@@ -205,10 +214,38 @@ impl Site {
         self.installer.close()
     }
 
+    /// Whether what is offered only waits for its hour; until when then. What is wrong with it in other
+    /// ways is found out by an update.
+    pub(crate) fn waits_for(&self, offer: &Offer) -> Result<Option<Wait>, FileError> {
+        let proven = ProofBundle::parse(&offer.proof).and_then(|bundle| bundle.verify(&self.trust, offer.clock));
+        let Ok(patch) = proven else { return Ok(None) };
+        let (id, now_ms) = (patch.id(), self.now_ms());
+        match self.policy().permit(patch, &self.host()?, now_ms) {
+            Err(policy::Reason::NotYet(wait)) => {
+                self.waits.due(id, now_ms)?;
+                Ok(Some(wait))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks once more for what was permitted: a download may outlast a window.
+    pub(crate) fn still_permits(&self, patch: &FinalizedPatch) -> Result<(), Refusal> {
+        self.policy().permit(patch.clone(), &self.host()?, self.now_ms()).map(drop).map_err(Refusal::from)
+    }
+
+    /// From here on, or no more: windows and blackouts are no obstacle.
+    pub(crate) fn lift_schedule(&mut self, lifted: bool) {
+        self.schedule_lifted = lifted;
+    }
+
     /// House law now: while the ledger is known to be split, nothing is applied.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let mut policy = self.config.policy.clone();
+        if self.schedule_lifted {
+            policy.schedule = Schedule::default();
+        }
         if let Some(evidence) = self.heads.split() {
             let reason = format!(
                 "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
@@ -217,6 +254,12 @@ impl Site {
             policy.pause = Some(Pause { reason, until_ms: None });
         }
         policy
+    }
+
+    /// The time now, as far as this host's clock is believed: never before the newest header.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.heads.believed_ms(now_ms())
     }
 
     /// The facts about this host, as they are now.
@@ -232,6 +275,8 @@ impl Site {
             installed: installs::all_installed(&self.data.installs())?,
             installers: self.installer.kinds().offered(),
             may_restart: false,
+            awake_since_ms: self.waits.awake_since_ms(),
+            due_since_ms: self.waits.due_since_ms().clone(),
         })
     }
 

@@ -13,7 +13,9 @@ use crate::worker::WorkerView;
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{ChainId, PatchId};
 use ledger::key::PublicKey;
+use ledger::limits;
 use policy::Policy;
+use policy::schedule::Zone;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -41,8 +43,28 @@ pub struct Status {
     pub receipts_waiting: usize,
     /// Why nothing is applied now, if somebody said so.
     pub paused: Option<String>,
+    /// When something may be changed next, where there are windows or blackouts.
+    #[serde(default)]
+    pub schedule: Option<ScheduleStatus>,
     /// What the agent does, and did.
     pub work: Option<WorkerView>,
+}
+
+/// When something may be changed next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleStatus {
+    /// The blackout that is in force.
+    pub blackout: Option<String>,
+    /// The window that is open, or the next one.
+    pub window: Option<String>,
+    /// Whether it is open.
+    pub open: bool,
+    /// From when on; while it is open, now.
+    pub from_ms: Option<u64>,
+    /// Until when.
+    pub until_ms: Option<u64>,
+    /// The same for people, in the schedule's zone and in UTC.
+    pub shown: String,
 }
 
 /// What is known of the ledger.
@@ -56,6 +78,9 @@ pub struct LedgerStatus {
     pub height: u64,
     /// Its time.
     pub time_ms: u64,
+    /// How far this host's clock is behind the newest header.
+    #[serde(default)]
+    pub clock_behind_ms: u64,
     /// The file that shows that the ledger was split.
     pub split: Option<PathBuf>,
     /// What each node says.
@@ -117,6 +142,7 @@ impl Shown {
                 freshness: self.heads.freshness(now_ms()),
                 height: seen.height,
                 time_ms: seen.time_ms,
+                clock_behind_ms: self.heads.ledger_time_ms().saturating_sub(now_ms()),
                 split,
                 nodes: self.heads.nodes(),
             }),
@@ -125,6 +151,7 @@ impl Shown {
             services: self.services.views(),
             receipts_waiting: self.receipts.waiting()?,
             paused,
+            schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
             work: Some(self.work.borrow().clone()),
         })
     }
@@ -147,6 +174,7 @@ impl Status {
             services: Vec::new(),
             receipts_waiting: receipts,
             paused: paused(&config.policy),
+            schedule: schedule(&config.policy, now_ms()),
             work: None,
         })
     }
@@ -154,6 +182,32 @@ impl Status {
 
 fn paused(policy: &Policy) -> Option<String> {
     policy.pause.as_ref().map(ToString::to_string)
+}
+
+/// What the schedule says of now; nothing where it has nothing to say.
+fn schedule(policy: &Policy, now_ms: u64) -> Option<ScheduleStatus> {
+    let schedule = &policy.schedule;
+    if schedule.windows.is_empty() && schedule.blackouts.is_empty() {
+        return None;
+    }
+    let blackout = schedule.blackout(now_ms);
+    let opening = schedule.next_opening(now_ms);
+    let open = blackout.is_none() && opening.as_ref().is_some_and(|opening| opening.from_ms <= now_ms);
+    let show = |at_ms| schedule.zone.show(at_ms);
+    let shown = match &opening {
+        Some(opening) if open => format!("{} is open until {}", opening.window, show(opening.until_ms)),
+        Some(opening) => format!("{} opens at {}", opening.window, show(opening.from_ms)),
+        None if schedule.windows.is_empty() => "none is needed".to_owned(),
+        None => "none is in sight".to_owned(),
+    };
+    Some(ScheduleStatus {
+        blackout: blackout.map(|(blackout, end_ms)| format!("{blackout}, until {}", show(end_ms))),
+        window: opening.as_ref().map(|opening| opening.window.clone()),
+        open,
+        from_ms: opening.as_ref().map(|opening| opening.from_ms),
+        until_ms: opening.as_ref().map(|opening| opening.until_ms),
+        shown,
+    })
 }
 
 fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
@@ -182,7 +236,12 @@ impl fmt::Display for Status {
                 Freshness::Stale => "STALE: nothing is applied",
                 Freshness::Unknown => "nothing heard yet",
             };
-            writeln!(f, "ledger     height {height}, {word} (chain {chain_id})")?;
+            let newest = (*height > 0).then(|| Zone::utc().show(ledger.time_ms));
+            writeln!(f, "ledger     height {height}{}, {word} (chain {chain_id})", with(" of ", newest.as_deref()))?;
+            if ledger.clock_behind_ms > limits::CLOCK_AHEAD_MS_MAX {
+                let behind_s = ledger.clock_behind_ms / 1000;
+                writeln!(f, "CLOCK      this host's clock is {behind_s} s behind the ledger's: one of them is wrong")?;
+            }
             for NodeView { node, reachable, height, trouble } in &ledger.nodes {
                 let reachable = if *reachable { "answers" } else { "does not answer" };
                 writeln!(f, "node       {node} {reachable}, height {height}{}", with(": ", trouble.as_deref()))?;
@@ -193,6 +252,9 @@ impl fmt::Display for Status {
         }
         for kind in &self.installers {
             writeln!(f, "installer  {kind}")?;
+        }
+        if let Some(ScheduleStatus { blackout, shown, .. }) = &self.schedule {
+            writeln!(f, "window     {shown}{}", with("; BLACKOUT ", blackout.as_deref()))?;
         }
         for InstalledStatus { product, channel, version, release, .. } in &self.installed {
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;
@@ -211,6 +273,9 @@ impl fmt::Display for Status {
         if let Some(work) = &self.work {
             if let Some(patch) = work.updating {
                 writeln!(f, "updating   patch {patch}")?;
+            }
+            for (patch, waiting) in &work.waiting {
+                writeln!(f, "waiting    patch {patch} ({}): {}", waiting.product, waiting.why)?;
             }
             if let Some(last) = &work.last {
                 writeln!(f, "last       patch {}: {last}", last.patch)?;

@@ -29,7 +29,6 @@
 //! [`Applied`]: crate::installer::Applied
 
 use crate::attempt_log::AttemptLog;
-use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::proofs::{self, Offer};
 use crate::settled::{Refusal, Settled, chain};
@@ -57,10 +56,12 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     let patch = bundle.verify(&site.trust, offer.clock)?; //                      who signed, who approved, what is final
     let patch = is_the_one(patch, offer.patch)?;
     site.remember(&patch, log)?; //                                               before anything hangs on it
-    let permit = site.policy().permit(patch, &site.host()?, now_ms())?; //        this host, now
+    let permit = site.policy().permit(patch, &site.host()?, site.now_ms())?; //   this host, now
+    log.line(&format!("permitted: {}", permit.leave()));
     let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
     let patch = proofs::renew(offer, &site.sources, &site.heads, &site.trust).await?; // nobody withdrew it meanwhile
     site.remember(&patch, log)?;
+    site.still_permits(&patch)?; //                                               nor did its hour pass
     let ready = staged.confirm(&patch)?;
     let applied = site.installer.apply(run, ready, log).await?; //                journal first
     let settled = match site.installer.examine(&applied, log).await {

@@ -8,6 +8,7 @@ use crate::proofs::{self, Offer};
 use crate::settled::{Settled, chain};
 use crate::site::Site;
 use crate::update::update;
+use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
 use policy::Subscription;
@@ -20,6 +21,8 @@ use tokio::time::sleep;
 
 /// Patches of one subscription tried in one pass.
 const CANDIDATES_MAX: usize = 16;
+/// What waits for its hour is proven again after this: it may have become urgent.
+const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
@@ -29,6 +32,8 @@ pub struct Asked {
     pub patch: String,
     /// Its proof file; without one, the nodes are asked.
     pub proof: Option<Vec<u8>>,
+    /// Whether it waits for no window.
+    pub now: bool,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Settled, AskError>>,
 }
@@ -62,6 +67,24 @@ pub struct WorkerView {
     pub last: Option<Settled>,
     /// What was tried, by patch: how it ended last.
     pub tried: BTreeMap<PatchId, Option<Outcome>>,
+    /// What only waits for its hour.
+    #[serde(default)]
+    pub waiting: BTreeMap<PatchId, Waiting>,
+}
+
+/// A patch that only waits for its hour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What it is of.
+    pub product: Product,
+    /// On which channel.
+    pub channel: Name,
+    /// When it comes, if nothing changes.
+    pub until_ms: Option<u64>,
+    /// Why it waits, and until when, for people.
+    pub why: String,
+    /// When it is looked at again: approvals may make it urgent meanwhile.
+    look_again_ms: u64,
 }
 
 /// The worker.
@@ -70,13 +93,15 @@ pub struct Worker {
     view: watch::Sender<WorkerView>,
     /// Which node is asked what there is: in turn, so that none of them can keep a patch secret.
     turn: usize,
+    /// What only waits for its hour.
+    waiting: BTreeMap<PatchId, Waiting>,
 }
 
 impl Worker {
     /// Takes over an endpoint that was recovered.
     #[must_use]
     pub fn new(site: Site) -> Self {
-        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0 };
+        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0, waiting: BTreeMap::new() };
         worker.show(None);
         worker
     }
@@ -101,14 +126,15 @@ impl Worker {
         loop {
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
-            let wait = retry.unwrap_or(Duration::MAX).min(pace.interval());
+            let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
+            let wait = retry.unwrap_or(Duration::MAX).min(hour.unwrap_or(Duration::MAX)).min(pace.interval());
             tokio::select! {
                 biased;
                 job = asked.recv() => match job {
                     None => return,
-                    Some(Asked { patch, proof, answer }) => {
+                    Some(Asked { patch, proof, now, answer }) => {
                         // Whoever asked may be gone; the host is patched all the same.
-                        let _ = answer.send(self.apply(&patch, proof).await);
+                        let _ = answer.send(self.apply_as_asked(&patch, proof, now).await);
                         continue;
                     }
                 },
@@ -118,6 +144,27 @@ impl Worker {
             self.pass().await;
             sleep(PASS_INTERVAL_MIN).await;
         }
+    }
+
+    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn apply_as_asked(
+        &mut self,
+        patch: &str,
+        proof: Option<Vec<u8>>,
+        now: bool,
+    ) -> Result<Settled, AskError> {
+        self.site.lift_schedule(now);
+        let settled = self.apply(patch, proof).await;
+        self.site.lift_schedule(false);
+        settled
+    }
+
+    /// The moment at which the first of what waits is looked at again.
+    fn next_look_ms(&self) -> Option<u64> {
+        self.waiting.values().map(|waiting| waiting.look_again_ms).min()
     }
 
     /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
@@ -162,7 +209,8 @@ impl Worker {
 
     fn show(&self, updating: Option<PatchId>) {
         let tried = self.site.attempts.all().map(|(patch, tried)| (*patch, tried.outcome)).collect();
-        self.view.send_modify(|view| (view.updating, view.tried) = (updating, tried));
+        let waiting = self.waiting.clone();
+        self.view.send_modify(|view| (view.updating, view.tried, view.waiting) = (updating, tried, waiting));
     }
 
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
@@ -180,8 +228,15 @@ impl Worker {
         let installed = self.site.host()?.installed(&of.product, &of.channel).map_or(0, |installed| installed.release);
         let old = |patch: &v1::Patch| patch.channel == of.channel.as_str() && patch.release <= installed;
         let listed = self.first_answer(async |source| source.approved(of.product.as_str(), &old).await).await;
-        for patch in candidates(listed.unwrap_or_default(), of, installed) {
-            if !self.site.attempts.may_try(patch, now_ms()) {
+        let answered = listed.is_ok();
+        let candidates = candidates(listed.unwrap_or_default(), of, installed);
+        if answered {
+            let is_of = |waiting: &Waiting| waiting.product == of.product && waiting.channel == of.channel;
+            self.waiting.retain(|patch, waiting| !is_of(waiting) || candidates.contains(patch));
+        }
+        for patch in candidates {
+            let waits = self.waiting.get(&patch).is_some_and(|waiting| self.site.now_ms() < waiting.look_again_ms);
+            if waits || !self.site.attempts.may_try(patch, now_ms()) {
                 continue;
             }
             let Site { sources, heads, trust, .. } = &self.site;
@@ -193,6 +248,9 @@ impl Worker {
                     continue;
                 }
             };
+            if self.only_waits(&offer, of)? {
+                continue;
+            }
             let settled = self.update(&offer).await?;
             tracing::info!(%patch, %settled, "update is over");
             if settled.outcome == Outcome::Applied {
@@ -200,6 +258,22 @@ impl Worker {
             }
         }
         Ok(())
+    }
+
+    /// Whether an offer only waits for its hour: nothing is begun then, and no receipt written.
+    fn only_waits(&mut self, offer: &Offer, of: &Subscription) -> Result<bool, FileError> {
+        let waited = self.waiting.remove(&offer.patch);
+        let Some(wait) = self.site.waits_for(offer)? else { return Ok(false) };
+        let look_again_ms = self.site.now_ms().saturating_add(LOOK_AGAIN_MS_MAX);
+        let look_again_ms = wait.until_ms.map_or(look_again_ms, |until_ms| until_ms.min(look_again_ms));
+        let (product, channel, why) = (of.product.clone(), of.channel.clone(), wait.to_string());
+        if waited.is_none_or(|waited| waited.why != why) {
+            tracing::info!(patch = %offer.patch, why, "not yet");
+        }
+        let waiting = Waiting { product, channel, until_ms: wait.until_ms, why, look_again_ms };
+        self.waiting.insert(offer.patch, waiting);
+        self.show(None);
+        Ok(true)
     }
 
     /// Asks the nodes in turn until one answers: those first that answered last time, so that nobody

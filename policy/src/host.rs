@@ -1,6 +1,7 @@
 //! A host as far as a decision looks at it.
 
 use ledger::bounded::{Name, Product, Version};
+use ledger::id::PatchId;
 use ledger::patch::{InstallerKind, Label};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,6 +41,10 @@ pub struct Host {
     pub installers: BTreeMap<InstallerKind, Offered>,
     /// Whether the program may restart the host.
     pub may_restart: bool,
+    /// Since when the host is awake, and the program on it.
+    pub awake_since_ms: u64,
+    /// Since when patches could have been installed here, as far as that is remembered.
+    pub due_since_ms: BTreeMap<PatchId, u64>,
 }
 
 impl Host {

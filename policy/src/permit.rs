@@ -2,6 +2,8 @@
 
 use crate::host::{Host, Installed, Offered};
 use crate::reason::{Mismatch, Reason};
+use crate::schedule::{Due, Leave, Schedule};
+use ledger::approval::Count;
 use ledger::bounded::{Name, Product};
 use ledger::moment::Moment;
 use ledger::patch::{PatchManifest, Reboot, Relation, Target};
@@ -43,6 +45,8 @@ pub struct Policy {
     pub subscriptions: BTreeSet<Subscription>,
     /// Set while nothing may be changed.
     pub pause: Option<Pause>,
+    /// When something may be changed.
+    pub schedule: Schedule,
 }
 
 /// Leave to put this patch onto this host now. Made only by [`Policy::permit`], and only from a patch
@@ -51,6 +55,7 @@ pub struct Policy {
 pub struct Permit {
     patch: FinalizedPatch,
     replaces: Option<Installed>,
+    leave: Leave,
     given_at_ms: u64,
 }
 
@@ -67,6 +72,12 @@ impl Permit {
         self.replaces.as_ref()
     }
 
+    /// Why now.
+    #[must_use]
+    pub fn leave(&self) -> &Leave {
+        &self.leave
+    }
+
     /// The host's clock when leave was given.
     #[must_use]
     pub fn given_at_ms(&self) -> u64 {
@@ -80,25 +91,48 @@ impl Policy {
     /// # Errors
     /// [`Reason`] names the first check that said no.
     pub fn permit(&self, patch: FinalizedPatch, host: &Host, now_ms: u64) -> Result<Permit, Reason> {
-        self.check(patch.manifest(), host, now_ms)?;
+        let emergency = is_emergency(patch.count());
+        let leave = self.decide(patch.manifest(), emergency, host, now_ms)?;
         let manifest = patch.manifest();
         let replaces = host.installed(&manifest.product, &manifest.channel).cloned();
-        Ok(Permit { patch, replaces, given_at_ms: now_ms })
+        Ok(Permit { patch, replaces, leave, given_at_ms: now_ms })
     }
 
-    /// What [`Policy::permit`] would decide, for questions like "why does this host not have this
-    /// patch?": it needs no proof and gives no leave.
+    /// What [`Policy::permit`] would decide about a patch that was approved under its ordinary rule, for
+    /// questions like "why does this host not have this patch?": it needs no proof and gives no leave.
     ///
     /// # Errors
     /// [`Reason`] names the first check that said no.
     pub fn check(&self, manifest: &PatchManifest, host: &Host, now_ms: u64) -> Result<(), Reason> {
+        self.decide(manifest, false, host, now_ms).map(drop)
+    }
+
+    fn decide(&self, manifest: &PatchManifest, emergency: bool, host: &Host, now_ms: u64) -> Result<Leave, Reason> {
         self.check_subscription(manifest)?;
         self.check_pause(now_ms)?;
         let installed = host.installed(&manifest.product, &manifest.channel);
         check_targets(&manifest.targets, host, installed)?;
         check_release(manifest.release, installed)?;
         check_relations(manifest, host)?;
-        check_installer(manifest, host)
+        check_installer(manifest, host)?;
+        // Last: only what could be installed now waits for its hour.
+        self.check_schedule(manifest, emergency, host, now_ms)
+    }
+
+    fn check_schedule(
+        &self,
+        manifest: &PatchManifest,
+        emergency: bool,
+        host: &Host,
+        now_ms: u64,
+    ) -> Result<Leave, Reason> {
+        let due = Due {
+            severity: manifest.severity,
+            emergency,
+            since_ms: host.due_since_ms.get(&manifest.id()).copied().unwrap_or(now_ms),
+            awake_since_ms: host.awake_since_ms,
+        };
+        self.schedule.decide(&due, now_ms).map_err(Reason::NotYet)
     }
 
     fn check_subscription(&self, manifest: &PatchManifest) -> Result<(), Reason> {
@@ -117,6 +151,12 @@ impl Policy {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the ordinary rule alone would not have approved it.
+fn is_emergency(count: &Count) -> bool {
+    count.approvals < usize::from(count.needed.approvals)
+        || count.approved_by.len() < usize::from(count.needed.organisations)
 }
 
 /// Any one selector is enough; no selector means every host.

@@ -2,6 +2,7 @@
 
 use crate::host::Installed;
 use crate::permit::Pause;
+use crate::schedule::Wait;
 use ledger::bounded::{Name, Product, Sentence};
 use ledger::patch::{InstallerKind, Relation};
 use ledger::receipt::{self, Outcome, ReasonCode};
@@ -39,6 +40,9 @@ pub enum Reason {
     /// The organisation said: nothing now.
     #[error("{0}")]
     Paused(Pause),
+    /// It may be installed, and not at this hour.
+    #[error("{0}")]
+    NotYet(Wait),
     /// No selector of the patch is for this host: nothing is wrong, the patch is for others.
     #[error("not for this host: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotApplicable(Vec<Mismatch>),
@@ -90,7 +94,9 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::NotSubscribed { .. } | Self::Paused(_) | Self::RestartForbidden => ReasonCode::Policy,
+            Self::NotSubscribed { .. } | Self::Paused(_) | Self::NotYet(_) | Self::RestartForbidden => {
+                ReasonCode::Policy
+            }
             Self::NotApplicable(_) => ReasonCode::Target,
             Self::Downgrade { .. } => ReasonCode::Downgrade,
             Self::DependencyMissing { .. } => ReasonCode::DependencyMissing,

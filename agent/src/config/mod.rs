@@ -1,9 +1,12 @@
 //! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
 
+mod health;
 mod installers;
 mod raw;
+mod schedule;
 pub mod template;
 
+pub use health::Health;
 pub use installers::{Debian, FileSet, Installers};
 
 use crate::files::{self, FileError};
@@ -54,6 +57,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// What each kind of installer may do.
     pub installers: Installers,
+    /// What is asked after every update.
+    pub health: Health,
     raw: raw::Raw,
 }
 
@@ -188,7 +193,12 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
         installers: installers::parse(&raw.installers)?,
-        policy: Policy { subscriptions, pause: parse_pause(&raw.policy)? },
+        health: health::parse(&raw.health)?,
+        policy: Policy {
+            subscriptions,
+            pause: parse_pause(&raw.policy)?,
+            schedule: schedule::parse(&raw.schedule, &raw.windows)?,
+        },
         raw,
     })
 }

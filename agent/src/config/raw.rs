@@ -16,6 +16,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) policy: Policy,
     #[serde(default)]
+    pub(super) schedule: super::schedule::RawSchedule,
+    #[serde(default)]
     pub(super) download: Download,
     #[serde(default)]
     pub(super) parameters: BTreeMap<String, Scalar>,
@@ -25,6 +27,9 @@ pub(super) struct Raw {
     pub(super) services: BTreeMap<String, Service>,
     #[serde(default)]
     pub(super) installers: super::installers::Raw,
+    pub(super) health: super::health::RawHealth,
+    #[serde(default)]
+    pub(super) windows: Vec<super::schedule::RawWindow>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

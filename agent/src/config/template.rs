@@ -107,11 +107,60 @@ name = @NAME@
 # root = "/"
 # directories = ["/etc/acme"]        # and nowhere else
 
+# What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
+# one of command (with expect), tcp, http (of this host; with status and contains), unit, package with
+# version, disk with free_mb, memory_free_mb.
+# [health]
+# soak = "2m"                        # everything must go on passing for so long; 30m at most
+# interval = "10s"                   # and is asked so often meanwhile
+# systemctl = "systemctl"            # what is asked for units
+# [[health.checks]]
+# name = "front page"
+# http = "http://127.0.0.1:8080/health"
+# status = 200
+# contains = "ok"
+# timeout = "5s"                     # of one attempt
+# attempts = 3                       # one of them must pass
+# interval = "2s"                    # between two
+# [[health.checks]]
+# name = "proxy"
+# unit = "nginx.service"
+# [[health.checks]]
+# name = "room"
+# disk = "/var"
+# free_mb = 500
+# [[health.checks]]
+# name = "memory"
+# memory_free_mb = 100
+
 # House law. While paused, nothing is applied.
 # [policy]
 # paused = true
 # paused_until_ms = 1767225600000    # without it, until somebody changes this file
 # reason = "stock-taking"
+
+# When something may be changed: while a window is open, and no blackout covers the day. Without any
+# window, at any hour. What waits is shown by `status`, with its moment.
+# [[windows]]
+# name = "patch-tuesday"
+# rrule = "FREQ=MONTHLY;BYDAY=2TU"   # days, as RFC 5545 has them (no hours: they are said by start)
+# start = "22:00"                    # a window begins at the first moment the clock on the wall shows that
+# duration = "3h"                    # of time that passes, also when clocks are changed; 1m to 7d
+# time_zone = "Europe/Berlin"        # of this window; otherwise the schedule's
+# from = "2026-01-13"                # first day; INTERVAL and COUNT count from it
+# [[windows]]
+# name = "sundays"
+# cron = "0 4 * * SUN"               # minute hour day month weekday: instead of rrule and start
+# duration = "1h 30m"
+# [schedule]
+# time_zone = "Europe/Berlin"        # of blackouts, of windows that have none, and of what is shown; else UTC
+# blackout = ["2026-11-27/2026-11-30", "12-20/01-06"]  # days, the last one too; without a year: every year
+# missed = "next"                    # a window the host slept through: "next" waits for the next one,
+#                                    # "catch-up" opens one as long when it wakes, "as-soon-as-possible"
+#                                    # waits for none any more
+# urgent = ["critical", "emergency"] # waits for no window: severities; what an emergency rule approved
+# urgent_in_blackout = false         # nor for a blackout
+# deadline = { critical = "1d", important = "14d", moderate = "30d", low = "90d" } # then without a window
 "#;
 
 #[cfg(test)]
@@ -143,6 +192,9 @@ mod tests {
         let config = Config::read(&path).unwrap();
         assert_eq!(config.services[0].command.len(), 3);
         assert_eq!(config.policy.pause.as_ref().unwrap().reason, "stock-taking");
+        assert_eq!(config.policy.schedule.windows.len(), 2);
+        assert_eq!((config.health.checks.len(), config.health.soak.as_secs()), (4, 120));
+        assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
 
         // What is printed is a configuration again, and the same.
         std::fs::write(&path, config.toml()).unwrap();

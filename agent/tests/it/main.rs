@@ -17,6 +17,8 @@ mod debian;
 mod downloads;
 mod file_set;
 mod following;
+mod house;
 mod refusals;
 mod services;
 mod support;
+mod windows;

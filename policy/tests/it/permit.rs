@@ -77,12 +77,14 @@ fn host() -> Host {
         installed: [((product("acme/widget"), name("stable")), installed(4))].into(),
         installers: [(InstallerKind::DirectoryTree, Offered::Yes)].into(),
         may_restart: false,
+        awake_since_ms: 0,
+        due_since_ms: BTreeMap::new(),
     }
 }
 
 fn policy() -> Policy {
     let widget = Subscription { product: product("acme/widget"), channel: name("stable") };
-    Policy { subscriptions: [widget].into(), pause: None }
+    Policy { subscriptions: [widget].into(), ..Policy::default() }
 }
 
 fn decide(change: impl FnOnce(&mut Policy, &mut PatchManifest, &mut Host)) -> Result<(), Reason> {
