@@ -211,6 +211,9 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::UnknownPatch(_) => "`countersign patch list` shows what there is",
         AskError::Ambiguous(_) => "give more digits",
         AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
+        AskError::AwaitsRestart(_) => {
+            "`countersign-agent status` says for what the restart waits; nothing else is installed before"
+        }
         AskError::File(_) => "",
     }
 }

@@ -25,6 +25,7 @@ pub mod parameters;
 pub mod probes;
 pub mod proofs;
 pub mod receipts;
+pub mod restart;
 pub mod services;
 pub mod settled;
 pub mod site;

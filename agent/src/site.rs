@@ -9,7 +9,7 @@ use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
-use crate::installer::{Installer, installs, journal::Observer, kinds::Kinds};
+use crate::installer::{Installer, installs, journal::Observer};
 use crate::key::{self, KeyError};
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
@@ -80,6 +80,8 @@ pub struct Site {
     pub receipts: Receipts,
     /// Somebody at the host said that what is asked for waits for no window.
     schedule_lifted: bool,
+    /// When the host was asked to restart last, and what came of it.
+    pub(crate) restart_asked: Option<(u64, String)>,
     key: SecretKey,
     data: DataDir,
     _lock: DataLock,
@@ -125,8 +127,7 @@ impl Site {
         let waits = Waits::open(&data.waits(), heads.believed_ms(now_ms()))?;
         let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone());
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
-        let kinds = Kinds::of(&config.installers);
-        let installer = Installer::open(&data, config.download, kinds, Arc::new(services), prober, observer)?;
+        let installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         attempt_log::prune(&data.logs())?;
         let site = Self {
             trust,
@@ -136,6 +137,7 @@ impl Site {
             attempts: Attempts::open(&data.attempts())?,
             waits,
             schedule_lifted: false,
+            restart_asked: None,
             receipts: Receipts::open(&data.receipts())?,
             key,
             data,
@@ -164,16 +166,18 @@ impl Site {
         Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
     }
 
-    /// Finishes or takes back what was interrupted, and starts the services of what is installed.
+    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts the services of what is installed.
     ///
     /// # Errors
     /// [`FileError`].
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
         let logs = self.data.logs();
-        let recovered = self.installer.recover(|begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
+        let now_ms = self.now_ms();
+        let recovered =
+            self.installer.recover(now_ms, |begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
         let settled = match recovered {
             Some((settled, log)) => {
-                tracing::warn!(%settled, patch = %settled.patch, "an interrupted update was brought to its end");
+                tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before was brought to its end");
                 self.write_receipt(&settled, log, false)?;
                 Some(settled)
             }
@@ -274,7 +278,6 @@ impl Site {
             labels: self.config.labels.clone(),
             installed: installs::all_installed(&self.data.installs())?,
             installers: self.installer.kinds().offered(),
-            may_restart: false,
             awake_since_ms: self.waits.awake_since_ms(),
             due_since_ms: self.waits.due_since_ms().clone(),
         })

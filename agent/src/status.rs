@@ -7,7 +7,9 @@ use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
 use crate::installer::installs;
 use crate::installer::kinds::{KindStatus, Kinds};
+use crate::installer::restarts;
 use crate::receipts::Receipts;
+use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
 use crate::worker::WorkerView;
 use ledger::bounded::{Name, Product, Version};
@@ -46,6 +48,9 @@ pub struct Status {
     /// When something may be changed next, where there are windows or blackouts.
     #[serde(default)]
     pub schedule: Option<ScheduleStatus>,
+    /// The file by which the host asks to be restarted, whoever left it there.
+    #[serde(default)]
+    pub restart_required: Option<PathBuf>,
     /// What the agent does, and did.
     pub work: Option<WorkerView>,
 }
@@ -152,6 +157,7 @@ impl Shown {
             receipts_waiting: self.receipts.waiting()?,
             paused,
             schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
+            restart_required: restart_required(&self.config),
             work: Some(self.work.borrow().clone()),
         })
     }
@@ -175,9 +181,14 @@ impl Status {
             receipts_waiting: receipts,
             paused: paused(&config.policy),
             schedule: schedule(&config.policy, now_ms()),
+            restart_required: restart_required(config),
             work: None,
         })
     }
+}
+
+fn restart_required(config: &Config) -> Option<PathBuf> {
+    Some(restarts::required(&config.reboot)).filter(|file| file.exists())
 }
 
 fn paused(policy: &Policy) -> Option<String> {
@@ -250,6 +261,9 @@ impl fmt::Display for Status {
         if let Some(paused) = &self.paused {
             writeln!(f, "PAUSED     {paused}")?;
         }
+        if let Some(file) = &self.restart_required {
+            writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;
+        }
         for kind in &self.installers {
             writeln!(f, "installer  {kind}")?;
         }
@@ -273,6 +287,9 @@ impl fmt::Display for Status {
         if let Some(work) = &self.work {
             if let Some(patch) = work.updating {
                 writeln!(f, "updating   patch {patch}")?;
+            }
+            if let Some(RestartView { patch, why, .. }) = &work.restart {
+                writeln!(f, "restart    patch {patch}: {why}")?;
             }
             for (patch, waiting) in &work.waiting {
                 writeln!(f, "waiting    patch {patch} ({}): {}", waiting.product, waiting.why)?;

@@ -5,9 +5,10 @@ use crate::files::FileError;
 use crate::follow::Pace;
 use crate::follow::sources::{CallError, Source, id};
 use crate::proofs::{self, Offer};
+use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
 use crate::site::Site;
-use crate::update::update;
+use crate::update::{Ending, update};
 use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
@@ -53,6 +54,9 @@ pub enum AskError {
     /// No node could be asked.
     #[error("no node could be asked")]
     NoNode(#[source] Option<CallError>),
+    /// There is one when the host has restarted.
+    #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
+    AwaitsRestart(PatchId),
     /// The host's own disk.
     #[error("the host's own disk says no")]
     File(#[from] FileError),
@@ -70,6 +74,9 @@ pub struct WorkerView {
     /// What only waits for its hour.
     #[serde(default)]
     pub waiting: BTreeMap<PatchId, Waiting>,
+    /// The restart of the host that something waits for.
+    #[serde(default)]
+    pub restart: Option<RestartView>,
 }
 
 /// A patch that only waits for its hour.
@@ -124,6 +131,7 @@ impl Worker {
         let mut changed = self.site.heads.watch();
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
+            self.tend_restart().await;
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
             let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
@@ -164,7 +172,8 @@ impl Worker {
 
     /// The moment at which the first of what waits is looked at again.
     fn next_look_ms(&self) -> Option<u64> {
-        self.waiting.values().map(|waiting| waiting.look_again_ms).min()
+        let restart = self.view.borrow().restart.as_ref().map(|restart| restart.look_again_ms);
+        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).min()
     }
 
     /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
@@ -191,20 +200,42 @@ impl Worker {
                 })?
             }
         };
-        Ok(self.update(&offer).await?)
+        match self.update(&offer).await? {
+            Ending::Settled(settled) => Ok(settled),
+            Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
+        }
     }
 
-    async fn update(&mut self, offer: &Offer) -> Result<Settled, FileError> {
+    async fn update(&mut self, offer: &Offer) -> Result<Ending, FileError> {
+        if let Some((patch, _)) = self.site.installer.to_be_judged() {
+            return Ok(Ending::AwaitsRestart(patch));
+        }
         if self.site.installer.is_interrupted() {
             self.site.recover().await?;
         }
         self.show(Some(offer.patch));
-        let settled = update(&mut self.site, offer).await;
+        let ending = update(&mut self.site, offer).await;
         self.show(None);
-        if let Ok(settled) = &settled {
-            self.view.send_modify(|view| view.last = Some(settled.clone()));
+        match &ending {
+            Ok(Ending::Settled(settled)) => self.view.send_modify(|view| view.last = Some(settled.clone())),
+            Ok(Ending::AwaitsRestart(_)) => self.tend_restart().await,
+            Err(_) => {}
         }
-        settled
+        ending
+    }
+
+    /// Restarts the host if something waits for that and it may be done now.
+    pub async fn tend_restart(&mut self) {
+        let tended = self.site.tend_restart().await;
+        self.view.send_modify(|view| {
+            view.restart = None;
+            match tended {
+                Ok(Tended::Nothing) => {}
+                Ok(Tended::Waits(waits)) => view.restart = Some(waits),
+                Ok(Tended::Settled(settled)) => view.last = Some(settled),
+                Err(error) => tracing::error!(error = chain(&error), "cannot see to the restart of the host"),
+            }
+        });
     }
 
     fn show(&self, updating: Option<PatchId>) {
@@ -215,6 +246,9 @@ impl Worker {
 
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
     pub async fn pass(&mut self) {
+        if self.site.installer.to_be_judged().is_some() {
+            return; // One after the other.
+        }
         let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();
         for of in subscriptions {
             if let Err(error) = self.pass_over(&of).await {
@@ -251,7 +285,7 @@ impl Worker {
             if self.only_waits(&offer, of)? {
                 continue;
             }
-            let settled = self.update(&offer).await?;
+            let Ending::Settled(settled) = self.update(&offer).await? else { break };
             tracing::info!(%patch, %settled, "update is over");
             if settled.outcome == Outcome::Applied {
                 break; // What is older than that is no longer newer than what is installed.

@@ -39,8 +39,6 @@ pub struct Host {
     pub installed: BTreeMap<(Product, Name), Installed>,
     /// Kinds of installers, as far as somebody looked for them.
     pub installers: BTreeMap<InstallerKind, Offered>,
-    /// Whether the program may restart the host.
-    pub may_restart: bool,
     /// Since when the host is awake, and the program on it.
     pub awake_since_ms: u64,
     /// Since when patches could have been installed here, as far as that is remembered.

@@ -47,6 +47,20 @@ pub struct Policy {
     pub pause: Option<Pause>,
     /// When something may be changed.
     pub schedule: Schedule,
+    /// When the host may be restarted.
+    pub restart: Restart,
+}
+
+/// When a host may be restarted for a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Never by the program: a patch that always needs it is refused.
+    #[default]
+    Never,
+    /// While a window is open and no blackout covers the day, however urgent the patch is.
+    Window,
+    /// As soon as the patch is in place.
+    Now,
 }
 
 /// Leave to put this patch onto this host now. Made only by [`Policy::permit`], and only from a patch
@@ -98,6 +112,19 @@ impl Policy {
         Ok(Permit { patch, replaces, leave, given_at_ms: now_ms })
     }
 
+    /// Whether the host may be restarted now, for a patch that is in place.
+    ///
+    /// # Errors
+    /// [`Reason`] names what is in the way.
+    pub fn permit_restart(&self, now_ms: u64) -> Result<(), Reason> {
+        self.check_pause(now_ms)?;
+        match self.restart {
+            Restart::Never => Err(Reason::RestartForbidden),
+            Restart::Window => self.schedule.in_window(now_ms).map(drop).map_err(Reason::NotYet),
+            Restart::Now => Ok(()),
+        }
+    }
+
     /// What [`Policy::permit`] would decide about a patch that was approved under its ordinary rule, for
     /// questions like "why does this host not have this patch?": it needs no proof and gives no leave.
     ///
@@ -115,8 +142,16 @@ impl Policy {
         check_release(manifest.release, installed)?;
         check_relations(manifest, host)?;
         check_installer(manifest, host)?;
+        self.check_restart(manifest)?;
         // Last: only what could be installed now waits for its hour.
         self.check_schedule(manifest, emergency, host, now_ms)
+    }
+
+    fn check_restart(&self, manifest: &PatchManifest) -> Result<(), Reason> {
+        match manifest.reboot == Reboot::Required && self.restart == Restart::Never {
+            true => Err(Reason::RestartForbidden),
+            false => Ok(()),
+        }
     }
 
     fn check_schedule(
@@ -240,9 +275,6 @@ fn check_installer(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> 
         Some(Offered::Yes) => {}
         Some(Offered::No(lacks)) => return Err(Reason::InstallerMissing { kind, lacks: Some(lacks.clone()) }),
         None => return Err(Reason::InstallerMissing { kind, lacks: None }),
-    }
-    if manifest.reboot == Reboot::Required && !host.may_restart {
-        return Err(Reason::RestartForbidden);
     }
     match manifest.artifacts.iter().find(|artifact| artifact.delta_from.is_some()) {
         Some(artifact) => Err(Reason::EncodingUnknown { artifact: artifact.name.clone() }),

@@ -11,6 +11,10 @@ const DIRECTORIES_MAX: usize = 64;
 /// What each kind of installer may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Installers {
+    /// How long making everything ready for an update may take.
+    pub prepare_deadline: Duration,
+    /// How long putting it in place may take; then it is taken back.
+    pub put_deadline: Duration,
     /// Debian packages.
     pub debian: Debian,
     /// File sets.
@@ -39,11 +43,22 @@ pub struct FileSet {
     pub directories: Vec<PathBuf>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    prepare_deadline_ms: u64,
+    put_deadline_ms: u64,
     debian: RawDebian,
+    #[serde(rename = "file-set")]
     file_set: RawFileSet,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        const HOUR_MS: u64 = 60 * 60 * 1000;
+        let (debian, file_set) = (RawDebian::default(), RawFileSet::default());
+        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, file_set }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -75,19 +90,25 @@ impl Default for RawFileSet {
 }
 
 pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
-    let Raw { debian, file_set } = raw;
-    if debian.deadline_ms == 0 {
-        return wrong("installers.debian.deadline_ms", "nothing is that quick");
+    let Raw { prepare_deadline_ms, put_deadline_ms, debian, file_set } = raw;
+    for (field, ms) in [
+        ("prepare_deadline_ms", *prepare_deadline_ms),
+        ("put_deadline_ms", *put_deadline_ms),
+        ("debian.deadline_ms", debian.deadline_ms),
+    ] {
+        if ms == 0 {
+            return wrong(format!("installers.{field}"), "nothing is that quick");
+        }
     }
     if file_set.directories.len() > DIRECTORIES_MAX {
         let problem = format!("{} directories, {DIRECTORIES_MAX} at most", file_set.directories.len());
         return wrong("installers.file-set.directories", problem);
     }
     for (field, path) in [("debian.root", &debian.root), ("file-set.root", &file_set.root)] {
-        check(&format!("installers.{field}"), path)?;
+        check_root(&format!("installers.{field}"), path)?;
     }
     for directory in &file_set.directories {
-        check("installers.file-set.directories", directory)?;
+        check_root("installers.file-set.directories", directory)?;
         if directory == Path::new("/") {
             return wrong("installers.file-set.directories", "/ is everything: name the directories that are meant");
         }
@@ -96,12 +117,15 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
     let (lock_wait, deadline) = (Duration::from_millis(lock_wait_ms), Duration::from_millis(deadline_ms));
     let RawFileSet { root: file_root, directories } = file_set.clone();
     Ok(Installers {
+        prepare_deadline: Duration::from_millis(*prepare_deadline_ms),
+        put_deadline: Duration::from_millis(*put_deadline_ms),
         debian: Debian { enabled, root, lock_wait, deadline },
         file_set: FileSet { root: file_root, directories },
     })
 }
 
-fn check(field: &str, path: &Path) -> Result<(), Wrong> {
+/// An absolute path that means one place.
+pub(super) fn check_root(field: &str, path: &Path) -> Result<(), Wrong> {
     let plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
     match plain && path.to_str().is_some() {
         true => Ok(()),

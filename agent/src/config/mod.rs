@@ -3,11 +3,13 @@
 mod health;
 mod installers;
 mod raw;
+mod reboot;
 mod schedule;
 pub mod template;
 
 pub use health::Health;
 pub use installers::{Debian, FileSet, Installers};
+pub use reboot::Reboot;
 
 use crate::files::{self, FileError};
 use crate::parameters::{self, Parameters};
@@ -59,6 +61,8 @@ pub struct Config {
     pub installers: Installers,
     /// What is asked after every update.
     pub health: Health,
+    /// How this host is restarted.
+    pub reboot: Reboot,
     raw: raw::Raw,
 }
 
@@ -181,6 +185,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         *path = base.join(&*path);
     }
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    let (restart, reboot) = reboot::parse(&raw.reboot)?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
@@ -194,10 +199,12 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         services: parse_services(&raw.services, &subscriptions)?,
         installers: installers::parse(&raw.installers)?,
         health: health::parse(&raw.health)?,
+        reboot,
         policy: Policy {
             subscriptions,
             pause: parse_pause(&raw.policy)?,
             schedule: schedule::parse(&raw.schedule, &raw.windows)?,
+            restart,
         },
         raw,
     })

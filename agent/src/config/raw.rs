@@ -27,7 +27,10 @@ pub(super) struct Raw {
     pub(super) services: BTreeMap<String, Service>,
     #[serde(default)]
     pub(super) installers: super::installers::Raw,
+    #[serde(default)]
     pub(super) health: super::health::RawHealth,
+    #[serde(default)]
+    pub(super) reboot: super::reboot::RawReboot,
     #[serde(default)]
     pub(super) windows: Vec<super::schedule::RawWindow>,
 }

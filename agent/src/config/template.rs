@@ -98,6 +98,9 @@ name = @NAME@
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
 # the others. Debian packages need dpkg and root; file sets need directories they may put files into.
+# [installers]
+# prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
+# put_deadline_ms = 3600000          # for putting it in place; then it is taken back
 # [installers.debian]
 # enabled = true
 # root = "/"                         # whose packages are changed
@@ -132,6 +135,16 @@ name = @NAME@
 # [[health.checks]]
 # name = "memory"
 # memory_free_mb = 100
+
+# Whether this host is restarted for a patch that says it needs that, always or if the host asks for it
+# (run/reboot-required). Such a patch is judged afterwards; nothing else is installed before that.
+# [reboot]
+# when = "window"                    # "never": a patch that always needs it is refused; "window": while a
+#                                    # window is open, however urgent it is; "now": at once
+# command = ["systemctl", "reboot"]
+# root = "/"                         # of run/reboot-required and of proc/sys/kernel/random/boot_id
+# patience = "10m"                   # for the host to go down, before it is asked again
+# deadline = "7d"                    # for a patch to be judged; then it is taken back
 
 # House law. While paused, nothing is applied.
 # [policy]
@@ -195,6 +208,7 @@ mod tests {
         assert_eq!(config.policy.schedule.windows.len(), 2);
         assert_eq!((config.health.checks.len(), config.health.soak.as_secs()), (4, 120));
         assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
+        assert_eq!((config.policy.restart, config.reboot.command.len()), (policy::Restart::Window, 2));
 
         // What is printed is a configuration again, and the same.
         std::fs::write(&path, config.toml()).unwrap();

@@ -41,8 +41,8 @@ impl Install for DirectoryTree {
         }
     }
 
-    fn prepare(&self, _: &Job, held: Vec<Held>, holding: &Path, _: &mut Story) -> Result<(), Refusal> {
-        held.into_iter().try_for_each(|held| tree::unpack(held, holding, self.limits))
+    fn prepare(&self, job: &Job, held: Vec<Held>, holding: &Path, _: &mut Story) -> Result<(), Refusal> {
+        held.into_iter().try_for_each(|held| tree::unpack(held, holding, self.limits, job.deadline))
     }
 
     fn put(&self, _: &Job, _: &mut Story) -> Result<(), PutError> {

@@ -104,14 +104,14 @@ impl Install for FileSet {
     fn prepare(&self, job: &Job, held: Vec<Held>, holding: &Path, story: &mut Story) -> Result<(), Refusal> {
         let new = holding.join(NEW);
         files::private_dir(&new)?;
-        held.into_iter().try_for_each(|held| tree::unpack(held, &new, LIMITS))?;
+        held.into_iter().try_for_each(|held| tree::unpack(held, &new, LIMITS, job.deadline))?;
         let before = job.holding_before().map(|before| read(&before)).transpose()?.flatten().unwrap_or_default();
         let changes = self.places.changes(&new, &before)?;
         changes.iter().for_each(|change| story.tell(change.to_string()));
         let paths: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
-        let footprint = Footprint::take(self.root(), &paths)?;
+        let footprint = Footprint::take(self.root(), &paths, job.deadline)?;
         self.places.check(&changes, &footprint)?;
-        footprint.keep(self.root(), &holding.join(KEPT))?;
+        footprint.keep(self.root(), &holding.join(KEPT), job.deadline)?;
         footprint.write(&holding.join(FOOTPRINT))?;
         Ok(files::replace(&holding.join(CHANGES), &serde_json::to_vec(&changes).unwrap_or_default())?)
     }
@@ -125,7 +125,7 @@ impl Install for FileSet {
             let meanwhile = reason(ReasonCode::InstallFailed, format!("/{path} was changed meanwhile"));
             return Err(PutError::NotBegun(meanwhile));
         }
-        let put = self.places.put(&changes, &holding.join(NEW), &footprint);
+        let put = self.places.put(&changes, &holding.join(NEW), &footprint, job.deadline);
         let midway = |act: String, error: io::Error| PutError::Midway(tree::io_refusal(&act, &error).reason);
         put.map_err(|(path, error)| midway(format!("put /{path} in place"), error))
     }

@@ -5,6 +5,7 @@
 //! Paths are looked up beneath the root as a process living there would: links on the way are followed
 //! within it, the last part never.
 
+use super::deadline::Deadline;
 use super::tree::io_refusal;
 use crate::files::{self, FileError, failed};
 use crate::settled::Refusal;
@@ -209,8 +210,9 @@ fn attributes(file: &File) -> io::Result<BTreeMap<String, Vec<u8>>> {
 
 impl Footprint {
     /// Writes down what is at these paths.
-    pub(super) fn take(root: &Root, paths: &BTreeSet<String>) -> Result<Self, FileError> {
-        let mark = |path: &String| {
+    pub(super) fn take(root: &Root, paths: &BTreeSet<String>, deadline: Deadline) -> Result<Self, Refusal> {
+        let mark = |path: &String| -> Result<(String, Mark), Refusal> {
+            deadline.check()?;
             let mark = root.mark(path).map_err(failed("examine", &root.path().join(path)))?;
             Ok((path.clone(), mark))
         };
@@ -230,9 +232,10 @@ impl Footprint {
     }
 
     /// Keeps the content of every file in a directory, by its place in the footprint.
-    pub(super) fn keep(&self, root: &Root, directory: &Path) -> Result<(), Refusal> {
+    pub(super) fn keep(&self, root: &Root, directory: &Path, deadline: Deadline) -> Result<(), Refusal> {
         files::private_dir(directory)?;
         for (place, (path, mark)) in self.0.iter().enumerate() {
+            deadline.check()?;
             if let Mark::File { .. } = mark {
                 let copied = root.copy_out(path, &directory.join(place.to_string()));
                 copied.map_err(|error| io_refusal(&format!("keep a copy of {path}"), &error))?;

@@ -12,7 +12,8 @@
 //!                                                    journal: prepared, switching
 //! put       the new in place                         the host is changed; may stop anywhere
 //! prove_new read it back
-//!           the engine moves `current`               journal: switched; services, health
+//!           the engine moves `current`               journal: switched; services, health,
+//!                                                    or first: restarting, restarted
 //! settle    keep: throw away what going back needed  journal: judged, done
 //! or
 //! restore   put the old back, from whatever there is journal: judged, restored
@@ -21,6 +22,7 @@
 //!
 //! After a crash the engine asks the kind to `look`, and finishes or takes back.
 
+use super::deadline::Deadline;
 use super::installs::Place;
 use super::journal::Begun;
 use crate::download::Verified;
@@ -37,6 +39,9 @@ pub struct Job {
     pub begun: Begun,
     /// Where versions of the product are held.
     pub place: Place,
+    /// The end of the step, for those that may be late: [`Install::prepare`] and [`Install::put`]. Going
+    /// back goes on to its end, each of its calls within a time of its own.
+    pub deadline: Deadline,
 }
 
 impl Job {

@@ -5,6 +5,7 @@
 //! announces had not begun. When an update is over, the next one begins with an empty file.
 
 use super::installs::{self, VersionId};
+use super::restarts::BootId;
 use crate::files::{self, FileError, failed};
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{Digest, PatchId};
@@ -64,6 +65,15 @@ pub enum Record {
     Switching,
     /// It was. Services are about to be restarted, and health judged.
     Switched,
+    /// Health is judged when the host has restarted. What was not judged by the deadline is taken back.
+    Restarting {
+        /// Which run of the host the new version was put in place in.
+        boot_id: BootId,
+        /// By when it must be judged.
+        deadline_ms: u64,
+    },
+    /// The host has restarted. Services are about to be started, and health judged.
+    Restarted,
     /// Health was judged: kept when there is no reason against it, else about to be rolled back.
     Judged {
         /// What failed.

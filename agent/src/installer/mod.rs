@@ -7,6 +7,7 @@
 //! ([`installs`]).
 
 pub mod archive;
+pub mod deadline;
 mod debian;
 pub mod digest;
 mod directory_tree;
@@ -18,6 +19,8 @@ pub mod installs;
 pub mod journal;
 pub mod kinds;
 pub mod recover;
+pub mod restarting;
+pub mod restarts;
 mod resume;
 mod running;
 mod stages;
@@ -29,7 +32,7 @@ pub use stages::{Applied, Ready, Staged};
 pub use tree::{AdoptError, adopt};
 
 use crate::attempt_log::AttemptLog;
-use crate::config;
+use crate::config::{self, Config};
 use crate::data::DataDir;
 use crate::download::{self, DownloadError};
 use crate::files::{FileError, failed};
@@ -37,21 +40,28 @@ use crate::follow::sources::Sources;
 use crate::probes::Prober;
 use crate::services::Services;
 use crate::settled::{Refusal, chain, reason};
+use deadline::Deadline;
 use install::{Held, Install, Job, PutError, Story};
 use installs::{Place, VersionId, VersionMeta};
 use journal::{Begun, Journal, Observer, Record};
 use kinds::Kinds;
+use ledger::patch::PatchManifest;
 use ledger::receipt::{Reason, ReasonCode};
-use policy::{Permit, Subscription};
+use policy::{Permit, Restart, Subscription};
+use restarts::Restarts;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Puts versions in place, and keeps their services running.
 pub struct Installer {
     data: DataDir,
     patience: config::Download,
+    prepare_deadline: Duration,
+    put_deadline: Duration,
     kinds: Kinds,
+    restarts: Restarts,
     journal: Journal,
     /// Neither old nor new: the journal stays open until it is.
     unfinished: bool,
@@ -66,14 +76,25 @@ impl Installer {
     /// [`FileError`].
     pub fn open(
         data: &DataDir,
-        patience: config::Download,
-        kinds: Kinds,
+        config: &Config,
         services: Arc<Services>,
         prober: Prober,
         observer: Observer,
     ) -> Result<Self, FileError> {
         let journal = Journal::open(&data.journal(), observer)?;
-        Ok(Self { data: data.clone(), patience, kinds, journal, unfinished: false, services, prober })
+        let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
+        Ok(Self {
+            data: data.clone(),
+            patience: config.download,
+            prepare_deadline,
+            put_deadline,
+            kinds: Kinds::of(&config.installers),
+            restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
+            journal,
+            unfinished: false,
+            services,
+            prober,
+        })
     }
 
     /// Kinds of patches, and which of them it can install.
@@ -100,6 +121,10 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Result<Staged, Refusal> {
         let manifest = permit.patch().manifest();
+        if self.to_be_judged().is_some() {
+            let detail = "an earlier update is judged when the host has restarted; nothing else is begun before that";
+            return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+        }
         if self.unfinished {
             let detail = "an earlier update could not be taken back yet; nothing else is begun before that";
             return Err(Refusal::new(ReasonCode::InstallFailed, detail));
@@ -107,6 +132,7 @@ impl Installer {
         let kind = self.kinds.offered_one(manifest.installer)?;
         kind.plan(manifest)?;
         self.check_same_kind(&permit)?;
+        self.restarts.check(manifest.reboot)?;
         let directory = self.data.downloads();
         download::prune(&directory, &manifest.artifacts)?;
         let mut held = Vec::new();
@@ -134,17 +160,25 @@ impl Installer {
         }
     }
 
-    /// Makes what is ready the installed version, and restarts its services. Journal first.
+    /// Makes what is ready the installed version, and restarts its services, unless the host has to
+    /// restart as a whole. Journal first.
     ///
     /// # Errors
     /// [`Refusal`] when the host was not changed.
     pub async fn apply(&mut self, run: u64, ready: Ready, log: &mut AttemptLog) -> Result<Applied, Refusal> {
         let Ready(Staged { permit, kind, held }) = ready;
-        let job = self.describe(run, &permit)?;
+        let mut job = self.describe(run, &permit)?;
+        let manifest = permit.patch().manifest().clone();
         self.journal.begin(job.begun.clone())?;
-        if let Err(refusal) = self.prepare(&kind, &job, &permit, held, log).await {
+        if let Err(refusal) = self.prepare(&kind, &job, &manifest, held, log).await {
             self.discard_if_possible(&kind, &job);
             return Err(refusal);
+        }
+        let wish = self.restarts.wish();
+        job.deadline = Deadline::begin("putting the new version in place", self.put_deadline);
+        if let Err(error) = self.journal.append(Record::Switching) {
+            self.discard_if_possible(&kind, &job);
+            return Err(error.into());
         }
         let mut trouble = match self.put(&kind, &job, log).await {
             Ok(()) => None,
@@ -159,8 +193,10 @@ impl Installer {
             log.line(&format!("switched from {:?} to {:?}", from_version.as_str(), to_version.as_str()));
             trouble = self.journal.append(Record::Switched).err().map(|error| Refusal::from(error).reason);
         }
-        let mut applied = Applied { permit, kind, job, trouble };
-        if applied.trouble.is_none() {
+        let needs_restart = self.restarts.is_needed(manifest.reboot, wish);
+        let mut applied = Applied { manifest, kind, job, trouble, needs_restart };
+        // Until the host has restarted, what runs goes on as it was.
+        if !applied.needs_restart && applied.trouble.is_none() {
             let affected = self.affected(&applied.job.begun, applied.manifest());
             applied.trouble = self.restart(&affected, log).await.err();
         }
@@ -172,27 +208,27 @@ impl Installer {
         &mut self,
         kind: &Arc<dyn Install>,
         job: &Job,
-        permit: &Permit,
+        manifest: &PatchManifest,
         held: Vec<Held>,
         log: &mut AttemptLog,
     ) -> Result<(), Refusal> {
-        let manifest = permit.patch().manifest();
         let (version, release, patch) = (manifest.version.clone(), manifest.release, Some(job.begun.patch));
         let prepared = self.step(kind, job, log, move |kind, job, story| {
             let partial = tree::fresh(&job.place, &job.begun.to)?;
             kind.prepare(job, held, &partial, story)?;
+            job.deadline.check()?;
             let (runs_from, kind) = (kind.runs_from(), kind.kind());
             let meta = |tree| VersionMeta { version, release, patch, tree, kind, runs_from };
             tree::name(&job.place, &job.begun.to, meta)
         });
         let tree = prepared.await.unwrap_or_else(|died| Err(Refusal::new(ReasonCode::Io, died)))?;
-        self.journal.append(Record::Prepared { tree })?;
-        Ok(self.journal.append(Record::Switching)?)
+        Ok(self.journal.append(Record::Prepared { tree })?)
     }
 
     /// The step that counts, behind its record.
     async fn put(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) -> Result<(), PutError> {
         let put = self.step(kind, job, log, |kind, job, story| {
+            job.deadline.check().map_err(|late| PutError::NotBegun(Refusal::from(late).reason))?;
             kind.put(job, story)?;
             kind.prove_new(job).map_err(PutError::Midway)
         });
@@ -243,7 +279,8 @@ impl Installer {
             to_version: manifest.version.clone(),
             kind: manifest.installer,
         };
-        Ok(Job { begun, place: Place::new(&installs, &of) })
+        let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
+        Ok(Job { begun, place: Place::new(&installs, &of), deadline })
     }
 
     /// Takes a step beside the agent's own thread, and writes what it did into the log.

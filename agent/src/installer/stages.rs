@@ -42,13 +42,15 @@ impl fmt::Debug for Staged {
 pub struct Ready(pub(super) Staged);
 
 /// A version that is the installed one, and not judged yet. Made only by [`super::Installer::apply`],
-/// from what is [`Ready`].
+/// from what is [`Ready`]; and again from the journal, when the host has restarted since.
 pub struct Applied {
-    pub(super) permit: Permit,
+    pub(super) manifest: PatchManifest,
     pub(super) kind: Arc<dyn Install>,
     pub(super) job: Job,
     /// What already went wrong, since the host was first changed.
     pub(super) trouble: Option<Reason>,
+    /// It can be judged only when the host has restarted.
+    pub(super) needs_restart: bool,
 }
 
 impl Applied {
@@ -61,7 +63,7 @@ impl Applied {
     /// What the vendor signed.
     #[must_use]
     pub fn manifest(&self) -> &PatchManifest {
-        self.permit.patch().manifest()
+        &self.manifest
     }
 }
 

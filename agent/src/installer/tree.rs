@@ -1,6 +1,7 @@
 //! Making a version's tree, and making sure that one is still what it was.
 
 use super::archive;
+use super::deadline::Deadline;
 use super::digest;
 use super::install::Held;
 use super::installs::{self, Place, VersionId, VersionMeta};
@@ -41,23 +42,26 @@ pub(super) fn name(place: &Place, id: &VersionId, meta: impl FnOnce(Digest) -> V
 
 /// Unpacks an archive. What is unpacked is hashed on its way once more: what was verified is what is
 /// applied. Blocking.
-pub(super) fn unpack(held: Held, into: &Path, limits: Limits) -> Result<(), Refusal> {
+pub(super) fn unpack(held: Held, into: &Path, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
     let Held { artifact, bytes } = held;
-    let mut passing = Passing::of(bytes, &artifact)?;
+    let mut passing = Passing::of(bytes, &artifact, deadline)?;
     let unpacked = archive::unpack(BufReader::with_capacity(READ_BYTES, &mut passing), into, limits);
+    deadline.check()?;
     // A byte that was changed after it was verified may look like anything: say that it was changed.
     passing.finish(&artifact)?;
     unpacked.map_err(refusal)
 }
 
 /// Copies an artifact into a holding, hashed on its way once more. Blocking.
-pub(super) fn copy_held(held: Held, to: &Path) -> Result<(), Refusal> {
+pub(super) fn copy_held(held: Held, to: &Path, deadline: Deadline) -> Result<(), Refusal> {
     let Held { artifact, bytes } = held;
-    let mut passing = Passing::of(bytes, &artifact)?;
+    let mut passing = Passing::of(bytes, &artifact, deadline)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(files::PRIVATE_FILE_MODE);
     let mut file = options.open(to).map_err(failed("create", to))?;
-    io::copy(&mut passing, &mut file).map_err(failed("write", to))?;
+    let copied = io::copy(&mut passing, &mut file).map_err(failed("write", to));
+    deadline.check()?;
+    copied?;
     passing.finish(&artifact)
 }
 
@@ -74,14 +78,16 @@ pub(super) fn io_refusal(act: &str, error: &io::Error) -> Refusal {
     Refusal::new(code, format!("{act}: {error}"))
 }
 
-/// Hashes what passes.
+/// Hashes what passes, as long as there is time.
 struct Passing {
     file: io::Take<File>,
     hasher: blake3::Hasher,
+    deadline: Deadline,
 }
 
 impl Read for Passing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.deadline.check()?;
         let count = self.file.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
@@ -89,9 +95,9 @@ impl Read for Passing {
 }
 
 impl Passing {
-    fn of(bytes: Verified, artifact: &Artifact) -> Result<Self, Refusal> {
+    fn of(bytes: Verified, artifact: &Artifact, deadline: Deadline) -> Result<Self, Refusal> {
         let file = bytes.rewound().map_err(|error| io_refusal("read the artifact", &error))?;
-        Ok(Self { file: file.take(artifact.size), hasher: blake3::Hasher::new() })
+        Ok(Self { file: file.take(artifact.size), hasher: blake3::Hasher::new(), deadline })
     }
 
     /// Makes sure that all of it, whatever was left over, is what was verified.

@@ -324,6 +324,35 @@ async fn swapped_between_check_and_use<B: Bench>() {
     host.is(&old, "refused");
 }
 
+/// A step that takes longer than it may: counted from the record that announces it.
+async fn what_takes_too_long_is_not_done<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let old = host.snapshot();
+    type At = fn(&Record) -> bool;
+    let steps: [(&str, At, &str); 2] = [
+        ("prepare", |record| matches!(record, Record::Begun(_)), "preparing the new version was not over after 1ms"),
+        ("put", |record| *record == Record::Switching, "putting the new version in place was not over after 1ms"),
+    ];
+    for (step, at, evidence) in steps {
+        host.endpoint.configure(&format!("[installers]\n{step}_deadline_ms = 1\n"));
+        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+            let announced = Instant::now();
+            while moment == Moment::After && at(record) && announced.elapsed() < Duration::from_millis(2) {}
+        }));
+        hear(&site).await;
+        let mut worker = Worker::new(site);
+        let settled = worker.apply(&case.healthy.to_string(), None).await.unwrap();
+        assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, Some(ReasonCode::InstallFailed)), "{settled}");
+        assert!(settled.to_string().contains(evidence), "{settled}");
+        assert!(!worker.site().installer.is_interrupted());
+        host.is(&old, step);
+    }
+    host.endpoint.configure("");
+    let settled = host.endpoint.apply(case.healthy).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
 macro_rules! conformance {
     ($($kind:ident: $bench:ty,)*) => { $(
         mod $kind {
@@ -352,6 +381,11 @@ macro_rules! conformance {
             #[tokio::test]
             async fn a_full_or_read_only_disk_is_survived() {
                 super::on_a_bad_disk::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn what_takes_too_long_is_not_done() {
+                super::what_takes_too_long_is_not_done::<$bench>().await;
             }
 
             #[tokio::test]

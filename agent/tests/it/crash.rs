@@ -7,7 +7,7 @@ use crate::support::node::World;
 use agent::config::Config;
 use agent::installer::journal::{Moment, Observer, Record};
 use agent::site::Site;
-use agent::worker::Worker;
+use agent::worker::{AskError, Worker};
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Outcome, ReasonCode};
@@ -44,7 +44,10 @@ async fn the_child() {
     let mut site = Site::open(config, PROGRAM.into(), deadly(die_at.parse().unwrap())).unwrap();
     site.recover().await.unwrap();
     if !patch.is_empty() {
-        Worker::new(site).apply(patch, None).await.unwrap();
+        match Worker::new(site).apply(patch, None).await {
+            Ok(_) | Err(AskError::AwaitsRestart(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
@@ -114,7 +117,7 @@ impl Case {
     }
 }
 
-type Tree = std::collections::BTreeMap<String, (u32, Vec<u8>)>;
+pub(crate) type Tree = std::collections::BTreeMap<String, (u32, Vec<u8>)>;
 
 /// The two trees there may be.
 async fn trees(world: &Arc<World>, node: &crate::support::node::Node) -> (Tree, Tree) {

@@ -1,10 +1,11 @@
 //! Debian packages, where they are unlike everything else: the closure, what dpkg leaves half done, what
 //! people changed, and who else works with packages.
 
+use crate::crash::child;
 use crate::support::archive::Archive;
 use crate::support::bench::{Bench, Packages, RealPackages, Snapshot, differences};
 use crate::support::debian::{Deb, dpkg, dpkg_install, packages, pair};
-use crate::support::endpoint::{Endpoint, approved_set};
+use crate::support::endpoint::{Endpoint, approved_set, says};
 use crate::support::node::{Node, World};
 use agent::settled::Settled;
 use ledger::bounded::List;
@@ -373,6 +374,41 @@ fn bomb() -> Vec<u8> {
     header.set_cksum();
     bytes[place..place + 512].copy_from_slice(header.as_bytes());
     bytes
+}
+
+#[tokio::test]
+async fn what_a_killed_dpkg_did_not_come_to_is_done() {
+    for left in ["triggers-pending", "half-configured"] {
+        let Some(case) = Case::<Packages>::bare("").await else { return };
+        let watcher = Deb::new("watcher", "1").control_file("triggers", 0o644, "interest-noawait /usr/share/app\n");
+        assert!(dpkg_install(&case.root(), &[watcher.bytes()]) && dpkg_install(&case.root(), &pair("1.0.1")));
+        let before = case.snapshot();
+        let artifacts = with_old("1.0.2", "1.0.1").into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
+        let patch = approved_set(&case.world, 2, InstallerKind::Debian, artifacts, |manifest| {
+            manifest.health = List::new(vec![says("{tree}/usr/bin/no-such-program", "x")]).unwrap();
+        });
+        // Going back is done but for its record …
+        let restored = 10;
+        assert!(child(&case.endpoint, Some(patch), restored).await);
+        // … and the dpkg that did it was killed before the triggers, or while one ran.
+        let room = tempfile::tempdir().unwrap();
+        let files = ["app", "libapp"].map(|name| room.path().join(name).display().to_string());
+        files.iter().zip(pair("1.0.1")).for_each(|(file, bytes)| fs::write(file, bytes).unwrap());
+        assert!(dpkg(&case.root(), &["--no-triggers", "--install", &files[0], &files[1]]));
+        if left == "half-configured" {
+            let status = case.root().join("var/lib/dpkg/status");
+            let pending = fs::read_to_string(&status).unwrap();
+            let of_triggers = |line: &&str| !line.starts_with("Triggers-Pending:");
+            let lines: Vec<_> = pending.lines().filter(of_triggers).collect();
+            fs::write(&status, lines.join("\n").replace("triggers-pending", left) + "\n").unwrap();
+        }
+        assert_eq!(case.says("watcher"), format!("watcher:all 1 install ok {left}"));
+        let mut site = case.endpoint.open();
+        let settled = site.recover().await.unwrap().unwrap();
+        assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+        let differences = differences(&before, &case.snapshot());
+        assert!(differences.is_empty(), "{left}: {differences:#?}");
+    }
 }
 
 #[tokio::test]

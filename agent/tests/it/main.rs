@@ -19,6 +19,7 @@ mod file_set;
 mod following;
 mod house;
 mod refusals;
+mod restarts;
 mod services;
 mod support;
 mod windows;

@@ -192,6 +192,17 @@ impl Schedule {
         }
     }
 
+    /// Whether a window is open now and no blackout in the way, however urgent something is.
+    ///
+    /// # Errors
+    /// [`Wait`].
+    pub fn in_window(&self, now_ms: u64) -> Result<Leave, Wait> {
+        match self.window_way(now_ms) {
+            Some((from_ms, leave)) if from_ms <= now_ms => Ok(leave),
+            first => Err(self.wait(first.map(|(from_ms, _)| from_ms), now_ms)),
+        }
+    }
+
     /// The opening that is open now, or else the next one that is not blacked out whole.
     #[must_use]
     pub fn next_opening(&self, now_ms: u64) -> Option<Opening> {

@@ -7,7 +7,7 @@ use ledger::patch::{
     Artifact, Class, InstallerKind, Label, PatchManifest, PayloadEncoding, Reboot, Relation, Severity, Target,
 };
 use ledger::receipt::{self, Outcome, ReasonCode};
-use policy::{Host, Installed, Offered, Pause, Policy, Reason, Subscription};
+use policy::{Host, Installed, Offered, Pause, Policy, Reason, Restart, Subscription};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -76,7 +76,6 @@ fn host() -> Host {
         labels: [label("hamburg")].into(),
         installed: [((product("acme/widget"), name("stable")), installed(4))].into(),
         installers: [(InstallerKind::DirectoryTree, Offered::Yes)].into(),
-        may_restart: false,
         awake_since_ms: 0,
         due_since_ms: BTreeMap::new(),
     }
@@ -214,14 +213,17 @@ fn a_host_installs_only_what_it_has_an_installer_for() {
         host.installers.insert(InstallerKind::Rpm, Offered::No("there is no rpm here".to_owned()));
     }));
     assert_eq!(lacking.2, "this host has no installer for RPM packages: there is no rpm here");
-    let restart = |may_restart| {
-        decide(|_, manifest, host| {
-            manifest.reboot = Reboot::Required;
-            host.may_restart = may_restart;
+    let restart = |restart, reboot| {
+        decide(|policy, manifest, _| {
+            policy.restart = restart;
+            manifest.reboot = reboot;
         })
     };
-    assert_eq!(refusal(restart(false)).0, ReasonCode::Policy);
-    assert_eq!(restart(true), Ok(()));
+    assert_eq!(refusal(restart(Restart::Never, Reboot::Required)).0, ReasonCode::Policy);
+    assert_eq!(restart(Restart::Never, Reboot::IfNeeded), Ok(()));
+    for may in [Restart::Window, Restart::Now] {
+        assert_eq!(restart(may, Reboot::Required), Ok(()));
+    }
     let delta = decide(|_, manifest, _| {
         let artifact = Artifact { delta_from: Some(Digest::ZERO), ..manifest.artifacts[0].clone() };
         manifest.artifacts = List::new(vec![artifact]).unwrap();

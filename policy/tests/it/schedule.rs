@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use ledger::patch::Severity;
 use policy::schedule::{Because, Blackout, Due, Leave, Missed, Schedule, Window, Zone};
+use policy::{Pause, Policy, Restart};
 use proptest::prelude::*;
 
 const MINUTE_MS: u64 = 60_000;
@@ -37,6 +38,29 @@ fn due() -> Due {
 /// What is decided: why it may be, or until when it waits.
 fn decide(schedule: &Schedule, due: &Due, at: &str) -> Result<String, String> {
     schedule.decide(due, ms(at)).map(|leave| leave.to_string()).map_err(|wait| wait.to_string())
+}
+
+#[test]
+fn a_host_is_restarted_only_when_its_house_says_so() {
+    let decide = |restart, schedule: Schedule, pause: Option<Pause>, at: &str| {
+        let policy = Policy { restart, schedule, pause, ..Policy::default() };
+        policy.permit_restart(ms(at)).map_err(|reason| reason.to_string())
+    };
+    let (open, shut) = ("2026-06-09T20:00Z", "2026-06-09T19:59Z");
+    let waits = "waits until 2026-06-09 22:00 Europe/Berlin (2026-06-09 20:00 UTC), because no window is open";
+    assert_eq!(decide(Restart::Window, schedule(), None, open), Ok(()));
+    assert_eq!(decide(Restart::Window, schedule(), None, shut), Err(waits.to_owned()));
+    assert_eq!(decide(Restart::Window, Schedule::default(), None, shut), Ok(()), "without windows, any hour will do");
+    // What is urgent is installed at any hour; the host is not restarted for it.
+    let urgent = Schedule { urgent: [Severity::Critical].into(), urgent_in_blackout: true, ..schedule() };
+    assert_eq!(decide(Restart::Window, urgent, None, shut), Err(waits.to_owned()));
+    let blackout = decide(Restart::Window, schedule(), None, "2026-12-24T12:00Z").unwrap_err();
+    assert!(blackout.contains("because of the blackout 12-20/01-06"), "{blackout}");
+    assert_eq!(decide(Restart::Now, schedule(), None, shut), Ok(()));
+    let never = "the patch needs the host to restart, which this agent may not do";
+    assert_eq!(decide(Restart::Never, Schedule::default(), None, open), Err(never.to_owned()));
+    let pause = Some(Pause { reason: "stock-taking".to_owned(), until_ms: None });
+    assert_eq!(decide(Restart::Now, schedule(), pause, open), Err("paused: stock-taking".to_owned()));
 }
 
 #[test]

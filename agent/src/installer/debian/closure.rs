@@ -101,6 +101,9 @@ impl Package {
 #[serde(deny_unknown_fields)]
 pub(super) struct Closure {
     pub(super) packages: Vec<Package>,
+    /// Packages that had something left to do already before.
+    #[serde(default)]
+    pub(super) unfinished: Vec<String>,
 }
 
 impl Closure {

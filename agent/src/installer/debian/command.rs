@@ -176,15 +176,20 @@ impl Dpkg {
         }
     }
 
-    /// Installs packages, all in one go.
-    pub(super) fn install(&self, packages: &[PathBuf], story: &mut Story) -> Result<(), DpkgError> {
-        self.act(self.dpkg(self.deadline).args(["--install"]).args(packages), story)
+    /// Installs packages, all in one go, in the time that is left and at most in that of one call.
+    pub(super) fn install(&self, packages: &[PathBuf], left: Duration, story: &mut Story) -> Result<(), DpkgError> {
+        self.act(self.dpkg(self.deadline.min(left)).args(["--install"]).args(packages), story)
     }
 
     /// Has dpkg write out what a killed one had left for later: it reads no selections at all, and that is
     /// reason enough for it.
     pub(super) fn write_out(&self) -> Result<(), DpkgError> {
         Ok(self.dpkg(LOOK_PATIENCE).args(["--set-selections"]).run().0?)
+    }
+
+    /// Has packages finish what they have left to do, triggers too.
+    pub(super) fn finish(&self, instances: &[String]) -> Result<(), DpkgError> {
+        Ok(self.dpkg(self.deadline).args(["--configure"]).args(instances).run().0?)
     }
 
     /// Takes packages away, with all they brought; also ones that are broken, and ones others lean on:

@@ -39,6 +39,14 @@ impl Database {
         other.map(|(_, of)| of.as_str())
     }
 
+    /// Packages that are all there and have something left to do: triggers that others gave them, or what
+    /// they were at when dpkg was killed.
+    pub(super) fn unfinished(&self) -> impl Iterator<Item = String> {
+        let words = [" triggers-pending", " half-configured"];
+        let unfinished = self.0.iter().filter(move |(_, state)| words.iter().any(|word| state.status.ends_with(word)));
+        unfinished.map(|((name, architecture), _)| format!("{name}:{architecture}"))
+    }
+
     /// The first package outside of a closure that is not as it was.
     pub(super) fn first_difference(before: &Self, after: &Self, closure: &Closure) -> Option<String> {
         let ours = |(name, architecture): &Instance| {

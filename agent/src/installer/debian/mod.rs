@@ -31,6 +31,7 @@ use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// What the closure is called in the holding.
 const CLOSURE: &str = "closure.json";
@@ -47,6 +48,8 @@ const ROOM: &str = "var/lib/dpkg/countersign-room";
 const SCRATCH: &str = "var/lib/dpkg/tmp.ci";
 /// Where dpkg writes what it changes until it ends; one that is killed leaves that to the next one.
 const UPDATES: &str = "var/lib/dpkg/updates";
+/// Where scripts of packages note which triggers are to be run; dpkg takes it from there.
+const UNINCORPORATED: &str = "var/lib/dpkg/triggers/Unincorp";
 
 /// Installs Debian packages.
 pub(super) struct Debian {
@@ -80,17 +83,34 @@ impl Debian {
 
     /// Takes away what a killed dpkg left behind. Somebody's dpkg may need it just now, so this is for
     /// whoever holds the lock.
-    fn clear_scratch(&self) -> Result<(), DpkgError> {
+    fn clear_scratch(&self, closure: &Closure) -> Result<(), DpkgError> {
         files::remove_tree(&self.root.path().join(SCRATCH))?;
-        if !files::names(&self.root.path().join(UPDATES))?.is_empty() {
+        if self.has_unwritten() {
             self.dpkg.write_out()?;
         }
-        Ok(())
+        match self.unfinished(closure)? {
+            unfinished if unfinished.is_empty() => Ok(()),
+            unfinished => self.dpkg.finish(&unfinished),
+        }
     }
 
-    fn has_scratch(&self) -> bool {
+    fn has_unwritten(&self) -> bool {
         let updates = files::names(&self.root.path().join(UPDATES));
-        self.root.path().join(SCRATCH).exists() || updates.is_ok_and(|names| !names.is_empty())
+        let noted = std::fs::metadata(self.root.path().join(UNINCORPORATED));
+        updates.is_ok_and(|names| !names.is_empty()) || noted.is_ok_and(|noted| noted.len() > 0)
+    }
+
+    /// Packages that a killed dpkg did not come to the end with, beside those of the patch: others than
+    /// had something left to do before.
+    fn unfinished(&self, closure: &Closure) -> Result<Vec<String>, DpkgError> {
+        let all = self.dpkg.database()?;
+        Ok(all.unfinished().filter(|package| !closure.unfinished.contains(package)).collect())
+    }
+
+    fn has_scratch(&self, closure: &Closure) -> bool {
+        self.root.path().join(SCRATCH).exists()
+            || self.has_unwritten()
+            || self.unfinished(closure).is_ok_and(|unfinished| !unfinished.is_empty())
     }
 
     /// Everything of the root's file system onto the disk.
@@ -119,7 +139,7 @@ impl Debian {
     fn go_back(&self, closure: &Closure, holding: &Path, story: &mut Story) -> Result<(), DpkgError> {
         let old: Vec<_> = closure.changes().filter_map(|package| package.old_file(holding)).collect();
         if !old.is_empty() {
-            self.dpkg.install(&old, story)?;
+            self.dpkg.install(&old, Duration::MAX, story)?;
         }
         let database = self.dpkg.database()?;
         let came = |package: &&closure::Package| {
@@ -130,16 +150,10 @@ impl Debian {
     }
 
     /// The closure, all of it and nothing else.
-    fn install_new(
-        &self,
-        closure: &Closure,
-        holding: &Path,
-        before: &Database,
-        story: &mut Story,
-    ) -> Result<(), Reason> {
-        let new: Vec<_> = closure.changes().map(|package| package.new_file(holding)).collect();
+    fn install_new(&self, closure: &Closure, job: &Job, before: &Database, story: &mut Story) -> Result<(), Reason> {
+        let new: Vec<_> = closure.changes().map(|package| package.new_file(&job.holding())).collect();
         if !new.is_empty() {
-            self.dpkg.install(&new, story).map_err(|error| install_failed(&error))?;
+            self.dpkg.install(&new, job.deadline.left(), story).map_err(|error| install_failed(&error))?;
         }
         let after = self.dpkg.database().map_err(|error| install_failed(&error))?;
         match Database::first_difference(before, &after, closure) {
@@ -202,8 +216,9 @@ impl Install for Debian {
             let meanwhile = reason(ReasonCode::InstallFailed, format!("{} is {there} meanwhile", package.name));
             return Err(PutError::NotBegun(meanwhile));
         }
+        job.deadline.check().map_err(|late| PutError::NotBegun(Refusal::from(late).reason))?;
         self.keep_room(closure.old_bytes()).map_err(|error| not_begun(error.into()))?;
-        self.install_new(&closure, &holding, &before, story).map_err(PutError::Midway)?;
+        self.install_new(&closure, job, &before, story).map_err(PutError::Midway)?;
         self.tell_kept(&footprint, story);
         self.sync().map_err(|error| PutError::Midway(Refusal::from(error).reason))
     }
@@ -253,13 +268,13 @@ impl Install for Debian {
         let _lock = self.dpkg.lock().map_err(|error| chain(&error))?;
         files::remove(&self.room()).map_err(|error| chain(&error))?;
         if self.is_old(&closure, &footprint).is_ok() {
-            return self.clear_scratch().map_err(|error| chain(&error));
+            return self.clear_scratch(&closure).map_err(|error| chain(&error));
         }
         let went = self.go_back(&closure, &holding, story);
         for path in footprint.repair(&self.root, &holding.join(KEPT))? {
             story.tell(format!("repaired /{path}"));
         }
-        self.clear_scratch().map_err(|error| chain(&error))?;
+        self.clear_scratch(&closure).map_err(|error| chain(&error))?;
         self.sync().map_err(|error| chain(&error))?;
         match went {
             // What counts is what is there.
@@ -275,8 +290,13 @@ impl Install for Debian {
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {
         files::remove(&self.room())?;
-        if self.has_scratch() {
-            let cleared = self.dpkg.lock().and_then(|_lock| self.clear_scratch());
+        let path = job.holding().join(CLOSURE);
+        if !path.is_file() {
+            return Ok(()); // The host was never touched.
+        }
+        let closure = Closure::read(&path)?;
+        if self.has_scratch(&closure) {
+            let cleared = self.dpkg.lock().and_then(|_lock| self.clear_scratch(&closure));
             cleared.map_err(|error| failed("clear up", &self.room())(std::io::Error::other(chain(&error))))?;
         }
         files::remove_tree(&job.holding().join(KEPT))

@@ -47,7 +47,7 @@ impl Debian {
         holding: &Path,
         story: &mut Story,
     ) -> Result<(), Refusal> {
-        let (new, mut old) = self.unload(held, holding)?;
+        let (new, mut old) = self.unload(job, held, holding)?;
         self.look_for_old(job, holding, &mut old)?;
         let database = self.dpkg.database().map_err(refusal)?;
         let closure = closure(&new, &old, &database)?;
@@ -62,14 +62,14 @@ impl Debian {
         self.check_set_id(&new)?;
         self.check_room(&closure, &new)?;
         let paths = self.paths(&closure, &new)?;
-        let footprint = Footprint::take(&self.root, &paths)?;
-        footprint.keep(&self.root, &holding.join(KEPT))?;
+        let footprint = Footprint::take(&self.root, &paths, job.deadline)?;
+        footprint.keep(&self.root, &holding.join(KEPT), job.deadline)?;
         footprint.write(&holding.join(FOOTPRINT))?;
         Ok(closure.write(&holding.join(CLOSURE))?)
     }
 
     /// Puts the artifacts where they belong, and looks into each.
-    fn unload(&self, held: Vec<Held>, holding: &Path) -> Result<(Files, Files), Refusal> {
+    fn unload(&self, job: &Job, held: Vec<Held>, holding: &Path) -> Result<(Files, Files), Refusal> {
         let (mut new, mut old) = (Files::new(), Files::new());
         for directory in [NEW, OLD] {
             files::private_dir(&holding.join(directory))?;
@@ -80,7 +80,7 @@ impl Debian {
             let (directory, packages) = if to_go_back_to { (OLD, &mut old) } else { (NEW, &mut new) };
             let file = format!("{}.deb", name.trim_end_matches(".deb"));
             let path = holding.join(directory).join(&file);
-            copy_held(held, &path)?;
+            copy_held(held, &path, job.deadline)?;
             packages.insert(file, examine(&self.dpkg, &path, &name)?);
         }
         Ok((new, old))
@@ -173,7 +173,7 @@ fn refusal(error: DpkgError) -> Refusal {
 
 /// What the patch brings against what is there; refuses what could not be taken back.
 fn closure(new: &Files, old: &Files, database: &Database) -> Result<Closure, Refusal> {
-    let mut closure = Closure::default();
+    let mut closure = Closure { unfinished: database.unfinished().collect(), ..Closure::default() };
     for (file, Contents { name, version, architecture, .. }) in new {
         let no_way_back = |why: String| Err(Refusal::new(ReasonCode::CannotRollBack, why));
         if closure.packages.iter().any(|package| package.name == *name) {

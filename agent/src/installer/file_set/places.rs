@@ -1,5 +1,6 @@
 //! The places of a file set on the host: which there may be, and the exchange of what is there.
 
+use super::super::deadline::Deadline;
 use super::super::footprint::{Footprint, Mark, Root, remove};
 use super::super::unpack::DEPTH_MAX;
 use crate::files::{FileError, failed};
@@ -174,8 +175,16 @@ impl Places {
     }
 
     /// Puts everything in place: first all of it beside, and onto the disk; then the exchange.
-    pub(super) fn put(&self, changes: &[Change], new: &Path, footprint: &Footprint) -> Result<(), Trouble> {
+    pub(super) fn put(
+        &self,
+        changes: &[Change],
+        new: &Path,
+        footprint: &Footprint,
+        deadline: Deadline,
+    ) -> Result<(), Trouble> {
+        let in_time = |change: &Change| deadline.check().map_err(|late| (change.path().to_owned(), late.into()));
         for change in changes {
+            in_time(change)?;
             let made = match change {
                 Change::Directory { path, mode } => self.make_directory(path, *mode),
                 Change::File { path, mode } => self.write_beside(path, *mode, &new.join(path), footprint.0.get(path)),
@@ -184,6 +193,7 @@ impl Places {
             made.map_err(|error| (change.path().to_owned(), error))?;
         }
         for change in changes {
+            in_time(change)?;
             let exchanged = match change {
                 Change::Directory { .. } => Ok(()),
                 Change::File { path, .. } => self.exchange(path, footprint.0.get(path) == Some(&Mark::Missing)),

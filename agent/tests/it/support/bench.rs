@@ -83,10 +83,17 @@ fn attribute(path: &Path) -> Vec<u8> {
 
 /// What differs between two hosts, in few words.
 pub(crate) fn differences(a: &Snapshot, b: &Snapshot) -> Vec<String> {
+    let content = |snapshot: &Snapshot, path: &str| snapshot.get(path).map(|seen| seen.3.clone()).unwrap_or_default();
+    // The line in which they differ says it; what comes before it is long.
+    let same = |path: &str| {
+        let (a, b) = (content(a, path), content(b, path));
+        let same = a.iter().zip(&b).take_while(|(a, b)| a == b).count();
+        a[..same].iter().rposition(|byte| *byte == b'\n').map_or(0, |end| end + 1)
+    };
     let shown = |snapshot: &Snapshot, path: &str| match snapshot.get(path) {
         None => "nothing".to_owned(),
         Some((mode, uid, gid, content)) => {
-            let text: String = String::from_utf8_lossy(content).chars().take(300).collect();
+            let text: String = String::from_utf8_lossy(&content[same(path)..]).chars().take(300).collect();
             format!("{mode:o} {uid}:{gid} {text:?}")
         }
     };
