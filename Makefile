@@ -1,5 +1,5 @@
 # The words people use here. Everything installs by itself what a fresh machine lacks.
-.PHONY: help demo test check setup build install bench sim fuzz clean
+.PHONY: help demo test test-long check setup build install bench sim fuzz clean
 
 CARGO ?= cargo
 
@@ -8,6 +8,7 @@ help:
 	@echo "                      KEEP=1 leaves it running; PATCH_OLD=… PATCH_NEW=… take .deb files, or"
 	@echo "                      directories of them, where packages cannot be had by name"
 	@echo "make test             everything CI runs"
+	@echo "make test-long        every kind of installer killed at 200 random moments (KILLS=…)"
 	@echo "make setup            install what building needs, and build RocksDB once (others do it first)"
 	@echo "make build            build all programs"
 	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
@@ -34,6 +35,10 @@ demo: build
 
 test: setup
 	@scripts/test
+
+KILLS ?= 200
+test-long: setup
+	COUNTERSIGN_KILLS=$(KILLS) $(CARGO) test -p agent --test it killed_at_random -- --nocapture
 
 check: setup
 	$(CARGO) fmt --all --check

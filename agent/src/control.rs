@@ -8,7 +8,7 @@
 //! {"apply":{"patch":"66c5…","proof":"hexadecimal digits of a proof file"}}
 //! ```
 //!
-//! `proof` may be left out. Answers are `{"status":…}`, `{"verdict":…}` or
+//! `proof` may be left out; with `"now":true` the patch waits for no window. Answers are `{"status":…}`, `{"verdict":…}` or
 //! `{"error":{"message":…,"hint":…}}`.
 //!
 //! The socket is there as soon as the data directory is locked. Who asks before the agent has found out
@@ -58,6 +58,9 @@ pub enum Request {
         /// Its proof file, in hexadecimal digits; without one, the nodes are asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         proof: Option<String>,
+        /// Whether it waits for no window.
+        #[serde(default)]
+        now: bool,
     },
 }
 
@@ -182,13 +185,13 @@ async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) ->
             Ok(status) => Answer::Status(Box::new(status)),
             Err(error) => Answer::error(chain(&error), ""),
         },
-        Request::Apply { patch, proof } => {
+        Request::Apply { patch, proof, now } => {
             let proof = match proof.map(hex::decode).transpose() {
                 Ok(proof) => proof,
                 Err(error) => return Answer::error(format!("proof: {error}"), "hexadecimal digits"),
             };
             let (answer, verdict) = oneshot::channel();
-            if asked.try_send(Asked { patch, proof, answer }).is_err() {
+            if asked.try_send(Asked { patch, proof, now, answer }).is_err() {
                 return Answer::error("too many updates are asked for", "wait until one is over");
             }
             match verdict.await {
@@ -208,6 +211,9 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::UnknownPatch(_) => "`countersign patch list` shows what there is",
         AskError::Ambiguous(_) => "give more digits",
         AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
+        AskError::AwaitsRestart(_) => {
+            "`countersign-agent status` says for what the restart waits; nothing else is installed before"
+        }
         AskError::File(_) => "",
     }
 }

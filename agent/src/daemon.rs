@@ -6,6 +6,7 @@ use crate::follow::{self, Pace};
 use crate::installer::journal::Observer;
 use crate::site::{Site, SiteError};
 use crate::status::Shown;
+use crate::waits;
 use crate::worker::Worker;
 use ledger::id::Digest;
 use std::path::PathBuf;
@@ -28,6 +29,9 @@ pub async fn run(
     let (mut site, listening) = Site::open_and(config, program, observer, Listening::on)?;
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
+    for kind in site.installer.kinds().statuses() {
+        tracing::info!("installs {kind}");
+    }
     let services = site.installer.services().clone();
     tokio::select! {
         recovered = site.recover() => drop(recovered?),
@@ -47,6 +51,7 @@ pub async fn run(
     }
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
+    others.spawn(waits::keep_notes(site.waits.clone(), site.heads.clone()));
 
     let worker = Worker::new(site);
     let (ask, asked) = mpsc::channel(ASKED_MAX);

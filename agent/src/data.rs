@@ -107,10 +107,28 @@ impl DataDir {
         self.0.join("journal")
     }
 
+    /// The manifest of the update that is judged when the host has restarted.
+    #[must_use]
+    pub fn restarting(&self) -> PathBuf {
+        self.0.join("restarting")
+    }
+
+    /// The run of the host that an update was taken back in, after the host had restarted for it.
+    #[must_use]
+    pub fn restart_owed(&self) -> PathBuf {
+        self.0.join("restart-owed.json")
+    }
+
     /// The highest header ever verified here.
     #[must_use]
     pub fn memory(&self) -> PathBuf {
         self.0.join("memory.json")
+    }
+
+    /// Since when patches are due, and the host is awake.
+    #[must_use]
+    pub fn waits(&self) -> PathBuf {
+        self.0.join("waits.json")
     }
 
     /// What was tried with which patch.

@@ -109,11 +109,14 @@ pub(crate) fn private_dir(path: &Path) -> Result<(), FileError> {
     Ok(())
 }
 
-/// Removes a file; none there is as good.
+/// Removes a file; none there is as good, also where nothing can be removed.
 pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
-        _ => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem && fs::symlink_metadata(path).is_err() => {
+            Ok(())
+        }
+        removed => removed.map_err(failed("remove", path)),
     }
 }
 

@@ -25,11 +25,13 @@ pub mod parameters;
 pub mod probes;
 pub mod proofs;
 pub mod receipts;
+pub mod restart;
 pub mod services;
 pub mod settled;
 pub mod site;
 pub mod status;
 pub mod update;
+pub mod waits;
 pub mod worker;
 
 pub use files::FileError;

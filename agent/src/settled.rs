@@ -63,6 +63,12 @@ impl From<crate::files::FileError> for Refusal {
     }
 }
 
+impl From<crate::installer::deadline::Late> for Refusal {
+    fn from(late: crate::installer::deadline::Late) -> Self {
+        Self::new(ReasonCode::InstallFailed, late)
+    }
+}
+
 /// A reason with what fits of its evidence.
 #[must_use]
 pub fn reason(code: ReasonCode, detail: impl fmt::Display) -> Reason {

@@ -15,13 +15,15 @@ use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
-use crate::settled::Settled;
+use crate::settled::{Refusal, Settled};
+use crate::waits::Waits;
 use ledger::bounded::{Name, Version};
 use ledger::genesis::{Genesis, GenesisError};
 use ledger::id::PatchId;
 use ledger::key::SecretKey;
 use ledger::limits;
-use ledger::proof::TrustRoot;
+use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
+use policy::schedule::{Schedule, Wait};
 use policy::{Host, Pause, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -72,8 +74,14 @@ pub struct Site {
     pub installer: Installer,
     /// What was tried.
     pub attempts: Attempts,
+    /// Since when what is due, and the host awake.
+    pub waits: Waits,
     /// Receipts on their way.
     pub receipts: Receipts,
+    /// Somebody at the host said that what is asked for waits for no window.
+    schedule_lifted: bool,
+    /// When the host was asked to restart last, and what came of it.
+    pub(crate) restart_asked: Option<(u64, String)>,
     key: SecretKey,
     data: DataDir,
     _lock: DataLock,
@@ -116,9 +124,10 @@ impl Site {
             left => tracing::warn!(left, "killed processes that an earlier agent left behind"),
         }
         let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
-        let prober = Prober::new(launcher.clone(), config.parameters.clone());
+        let waits = Waits::open(&data.waits(), heads.believed_ms(now_ms()))?;
+        let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone());
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
-        let installer = Installer::open(&data, config.download, Arc::new(services), prober, observer)?;
+        let installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         attempt_log::prune(&data.logs())?;
         let site = Self {
             trust,
@@ -126,6 +135,9 @@ impl Site {
             sources,
             installer,
             attempts: Attempts::open(&data.attempts())?,
+            waits,
+            schedule_lifted: false,
+            restart_asked: None,
             receipts: Receipts::open(&data.receipts())?,
             key,
             data,
@@ -154,16 +166,18 @@ impl Site {
         Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
     }
 
-    /// Finishes or takes back what was interrupted, and starts the services of what is installed.
+    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts the services of what is installed.
     ///
     /// # Errors
     /// [`FileError`].
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
         let logs = self.data.logs();
-        let recovered = self.installer.recover(|begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
+        let now_ms = self.now_ms();
+        let recovered =
+            self.installer.recover(now_ms, |begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
         let settled = match recovered {
             Some((settled, log)) => {
-                tracing::warn!(%settled, patch = %settled.patch, "an interrupted update was brought to its end");
+                tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before was brought to its end");
                 self.write_receipt(&settled, log, false)?;
                 Some(settled)
             }
@@ -204,10 +218,38 @@ impl Site {
         self.installer.close()
     }
 
+    /// Whether what is offered only waits for its hour; until when then. What is wrong with it in other
+    /// ways is found out by an update.
+    pub(crate) fn waits_for(&self, offer: &Offer) -> Result<Option<Wait>, FileError> {
+        let proven = ProofBundle::parse(&offer.proof).and_then(|bundle| bundle.verify(&self.trust, offer.clock));
+        let Ok(patch) = proven else { return Ok(None) };
+        let (id, now_ms) = (patch.id(), self.now_ms());
+        match self.policy().permit(patch, &self.host()?, now_ms) {
+            Err(policy::Reason::NotYet(wait)) => {
+                self.waits.due(id, now_ms)?;
+                Ok(Some(wait))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Asks once more for what was permitted: a download may outlast a window.
+    pub(crate) fn still_permits(&self, patch: &FinalizedPatch) -> Result<(), Refusal> {
+        self.policy().permit(patch.clone(), &self.host()?, self.now_ms()).map(drop).map_err(Refusal::from)
+    }
+
+    /// From here on, or no more: windows and blackouts are no obstacle.
+    pub(crate) fn lift_schedule(&mut self, lifted: bool) {
+        self.schedule_lifted = lifted;
+    }
+
     /// House law now: while the ledger is known to be split, nothing is applied.
     #[must_use]
     pub fn policy(&self) -> Policy {
         let mut policy = self.config.policy.clone();
+        if self.schedule_lifted {
+            policy.schedule = Schedule::default();
+        }
         if let Some(evidence) = self.heads.split() {
             let reason = format!(
                 "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
@@ -216,6 +258,12 @@ impl Site {
             policy.pause = Some(Pause { reason, until_ms: None });
         }
         policy
+    }
+
+    /// The time now, as far as this host's clock is believed: never before the newest header.
+    #[must_use]
+    pub fn now_ms(&self) -> u64 {
+        self.heads.believed_ms(now_ms())
     }
 
     /// The facts about this host, as they are now.
@@ -229,8 +277,9 @@ impl Site {
             hardware: self.config.hardware.clone(),
             labels: self.config.labels.clone(),
             installed: installs::all_installed(&self.data.installs())?,
-            installers: Installer::kinds().iter().copied().collect(),
-            may_restart: false,
+            installers: self.installer.kinds().offered(),
+            awake_since_ms: self.waits.awake_since_ms(),
+            due_since_ms: self.waits.due_since_ms().clone(),
         })
     }
 

@@ -6,13 +6,18 @@ use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
 use crate::installer::installs;
+use crate::installer::kinds::{KindStatus, Kinds};
+use crate::installer::restarts;
 use crate::receipts::Receipts;
+use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
 use crate::worker::WorkerView;
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{ChainId, PatchId};
 use ledger::key::PublicKey;
+use ledger::limits;
 use policy::Policy;
+use policy::schedule::Zone;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
@@ -30,6 +35,8 @@ pub struct Status {
     pub endpoint: PublicKey,
     /// What is known of the ledger.
     pub ledger: Option<LedgerStatus>,
+    /// Kinds of patches, and which of them this host can install.
+    pub installers: Vec<KindStatus>,
     /// What is installed.
     pub installed: Vec<InstalledStatus>,
     /// Services.
@@ -38,8 +45,31 @@ pub struct Status {
     pub receipts_waiting: usize,
     /// Why nothing is applied now, if somebody said so.
     pub paused: Option<String>,
+    /// When something may be changed next, where there are windows or blackouts.
+    #[serde(default)]
+    pub schedule: Option<ScheduleStatus>,
+    /// The file by which the host asks to be restarted, whoever left it there.
+    #[serde(default)]
+    pub restart_required: Option<PathBuf>,
     /// What the agent does, and did.
     pub work: Option<WorkerView>,
+}
+
+/// When something may be changed next.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScheduleStatus {
+    /// The blackout that is in force.
+    pub blackout: Option<String>,
+    /// The window that is open, or the next one.
+    pub window: Option<String>,
+    /// Whether it is open.
+    pub open: bool,
+    /// From when on; while it is open, now.
+    pub from_ms: Option<u64>,
+    /// Until when.
+    pub until_ms: Option<u64>,
+    /// The same for people, in the schedule's zone and in UTC.
+    pub shown: String,
 }
 
 /// What is known of the ledger.
@@ -53,6 +83,9 @@ pub struct LedgerStatus {
     pub height: u64,
     /// Its time.
     pub time_ms: u64,
+    /// How far this host's clock is behind the newest header.
+    #[serde(default)]
+    pub clock_behind_ms: u64,
     /// The file that shows that the ledger was split.
     pub split: Option<PathBuf>,
     /// What each node says.
@@ -114,13 +147,17 @@ impl Shown {
                 freshness: self.heads.freshness(now_ms()),
                 height: seen.height,
                 time_ms: seen.time_ms,
+                clock_behind_ms: self.heads.ledger_time_ms().saturating_sub(now_ms()),
                 split,
                 nodes: self.heads.nodes(),
             }),
+            installers: Kinds::of(&self.config.installers).statuses(),
             installed: installed(&self.config)?,
             services: self.services.views(),
             receipts_waiting: self.receipts.waiting()?,
             paused,
+            schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
+            restart_required: restart_required(&self.config),
             work: Some(self.work.borrow().clone()),
         })
     }
@@ -138,17 +175,50 @@ impl Status {
             name: config.name.clone(),
             endpoint,
             ledger: None,
+            installers: Kinds::of(&config.installers).statuses(),
             installed: installed(config)?,
             services: Vec::new(),
             receipts_waiting: receipts,
             paused: paused(&config.policy),
+            schedule: schedule(&config.policy, now_ms()),
+            restart_required: restart_required(config),
             work: None,
         })
     }
 }
 
+fn restart_required(config: &Config) -> Option<PathBuf> {
+    Some(restarts::required(&config.reboot)).filter(|file| file.exists())
+}
+
 fn paused(policy: &Policy) -> Option<String> {
     policy.pause.as_ref().map(ToString::to_string)
+}
+
+/// What the schedule says of now; nothing where it has nothing to say.
+fn schedule(policy: &Policy, now_ms: u64) -> Option<ScheduleStatus> {
+    let schedule = &policy.schedule;
+    if schedule.windows.is_empty() && schedule.blackouts.is_empty() {
+        return None;
+    }
+    let blackout = schedule.blackout(now_ms);
+    let opening = schedule.next_opening(now_ms);
+    let open = blackout.is_none() && opening.as_ref().is_some_and(|opening| opening.from_ms <= now_ms);
+    let show = |at_ms| schedule.zone.show(at_ms);
+    let shown = match &opening {
+        Some(opening) if open => format!("{} is open until {}", opening.window, show(opening.until_ms)),
+        Some(opening) => format!("{} opens at {}", opening.window, show(opening.from_ms)),
+        None if schedule.windows.is_empty() => "none is needed".to_owned(),
+        None => "none is in sight".to_owned(),
+    };
+    Some(ScheduleStatus {
+        blackout: blackout.map(|(blackout, end_ms)| format!("{blackout}, until {}", show(end_ms))),
+        window: opening.as_ref().map(|opening| opening.window.clone()),
+        open,
+        from_ms: opening.as_ref().map(|opening| opening.from_ms),
+        until_ms: opening.as_ref().map(|opening| opening.until_ms),
+        shown,
+    })
 }
 
 fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
@@ -177,7 +247,12 @@ impl fmt::Display for Status {
                 Freshness::Stale => "STALE: nothing is applied",
                 Freshness::Unknown => "nothing heard yet",
             };
-            writeln!(f, "ledger     height {height}, {word} (chain {chain_id})")?;
+            let newest = (*height > 0).then(|| Zone::utc().show(ledger.time_ms));
+            writeln!(f, "ledger     height {height}{}, {word} (chain {chain_id})", with(" of ", newest.as_deref()))?;
+            if ledger.clock_behind_ms > limits::CLOCK_AHEAD_MS_MAX {
+                let behind_s = ledger.clock_behind_ms / 1000;
+                writeln!(f, "CLOCK      this host's clock is {behind_s} s behind the ledger's: one of them is wrong")?;
+            }
             for NodeView { node, reachable, height, trouble } in &ledger.nodes {
                 let reachable = if *reachable { "answers" } else { "does not answer" };
                 writeln!(f, "node       {node} {reachable}, height {height}{}", with(": ", trouble.as_deref()))?;
@@ -185,6 +260,15 @@ impl fmt::Display for Status {
         }
         if let Some(paused) = &self.paused {
             writeln!(f, "PAUSED     {paused}")?;
+        }
+        if let Some(file) = &self.restart_required {
+            writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;
+        }
+        for kind in &self.installers {
+            writeln!(f, "installer  {kind}")?;
+        }
+        if let Some(ScheduleStatus { blackout, shown, .. }) = &self.schedule {
+            writeln!(f, "window     {shown}{}", with("; BLACKOUT ", blackout.as_deref()))?;
         }
         for InstalledStatus { product, channel, version, release, .. } in &self.installed {
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;
@@ -203,6 +287,12 @@ impl fmt::Display for Status {
         if let Some(work) = &self.work {
             if let Some(patch) = work.updating {
                 writeln!(f, "updating   patch {patch}")?;
+            }
+            if let Some(RestartView { patch, why, .. }) = &work.restart {
+                writeln!(f, "restart    patch {patch}: {why}")?;
+            }
+            for (patch, waiting) in &work.waiting {
+                writeln!(f, "waiting    patch {patch} ({}): {}", waiting.product, waiting.why)?;
             }
             if let Some(last) = &work.last {
                 writeln!(f, "last       patch {}: {last}", last.patch)?;

@@ -1,8 +1,8 @@
 //! The sentence everything else serves.
 //!
-//! `verify → permit → stage → verify again → apply → health → keep or roll back → receipt`. Each step takes
-//! what only the step before can make ([`FinalizedPatch`], [`Permit`], [`Staged`], [`Ready`], [`Applied`]),
-//! so that leaving one out does not compile:
+//! `verify → permit → stage → verify again → apply → (restart) → health → keep or roll back → receipt`.
+//! Each step takes what only the step before can make ([`FinalizedPatch`], [`Permit`], [`Staged`],
+//! [`Ready`], [`Applied`]), so that leaving one out does not compile:
 //!
 //! ```compile_fail
 //! fn skip_the_proof(policy: &policy::Policy, manifest: ledger::patch::PatchManifest, host: &policy::Host) {
@@ -29,7 +29,6 @@
 //! [`Applied`]: crate::installer::Applied
 
 use crate::attempt_log::AttemptLog;
-use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::proofs::{self, Offer};
 use crate::settled::{Refusal, Settled, chain};
@@ -38,36 +37,52 @@ use ledger::id::PatchId;
 use ledger::proof::{FinalizedPatch, ProofBundle};
 use ledger::receipt::ReasonCode;
 
+/// How an update leaves the host.
+#[derive(Debug)]
+pub enum Ending {
+    /// As it is going to be.
+    Settled(Settled),
+    /// The patch is in place; whether it stays is judged when the host has restarted. The receipt comes
+    /// then.
+    AwaitsRestart(PatchId),
+}
+
 /// Brings an offered patch onto this host, or says why not; either way there is a receipt.
 ///
 /// # Errors
 /// [`FileError`] when not even that can be written down. Recovery takes it from there.
-pub async fn update(site: &mut Site, offer: &Offer) -> Result<Settled, FileError> {
+pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError> {
     let (run, mut log) = site.begin(offer.patch)?;
     let settled = match attempt(site, run, offer, &mut log).await {
-        Ok(settled) => settled,
+        Ok(Ending::Settled(settled)) => settled,
+        Ok(waits) => return Ok(waits),
         Err(refusal) => Settled::refused(run, offer.patch, site.version_installed(offer), refusal),
     };
     site.write_receipt(&settled, log, offer.asked)?;
-    Ok(settled)
+    Ok(Ending::Settled(settled))
 }
 
-async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog) -> Result<Settled, Refusal> {
+async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog) -> Result<Ending, Refusal> {
     let bundle = ProofBundle::parse(&offer.proof)?;
     let patch = bundle.verify(&site.trust, offer.clock)?; //                      who signed, who approved, what is final
     let patch = is_the_one(patch, offer.patch)?;
     site.remember(&patch, log)?; //                                               before anything hangs on it
-    let permit = site.policy().permit(patch, &site.host()?, now_ms())?; //        this host, now
+    let permit = site.policy().permit(patch, &site.host()?, site.now_ms())?; //   this host, now
+    log.line(&format!("permitted: {}", permit.leave()));
     let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
     let patch = proofs::renew(offer, &site.sources, &site.heads, &site.trust).await?; // nobody withdrew it meanwhile
     site.remember(&patch, log)?;
+    site.still_permits(&patch)?; //                                               nor did its hour pass
     let ready = staged.confirm(&patch)?;
     let applied = site.installer.apply(run, ready, log).await?; //                journal first
+    let Some(applied) = site.installer.judged_now(applied, site.now_ms(), log) else {
+        return Ok(Ending::AwaitsRestart(offer.patch)); //                         `recover` goes on from here
+    };
     let settled = match site.installer.examine(&applied, log).await {
         Ok(()) => site.installer.keep(applied, log).await,
         Err(reason) => site.installer.roll_back(applied, reason, log).await,
     };
-    Ok(settled)
+    Ok(Ending::Settled(settled))
 }
 
 /// A proof of something else proves nothing about what was asked for.

@@ -5,9 +5,11 @@ use crate::files::FileError;
 use crate::follow::Pace;
 use crate::follow::sources::{CallError, Source, id};
 use crate::proofs::{self, Offer};
+use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
 use crate::site::Site;
-use crate::update::update;
+use crate::update::{Ending, update};
+use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
 use policy::Subscription;
@@ -20,6 +22,8 @@ use tokio::time::sleep;
 
 /// Patches of one subscription tried in one pass.
 const CANDIDATES_MAX: usize = 16;
+/// What waits for its hour is proven again after this: it may have become urgent.
+const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
@@ -29,6 +33,8 @@ pub struct Asked {
     pub patch: String,
     /// Its proof file; without one, the nodes are asked.
     pub proof: Option<Vec<u8>>,
+    /// Whether it waits for no window.
+    pub now: bool,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Settled, AskError>>,
 }
@@ -48,6 +54,9 @@ pub enum AskError {
     /// No node could be asked.
     #[error("no node could be asked")]
     NoNode(#[source] Option<CallError>),
+    /// There is one when the host has restarted.
+    #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
+    AwaitsRestart(PatchId),
     /// The host's own disk.
     #[error("the host's own disk says no")]
     File(#[from] FileError),
@@ -62,6 +71,27 @@ pub struct WorkerView {
     pub last: Option<Settled>,
     /// What was tried, by patch: how it ended last.
     pub tried: BTreeMap<PatchId, Option<Outcome>>,
+    /// What only waits for its hour.
+    #[serde(default)]
+    pub waiting: BTreeMap<PatchId, Waiting>,
+    /// The restart of the host that something waits for.
+    #[serde(default)]
+    pub restart: Option<RestartView>,
+}
+
+/// A patch that only waits for its hour.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// What it is of.
+    pub product: Product,
+    /// On which channel.
+    pub channel: Name,
+    /// When it comes, if nothing changes.
+    pub until_ms: Option<u64>,
+    /// Why it waits, and until when, for people.
+    pub why: String,
+    /// When it is looked at again: approvals may make it urgent meanwhile.
+    look_again_ms: u64,
 }
 
 /// The worker.
@@ -70,13 +100,15 @@ pub struct Worker {
     view: watch::Sender<WorkerView>,
     /// Which node is asked what there is: in turn, so that none of them can keep a patch secret.
     turn: usize,
+    /// What only waits for its hour.
+    waiting: BTreeMap<PatchId, Waiting>,
 }
 
 impl Worker {
     /// Takes over an endpoint that was recovered.
     #[must_use]
     pub fn new(site: Site) -> Self {
-        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0 };
+        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0, waiting: BTreeMap::new() };
         worker.show(None);
         worker
     }
@@ -99,16 +131,18 @@ impl Worker {
         let mut changed = self.site.heads.watch();
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
+            self.tend_restart().await;
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
-            let wait = retry.unwrap_or(Duration::MAX).min(pace.interval());
+            let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
+            let wait = retry.unwrap_or(Duration::MAX).min(hour.unwrap_or(Duration::MAX)).min(pace.interval());
             tokio::select! {
                 biased;
                 job = asked.recv() => match job {
                     None => return,
-                    Some(Asked { patch, proof, answer }) => {
+                    Some(Asked { patch, proof, now, answer }) => {
                         // Whoever asked may be gone; the host is patched all the same.
-                        let _ = answer.send(self.apply(&patch, proof).await);
+                        let _ = answer.send(self.apply_as_asked(&patch, proof, now).await);
                         continue;
                     }
                 },
@@ -118,6 +152,28 @@ impl Worker {
             self.pass().await;
             sleep(PASS_INTERVAL_MIN).await;
         }
+    }
+
+    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn apply_as_asked(
+        &mut self,
+        patch: &str,
+        proof: Option<Vec<u8>>,
+        now: bool,
+    ) -> Result<Settled, AskError> {
+        self.site.lift_schedule(now);
+        let settled = self.apply(patch, proof).await;
+        self.site.lift_schedule(false);
+        settled
+    }
+
+    /// The moment at which the first of what waits is looked at again.
+    fn next_look_ms(&self) -> Option<u64> {
+        let restart = self.view.borrow().restart.as_ref().map(|restart| restart.look_again_ms);
+        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).min()
     }
 
     /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
@@ -144,29 +200,55 @@ impl Worker {
                 })?
             }
         };
-        Ok(self.update(&offer).await?)
+        match self.update(&offer).await? {
+            Ending::Settled(settled) => Ok(settled),
+            Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
+        }
     }
 
-    async fn update(&mut self, offer: &Offer) -> Result<Settled, FileError> {
+    async fn update(&mut self, offer: &Offer) -> Result<Ending, FileError> {
+        if let Some((patch, _)) = self.site.installer.to_be_judged() {
+            return Ok(Ending::AwaitsRestart(patch));
+        }
         if self.site.installer.is_interrupted() {
             self.site.recover().await?;
         }
         self.show(Some(offer.patch));
-        let settled = update(&mut self.site, offer).await;
+        let ending = update(&mut self.site, offer).await;
         self.show(None);
-        if let Ok(settled) = &settled {
-            self.view.send_modify(|view| view.last = Some(settled.clone()));
+        match &ending {
+            Ok(Ending::Settled(settled)) => self.view.send_modify(|view| view.last = Some(settled.clone())),
+            Ok(Ending::AwaitsRestart(_)) => self.tend_restart().await,
+            Err(_) => {}
         }
-        settled
+        ending
+    }
+
+    /// Restarts the host if something waits for that and it may be done now.
+    pub async fn tend_restart(&mut self) {
+        let tended = self.site.tend_restart().await;
+        self.view.send_modify(|view| {
+            view.restart = None;
+            match tended {
+                Ok(Tended::Nothing) => {}
+                Ok(Tended::Waits(waits)) => view.restart = Some(waits),
+                Ok(Tended::Settled(settled)) => view.last = Some(settled),
+                Err(error) => tracing::error!(error = chain(&error), "cannot see to the restart of the host"),
+            }
+        });
     }
 
     fn show(&self, updating: Option<PatchId>) {
         let tried = self.site.attempts.all().map(|(patch, tried)| (*patch, tried.outcome)).collect();
-        self.view.send_modify(|view| (view.updating, view.tried) = (updating, tried));
+        let waiting = self.waiting.clone();
+        self.view.send_modify(|view| (view.updating, view.tried, view.waiting) = (updating, tried, waiting));
     }
 
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
     pub async fn pass(&mut self) {
+        if self.site.installer.to_be_judged().is_some() {
+            return; // One after the other.
+        }
         let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();
         for of in subscriptions {
             if let Err(error) = self.pass_over(&of).await {
@@ -180,8 +262,15 @@ impl Worker {
         let installed = self.site.host()?.installed(&of.product, &of.channel).map_or(0, |installed| installed.release);
         let old = |patch: &v1::Patch| patch.channel == of.channel.as_str() && patch.release <= installed;
         let listed = self.first_answer(async |source| source.approved(of.product.as_str(), &old).await).await;
-        for patch in candidates(listed.unwrap_or_default(), of, installed) {
-            if !self.site.attempts.may_try(patch, now_ms()) {
+        let answered = listed.is_ok();
+        let candidates = candidates(listed.unwrap_or_default(), of, installed);
+        if answered {
+            let is_of = |waiting: &Waiting| waiting.product == of.product && waiting.channel == of.channel;
+            self.waiting.retain(|patch, waiting| !is_of(waiting) || candidates.contains(patch));
+        }
+        for patch in candidates {
+            let waits = self.waiting.get(&patch).is_some_and(|waiting| self.site.now_ms() < waiting.look_again_ms);
+            if waits || !self.site.attempts.may_try(patch, now_ms()) {
                 continue;
             }
             let Site { sources, heads, trust, .. } = &self.site;
@@ -193,13 +282,32 @@ impl Worker {
                     continue;
                 }
             };
-            let settled = self.update(&offer).await?;
+            if self.only_waits(&offer, of)? {
+                continue;
+            }
+            let Ending::Settled(settled) = self.update(&offer).await? else { break };
             tracing::info!(%patch, %settled, "update is over");
             if settled.outcome == Outcome::Applied {
                 break; // What is older than that is no longer newer than what is installed.
             }
         }
         Ok(())
+    }
+
+    /// Whether an offer only waits for its hour: nothing is begun then, and no receipt written.
+    fn only_waits(&mut self, offer: &Offer, of: &Subscription) -> Result<bool, FileError> {
+        let waited = self.waiting.remove(&offer.patch);
+        let Some(wait) = self.site.waits_for(offer)? else { return Ok(false) };
+        let look_again_ms = self.site.now_ms().saturating_add(LOOK_AGAIN_MS_MAX);
+        let look_again_ms = wait.until_ms.map_or(look_again_ms, |until_ms| until_ms.min(look_again_ms));
+        let (product, channel, why) = (of.product.clone(), of.channel.clone(), wait.to_string());
+        if waited.is_none_or(|waited| waited.why != why) {
+            tracing::info!(patch = %offer.patch, why, "not yet");
+        }
+        let waiting = Waiting { product, channel, until_ms: wait.until_ms, why, look_again_ms };
+        self.waiting.insert(offer.patch, waiting);
+        self.show(None);
+        Ok(true)
     }
 
     /// Asks the nodes in turn until one answers: those first that answered last time, so that nobody

@@ -83,6 +83,17 @@ pub struct Artifact {
     pub delta_from: Option<Digest>,
 }
 
+/// How the name of an artifact begins that is only there to go back to.
+pub const GO_BACK_PREFIX: &str = "old-";
+
+impl Artifact {
+    /// Whether it is not part of what is installed, but of what a host may have had before.
+    #[must_use]
+    pub fn is_to_go_back_to(&self) -> bool {
+        self.name.as_str().starts_with(GO_BACK_PREFIX)
+    }
+}
+
 /// A label of a host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Label {

@@ -121,6 +121,10 @@ reason_codes! {
     HealthFailed = "health-failed",
     /// The agent was interrupted, and the old version was put back.
     Interrupted = "interrupted",
+    /// What is there could not be put back, so nothing was changed.
+    CannotRollBack = "cannot-roll-back",
+    /// What installs on the host failed, or left something unfinished.
+    InstallFailed = "install-failed",
 }
 
 impl fmt::Display for ReasonCode {

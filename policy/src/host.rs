@@ -1,6 +1,7 @@
 //! A host as far as a decision looks at it.
 
 use ledger::bounded::{Name, Product, Version};
+use ledger::id::PatchId;
 use ledger::patch::{InstallerKind, Label};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,6 +12,15 @@ pub struct Installed {
     pub release: u64,
     /// Its version, as people know it.
     pub version: Version,
+}
+
+/// Whether a host can install a kind of patch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Offered {
+    /// It can.
+    Yes,
+    /// It cannot: what it lacks, for people.
+    No(String),
 }
 
 /// The facts about a host that selectors, relations and counters are matched against. Taken by the
@@ -27,10 +37,12 @@ pub struct Host {
     pub labels: BTreeSet<Label>,
     /// What is installed, by product and channel.
     pub installed: BTreeMap<(Product, Name), Installed>,
-    /// Kinds of installers at hand.
-    pub installers: BTreeSet<InstallerKind>,
-    /// Whether the program may restart the host.
-    pub may_restart: bool,
+    /// Kinds of installers, as far as somebody looked for them.
+    pub installers: BTreeMap<InstallerKind, Offered>,
+    /// Since when the host is awake, and the program on it.
+    pub awake_since_ms: u64,
+    /// Since when patches could have been installed here, as far as that is remembered.
+    pub due_since_ms: BTreeMap<PatchId, u64>,
 }
 
 impl Host {

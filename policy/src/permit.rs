@@ -1,7 +1,9 @@
 //! May this patch go onto this host now?
 
-use crate::host::{Host, Installed};
+use crate::host::{Host, Installed, Offered};
 use crate::reason::{Mismatch, Reason};
+use crate::schedule::{Due, Leave, Schedule};
+use ledger::approval::Count;
 use ledger::bounded::{Name, Product};
 use ledger::moment::Moment;
 use ledger::patch::{PatchManifest, Reboot, Relation, Target};
@@ -43,6 +45,22 @@ pub struct Policy {
     pub subscriptions: BTreeSet<Subscription>,
     /// Set while nothing may be changed.
     pub pause: Option<Pause>,
+    /// When something may be changed.
+    pub schedule: Schedule,
+    /// When the host may be restarted.
+    pub restart: Restart,
+}
+
+/// When a host may be restarted for a patch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Never by the program: a patch that always needs it is refused.
+    #[default]
+    Never,
+    /// While a window is open and no blackout covers the day, however urgent the patch is.
+    Window,
+    /// As soon as the patch is in place.
+    Now,
 }
 
 /// Leave to put this patch onto this host now. Made only by [`Policy::permit`], and only from a patch
@@ -51,6 +69,7 @@ pub struct Policy {
 pub struct Permit {
     patch: FinalizedPatch,
     replaces: Option<Installed>,
+    leave: Leave,
     given_at_ms: u64,
 }
 
@@ -67,6 +86,12 @@ impl Permit {
         self.replaces.as_ref()
     }
 
+    /// Why now.
+    #[must_use]
+    pub fn leave(&self) -> &Leave {
+        &self.leave
+    }
+
     /// The host's clock when leave was given.
     #[must_use]
     pub fn given_at_ms(&self) -> u64 {
@@ -80,25 +105,69 @@ impl Policy {
     /// # Errors
     /// [`Reason`] names the first check that said no.
     pub fn permit(&self, patch: FinalizedPatch, host: &Host, now_ms: u64) -> Result<Permit, Reason> {
-        self.check(patch.manifest(), host, now_ms)?;
+        let emergency = is_emergency(patch.count());
+        let leave = self.decide(patch.manifest(), emergency, host, now_ms)?;
         let manifest = patch.manifest();
         let replaces = host.installed(&manifest.product, &manifest.channel).cloned();
-        Ok(Permit { patch, replaces, given_at_ms: now_ms })
+        Ok(Permit { patch, replaces, leave, given_at_ms: now_ms })
     }
 
-    /// What [`Policy::permit`] would decide, for questions like "why does this host not have this
-    /// patch?": it needs no proof and gives no leave.
+    /// Whether the host may be restarted now, for a patch that is in place.
+    ///
+    /// # Errors
+    /// [`Reason`] names what is in the way.
+    pub fn permit_restart(&self, now_ms: u64) -> Result<(), Reason> {
+        self.check_pause(now_ms)?;
+        match self.restart {
+            Restart::Never => Err(Reason::RestartForbidden),
+            Restart::Window => self.schedule.in_window(now_ms).map(drop).map_err(Reason::NotYet),
+            Restart::Now => Ok(()),
+        }
+    }
+
+    /// What [`Policy::permit`] would decide about a patch that was approved under its ordinary rule, for
+    /// questions like "why does this host not have this patch?": it needs no proof and gives no leave.
     ///
     /// # Errors
     /// [`Reason`] names the first check that said no.
     pub fn check(&self, manifest: &PatchManifest, host: &Host, now_ms: u64) -> Result<(), Reason> {
+        self.decide(manifest, false, host, now_ms).map(drop)
+    }
+
+    fn decide(&self, manifest: &PatchManifest, emergency: bool, host: &Host, now_ms: u64) -> Result<Leave, Reason> {
         self.check_subscription(manifest)?;
         self.check_pause(now_ms)?;
         let installed = host.installed(&manifest.product, &manifest.channel);
         check_targets(&manifest.targets, host, installed)?;
         check_release(manifest.release, installed)?;
         check_relations(manifest, host)?;
-        check_installer(manifest, host)
+        check_installer(manifest, host)?;
+        self.check_restart(manifest)?;
+        // Last: only what could be installed now waits for its hour.
+        self.check_schedule(manifest, emergency, host, now_ms)
+    }
+
+    fn check_restart(&self, manifest: &PatchManifest) -> Result<(), Reason> {
+        match manifest.reboot == Reboot::Required && self.restart == Restart::Never {
+            true => Err(Reason::RestartForbidden),
+            false => Ok(()),
+        }
+    }
+
+    fn check_schedule(
+        &self,
+        manifest: &PatchManifest,
+        emergency: bool,
+        host: &Host,
+        now_ms: u64,
+    ) -> Result<Leave, Reason> {
+        let due = Due {
+            severity: manifest.severity,
+            emergency,
+            since_ms: host.due_since_ms.get(&manifest.id()).copied().unwrap_or(now_ms),
+            awake_since_ms: host.awake_since_ms,
+        };
+        self.schedule.decide(&due, now_ms).map_err(Reason::NotYet)
     }
 
     fn check_subscription(&self, manifest: &PatchManifest) -> Result<(), Reason> {
@@ -117,6 +186,12 @@ impl Policy {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether the ordinary rule alone would not have approved it.
+fn is_emergency(count: &Count) -> bool {
+    count.approvals < usize::from(count.needed.approvals)
+        || count.approved_by.len() < usize::from(count.needed.organisations)
 }
 
 /// Any one selector is enough; no selector means every host.
@@ -195,11 +270,11 @@ fn check_relations(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> 
 }
 
 fn check_installer(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> {
-    if !host.installers.contains(&manifest.installer) {
-        return Err(Reason::InstallerMissing(manifest.installer));
-    }
-    if manifest.reboot == Reboot::Required && !host.may_restart {
-        return Err(Reason::RestartForbidden);
+    let kind = manifest.installer;
+    match host.installers.get(&kind) {
+        Some(Offered::Yes) => {}
+        Some(Offered::No(lacks)) => return Err(Reason::InstallerMissing { kind, lacks: Some(lacks.clone()) }),
+        None => return Err(Reason::InstallerMissing { kind, lacks: None }),
     }
     match manifest.artifacts.iter().find(|artifact| artifact.delta_from.is_some()) {
         Some(artifact) => Err(Reason::EncodingUnknown { artifact: artifact.name.clone() }),

@@ -2,6 +2,7 @@
 
 use crate::host::Installed;
 use crate::permit::Pause;
+use crate::schedule::Wait;
 use ledger::bounded::{Name, Product, Sentence};
 use ledger::patch::{InstallerKind, Relation};
 use ledger::receipt::{self, Outcome, ReasonCode};
@@ -39,6 +40,9 @@ pub enum Reason {
     /// The organisation said: nothing now.
     #[error("{0}")]
     Paused(Pause),
+    /// It may be installed, and not at this hour.
+    #[error("{0}")]
+    NotYet(Wait),
     /// No selector of the patch is for this host: nothing is wrong, the patch is for others.
     #[error("not for this host: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
     NotApplicable(Vec<Mismatch>),
@@ -67,8 +71,13 @@ pub enum Reason {
         found: Vec<Installed>,
     },
     /// The host cannot install this kind of patch.
-    #[error("this host has no installer for {}", kind_word(*.0))]
-    InstallerMissing(InstallerKind),
+    #[error("this host has no installer for {}{}", kind_words(*kind), lacking(lacks.as_deref()))]
+    InstallerMissing {
+        /// The kind.
+        kind: InstallerKind,
+        /// What the host lacks for it, if somebody looked.
+        lacks: Option<String>,
+    },
     /// An artifact does not carry its payload in a way this host can read.
     #[error("artifact {artifact} is a delta, which this host cannot apply")]
     EncodingUnknown {
@@ -85,12 +94,14 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::NotSubscribed { .. } | Self::Paused(_) | Self::RestartForbidden => ReasonCode::Policy,
+            Self::NotSubscribed { .. } | Self::Paused(_) | Self::NotYet(_) | Self::RestartForbidden => {
+                ReasonCode::Policy
+            }
             Self::NotApplicable(_) => ReasonCode::Target,
             Self::Downgrade { .. } => ReasonCode::Downgrade,
             Self::DependencyMissing { .. } => ReasonCode::DependencyMissing,
             Self::Conflict { .. } => ReasonCode::Conflict,
-            Self::InstallerMissing(_) | Self::EncodingUnknown { .. } => ReasonCode::InstallerMissing,
+            Self::InstallerMissing { .. } | Self::EncodingUnknown { .. } => ReasonCode::InstallerMissing,
         }
     }
 
@@ -126,7 +137,13 @@ fn present(found: &[Installed]) -> String {
     format!("installed: {}", releases.collect::<Vec<_>>().join(", "))
 }
 
-fn kind_word(kind: InstallerKind) -> &'static str {
+fn lacking(lacks: Option<&str>) -> String {
+    lacks.map_or_else(String::new, |lacks| format!(": {lacks}"))
+}
+
+/// What a kind of installer installs, for people.
+#[must_use]
+pub fn kind_words(kind: InstallerKind) -> &'static str {
     match kind {
         InstallerKind::DirectoryTree => "directory trees",
         InstallerKind::Debian => "Debian packages",

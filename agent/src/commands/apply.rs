@@ -33,6 +33,7 @@ const AGENT_LOOK: Duration = Duration::from_millis(50);
 Examples:
   countersign-agent apply 66c5d1
   countersign-agent apply 66c5d1 --from valkey.proof -o json
+  countersign-agent apply 66c5d1 --now
 
 A running agent is asked to do it; without one, this command does it itself.")]
 pub(super) struct Apply {
@@ -41,6 +42,9 @@ pub(super) struct Apply {
     /// Its proof file; without, the nodes are asked for it.
     #[arg(long, value_name = "FILE.proof")]
     from: Option<PathBuf>,
+    /// Wait for no window, and for no blackout; everything else is checked.
+    #[arg(long)]
+    now: bool,
     /// How the verdict is printed.
     #[arg(short, long, default_value = "text")]
     output: Output,
@@ -52,7 +56,7 @@ impl Apply {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
-        let settled = block_on(settle(config, self.patch, proof))?;
+        let settled = block_on(settle(config, self.patch, proof, self.now))?;
         match self.output {
             Output::Text => print(&format!("patch {}: {settled}", settled.patch))?,
             Output::Json => print(&json(&settled)?)?,
@@ -69,9 +73,9 @@ fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(proof)
 }
 
-async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
+async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>, now: bool) -> Result<Settled, Failure> {
     let data = DataDir::at(config.data_dir.clone());
-    let request = Request::Apply { patch: patch.clone(), proof: proof.as_ref().map(hex::encode) };
+    let request = Request::Apply { patch: patch.clone(), proof: proof.as_ref().map(hex::encode), now };
     let deadline = Instant::now() + AGENT_WAIT;
     loop {
         match control::ask(&data, &request).await? {
@@ -84,13 +88,13 @@ async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>) -> Result
         }
         match Site::open(config.clone(), own_program().to_owned(), observer()) {
             Err(SiteError::Data(DataError::InUse(_))) if Instant::now() < deadline => sleep(AGENT_LOOK).await,
-            site => return settle_here(site?, &patch, proof).await,
+            site => return settle_here(site?, &patch, proof, now).await,
         }
     }
 }
 
 /// Without a running agent: everything it would do, once.
-async fn settle_here(mut site: Site, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, Failure> {
+async fn settle_here(mut site: Site, patch: &str, proof: Option<Vec<u8>>, now: bool) -> Result<Settled, Failure> {
     site.recover().await?;
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
@@ -105,7 +109,7 @@ async fn settle_here(mut site: Site, patch: &str, proof: Option<Vec<u8>>) -> Res
         }
     }
     let mut worker = Worker::new(site);
-    let settled = worker.apply(patch, proof).await;
+    let settled = worker.apply_as_asked(patch, proof, now).await;
     if settled.is_ok() {
         match timeout(RECEIPT_WAIT, sender.send_all()).await {
             Ok(Ok(())) => {}

@@ -1,7 +1,15 @@
 //! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
 
+mod health;
+mod installers;
 mod raw;
+mod reboot;
+mod schedule;
 pub mod template;
+
+pub use health::Health;
+pub use installers::{Debian, FileSet, Installers};
+pub use reboot::Reboot;
 
 use crate::files::{self, FileError};
 use crate::parameters::{self, Parameters};
@@ -49,6 +57,12 @@ pub struct Config {
     pub parameters: Parameters,
     /// Services the agent keeps running.
     pub services: Vec<Service>,
+    /// What each kind of installer may do.
+    pub installers: Installers,
+    /// What is asked after every update.
+    pub health: Health,
+    /// How this host is restarted.
+    pub reboot: Reboot,
     raw: raw::Raw,
 }
 
@@ -171,6 +185,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         *path = base.join(&*path);
     }
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    let (restart, reboot) = reboot::parse(&raw.reboot)?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
@@ -182,7 +197,15 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         download: parse_download(&raw.download)?,
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
-        policy: Policy { subscriptions, pause: parse_pause(&raw.policy)? },
+        installers: installers::parse(&raw.installers)?,
+        health: health::parse(&raw.health)?,
+        reboot,
+        policy: Policy {
+            subscriptions,
+            pause: parse_pause(&raw.policy)?,
+            schedule: schedule::parse(&raw.schedule, &raw.windows)?,
+            restart,
+        },
         raw,
     })
 }

@@ -16,6 +16,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) policy: Policy,
     #[serde(default)]
+    pub(super) schedule: super::schedule::RawSchedule,
+    #[serde(default)]
     pub(super) download: Download,
     #[serde(default)]
     pub(super) parameters: BTreeMap<String, Scalar>,
@@ -23,6 +25,14 @@ pub(super) struct Raw {
     pub(super) subscriptions: Vec<Subscription>,
     #[serde(default)]
     pub(super) services: BTreeMap<String, Service>,
+    #[serde(default)]
+    pub(super) installers: super::installers::Raw,
+    #[serde(default)]
+    pub(super) health: super::health::RawHealth,
+    #[serde(default)]
+    pub(super) reboot: super::reboot::RawReboot,
+    #[serde(default)]
+    pub(super) windows: Vec<super::schedule::RawWindow>,
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

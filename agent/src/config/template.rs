@@ -96,11 +96,84 @@ name = @NAME@
 # patience_ms = 10000
 # deadline_ms = 3600000
 
+# Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
+# the others. Debian packages need dpkg and root; file sets need directories they may put files into.
+# [installers]
+# prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
+# put_deadline_ms = 3600000          # for putting it in place; then it is taken back
+# [installers.debian]
+# enabled = true
+# root = "/"                         # whose packages are changed
+# lock_wait_ms = 120000              # for others who work with packages
+# deadline_ms = 1800000              # for one call of dpkg
+# [installers.file-set]
+# root = "/"
+# directories = ["/etc/acme"]        # and nowhere else
+
+# What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
+# one of command (with expect), tcp, http (of this host; with status and contains), unit, package with
+# version, disk with free_mb, memory_free_mb.
+# [health]
+# soak = "2m"                        # everything must go on passing for so long; 30m at most
+# interval = "10s"                   # and is asked so often meanwhile
+# systemctl = "systemctl"            # what is asked for units
+# [[health.checks]]
+# name = "front page"
+# http = "http://127.0.0.1:8080/health"
+# status = 200
+# contains = "ok"
+# timeout = "5s"                     # of one attempt
+# attempts = 3                       # one of them must pass
+# interval = "2s"                    # between two
+# [[health.checks]]
+# name = "proxy"
+# unit = "nginx.service"
+# [[health.checks]]
+# name = "room"
+# disk = "/var"
+# free_mb = 500
+# [[health.checks]]
+# name = "memory"
+# memory_free_mb = 100
+
+# Whether this host is restarted for a patch that says it needs that, always or if the host asks for it
+# (run/reboot-required). Such a patch is judged afterwards; nothing else is installed before that.
+# [reboot]
+# when = "window"                    # "never": a patch that always needs it is refused; "window": while a
+#                                    # window is open, however urgent it is; "now": at once
+# command = ["systemctl", "reboot"]
+# root = "/"                         # of run/reboot-required and of proc/sys/kernel/random/boot_id
+# patience = "10m"                   # for the host to go down, before it is asked again
+# deadline = "7d"                    # for a patch to be judged; then it is taken back
+
 # House law. While paused, nothing is applied.
 # [policy]
 # paused = true
 # paused_until_ms = 1767225600000    # without it, until somebody changes this file
 # reason = "stock-taking"
+
+# When something may be changed: while a window is open, and no blackout covers the day. Without any
+# window, at any hour. What waits is shown by `status`, with its moment.
+# [[windows]]
+# name = "patch-tuesday"
+# rrule = "FREQ=MONTHLY;BYDAY=2TU"   # days, as RFC 5545 has them (no hours: they are said by start)
+# start = "22:00"                    # a window begins at the first moment the clock on the wall shows that
+# duration = "3h"                    # of time that passes, also when clocks are changed; 1m to 7d
+# time_zone = "Europe/Berlin"        # of this window; otherwise the schedule's
+# from = "2026-01-13"                # first day; INTERVAL and COUNT count from it
+# [[windows]]
+# name = "sundays"
+# cron = "0 4 * * SUN"               # minute hour day month weekday: instead of rrule and start
+# duration = "1h 30m"
+# [schedule]
+# time_zone = "Europe/Berlin"        # of blackouts, of windows that have none, and of what is shown; else UTC
+# blackout = ["2026-11-27/2026-11-30", "12-20/01-06"]  # days, the last one too; without a year: every year
+# missed = "next"                    # a window the host slept through: "next" waits for the next one,
+#                                    # "catch-up" opens one as long when it wakes, "as-soon-as-possible"
+#                                    # waits for none any more
+# urgent = ["critical", "emergency"] # waits for no window: severities; what an emergency rule approved
+# urgent_in_blackout = false         # nor for a blackout
+# deadline = { critical = "1d", important = "14d", moderate = "30d", low = "90d" } # then without a window
 "#;
 
 #[cfg(test)]
@@ -132,6 +205,10 @@ mod tests {
         let config = Config::read(&path).unwrap();
         assert_eq!(config.services[0].command.len(), 3);
         assert_eq!(config.policy.pause.as_ref().unwrap().reason, "stock-taking");
+        assert_eq!(config.policy.schedule.windows.len(), 2);
+        assert_eq!((config.health.checks.len(), config.health.soak.as_secs()), (4, 120));
+        assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
+        assert_eq!((config.policy.restart, config.reboot.command.len()), (policy::Restart::Window, 2));
 
         // What is printed is a configuration again, and the same.
         std::fs::write(&path, config.toml()).unwrap();

@@ -205,6 +205,14 @@ impl Heads {
         self.known().memory.clock(now_ms, self.max_age_ms)
     }
 
+    /// The time now, as far as a clock of this host that says `now_ms` is believed: a quorum signed that
+    /// it is not before the newest header. That one is on the disk before anything is applied, so a
+    /// clock that is set back opens no window a second time.
+    #[must_use]
+    pub fn believed_ms(&self, now_ms: u64) -> u64 {
+        now_ms.max(self.newest().time_ms)
+    }
+
     /// The highest header ever believed.
     #[must_use]
     pub fn newest(&self) -> Seen {

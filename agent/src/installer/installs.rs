@@ -5,6 +5,7 @@
 use crate::files::{self, FileError, failed};
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{Digest, PatchId};
+use ledger::patch::InstallerKind;
 use policy::{Installed, Subscription};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -72,6 +73,17 @@ pub struct VersionMeta {
     pub patch: Option<PatchId>,
     /// Digest of the tree as it was put there: content, modes and links.
     pub tree: Digest,
+    /// How it was installed.
+    #[serde(default = "directory_tree")]
+    pub kind: InstallerKind,
+    /// Where it runs from; its own tree when absent.
+    #[serde(default)]
+    pub runs_from: Option<PathBuf>,
+}
+
+/// What every version was before there were other kinds.
+pub(super) fn directory_tree() -> InstallerKind {
+    InstallerKind::DirectoryTree
 }
 
 /// The place of one product and channel.
@@ -168,10 +180,15 @@ impl Place {
         self.tree(id).is_dir()
     }
 
-    /// Removes a version and whatever was left of it.
+    /// Removes a version and whatever was left of it. It loses its name first: what bears one is whole.
     pub(super) fn discard(&self, id: &VersionId) -> Result<(), FileError> {
-        files::remove_tree(&self.partial(id))?;
-        files::remove_tree(&self.tree(id))?;
+        let (partial, tree) = (self.partial(id), self.tree(id));
+        files::remove_tree(&partial)?;
+        match fs::rename(&tree, &partial) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(failed("rename", &tree))?,
+        }
+        files::remove_tree(&partial)?;
         files::remove(&self.meta_path(id))?;
         match self.versions().is_dir() {
             true => files::sync_dir(&self.versions()),
@@ -195,7 +212,7 @@ impl Place {
 /// A tree that is installed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstalledTree {
-    /// Where.
+    /// Where it runs from: its own tree, or the place in the host that it was put into.
     pub tree: PathBuf,
     /// Its version's name.
     pub id: VersionId,
@@ -210,7 +227,9 @@ pub struct InstalledTree {
 pub fn installed(installs: &Path, of: &Subscription) -> Result<Option<InstalledTree>, FileError> {
     let place = Place::new(installs, of);
     let Some(id) = place.current()? else { return Ok(None) };
-    Ok(Some(InstalledTree { tree: place.tree(&id), meta: place.meta(&id)?, id }))
+    let meta = place.meta(&id)?;
+    let tree = meta.runs_from.clone().unwrap_or_else(|| place.tree(&id));
+    Ok(Some(InstalledTree { tree, meta, id }))
 }
 
 /// Everything that is installed, also of what is no longer subscribed: it can still be depended on, or

@@ -4,10 +4,12 @@
 //! (JSON). A record that was only half written when the power went was never written: the step it
 //! announces had not begun. When an update is over, the next one begins with an empty file.
 
-use super::installs::VersionId;
+use super::installs::{self, VersionId};
+use super::restarts::BootId;
 use crate::files::{self, FileError, failed};
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{Digest, PatchId};
+use ledger::patch::InstallerKind;
 use ledger::receipt::Reason;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -42,29 +44,42 @@ pub struct Begun {
     pub from_version: Version,
     /// Version to be installed.
     pub to_version: Version,
+    /// By which kind of installer.
+    #[serde(default = "installs::directory_tree")]
+    pub kind: InstallerKind,
 }
 
 /// A step of an update.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Record {
-    /// The new tree is about to be unpacked, beside the old one.
+    /// The new version is about to be prepared; the host is untouched.
     Begun(Begun),
-    /// It stands there whole and on the disk.
-    Unpacked {
-        /// Its digest.
+    /// Its holding is whole and on the disk, with all that going back needs.
+    #[serde(alias = "unpacked")]
+    Prepared {
+        /// Digest of the holding.
         tree: Digest,
     },
-    /// `current` is about to be switched to it.
+    /// It is about to be put in place, and `current` switched to it.
     Switching,
     /// It was. Services are about to be restarted, and health judged.
     Switched,
+    /// Health is judged when the host has restarted. What was not judged by the deadline is taken back.
+    Restarting {
+        /// Which run of the host the new version was put in place in.
+        boot_id: BootId,
+        /// By when it must be judged.
+        deadline_ms: u64,
+    },
+    /// The host has restarted. Services are about to be started, and health judged.
+    Restarted,
     /// Health was judged: kept when there is no reason against it, else about to be rolled back.
     Judged {
         /// What failed.
         against: Option<Reason>,
     },
-    /// `current` is switched back.
+    /// The old version is in place again, and `current` switched back.
     Restored,
     /// The receipt is on its way; nothing is left to do.
     Done,

@@ -1,97 +1,70 @@
 //! Putting versions in place: exactly old or exactly new, whatever happens in between.
 //!
-//! A version is unpacked beside the one that runs, put onto the disk, and becomes the installed one by
-//! one atomic rename. Every step stands in the journal before it is taken ([`journal`]); what was
-//! interrupted is finished or taken back when the agent starts again ([`recover`]).
+//! What a kind of patch does is a handful of steps ([`install`]); that they end in the old version or
+//! the new one is decided here, the same for all kinds. Every step stands in the journal before it is
+//! taken ([`journal`]); what was interrupted is finished or taken back when the agent starts again
+//! ([`recover`]). Which version of a product is the installed one is what its link `current` says
+//! ([`installs`]).
 
 pub mod archive;
+pub mod deadline;
+mod debian;
 pub mod digest;
+mod directory_tree;
+mod ending;
+mod file_set;
+mod footprint;
+pub mod install;
 pub mod installs;
 pub mod journal;
+pub mod kinds;
 pub mod recover;
+pub mod restarting;
+pub mod restarts;
+mod resume;
+mod running;
+mod stages;
+mod tool;
 mod tree;
 pub mod unpack;
 
+pub use stages::{Applied, Ready, Staged};
 pub use tree::{AdoptError, adopt};
 
 use crate::attempt_log::AttemptLog;
-use crate::config::{self, Service};
+use crate::config::{self, Config};
 use crate::data::DataDir;
-use crate::download::{self, DownloadError, Verified};
-use crate::files::FileError;
+use crate::download::{self, DownloadError};
+use crate::files::{FileError, failed};
 use crate::follow::sources::Sources;
 use crate::probes::Prober;
 use crate::services::Services;
-use crate::settled::{Refusal, Settled, chain, reason};
-use installs::{InstalledTree, Place, VersionId};
+use crate::settled::{Refusal, chain, reason};
+use deadline::Deadline;
+use install::{Held, Install, Job, PutError, Story};
+use installs::{Place, VersionId, VersionMeta};
 use journal::{Begun, Journal, Observer, Record};
-use ledger::bounded::Version;
-use ledger::patch::{Artifact, InstallerKind, PatchManifest};
-use ledger::proof::FinalizedPatch;
+use kinds::Kinds;
+use ledger::patch::PatchManifest;
 use ledger::receipt::{Reason, ReasonCode};
-use policy::{Permit, Subscription};
-use recover::{Observed, Plan};
-use std::path::PathBuf;
+use policy::{Permit, Restart, Subscription};
+use restarts::Restarts;
+use std::io;
+use std::path::Path;
 use std::sync::Arc;
-use unpack::Limits;
+use std::time::Duration;
 
-/// A patch whose bytes are on the host and verified; nothing is changed yet. Made only by
-/// [`Installer::stage`], from a [`Permit`].
-#[derive(Debug)]
-pub struct Staged {
-    permit: Permit,
-    artifact: Artifact,
-    bytes: Verified,
-}
-
-impl Staged {
-    /// Takes a proof that was checked after the bytes had come.
-    ///
-    /// # Errors
-    /// [`Refusal`] when it is about another patch.
-    pub fn confirm(self, again: &FinalizedPatch) -> Result<Ready, Refusal> {
-        match again.id() == self.permit.patch().id() {
-            true => Ok(Ready(self)),
-            false => Err(Refusal::new(ReasonCode::ProofMalformed, format!("the proof is about patch {}", again.id()))),
-        }
-    }
-}
-
-/// What is [`Staged`], and was proven again since: a download may take hours, a recall a second.
-#[derive(Debug)]
-pub struct Ready(Staged);
-
-/// A version that is the installed one, and not judged yet. Made only by [`Installer::apply`], from
-/// what is [`Ready`].
-#[derive(Debug)]
-pub struct Applied {
-    permit: Permit,
-    begun: Begun,
-    place: Place,
-    /// What already went wrong after the switch.
-    trouble: Option<Reason>,
-}
-
-impl Applied {
-    /// The installed tree.
-    #[must_use]
-    pub fn tree(&self) -> PathBuf {
-        self.place.tree(&self.begun.to)
-    }
-
-    /// What the vendor signed.
-    #[must_use]
-    pub fn manifest(&self) -> &PatchManifest {
-        self.permit.patch().manifest()
-    }
-}
-
-/// Installs directory trees, and keeps their services running.
+/// Puts versions in place, and keeps their services running.
 pub struct Installer {
     data: DataDir,
     patience: config::Download,
-    limits: Limits,
+    prepare_deadline: Duration,
+    put_deadline: Duration,
+    kinds: Kinds,
+    restarts: Restarts,
     journal: Journal,
+    /// Neither old nor new: the journal stays open until it is.
+    unfinished: bool,
     services: Arc<Services>,
     prober: Prober,
 }
@@ -103,19 +76,31 @@ impl Installer {
     /// [`FileError`].
     pub fn open(
         data: &DataDir,
-        patience: config::Download,
+        config: &Config,
         services: Arc<Services>,
         prober: Prober,
         observer: Observer,
     ) -> Result<Self, FileError> {
         let journal = Journal::open(&data.journal(), observer)?;
-        Ok(Self { data: data.clone(), patience, limits: unpack::LIMITS, journal, services, prober })
+        let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
+        Ok(Self {
+            data: data.clone(),
+            patience: config.download,
+            prepare_deadline,
+            put_deadline,
+            kinds: Kinds::of(&config.installers),
+            restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
+            journal,
+            unfinished: false,
+            services,
+            prober,
+        })
     }
 
-    /// Kinds of patches it can install.
+    /// Kinds of patches, and which of them it can install.
     #[must_use]
-    pub fn kinds() -> &'static [InstallerKind] {
-        &[InstallerKind::DirectoryTree]
+    pub fn kinds(&self) -> &Kinds {
+        &self.kinds
     }
 
     /// The services it keeps running.
@@ -136,44 +121,130 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Result<Staged, Refusal> {
         let manifest = permit.patch().manifest();
-        let [artifact] = &manifest.artifacts[..] else {
-            let detail = format!("a directory tree is one archive, this patch has {}", manifest.artifacts.len());
-            return Err(Refusal::new(ReasonCode::InstallerMissing, detail));
-        };
-        let (artifact, directory) = (artifact.clone(), self.data.downloads());
-        download::prune(&directory, std::slice::from_ref(&artifact))?;
-        log.line(&format!("fetching {} ({} bytes, BLAKE3 {})", artifact.name, artifact.size, artifact.blake3));
-        let bytes = download::download(&artifact, sources, first, &directory, &self.patience).await;
-        let bytes = bytes.map_err(|error: DownloadError| Refusal::new(error.code(), chain(&error)))?;
-        log.line("artifact is whole: length, BLAKE3 and SHA-256 are what the vendor signed");
-        Ok(Staged { permit, artifact, bytes })
+        if self.to_be_judged().is_some() {
+            let detail = "an earlier update is judged when the host has restarted; nothing else is begun before that";
+            return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+        }
+        if self.unfinished {
+            let detail = "an earlier update could not be taken back yet; nothing else is begun before that";
+            return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+        }
+        let kind = self.kinds.offered_one(manifest.installer)?;
+        kind.plan(manifest)?;
+        self.check_same_kind(&permit)?;
+        self.restarts.check(manifest.reboot)?;
+        let directory = self.data.downloads();
+        download::prune(&directory, &manifest.artifacts)?;
+        let mut held = Vec::new();
+        for artifact in manifest.artifacts.iter() {
+            log.line(&format!("fetching {} ({} bytes, BLAKE3 {})", artifact.name, artifact.size, artifact.blake3));
+            let bytes = download::download(artifact, sources, first, &directory, &self.patience).await;
+            let bytes = bytes.map_err(|error: DownloadError| Refusal::new(error.code(), chain(&error)))?;
+            log.line("artifact is whole: length, BLAKE3 and SHA-256 are what the vendor signed");
+            held.push(Held { artifact: artifact.clone(), bytes });
+        }
+        Ok(Staged { permit, kind, held })
     }
 
-    /// Makes what is ready the installed version, and restarts its services. Journal first.
+    /// Packages would stay behind a tree that takes their place, and nobody would ever patch them.
+    fn check_same_kind(&self, permit: &Permit) -> Result<(), Refusal> {
+        let manifest = permit.patch().manifest();
+        let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
+        match installs::installed(&self.data.installs(), &of)? {
+            Some(installed) if installed.meta.kind != manifest.installer => {
+                let (old, new) = (policy::kind_words(installed.meta.kind), policy::kind_words(manifest.installer));
+                let detail = format!("{} is installed as {old}, the patch brings {new}", manifest.product);
+                Err(Refusal::new(ReasonCode::InstallerMissing, detail))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes what is ready the installed version, and restarts its services, unless the host has to
+    /// restart as a whole. Journal first.
     ///
     /// # Errors
-    /// [`Refusal`] when the switch was not reached; the old version is untouched.
+    /// [`Refusal`] when the host was not changed.
     pub async fn apply(&mut self, run: u64, ready: Ready, log: &mut AttemptLog) -> Result<Applied, Refusal> {
-        let Ready(Staged { permit, artifact, bytes }) = ready;
-        let (begun, place) = self.describe(run, &permit)?;
-        self.journal.begin(begun.clone())?;
-        let (to, limits) = (tree::New::of(&begun, &place, permit.patch().manifest()), self.limits);
-        let unpacking = tokio::task::spawn_blocking(move || to.unpack(bytes, &artifact, limits)).await;
-        let unpacked = unpacking.unwrap_or_else(|error| Err(Refusal::new(ReasonCode::Io, error)));
-        if let Err(refusal) = unpacked.and_then(|tree| self.switch(&begun, &place, tree)) {
-            if let Err(error) = place.discard(&begun.to) {
-                tracing::warn!(error = chain(&error), "what was unpacked is still there");
-            }
+        let Ready(Staged { permit, kind, held }) = ready;
+        let mut job = self.describe(run, &permit)?;
+        let manifest = permit.patch().manifest().clone();
+        self.journal.begin(job.begun.clone())?;
+        if let Err(refusal) = self.prepare(&kind, &job, &manifest, held, log).await {
+            self.discard_if_possible(&kind, &job);
             return Err(refusal);
         }
-        log.line(&format!("switched from {:?} to {:?}", begun.from_version.as_str(), begun.to_version.as_str()));
-        let noted = self.journal.append(Record::Switched).map_err(|error| Refusal::from(error).reason);
-        let mut applied = Applied { permit, begun, place, trouble: noted.err() };
-        if applied.trouble.is_none() {
-            let affected = self.affected(&applied.begun, applied.manifest());
+        let wish = self.restarts.wish();
+        job.deadline = Deadline::begin("putting the new version in place", self.put_deadline);
+        if let Err(error) = self.journal.append(Record::Switching) {
+            self.discard_if_possible(&kind, &job);
+            return Err(error.into());
+        }
+        let mut trouble = match self.put(&kind, &job, log).await {
+            Ok(()) => None,
+            Err(PutError::Midway(reason)) if !self.is_untouched(&kind, &job, log).await => Some(reason),
+            Err(PutError::NotBegun(reason) | PutError::Midway(reason)) => {
+                self.discard_if_possible(&kind, &job);
+                return Err(Refusal::new(reason.code, reason.detail));
+            }
+        };
+        if trouble.is_none() {
+            let Begun { from_version, to_version, .. } = &job.begun;
+            log.line(&format!("switched from {:?} to {:?}", from_version.as_str(), to_version.as_str()));
+            trouble = self.journal.append(Record::Switched).err().map(|error| Refusal::from(error).reason);
+        }
+        let needs_restart = self.restarts.is_needed(manifest.reboot, wish);
+        let mut applied = Applied { manifest, kind, job, trouble, needs_restart };
+        // Until the host has restarted, what runs goes on as it was.
+        if !applied.needs_restart && applied.trouble.is_none() {
+            let affected = self.affected(&applied.job.begun, applied.manifest());
             applied.trouble = self.restart(&affected, log).await.err();
         }
         Ok(applied)
+    }
+
+    /// Makes the holding: all that the steps from here on need. The host is untouched.
+    async fn prepare(
+        &mut self,
+        kind: &Arc<dyn Install>,
+        job: &Job,
+        manifest: &PatchManifest,
+        held: Vec<Held>,
+        log: &mut AttemptLog,
+    ) -> Result<(), Refusal> {
+        let (version, release, patch) = (manifest.version.clone(), manifest.release, Some(job.begun.patch));
+        let prepared = self.step(kind, job, log, move |kind, job, story| {
+            let partial = tree::fresh(&job.place, &job.begun.to)?;
+            kind.prepare(job, held, &partial, story)?;
+            job.deadline.check()?;
+            let (runs_from, kind) = (kind.runs_from(), kind.kind());
+            let meta = |tree| VersionMeta { version, release, patch, tree, kind, runs_from };
+            tree::name(&job.place, &job.begun.to, meta)
+        });
+        let tree = prepared.await.unwrap_or_else(|died| Err(Refusal::new(ReasonCode::Io, died)))?;
+        Ok(self.journal.append(Record::Prepared { tree })?)
+    }
+
+    /// The step that counts, behind its record.
+    async fn put(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) -> Result<(), PutError> {
+        let put = self.step(kind, job, log, |kind, job, story| {
+            job.deadline.check().map_err(|late| PutError::NotBegun(Refusal::from(late).reason))?;
+            kind.put(job, story)?;
+            kind.prove_new(job).map_err(PutError::Midway)
+        });
+        put.await.unwrap_or_else(|died| Err(PutError::Midway(reason(ReasonCode::Io, died))))?;
+        match job.place.switch(Some(&job.begun.to)) {
+            // The rename is what counts; it may have been only the directory that could not be synced.
+            Err(_) if job.place.current().ok().flatten().as_ref() == Some(&job.begun.to) => Ok(()),
+            result => result.map_err(|error| PutError::Midway(Refusal::from(error).reason)),
+        }
+    }
+
+    /// Whether a step that failed left the host as it was.
+    async fn is_untouched(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) -> bool {
+        let look = self.step(kind, job, log, |kind, job, _| kind.look(job)).await;
+        let is_old = look.is_ok_and(|look| look.is_ok_and(|look| look.old));
+        is_old && job.place.current().is_ok_and(|current| current == job.begun.from)
     }
 
     /// Asks whether what was applied works: its services, its probes, its services again.
@@ -186,148 +257,13 @@ impl Installer {
         }
         let examined = self.prober.examine(&applied.manifest().health, &applied.tree(), log).await;
         // A probe that failed because a service died says less than the service's end does.
-        for service in self.affected(&applied.begun, applied.manifest()) {
+        for service in self.affected(&applied.job.begun, applied.manifest()) {
             self.services.check(&service).map_err(|error| reason(ReasonCode::ServiceFailed, error))?;
         }
         examined.map_err(|failure| reason(ReasonCode::HealthFailed, failure))
     }
 
-    /// Keeps what was applied.
-    pub async fn keep(&mut self, applied: Applied, log: &mut AttemptLog) -> Settled {
-        if let Err(error) = self.journal.append(Record::Judged { against: None }) {
-            return self.roll_back(applied, Refusal::from(error).reason, log).await;
-        }
-        self.finish(&applied.begun, &applied.place, log)
-    }
-
-    fn finish(&self, begun: &Begun, place: &Place, log: &mut AttemptLog) -> Settled {
-        log.line("healthy, kept");
-        let kept: Vec<&VersionId> = [Some(&begun.to), begun.from.as_ref()].into_iter().flatten().collect();
-        if let Err(error) = place.prune(&kept[..kept.len().min(installs::VERSIONS_KEPT)]) {
-            tracing::warn!(error = chain(&error), "old versions are still there");
-        }
-        Settled::applied(begun)
-    }
-
-    /// Puts back what was there before: the tree, its services; and makes sure that it is the same.
-    pub async fn roll_back(&mut self, applied: Applied, reason: Reason, log: &mut AttemptLog) -> Settled {
-        let affected = self.affected(&applied.begun, applied.manifest());
-        self.restore(&applied.begun, &applied.place, reason, &affected, log).await
-    }
-
-    async fn restore(
-        &mut self,
-        begun: &Begun,
-        place: &Place,
-        against: Reason,
-        affected: &[Service],
-        log: &mut AttemptLog,
-    ) -> Settled {
-        log.line(&format!("rolling back: {against}"));
-        // Back is the safe direction: it is gone even when the journal cannot be written any more. A
-        // journal that ends with the switch also leads back.
-        self.note(Record::Judged { against: Some(against.clone()) });
-        if let Err(error) = place.switch(begun.from.as_ref()) {
-            return self.fail(begun, against, &chain(&error), begun.to_version.clone(), log);
-        }
-        self.note(Record::Restored);
-        let restarted = self.restart(affected, log).await;
-        let same = begun.from.as_ref().map_or(Ok(()), |from| tree::check(place, from));
-        if let Err(trouble) = restarted.map_err(|reason| reason.to_string()).and(same) {
-            return self.fail(begun, against, &trouble, begun.from_version.clone(), log);
-        }
-        if let Err(error) = place.discard(&begun.to) {
-            tracing::warn!(error = chain(&error), "the version that was rolled back is still there");
-        }
-        log.line("the old version is back, its tree and its services are as they were");
-        Settled::rolled_back(begun, against)
-    }
-
-    fn fail(&self, begun: &Begun, against: Reason, trouble: &str, there: Version, log: &mut AttemptLog) -> Settled {
-        log.line(&format!("ROLLING BACK FAILED: {trouble}"));
-        let detail = format!("{}; and rolling back failed: {trouble}", against.detail);
-        Settled::failed(begun, reason(against.code, detail), there)
-    }
-
-    /// Writes a record whose absence recovery can live with.
-    fn note(&mut self, record: Record) {
-        if let Err(error) = self.journal.append(record) {
-            tracing::error!(error = chain(&error), "the journal cannot be written");
-        }
-    }
-
-    /// Whether an update was begun and not brought to its end.
-    #[must_use]
-    pub fn is_interrupted(&self) -> bool {
-        self.journal.is_open()
-    }
-
-    /// Finishes or takes back what was interrupted; how it ended, if anything was. The host is exactly
-    /// old or exactly new afterwards.
-    ///
-    /// # Errors
-    /// [`FileError`] when it cannot even be seen what is there.
-    pub async fn recover(
-        &mut self,
-        log: impl FnOnce(&Begun) -> AttemptLog,
-    ) -> Result<Option<(Settled, AttemptLog)>, FileError> {
-        let Some(Record::Begun(begun)) = self.journal.records().first().cloned() else { return Ok(None) };
-        let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
-        let place = Place::new(&self.data.installs(), &of);
-        let observed = Observed {
-            current: place.current()?,
-            from_there: begun.from.as_ref().is_some_and(|from| place.has(from)),
-            to_there: place.has(&begun.to),
-        };
-        let plan = recover::recover(self.journal.records(), &observed);
-        if plan == Plan::Nothing {
-            return Ok(None);
-        }
-        let mut log = log(&begun);
-        log.line("an update was interrupted");
-        let settled = match plan {
-            Plan::Nothing => return Ok(None),
-            Plan::Finish { begun } => self.finish(&begun, &place, &mut log),
-            Plan::Discard { begun, reason } => {
-                log.line("the old version is in place, what was made of the new one is thrown away");
-                place.discard(&begun.to)?;
-                Settled::rolled_back(&begun, reason)
-            }
-            Plan::RollBack { begun, reason } => {
-                let affected: Vec<_> = self.services.all().iter().filter(|service| service.of == of).cloned().collect();
-                self.restore(&begun, &place, reason, &affected, &mut log).await
-            }
-            Plan::Stranded { begun, reason } => {
-                log.line(&format!("A PERSON IS NEEDED: {reason}"));
-                let there = observed.current.as_ref().and_then(|id| place.meta(id).ok());
-                Settled::failed(&begun, reason, there.map(|meta| meta.version).unwrap_or_default())
-            }
-        };
-        Ok(Some((settled, log)))
-    }
-
-    /// Ends the update under way: its receipt is on its way.
-    ///
-    /// # Errors
-    /// [`FileError`]; then recovery will say the same again.
-    pub fn close(&mut self) -> Result<(), FileError> {
-        if self.journal.is_open() { self.journal.append(Record::Done) } else { Ok(()) }
-    }
-
-    /// Starts every service of what is installed that does not run yet.
-    pub async fn start_services(&self) {
-        let running: Vec<_> = self.services.views().into_iter().filter(|view| view.tree.is_some()).collect();
-        for service in self.services.all() {
-            if running.iter().any(|view| view.service == service.name) {
-                continue;
-            }
-            if let Err(reason) = self.restart_one(service).await {
-                tracing::warn!(%reason, "a service does not start; it is tried again");
-            }
-        }
-    }
-
-    fn describe(&self, run: u64, permit: &Permit) -> Result<(Begun, Place), FileError> {
+    fn describe(&self, run: u64, permit: &Permit) -> Result<Job, FileError> {
         let (manifest, patch) = (permit.patch().manifest(), permit.patch().id());
         let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
         let installs = self.data.installs();
@@ -341,42 +277,39 @@ impl Installer {
             from: from.map(|from| from.id),
             to: VersionId::of_patch(patch),
             to_version: manifest.version.clone(),
+            kind: manifest.installer,
         };
-        Ok((begun, Place::new(&installs, &of)))
+        let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
+        Ok(Job { begun, place: Place::new(&installs, &of), deadline })
     }
 
-    /// The one step that counts, between two records.
-    fn switch(&mut self, begun: &Begun, place: &Place, tree: ledger::id::Digest) -> Result<(), Refusal> {
-        self.journal.append(Record::Unpacked { tree })?;
-        self.journal.append(Record::Switching)?;
-        match place.switch(Some(&begun.to)) {
-            // The rename is what counts; it may have been only the directory that could not be synced.
-            Err(_) if place.current().ok().flatten().as_ref() == Some(&begun.to) => Ok(()),
-            result => Ok(result?),
-        }
+    /// Takes a step beside the agent's own thread, and writes what it did into the log.
+    async fn step<T: Send + 'static>(
+        &self,
+        kind: &Arc<dyn Install>,
+        job: &Job,
+        log: &mut AttemptLog,
+        act: impl FnOnce(&dyn Install, &Job, &mut Story) -> T + Send + 'static,
+    ) -> Result<T, StepDied> {
+        let (kind, job) = (kind.clone(), job.clone());
+        let stepping = tokio::task::spawn_blocking(move || {
+            let mut story = Story::default();
+            let done = act(&*kind, &job, &mut story);
+            (done, story)
+        });
+        let (done, story) = stepping.await.map_err(|error| StepDied(error.to_string()))?;
+        story.into_lines().iter().for_each(|line| log.line(line));
+        Ok(done)
     }
+}
 
-    /// The services a switch is for: those of its product, and those its manifest names.
-    fn affected(&self, begun: &Begun, manifest: &PatchManifest) -> Vec<Service> {
-        let of = |service: &&Service| service.of.product == begun.product && service.of.channel == begun.channel;
-        let named = |service: &&Service| manifest.services.contains(&service.name);
-        self.services.all().iter().filter(|service| of(service) || named(service)).cloned().collect()
-    }
+/// A step that came to no end of its own.
+#[derive(Debug, thiserror::Error)]
+#[error("a step of the installer broke off: {0}")]
+struct StepDied(String);
 
-    /// Restarts services from what is installed now.
-    async fn restart(&self, services: &[Service], log: &mut AttemptLog) -> Result<(), Reason> {
-        for service in services {
-            log.line(&format!("restarting service {}", service.name));
-            self.restart_one(service).await?;
-        }
-        Ok(())
-    }
-
-    async fn restart_one(&self, service: &Service) -> Result<(), Reason> {
-        let installed = installs::installed(&self.data.installs(), &service.of);
-        let installed: Option<InstalledTree> = installed.map_err(|error| Refusal::from(error).reason)?;
-        let tree = installed.map(|installed| installed.tree);
-        let restarted = self.services.restart(service, tree.as_deref()).await;
-        restarted.map_err(|error| reason(ReasonCode::ServiceFailed, error))
+impl StepDied {
+    fn into_file_error(self) -> FileError {
+        failed("finish a step of", Path::new("the installer"))(io::Error::other(self))
     }
 }

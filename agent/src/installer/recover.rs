@@ -4,8 +4,10 @@
 //! What was not judged healthy is taken back: the new version may be what brought the host down, and
 //! trying it again and again would keep it down.
 
+use super::install::Look;
 use super::installs::VersionId;
 use super::journal::{Begun, Record};
+use super::restarts::BootId;
 use ledger::bounded::Sentence;
 use ledger::receipt::{Reason, ReasonCode};
 
@@ -14,10 +16,12 @@ use ledger::receipt::{Reason, ReasonCode};
 pub struct Observed {
     /// Where `current` leads.
     pub current: Option<VersionId>,
-    /// Whether the old version's tree is there.
-    pub from_there: bool,
-    /// Whether the new version's tree is there.
-    pub to_there: bool,
+    /// What the kind sees on the host.
+    pub look: Look,
+    /// Which run of the host this is, if that can be told.
+    pub boot_id: Option<BootId>,
+    /// What time it is.
+    pub now_ms: u64,
 }
 
 /// What to do.
@@ -38,6 +42,16 @@ pub enum Plan {
         begun: Begun,
         /// Why.
         reason: Reason,
+    },
+    /// The host is new, and still has to restart before that can be judged.
+    Await {
+        /// The update.
+        begun: Begun,
+    },
+    /// The host is new, and has restarted: judge it.
+    Judge {
+        /// The update.
+        begun: Begun,
     },
     /// The host is new and was judged healthy: only the receipt was missing.
     Finish {
@@ -64,40 +78,73 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         Record::Judged { against } => Some(against.clone()),
         _ => None,
     });
-    let reason = verdict.clone().flatten().unwrap_or_else(|| interrupted(records));
+    let restart = restart(records.last(), observed);
+    let reason = match (&verdict, &restart) {
+        (Some(Some(against)), _) => against.clone(),
+        (None, Some(Restart::Never(why))) => interrupted_because(why),
+        _ => interrupted(records),
+    };
+    let announced = records.contains(&Record::Switching);
+    let Look { old, new, way_back } = observed.look;
+    let (at_old, at_new) = (observed.current == begun.from, observed.current.as_ref() == Some(&begun.to));
     match &observed.current {
-        current if *current == begun.from => Plan::Discard { begun, reason },
-        Some(current) if *current == begun.to && observed.to_there => match verdict {
-            Some(None) => Plan::Finish { begun },
-            _ if begun.from.is_some() && !observed.from_there => {
-                let reason = stranded(&format!("{current} was not judged healthy, and what was before is gone"));
-                Plan::Stranded { begun, reason }
-            }
-            _ => Plan::RollBack { begun, reason },
-        },
+        // Until the switch is announced nothing of the host was changed, whatever it looks like.
+        _ if at_old && (old || !announced) => Plan::Discard { begun, reason },
+        _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
+        _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
+        _ if at_new && new && verdict == Some(None) => Plan::Finish { begun },
+        _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
+        _ if at_old || at_new => {
+            let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
+            Plan::Stranded { begun, reason }
+        }
         Some(current) => {
             let reason = stranded(&format!("{current} is installed, which this update knows nothing of"));
             Plan::Stranded { begun, reason }
         }
         // Only an atomic rename ever replaces the link; somebody took it away.
-        None if observed.from_there => Plan::RollBack { begun, reason },
+        None if way_back => Plan::RollBack { begun, reason },
         None => Plan::Stranded { begun, reason: stranded("nothing is installed, and what was before is gone") },
     }
 }
 
+/// What became of the restart that an update waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Restart {
+    Awaited,
+    Done,
+    /// It will not come, or not be noticed.
+    Never(&'static str),
+}
+
+fn restart(last: Option<&Record>, observed: &Observed) -> Option<Restart> {
+    let Some(Record::Restarting { boot_id, deadline_ms }) = last else { return None };
+    Some(match &observed.boot_id {
+        Some(now) if now != boot_id => Restart::Done,
+        Some(_) if observed.now_ms < *deadline_ms => Restart::Awaited,
+        Some(_) => Restart::Never("the host was not restarted in time"),
+        None => Restart::Never("nobody can tell whether the host has restarted"),
+    })
+}
+
+fn interrupted_because(why: &str) -> Reason {
+    Reason { code: ReasonCode::Interrupted, detail: Sentence::cut(&format!("{why}; the old version is in place")) }
+}
+
 fn interrupted(records: &[Record]) -> Reason {
     let step = match records.last() {
-        Some(Record::Begun(_)) => "while the new tree was unpacked",
-        Some(Record::Unpacked { .. }) => "before the switch",
+        Some(Record::Begun(_)) => "while the new version was prepared",
+        Some(Record::Prepared { .. }) => "before the switch",
         Some(Record::Switching) => "at the switch",
-        Some(Record::Switched) => "before health was judged",
+        Some(Record::Switched | Record::Restarting { .. }) => "before health was judged",
+        Some(Record::Restarted) => "after the host had restarted, before health was judged",
         Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
     };
     let detail = Sentence::cut(&format!("the agent was interrupted {step}; the old version is in place"));
     Reason { code: ReasonCode::Interrupted, detail }
 }
 
-fn stranded(found: &str) -> Reason {
+pub(super) fn stranded(found: &str) -> Reason {
     Reason { code: ReasonCode::Interrupted, detail: Sentence::cut(&format!("the agent was interrupted: {found}")) }
 }
 
@@ -106,6 +153,7 @@ mod tests {
     use super::*;
     use ledger::bounded::{Name, Product, Version};
     use ledger::id::{Digest, PatchId};
+    use ledger::patch::InstallerKind;
 
     const OLD: Digest = Digest([1; 32]);
     const NEW: PatchId = PatchId([2; 32]);
@@ -120,6 +168,7 @@ mod tests {
             to: VersionId::of_patch(NEW),
             from_version: Version::cut("1"),
             to_version: Version::cut("2"),
+            kind: InstallerKind::DirectoryTree,
         }
     }
 
@@ -134,6 +183,8 @@ mod tests {
             Plan::Discard { reason, .. } => ("discard", Some(reason.code)),
             Plan::RollBack { reason, .. } => ("roll back", Some(reason.code)),
             Plan::Finish { .. } => ("finish", None),
+            Plan::Await { .. } => ("await", None),
+            Plan::Judge { .. } => ("judge", None),
             Plan::Stranded { reason, .. } => ("stranded", Some(reason.code)),
         }
     }
@@ -143,10 +194,10 @@ mod tests {
         use ReasonCode::{HealthFailed, Interrupted};
         let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
         let other = VersionId::of_baseline(Digest([9; 32]));
-        let unpacked = Record::Unpacked { tree: OLD };
+        let prepared = Record::Prepared { tree: OLD };
         let (healthy, sick) = (Record::Judged { against: None }, Record::Judged { against: Some(unhealthy()) });
         let (switching, switched) = (Record::Switching, Record::Switched);
-        let until_switching = vec![unpacked.clone(), switching.clone()];
+        let until_switching = vec![prepared.clone(), switching.clone()];
         let until_switched = [until_switching.clone(), vec![switched.clone()]].concat();
         let with = |record: &Record| [until_switched.clone(), vec![record.clone()]].concat();
         let restored = [with(&sick), vec![Record::Restored]].concat();
@@ -155,7 +206,7 @@ mod tests {
         type Row<'a> = (&'a str, Vec<Record>, &'a VersionId, (&'static str, Option<ReasonCode>));
         let rows: [Row<'_>; 11] = [
             ("begun", vec![], &old, ("discard", Some(Interrupted))),
-            ("unpacked", vec![unpacked], &old, ("discard", Some(Interrupted))),
+            ("prepared", vec![prepared], &old, ("discard", Some(Interrupted))),
             ("announced, not switched", until_switching.clone(), &old, ("discard", Some(Interrupted))),
             ("switched, not noted", until_switching, &new, ("roll back", Some(Interrupted))),
             ("switched", until_switched.clone(), &new, ("roll back", Some(Interrupted))),
@@ -168,16 +219,78 @@ mod tests {
         ];
         for (what, rest, current, expected) in rows {
             let records = [vec![Record::Begun(begun(Some(old.clone())))], rest].concat();
-            let observed = Observed { current: Some(current.clone()), from_there: true, to_there: true };
+            let observed = Observed { current: Some(current.clone()), look: WHOLE, ..Observed::default() };
             assert_eq!(word(&recover(&records, &observed)), expected, "{what}");
         }
         assert_eq!(recover(&[], &Observed::default()), Plan::Nothing);
     }
 
+    /// As a directory tree looks: never changed in place.
+    const WHOLE: Look = Look { old: true, new: true, way_back: true };
+
+    #[test]
+    fn a_host_that_is_changed_in_place_goes_back_unless_it_is_untouched_or_known_to_be_healthy() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let until = |last: &[Record]| [&[Record::Begun(begun(Some(old.clone())))], last].concat();
+        let mixed = Look { old: false, new: false, way_back: true };
+        let whole = Look { new: true, ..mixed };
+        let (switching, healthy) = (Record::Switching, Record::Judged { against: None });
+        let announced = until(std::slice::from_ref(&switching));
+        for (what, records, current, look, expected) in [
+            ("changed by somebody else before", until(&[]), &old, mixed, "discard"),
+            ("announced, untouched", announced.clone(), &old, WHOLE, "discard"),
+            ("half put in place", announced.clone(), &old, mixed, "roll back"),
+            ("put in place, not noted", announced.clone(), &old, whole, "roll back"),
+            ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole, "finish"),
+            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed, "roll back"),
+            ("no way back", announced, &old, Look::default(), "stranded"),
+        ] {
+            let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };
+            assert_eq!(word(&recover(&records, &observed)).0, expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_restart_is_judged_after_it_and_only_once() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let boot_id = |text: &str| serde_json::from_str::<BootId>(&format!("{text:?}")).unwrap();
+        let restarting = Record::Restarting { boot_id: boot_id("1-a"), deadline_ms: 100 };
+        let waiting = vec![Record::Begun(begun(Some(old))), Record::Switching, Record::Switched, restarting];
+        let restarted = [waiting.clone(), vec![Record::Restarted]].concat();
+        let healthy = [restarted.clone(), vec![Record::Judged { against: None }]].concat();
+        let mixed = Look { new: false, ..WHOLE };
+        for (what, records, boot, now_ms, look, expected, detail) in [
+            ("not restarted yet", &waiting, Some("1-a"), 99, WHOLE, "await", ""),
+            ("not restarted in time", &waiting, Some("1-a"), 100, WHOLE, "roll back", "not restarted in time"),
+            ("restarted", &waiting, Some("2-b"), 99, WHOLE, "judge", ""),
+            ("restarted late", &waiting, Some("2-b"), 500, WHOLE, "judge", ""),
+            ("nobody knows", &waiting, None, 99, WHOLE, "roll back", "nobody can tell"),
+            ("damaged meanwhile", &waiting, Some("2-b"), 99, mixed, "roll back", "before health"),
+            (
+                "died while it was judged",
+                &restarted,
+                Some("2-b"),
+                99,
+                WHOLE,
+                "roll back",
+                "after the host had restarted",
+            ),
+            ("died while it was judged, twice", &restarted, Some("3-c"), 99, WHOLE, "roll back", "after the host"),
+            ("judged", &healthy, Some("2-b"), 99, WHOLE, "finish", ""),
+        ] {
+            let observed = Observed { current: Some(new.clone()), look, boot_id: boot.map(boot_id), now_ms };
+            let plan = recover(records, &observed);
+            assert_eq!(word(&plan).0, expected, "{what}");
+            if let Plan::RollBack { reason, .. } = plan {
+                assert!(reason.detail.as_str().contains(detail), "{what}: {reason}");
+            }
+        }
+    }
+
     #[test]
     fn the_first_installation_is_taken_back_to_nothing() {
         let records = [Record::Begun(begun(None)), Record::Switching, Record::Switched];
-        let observed = Observed { current: None, from_there: false, to_there: true };
+        let observed = Observed { look: WHOLE, ..Observed::default() };
         assert_eq!(word(&recover(&records, &observed)).0, "discard");
         let observed = Observed { current: Some(VersionId::of_patch(NEW)), ..observed };
         assert_eq!(word(&recover(&records, &observed)).0, "roll back");
@@ -187,7 +300,8 @@ mod tests {
     fn without_the_old_version_nothing_is_touched() {
         let records = [Record::Begun(begun(Some(VersionId::of_baseline(OLD)))), Record::Switching, Record::Switched];
         for current in [None, Some(VersionId::of_patch(NEW))] {
-            let observed = Observed { current, from_there: false, to_there: true };
+            let look = Look { way_back: false, ..WHOLE };
+            let observed = Observed { current, look, ..Observed::default() };
             assert_eq!(word(&recover(&records, &observed)).0, "stranded");
         }
     }

@@ -1,101 +1,93 @@
 //! Making a version's tree, and making sure that one is still what it was.
 
 use super::archive;
+use super::deadline::Deadline;
 use super::digest;
+use super::install::Held;
 use super::installs::{self, Place, VersionId, VersionMeta};
-use super::journal::Begun;
 use super::unpack::{self, Limits, UnpackError};
 use crate::download::Verified;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain};
 use bao_tree::blake3;
 use ledger::bounded::Version;
-use ledger::id::{Digest, PatchId};
-use ledger::patch::{Artifact, PatchManifest};
+use ledger::id::Digest;
+use ledger::patch::{Artifact, InstallerKind};
 use ledger::receipt::ReasonCode;
 use policy::Subscription;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufReader, Read};
-use std::path::Path;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
-/// A version about to be made.
-pub(super) struct New {
-    place: Place,
-    id: VersionId,
-    version: Version,
-    release: u64,
-    patch: Option<PatchId>,
+/// Makes an empty directory for a version to grow in, under no name yet.
+pub(super) fn fresh(place: &Place, id: &VersionId) -> Result<PathBuf, FileError> {
+    place.make()?;
+    place.discard(id)?;
+    let partial = place.partial(id);
+    files::private_dir(&partial)?;
+    Ok(partial)
 }
 
-impl New {
-    pub(super) fn of(begun: &Begun, place: &Place, manifest: &PatchManifest) -> Self {
-        Self {
-            place: place.clone(),
-            id: begun.to.clone(),
-            version: manifest.version.clone(),
-            release: manifest.release,
-            patch: Some(begun.patch),
-        }
-    }
-
-    /// Unpacks beside the installed version; the digest of the tree, which is on the disk then. What
-    /// is unpacked is hashed on its way once more: what was verified is what is applied. Blocking.
-    pub(super) fn unpack(&self, bytes: Verified, artifact: &Artifact, limits: Limits) -> Result<Digest, Refusal> {
-        let partial = self.fresh()?;
-        let file = bytes.rewound().map_err(|error| io_refusal("read the artifact", &error))?;
-        let mut passing = Passing { file: file.take(artifact.size), hasher: blake3::Hasher::new() };
-        let unpacked = archive::unpack(BufReader::with_capacity(READ_BYTES, &mut passing), &partial, limits);
-        // A byte that was changed after it was verified may look like anything: say that it was changed.
-        let actual = passing.finish().map_err(|error| io_refusal("read the artifact", &error))?;
-        if actual != artifact.blake3 {
-            let detail =
-                format!("artifact {} was changed after it was verified: it hashes to {actual}", artifact.blake3);
-            return Err(Refusal::new(ReasonCode::ArtifactDigest, detail));
-        }
-        unpacked.map_err(refusal)?;
-        self.name(&partial)
-    }
-
-    fn fresh(&self) -> Result<std::path::PathBuf, FileError> {
-        self.place.make()?;
-        self.place.discard(&self.id)?;
-        let partial = self.place.partial(&self.id);
-        files::private_dir(&partial)?;
-        Ok(partial)
-    }
-
-    fn name(&self, partial: &Path) -> Result<Digest, Refusal> {
-        let tree = digest::digest(partial, true).map_err(|error| io_refusal(&error.to_string(), &error.source))?;
-        let meta = VersionMeta { version: self.version.clone(), release: self.release, patch: self.patch, tree };
-        self.place.name(&self.id, &meta)?;
-        Ok(tree)
-    }
+/// Puts a grown version onto the disk and gives it its name; its digest.
+pub(super) fn name(place: &Place, id: &VersionId, meta: impl FnOnce(Digest) -> VersionMeta) -> Result<Digest, Refusal> {
+    let partial = place.partial(id);
+    let tree = digest::digest(&partial, true).map_err(|error| io_refusal(&error.to_string(), &error.source))?;
+    place.name(id, &meta(tree))?;
+    Ok(tree)
 }
 
-fn refusal(error: UnpackError) -> Refusal {
+/// Unpacks an archive. What is unpacked is hashed on its way once more: what was verified is what is
+/// applied. Blocking.
+pub(super) fn unpack(held: Held, into: &Path, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
+    let Held { artifact, bytes } = held;
+    let mut passing = Passing::of(bytes, &artifact, deadline)?;
+    let unpacked = archive::unpack(BufReader::with_capacity(READ_BYTES, &mut passing), into, limits);
+    deadline.check()?;
+    // A byte that was changed after it was verified may look like anything: say that it was changed.
+    passing.finish(&artifact)?;
+    unpacked.map_err(refusal)
+}
+
+/// Copies an artifact into a holding, hashed on its way once more. Blocking.
+pub(super) fn copy_held(held: Held, to: &Path, deadline: Deadline) -> Result<(), Refusal> {
+    let Held { artifact, bytes } = held;
+    let mut passing = Passing::of(bytes, &artifact, deadline)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(files::PRIVATE_FILE_MODE);
+    let mut file = options.open(to).map_err(failed("create", to))?;
+    let copied = io::copy(&mut passing, &mut file).map_err(failed("write", to));
+    deadline.check()?;
+    copied?;
+    passing.finish(&artifact)
+}
+
+pub(super) fn refusal(error: UnpackError) -> Refusal {
     match &error {
         UnpackError::Io { source, .. } => io_refusal(&error.to_string(), source),
         _ => Refusal::new(ReasonCode::ArchiveUnsafe, chain(&error)),
     }
 }
 
-fn io_refusal(act: &str, error: &io::Error) -> Refusal {
+pub(super) fn io_refusal(act: &str, error: &io::Error) -> Refusal {
     let full = matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
     let code = if full { ReasonCode::DiskFull } else { ReasonCode::Io };
     Refusal::new(code, format!("{act}: {error}"))
 }
 
-/// Hashes what passes.
+/// Hashes what passes, as long as there is time.
 struct Passing {
     file: io::Take<File>,
     hasher: blake3::Hasher,
+    deadline: Deadline,
 }
 
 impl Read for Passing {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.deadline.check()?;
         let count = self.file.read(buffer)?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
@@ -103,10 +95,20 @@ impl Read for Passing {
 }
 
 impl Passing {
-    /// The hash of all of it, whatever was left over.
-    fn finish(mut self) -> io::Result<Digest> {
-        io::copy(&mut self, &mut io::sink())?;
-        Ok(Digest(*self.hasher.finalize().as_bytes()))
+    fn of(bytes: Verified, artifact: &Artifact, deadline: Deadline) -> Result<Self, Refusal> {
+        let file = bytes.rewound().map_err(|error| io_refusal("read the artifact", &error))?;
+        Ok(Self { file: file.take(artifact.size), hasher: blake3::Hasher::new(), deadline })
+    }
+
+    /// Makes sure that all of it, whatever was left over, is what was verified.
+    fn finish(mut self, artifact: &Artifact) -> Result<(), Refusal> {
+        io::copy(&mut self, &mut io::sink()).map_err(|error| io_refusal("read the artifact", &error))?;
+        let actual = Digest(*self.hasher.finalize().as_bytes());
+        if actual == artifact.blake3 {
+            return Ok(());
+        }
+        let detail = format!("artifact {} was changed after it was verified: it hashes to {actual}", artifact.blake3);
+        Err(Refusal::new(ReasonCode::ArtifactDigest, detail))
     }
 }
 
@@ -157,21 +159,20 @@ pub fn adopt(
     if let Some(there) = installs::installed(installs, of)? {
         return Err(AdoptError::AlreadyInstalled { of: of.clone(), installed: there.meta.version });
     }
-    let place = Place::new(installs, of);
-    let growing = New { place, id: VersionId::of_baseline(Digest::ZERO), version, release, patch: None };
-    let partial = growing.fresh()?;
+    let (place, growing) = (Place::new(installs, of), VersionId::of_baseline(Digest::ZERO));
+    let partial = fresh(&place, &growing)?;
     if from.is_dir() {
         archive::copy(from, &partial, unpack::LIMITS)?;
     } else {
-        let file = File::open(from).map_err(files::failed("open", from))?;
+        let file = File::open(from).map_err(failed("open", from))?;
         archive::unpack(BufReader::with_capacity(READ_BYTES, file), &partial, unpack::LIMITS)?;
     }
     let tree = digest::digest(&partial, true)?;
-    let New { place, id: growing, version, .. } = growing;
     let id = VersionId::of_baseline(tree);
     place.discard(&id)?;
-    std::fs::rename(&partial, place.partial(&id)).map_err(files::failed("rename", &partial))?;
-    place.name(&id, &VersionMeta { version, release, patch: None, tree })?;
+    std::fs::rename(&partial, place.partial(&id)).map_err(failed("rename", &partial))?;
+    let kind = InstallerKind::DirectoryTree;
+    place.name(&id, &VersionMeta { version, release, patch: None, tree, kind, runs_from: None })?;
     place.discard(&growing)?;
     place.switch(Some(&id))?;
     Ok(tree)

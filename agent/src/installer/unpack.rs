@@ -10,6 +10,7 @@
 mod names;
 mod problem;
 
+pub(super) use names::clean as plain_path;
 pub use names::{COMPONENT_BYTES_MAX, DEPTH_MAX, PATH_BYTES_MAX};
 pub(super) use problem::Refused;
 pub use problem::{EntryProblem, UnpackError};

@@ -105,6 +105,33 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
             format!("{good}\n[services.x]\ncommand = [\"x\"]\nproduct = \"a/b\""),
             "services.x.product",
         ),
+        ("no rule", format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\""), "windows[0].rrule"),
+        (
+            "never",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"0 0 30 2 *\""),
+            "never happens",
+        ),
+        (
+            "no hour",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\nrrule = \"FREQ=DAILY\""),
+            "windows[0].start",
+        ),
+        ("no zone", format!("{good}\n[schedule]\ntime_zone = \"Atlantis\""), "schedule.time_zone"),
+        ("no day", format!("{good}\n[schedule]\nblackout = [\"tomorrow\"]"), "schedule.blackout"),
+        ("no severity", format!("{good}\n[schedule]\nurgent = [\"very\"]"), "schedule.urgent"),
+        ("too late", format!("{good}\n[schedule.deadline]\nlow = \"99y\""), "schedule.deadline.low"),
+        (
+            "two probes",
+            format!("{good}\n[[health.checks]]\nname = \"c\"\nunit = \"a.service\"\ntcp = 80"),
+            "health.checks[0]",
+        ),
+        (
+            "elsewhere",
+            format!("{good}\n[[health.checks]]\nname = \"c\"\nhttp = \"http://192.0.2.1/\""),
+            "health.checks[0].http",
+        ),
+        ("an option", format!("{good}\n[[health.checks]]\nname = \"c\"\nunit = \"--help\""), "health.checks[0].unit"),
+        ("a long soak", format!("{good}\n[health]\nsoak = \"2h\""), "health.soak"),
         ("half a pause", format!("{good}\n[policy]\npaused_until_ms = 5"), "policy.paused_until_ms"),
     ];
     for (what, config, field) in rows {

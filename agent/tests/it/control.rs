@@ -112,7 +112,7 @@ async fn a_running_agent_applies_what_it_is_asked_to() {
     endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
     let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
     let running = Running::new(endpoint).await;
-    let request = Request::Apply { patch: patch.to_string()[..10].to_owned(), proof: None };
+    let request = Request::Apply { patch: patch.to_string()[..10].to_owned(), proof: None, now: false };
     let answer = running.ask(&request).await.unwrap();
     let Answer::Verdict(settled) = answer else { panic!("{answer:?}") };
     assert_eq!((settled.patch, settled.outcome), (patch, Outcome::Refused), "paused, also for those who ask");
@@ -131,7 +131,7 @@ async fn a_running_agent_applies_what_it_is_asked_to() {
     let running = Running::new(endpoint).await;
     // From a file: the same checks.
     let proof = world.ledger().proof(patch).unwrap().bytes();
-    let request = Request::Apply { patch: patch.to_string(), proof: Some(hex::encode(proof)) };
+    let request = Request::Apply { patch: patch.to_string(), proof: Some(hex::encode(proof)), now: false };
     match running.ask(&request).await.unwrap() {
         Answer::Verdict(settled) => assert!(
             settled.outcome == Outcome::Applied || running.endpoint.version().as_deref() == Some("1.0.2"),

@@ -7,7 +7,7 @@ use crate::support::node::World;
 use agent::config::Config;
 use agent::installer::journal::{Moment, Observer, Record};
 use agent::site::Site;
-use agent::worker::Worker;
+use agent::worker::{AskError, Worker};
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Outcome, ReasonCode};
@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Which configuration the child works with, which patch it is asked for, and at which place it dies.
-const CHILD: &str = "COUNTERSIGN_TEST_CHILD";
+pub(crate) const CHILD: &str = "COUNTERSIGN_TEST_CHILD";
 
 /// Counts places: before and after each record. At place `die_at` the process kills itself.
 fn deadly(die_at: usize) -> Observer {
@@ -44,12 +44,15 @@ async fn the_child() {
     let mut site = Site::open(config, PROGRAM.into(), deadly(die_at.parse().unwrap())).unwrap();
     site.recover().await.unwrap();
     if !patch.is_empty() {
-        Worker::new(site).apply(patch, None).await.unwrap();
+        match Worker::new(site).apply(patch, None).await {
+            Ok(_) | Err(AskError::AwaitsRestart(_)) => {}
+            Err(error) => panic!("{error}"),
+        }
     }
 }
 
 /// Starts the child; whether it died where it was told to.
-async fn child(endpoint: &Endpoint, patch: Option<PatchId>, die_at: usize) -> bool {
+pub(crate) async fn child(endpoint: &Endpoint, patch: Option<PatchId>, die_at: usize) -> bool {
     let patch = patch.map(|patch| patch.to_string()).unwrap_or_default();
     let status = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::the_child"])
@@ -114,7 +117,7 @@ impl Case {
     }
 }
 
-type Tree = std::collections::BTreeMap<String, (u32, Vec<u8>)>;
+pub(crate) type Tree = std::collections::BTreeMap<String, (u32, Vec<u8>)>;
 
 /// The two trees there may be.
 async fn trees(world: &Arc<World>, node: &crate::support::node::Node) -> (Tree, Tree) {
@@ -145,7 +148,7 @@ async fn killed_anywhere_the_host_is_exactly_old_or_exactly_new() {
             }
             place += 1;
         }
-        // Begun, unpacked, switching, switched, judged, (restored,) done: before and after each.
+        // Begun, prepared, switching, switched, judged, (restored,) done: before and after each.
         assert_eq!(place, if healthy { 12 } else { 14 });
     }
 }

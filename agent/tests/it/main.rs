@@ -5,14 +5,21 @@
 //! what it would verify anywhere.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper of a test may panic as the test may")]
+#![allow(clippy::print_stderr, reason = "a test that is left out says so")]
 
 mod applying;
 mod archives;
 mod commands;
+mod conformance;
 mod control;
 mod crash;
+mod debian;
 mod downloads;
+mod file_set;
 mod following;
+mod house;
 mod refusals;
+mod restarts;
 mod services;
 mod support;
+mod windows;

@@ -201,8 +201,10 @@ async fn every_check_has_its_name() {
     let own = Relation { product: widget().product, release_min: 1, release_max: 1 };
     let jealous = case.approved(|manifest| manifest.conflicts = SortedList::new(vec![own]).unwrap());
     case.refused(jealous, None, Code::Conflict, "acme/widget release 1").await;
-    let packages = case.approved(|manifest| manifest.installer = InstallerKind::Debian);
-    case.refused(packages, None, Code::InstallerMissing, "Debian packages").await;
+    let script = case.approved(|manifest| manifest.installer = InstallerKind::Script);
+    case.refused(script, None, Code::InstallerMissing, "scripts: this agent has no installer for them").await;
+    let files = case.approved(|manifest| manifest.installer = InstallerKind::FileSet);
+    case.refused(files, None, Code::InstallerMissing, "file sets: installers.file-set.directories names no").await;
     let two = case.approved(|manifest| {
         let mut artifacts = manifest.artifacts.to_vec();
         artifacts.push(ledger::patch::Artifact { name: Name::new("more").unwrap(), ..artifacts[0].clone() });
@@ -262,9 +264,18 @@ async fn every_check_has_its_name() {
     case.refused(halted, None, Code::Halted, "stop everything").await;
 
     // Rollouts are not there yet; the others have tests of their own: a disk that is full or broken
-    // (downloads), services and probes (applying, services), interruption (crash).
-    let elsewhere =
-        [Code::RingClosed, Code::DiskFull, Code::Io, Code::ServiceFailed, Code::HealthFailed, Code::Interrupted];
+    // (downloads, conformance), services and probes (applying, services), interruption (crash), and what
+    // only packages and files can meet (debian, file_set).
+    let elsewhere = [
+        Code::RingClosed,
+        Code::DiskFull,
+        Code::Io,
+        Code::ServiceFailed,
+        Code::HealthFailed,
+        Code::Interrupted,
+        Code::CannotRollBack,
+        Code::InstallFailed,
+    ];
     let all: BTreeSet<_> = ReasonCode::ALL.iter().copied().collect();
     let reached: BTreeSet<_> = case.seen.iter().copied().chain(elsewhere).collect();
     assert_eq!(all.difference(&reached).collect::<Vec<_>>(), Vec::<&ReasonCode>::new());

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_relation, parse_target};
-use crate::pack::{LIMITS, MANIFEST_FILE, Package, Packed, pack};
+use crate::pack::{FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, Packed, TREE_NAME, pack, pack_packages};
 use crate::terminal::{Answer, facts};
 use crate::time::parse_milliseconds;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -26,6 +26,8 @@ type Command = List<Argument, { limits::ARGUMENTS_MAX }>;
 Packing the same input twice gives the same patch id. Files keep their modes without setuid; owners and times are left \
 out; links are kept as they are and must stay inside. Packages are merged into one tree, each with its control \
 paragraph in var/lib/dpkg/status.d/PACKAGE, where an installed version can be read.
+With --kind debian packages are kept as they are, for hosts that have dpkg: they are the closure, and no host asks a \
+resolver for more. With --kind file-set the input has files under their paths from the root of the host.
 The result is DIR/manifest.json (edit it as you like before publishing) and DIR/artifacts/BLAKE3.
 JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifacts\": [{\"name\", \"size\", \"blake3\", \
 \"sha256\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
@@ -39,7 +41,11 @@ Examples:
       --target os=linux,arch=x86_64 --service redis \\
       --health-command '{tree}/usr/bin/redis-cli -p {port} PING' --expect PONG \\
       --health-package redis-tools=5:7.0.15-1~deb12u10 \\
-      --out redis-10 redis-server.deb redis-tools.deb"
+      --out redis-10 redis-server.deb redis-tools.deb
+
+  countersign patch pack --kind debian --product acme/jq --version 1.6-2.1+deb12u3 --release 3 \\
+      --class security --severity important --rollback old/jq.deb --rollback old/libjq1.deb \\
+      --out jq-3 jq.deb libjq1.deb"
 )]
 pub struct Pack {
     /// What is patched: namespace/name, the namespace being your organisation's
@@ -70,7 +76,7 @@ pub struct Pack {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// How it is installed
-    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree"]))]
+    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "file-set"]))]
     kind: InstallerKind,
     /// Hosts it is for: os=, arch=, hardware=, from=, label:NAME=, with commas between; may be repeated, any one
     /// must match
@@ -119,6 +125,10 @@ pub struct Pack {
     /// One directory, one tar archive (plain, gzip, xz, zstd), or one or more Debian packages
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
+    /// With --kind debian: a package to go back to, in the version that hosts have now; may be repeated. Without, a
+    /// host goes back to what it installed itself, and refuses the patch when that is not what it has
+    #[arg(long = "rollback", value_name = "PACKAGE")]
+    rollback: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -137,7 +147,19 @@ struct PackView<'a> {
 impl Pack {
     pub(super) fn run(&self) -> Result<Answer, Failure> {
         let description = self.description()?;
-        let packed = pack(&self.inputs, &self.out, LIMITS, |artifact| description.manifest(artifact))?;
+        if self.kind != InstallerKind::Debian && !self.rollback.is_empty() {
+            return Err(Failure::usage("--rollback belongs to --kind debian", "other kinds go back by themselves"));
+        }
+        let packed = match self.kind {
+            InstallerKind::Debian => pack_packages(&self.inputs, &self.rollback, &self.out, LIMITS, |artifacts| {
+                description.manifest(artifacts)
+            })?,
+            kind => {
+                let name = if kind == InstallerKind::FileSet { FILE_SET_NAME } else { TREE_NAME };
+                let name = Name::new(name).expect("the names of packed trees are names");
+                pack(&self.inputs, &self.out, LIMITS, |artifact| description.manifest(vec![(name, artifact)]))?
+            }
+        };
         Ok(self.answer(&packed))
     }
 
@@ -209,7 +231,9 @@ impl Pack {
             rows.push(("  blake3", artifact.blake3.to_string()));
             rows.push(("  sha256", artifact.sha256.to_string()));
         }
-        rows.push(("tree", format!("{} entries, {} bytes", packed.entries, packed.tree_bytes)));
+        if manifest.installer != InstallerKind::Debian {
+            rows.push(("tree", format!("{} entries, {} bytes", packed.entries, packed.tree_bytes)));
+        }
         let packages = packed.packages.iter().map(|Package { name, version, architecture }| {
             format!("{name} {version} {architecture}") //
         });

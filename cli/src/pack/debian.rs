@@ -6,14 +6,14 @@ use super::compressed;
 use super::error::{EntryProblem, PackError};
 use super::limits::{CONTROL_ARCHIVE_BYTES_MAX, CONTROL_BYTES_MAX, Limits, PACKAGE_MEMBERS_MAX};
 use super::tree::Tree;
-use crate::files;
+use crate::files::{self, FileError};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// How every `ar` archive begins.
-pub(super) const MAGIC: &[u8] = b"!<arch>\n";
+const MAGIC: &[u8] = b"!<arch>\n";
 /// Where the packages of a tree say who they are: one control paragraph per file (the convention of
 /// distroless images).
 pub const STATUS_DIRECTORY: &str = "var/lib/dpkg/status.d";
@@ -35,12 +35,7 @@ pub struct Package {
 
 /// Reads a package's files and its control paragraph into the tree.
 pub(super) fn read(tree: &mut Tree, input: &Path, limits: &Limits) -> Result<Package, PackError> {
-    let control = with_member(input, "control.tar", |member, size| {
-        let small = Limits { tree_bytes_max: CONTROL_ARCHIVE_BYTES_MAX, ..*limits };
-        let from = compressed::open(BufReader::new(member), size, &small).map_err(|e| archive::broken(input, e))?;
-        archive::read_one(input, from.take(CONTROL_ARCHIVE_BYTES_MAX), "control", CONTROL_BYTES_MAX)
-    })?;
-    let control = control.ok_or_else(|| no_package(input, "its control archive has no file `control`"))?;
+    let control = control(input, limits)?;
     let package = Package::parse(&control).map_err(|detail| no_package(input, detail))?;
     with_member(input, "data.tar", |member, size| {
         let from = compressed::open(BufReader::new(member), size, limits).map_err(|e| archive::broken(input, e))?;
@@ -50,6 +45,20 @@ pub(super) fn read(tree: &mut Tree, input: &Path, limits: &Limits) -> Result<Pac
     tree.add_file(place.as_bytes(), CONTROL_MODE, control.len() as u64, control.as_slice())
         .map_err(|refused| archive::refuse(input, place.as_bytes(), refused))?;
     Ok(package)
+}
+
+/// What a package says of itself.
+pub(super) fn identify(input: &Path, limits: &Limits) -> Result<Package, PackError> {
+    Package::parse(&control(input, limits)?).map_err(|detail| no_package(input, detail))
+}
+
+fn control(input: &Path, limits: &Limits) -> Result<Vec<u8>, PackError> {
+    let control = with_member(input, "control.tar", |member, size| {
+        let small = Limits { tree_bytes_max: CONTROL_ARCHIVE_BYTES_MAX, ..*limits };
+        let from = compressed::open(BufReader::new(member), size, &small).map_err(|e| archive::broken(input, e))?;
+        archive::read_one(input, from.take(CONTROL_ARCHIVE_BYTES_MAX), "control", CONTROL_BYTES_MAX)
+    })?;
+    control.ok_or_else(|| no_package(input, "its control archive has no file `control`"))
 }
 
 fn no_package(input: &Path, detail: impl Into<String>) -> PackError {
@@ -142,7 +151,10 @@ impl Package {
     }
 }
 
-/// Whether a file that begins so is a Debian package.
-pub(super) fn is_package(start: &[u8]) -> bool {
-    start.starts_with(MAGIC)
+/// Whether a file begins as a Debian package does.
+pub(super) fn is_package_file(input: &Path) -> Result<bool, PackError> {
+    let mut start = Vec::new();
+    let read = files::open(input, "input")?.take(MAGIC.len() as u64).read_to_end(&mut start);
+    read.map_err(|source| FileError::Read { what: "input", path: input.to_owned(), source })?;
+    Ok(start.starts_with(MAGIC))
 }

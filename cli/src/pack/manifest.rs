@@ -1,7 +1,6 @@
 //! The manifest from what a person typed.
 
 use super::error::PackError;
-use super::output::ARTIFACT_NAME;
 use ledger::artifact::PayloadDigests;
 use ledger::bounded::{Argument, BoundError, List, Name, Notes, Product, Sentence, SortedList, Text, Version};
 use ledger::encoding::encode;
@@ -67,11 +66,11 @@ pub struct Patience {
 }
 
 impl Description {
-    /// The manifest for one packed tree.
+    /// The manifest for packed artifacts.
     ///
     /// # Errors
     /// [`PackError`] names the field that is out of bounds.
-    pub fn manifest(self, artifact: PayloadDigests) -> Result<PatchManifest, PackError> {
+    pub fn manifest(self, artifacts: Vec<(Name, PayloadDigests)>) -> Result<PatchManifest, PackError> {
         let patience = self.patience;
         let health = self.probes.into_iter().map(|probe| HealthCheck {
             probe,
@@ -80,14 +79,14 @@ impl Description {
             interval_ms: patience.interval_ms,
         });
         let advisories = self.advisories.into_iter().map(Text::new).collect::<Result<Vec<_>, _>>();
-        let artifact = Artifact {
-            name: bound("artifact", Name::new(ARTIFACT_NAME))?,
+        let artifacts = artifacts.into_iter().map(|(name, artifact)| Artifact {
+            name,
             size: artifact.size,
             blake3: artifact.blake3,
             sha256: artifact.sha256,
             encoding: PayloadEncoding::Identity,
             delta_from: None,
-        };
+        });
         let manifest = PatchManifest {
             product: self.product,
             channel: self.channel,
@@ -103,7 +102,7 @@ impl Description {
             conflicts: bound("--conflicts", SortedList::new(self.conflicts))?,
             supersedes: bound("--supersedes", SortedList::new(self.supersedes))?,
             installer: self.installer,
-            artifacts: bound("artifacts", List::new(vec![artifact]))?,
+            artifacts: bound("artifacts", List::new(artifacts.collect()))?,
             services: bound("--service", SortedList::new(self.services))?,
             health: bound("--health", List::new(health.collect()))?,
             reboot: self.reboot,

@@ -16,18 +16,20 @@ mod error;
 pub mod limits;
 pub mod manifest;
 mod output;
+mod packages;
 mod tree;
 
 pub use debian::{Package, STATUS_DIRECTORY};
 pub use error::{EntryProblem, OutOfProportion, PackError};
 pub use limits::{LIMITS, Limits};
 pub(crate) use output::artifact_file;
-pub use output::{ARTIFACT_NAME, ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};
+pub use output::{ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};
+pub use packages::pack_packages;
 
 use crate::files::{self, FileError};
 use ledger::artifact::PayloadDigests;
 use ledger::patch::PatchManifest;
-use std::io::{BufReader, Read as _};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use tree::Tree;
 
@@ -44,8 +46,13 @@ pub struct Packed {
     pub packages: Vec<Package>,
 }
 
-/// Packs inputs into `out`, which must not be there yet. `describe` makes the manifest once length and
-/// digests of the artifact are known.
+/// What a packed tree is called within its patch.
+pub const TREE_NAME: &str = "tree.tar";
+/// What a packed file set is called within its patch.
+pub const FILE_SET_NAME: &str = "files.tar";
+
+/// Packs inputs as one tree into `out`, which must not be there yet. `describe` makes the manifest once
+/// length and digests of the artifact are known.
 ///
 /// # Errors
 /// [`PackError`] names the input, the entry, and what is wrong with it; nothing is left behind then.
@@ -101,10 +108,7 @@ fn kind_of(input: &Path) -> Result<Kind, PackError> {
     if std::fs::metadata(input).map_err(failed)?.is_dir() {
         return Ok(Kind::Directory);
     }
-    let mut start = Vec::new();
-    let file = files::open(input, "input")?;
-    file.take(debian::MAGIC.len() as u64).read_to_end(&mut start).map_err(failed)?;
-    Ok(if debian::is_package(&start) { Kind::Package } else { Kind::Archive })
+    Ok(if debian::is_package_file(input)? { Kind::Package } else { Kind::Archive })
 }
 
 fn read_inputs(tree: &mut Tree, inputs: &[PathBuf], limits: &Limits) -> Result<Vec<Package>, PackError> {

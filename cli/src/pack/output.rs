@@ -6,6 +6,7 @@ use super::tree::{COPY_BYTES, Node, Tree};
 use crate::files::{self, FileError};
 use ledger::artifact::{PayloadDigests, PayloadHasher};
 use ledger::id::Digest;
+use ledger::limits;
 use ledger::patch::{Artifact, PatchManifest};
 use std::fs::{self, File, Permissions};
 use std::io::{self, BufWriter, Read as _, Write};
@@ -18,8 +19,6 @@ use tempfile::TempDir;
 pub const MANIFEST_FILE: &str = "manifest.json";
 /// The directory of artifacts within a packed patch.
 pub const ARTIFACTS_DIRECTORY: &str = "artifacts";
-/// What a packed tree is called within its patch.
-pub const ARTIFACT_NAME: &str = "tree.tar";
 /// Largest manifest file: what fits into a transaction, written out in JSON.
 const MANIFEST_FILE_BYTES_MAX: usize = 512 * 1024;
 /// Longest link target that fits into a plain header.
@@ -53,11 +52,23 @@ impl Staging {
 
     /// Writes the tree as an archive named by its content.
     pub(super) fn write_artifact(&self, tree: &Tree) -> Result<PayloadDigests, PackError> {
+        self.write(|sink| write_tar(tree, BufWriter::with_capacity(COPY_BYTES, sink)))
+    }
+
+    /// Takes a file as an artifact, as it is.
+    pub(super) fn copy_artifact(&self, input: &Path) -> Result<PayloadDigests, PackError> {
+        let from = files::open(input, "input")?;
+        let mut from = from.take(limits::ARTIFACT_BYTES_MAX.saturating_add(1));
+        self.write(|mut sink| io::copy(&mut from, &mut sink).map(|_| ()))
+    }
+
+    /// Writes an artifact, which then is named by its content.
+    fn write(&self, write: impl FnOnce(&mut HashingWriter) -> io::Result<()>) -> Result<PayloadDigests, PackError> {
         let artifacts = self.directory.path().join(ARTIFACTS_DIRECTORY);
         let unnamed = artifacts.join("unnamed");
         let write = || {
             let mut sink = HashingWriter { to: File::create_new(&unnamed)?, hasher: PayloadHasher::default() };
-            write_tar(tree, BufWriter::with_capacity(COPY_BYTES, &mut sink))?;
+            write(&mut sink)?;
             sink.to.sync_all()?;
             let digests = sink.hasher.finish();
             fs::rename(&unnamed, artifacts.join(digests.blake3.to_string()))?;

@@ -230,6 +230,37 @@ fn packages_become_one_tree_that_knows_their_versions() {
 }
 
 #[test]
+fn packages_for_hosts_with_a_package_manager_stay_as_they_are() {
+    let hands = Hands::new();
+    let package = |name: &str, version: &str| deb(name, version, "amd64", &[file("usr/bin/x", 0o755, version)]);
+    for (path, name, version) in [("a.deb", "hello", "2"), ("b.deb", "libhello", "2"), ("old.deb", "hello", "1")] {
+        hands.write(path, package(name, version));
+    }
+    let packed = pack(&hands, "out", &["--kind", "debian", "--rollback", "old.deb", "b.deb", "a.deb"]).done().json();
+    let artifacts = packed["artifacts"].as_array().unwrap();
+    let names: Vec<&str> = artifacts.iter().map(|artifact| artifact["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hello.deb", "libhello.deb", "old-hello.deb"]);
+    let stored = hands.path("out").join("artifacts").join(artifacts[0]["blake3"].as_str().unwrap());
+    assert_eq!(fs::read(stored).unwrap(), package("hello", "2"));
+    let manifest: Value = serde_json::from_slice(&fs::read(hands.path("out/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["installer"], "debian");
+    let again = pack(&hands, "again", &["--kind", "debian", "--rollback", "old.deb", "a.deb", "b.deb"]).done().json();
+    assert_eq!(again["patch"], packed["patch"]);
+    let same = pack(&hands, "same", &["--kind", "debian", "--rollback", "a.deb", "a.deb"]);
+    assert!(same.stderr.contains("is to be installed and to go back to"), "{}", same.stderr);
+}
+
+#[test]
+fn a_file_set_is_packed_as_a_tree_is() {
+    let hands = Hands::new();
+    fs::create_dir_all(hands.path("set/etc/acme")).unwrap();
+    hands.write("set/etc/acme/main.conf", "release = 1");
+    let packed = pack(&hands, "out", &["--kind", "file-set", "set"]).done().json();
+    assert_eq!(packed["artifacts"][0]["name"], "files.tar");
+    assert!(unpacked(&hands, "out", &packed).contains_key("etc/acme/main.conf"));
+}
+
+#[test]
 fn directories_that_packages_share_allow_what_both_allow_in_any_order() {
     let hands = Hands::new();
     hands.write("a.deb", deb("a", "1", "all", &[directory("etc", 0o755), file("etc/a", 0o644, "a")]));
@@ -291,7 +322,9 @@ fn what_the_manifest_cannot_hold_is_named() {
         (vec!["--health-command", " ", "a.tar"], "no program"),
         (vec!["--health-package", "hello", "a.tar"], "expected name=version"),
         (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
-        (vec!["--kind", "debian", "a.tar"], "invalid value 'debian'"),
+        (vec!["--kind", "rpm", "a.tar"], "invalid value 'rpm'"),
+        (vec!["--kind", "debian", "a.tar"], "a.tar is no Debian package"),
+        (vec!["--rollback", "a.deb", "a.tar"], "--rollback belongs to --kind debian"),
         (vec!["--expect", "x", "a.tar"], "--health-command"),
         (vec!["--probe-attempts", "3", "a.tar"], "--health"),
         (vec!["--health-command", "a", "--health-command", "b", "--expect", "c", "a.tar"], "belongs to one"),

@@ -5,3 +5,5 @@
 
 mod health;
 mod permit;
+mod schedule;
+mod windows;

@@ -7,7 +7,7 @@ use ledger::patch::{
     Artifact, Class, InstallerKind, Label, PatchManifest, PayloadEncoding, Reboot, Relation, Severity, Target,
 };
 use ledger::receipt::{self, Outcome, ReasonCode};
-use policy::{Host, Installed, Pause, Policy, Reason, Subscription};
+use policy::{Host, Installed, Offered, Pause, Policy, Reason, Restart, Subscription};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,14 +75,15 @@ fn host() -> Host {
         hardware: [name("board-7"), name("board-8")].into(),
         labels: [label("hamburg")].into(),
         installed: [((product("acme/widget"), name("stable")), installed(4))].into(),
-        installers: [InstallerKind::DirectoryTree].into(),
-        may_restart: false,
+        installers: [(InstallerKind::DirectoryTree, Offered::Yes)].into(),
+        awake_since_ms: 0,
+        due_since_ms: BTreeMap::new(),
     }
 }
 
 fn policy() -> Policy {
     let widget = Subscription { product: product("acme/widget"), channel: name("stable") };
-    Policy { subscriptions: [widget].into(), pause: None }
+    Policy { subscriptions: [widget].into(), ..Policy::default() }
 }
 
 fn decide(change: impl FnOnce(&mut Policy, &mut PatchManifest, &mut Host)) -> Result<(), Reason> {
@@ -207,14 +208,22 @@ fn a_host_installs_only_what_it_has_an_installer_for() {
     let debian = refusal(decide(|_, manifest, _| manifest.installer = InstallerKind::Debian));
     assert_eq!((debian.0, debian.1), (ReasonCode::InstallerMissing, Outcome::Refused));
     assert!(debian.2.contains("Debian packages"));
-    let restart = |may_restart| {
-        decide(|_, manifest, host| {
-            manifest.reboot = Reboot::Required;
-            host.may_restart = may_restart;
+    let lacking = refusal(decide(|_, manifest, host| {
+        manifest.installer = InstallerKind::Rpm;
+        host.installers.insert(InstallerKind::Rpm, Offered::No("there is no rpm here".to_owned()));
+    }));
+    assert_eq!(lacking.2, "this host has no installer for RPM packages: there is no rpm here");
+    let restart = |restart, reboot| {
+        decide(|policy, manifest, _| {
+            policy.restart = restart;
+            manifest.reboot = reboot;
         })
     };
-    assert_eq!(refusal(restart(false)).0, ReasonCode::Policy);
-    assert_eq!(restart(true), Ok(()));
+    assert_eq!(refusal(restart(Restart::Never, Reboot::Required)).0, ReasonCode::Policy);
+    assert_eq!(restart(Restart::Never, Reboot::IfNeeded), Ok(()));
+    for may in [Restart::Window, Restart::Now] {
+        assert_eq!(restart(may, Reboot::Required), Ok(()));
+    }
     let delta = decide(|_, manifest, _| {
         let artifact = Artifact { delta_from: Some(Digest::ZERO), ..manifest.artifacts[0].clone() };
         manifest.artifacts = List::new(vec![artifact]).unwrap();

@@ -25,7 +25,7 @@ pub(super) fn checked_mode(mode: u32) -> Result<u32, EntryProblem> {
 }
 
 /// A path as parts with one `/` between them; empty for the tree itself.
-pub(super) fn clean(path: &[u8]) -> Result<String, EntryProblem> {
+pub(in crate::installer) fn clean(path: &[u8]) -> Result<String, EntryProblem> {
     if path.len() > PATH_BYTES_MAX {
         return Err(EntryProblem::TooLong);
     }

@@ -20,6 +20,8 @@ impl Archive {
         gnu.linkname[..link.len()].copy_from_slice(link);
         header.set_entry_type(kind);
         header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(1_700_000_000);
         header.set_size(content.len() as u64);
         header.set_cksum();

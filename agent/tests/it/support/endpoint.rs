@@ -13,7 +13,7 @@ use agent::worker::Worker;
 use ledger::bounded::{List, Name, Product, Version};
 use ledger::id::{Digest, PatchId};
 use ledger::key::SecretKey;
-use ledger::patch::{Artifact, HealthCheck, PatchManifest, PayloadEncoding, Probe};
+use ledger::patch::{Artifact, HealthCheck, InstallerKind, PatchManifest, PayloadEncoding, Probe};
 use policy::Subscription;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -71,6 +71,13 @@ impl Endpoint {
         key::write(&endpoint.path("endpoint.key"), &endpoint.key).unwrap();
         endpoint.configure("");
         endpoint
+    }
+
+    /// Waits for its downloads as long as it takes: how quick they are is no matter here.
+    pub(crate) fn patient(mut self) -> Self {
+        self.download = "patience_ms = 60000".to_owned();
+        self.configure("");
+        self
     }
 
     /// Writes the configuration, with more appended.
@@ -200,6 +207,26 @@ pub(crate) fn approved(
     let mut manifest = manifest(world, release, &archive);
     change(&mut manifest);
     world.store(archive);
+    world.change(|ledger| ledger.approved(manifest))
+}
+
+/// Publishes and approves a release with these artifacts.
+pub(crate) fn approved_set(
+    world: &World,
+    release: u64,
+    kind: InstallerKind,
+    artifacts: Vec<(String, Vec<u8>)>,
+    change: impl FnOnce(&mut PatchManifest),
+) -> PatchId {
+    let one = |(name, bytes): &(String, Vec<u8>)| {
+        let artifact = manifest(world, release, bytes).artifacts[0].clone();
+        Artifact { name: Name::new(name.clone()).unwrap(), ..artifact }
+    };
+    let mut manifest = world.ledger().scenario.manifest(release);
+    manifest.artifacts = List::new(artifacts.iter().map(one).collect()).unwrap();
+    manifest.installer = kind;
+    change(&mut manifest);
+    artifacts.into_iter().for_each(|(_, bytes)| world.store(bytes));
     world.change(|ledger| ledger.approved(manifest))
 }
 

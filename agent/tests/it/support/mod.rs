@@ -1,6 +1,9 @@
 //! What the tests stand on.
 
 pub(crate) mod archive;
+pub(crate) mod bench;
+pub(crate) mod debian;
+pub(crate) mod disk;
 pub(crate) mod endpoint;
 pub(crate) mod ledger;
 pub(crate) mod node;

@@ -1,12 +1,15 @@
 //! Probes: asking an installed version whether it works. What was seen is judged elsewhere
 //! ([`policy::health`]).
 
+pub mod house;
+
 use crate::attempt_log::AttemptLog;
+use crate::config::Health;
 use crate::package_database;
 use crate::parameters::{Parameters, UnknownParameter};
 use crate::services::{kill_group, launch::Launcher};
 use ledger::patch::{HealthCheck, Probe};
-use policy::health::{Failure, Judgement, Observation, describe, judge};
+use policy::health::{Failure, Judgement, Observation, describe, describe_house, judge, judge_house};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -15,7 +18,7 @@ use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 /// Bytes of a command's output kept.
 pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
@@ -27,22 +30,23 @@ pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60 * 60);
 pub struct Prober {
     launcher: Launcher,
     parameters: Parameters,
+    health: Health,
 }
 
 impl Prober {
-    /// Commands are started by `launcher`, `{name}`s are this host's.
+    /// Commands are started by `launcher`, `{name}`s and `health` are this host's.
     #[must_use]
-    pub fn new(launcher: Launcher, parameters: Parameters) -> Self {
-        Self { launcher, parameters }
+    pub fn new(launcher: Launcher, parameters: Parameters, health: Health) -> Self {
+        Self { launcher, parameters, health }
     }
 
-    /// Makes all checks of a patch against an installed tree, one after the other, until one fails for
-    /// good.
+    /// Makes all checks of a patch, and of the house, against an installed tree, one after the other,
+    /// until one fails for good; and again and again while it soaks.
     ///
     /// # Errors
     /// [`Failure`] is the first check that failed.
     pub async fn examine(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
-        match timeout(HEALTH_DEADLINE, self.examine_all(checks, tree, log)).await {
+        match timeout(HEALTH_DEADLINE, self.examine_and_soak(checks, tree, log)).await {
             Ok(result) => result,
             Err(_) => {
                 let (probe, cause) = ("health checks".to_owned(), format!("not over after {HEALTH_DEADLINE:?}"));
@@ -51,21 +55,28 @@ impl Prober {
         }
     }
 
+    async fn examine_and_soak(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
+        self.examine_all(checks, tree, log).await?;
+        let soaked = Instant::now() + self.health.soak;
+        while Instant::now() < soaked {
+            sleep_until(soaked.min(Instant::now() + self.health.interval)).await;
+            self.examine_all(checks, tree, log)
+                .await
+                .map_err(|failure| Failure { cause: format!("{}, after it had passed", failure.cause), ..failure })?;
+        }
+        Ok(())
+    }
+
     async fn examine_all(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
         for check in checks {
-            let mut observations = Vec::new();
-            loop {
-                match judge(check, &observations) {
-                    Judgement::Passed => break log.line(&format!("passed: {}", describe(&check.probe))),
-                    Judgement::Failed(failure) => return Err(failure),
-                    Judgement::Again { wait_ms } => sleep(Duration::from_millis(wait_ms.into())).await,
-                }
-                let observation = self.observe(check, tree).await;
-                log.line(&format!("attempt {}: {}", observations.len() + 1, shown(&check.probe, &observation)));
-                // Only the number of earlier attempts is looked at; their output need not be kept.
-                observations.iter_mut().for_each(forget_output);
-                observations.push(observation);
-            }
+            let name = describe(&check.probe);
+            let observe = async || self.observe(check, tree).await;
+            ask(&name, |seen| judge(check, seen), observe, log).await?;
+        }
+        for check in &self.health.checks {
+            let patience = Duration::from_millis(check.timeout_ms.into());
+            let observe = async || self.observe_house(&check.probe, tree, patience).await;
+            ask(&describe_house(check), |seen| judge_house(check, seen), observe, log).await?;
         }
         Ok(())
     }
@@ -82,9 +93,8 @@ impl Prober {
                     Err(unknown) => Err(unknown.to_string()),
                 }
             }
-            Probe::Tcp { port } => match parameters.expand(port.as_str()).map(|port| port.parse::<u16>()) {
-                Ok(Ok(port)) => return connect(port, patience).await,
-                Ok(Err(_)) => Err("not a port".to_owned()),
+            Probe::Tcp { port } => match parameters.expand(port.as_str()) {
+                Ok(port) => return connect_to(&port, patience).await,
                 Err(unknown) => Err(unknown.to_string()),
             },
             Probe::PackageVersion { package, .. } => package_database::version(tree, package.as_str())
@@ -130,6 +140,38 @@ async fn read_bounded(stdout: Option<tokio::process::ChildStdout>) -> io::Result
     Ok((output, truncated))
 }
 
+/// Asks until there is a judgement.
+async fn ask(
+    name: &str,
+    judge: impl Fn(&[Observation]) -> Judgement,
+    observe: impl AsyncFn() -> Observation,
+    log: &mut AttemptLog,
+) -> Result<(), Failure> {
+    let mut observations = Vec::new();
+    loop {
+        match judge(&observations) {
+            Judgement::Passed => {
+                log.line(&format!("passed: {name}"));
+                return Ok(());
+            }
+            Judgement::Failed(failure) => return Err(failure),
+            Judgement::Again { wait_ms } => sleep(Duration::from_millis(wait_ms.into())).await,
+        }
+        let observation = observe().await;
+        log.line(&format!("attempt {}: {name}: {}", observations.len() + 1, shown(&observation)));
+        // Only the number of earlier attempts is looked at; their output need not be kept.
+        observations.iter_mut().for_each(forget_output);
+        observations.push(observation);
+    }
+}
+
+async fn connect_to(port: &str, patience: Duration) -> Observation {
+    match port.parse::<u16>() {
+        Ok(port) => connect(port, patience).await,
+        Err(_) => Observation::Impossible("not a port".to_owned()),
+    }
+}
+
 async fn connect(port: u16, patience: Duration) -> Observation {
     let loopbacks = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
     let mut refused = String::new();
@@ -145,20 +187,21 @@ async fn connect(port: u16, patience: Duration) -> Observation {
 }
 
 fn forget_output(observation: &mut Observation) {
-    if let Observation::Exited { output, .. } = observation {
+    if let Observation::Exited { output, .. } | Observation::Answered { body: output, .. } = observation {
         *output = Vec::new();
     }
 }
 
-fn shown(probe: &Probe, observation: &Observation) -> String {
-    let seen = match observation {
-        Observation::Exited { status, output, .. } => {
-            format!("status {status:?}, output {:?}", String::from_utf8_lossy(&output[..output.len().min(512)]))
-        }
+fn shown(observation: &Observation) -> String {
+    let beginning = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(512)]));
+    match observation {
+        Observation::Exited { status, output, .. } => format!("status {status:?}, output {}", beginning(output)),
         Observation::Connected => "connected".to_owned(),
         Observation::Package(version) => format!("version {version:?}"),
+        Observation::Answered { status, body } => format!("status {status}, answer {}", beginning(body)),
+        Observation::Unit(state) => beginning(state.as_bytes()),
+        Observation::Free { bytes } => format!("{bytes} bytes are free"),
         Observation::TimedOut => "no answer in time".to_owned(),
         Observation::Impossible(why) => why.clone(),
-    };
-    format!("{}: {seen}", describe(probe))
+    }
 }

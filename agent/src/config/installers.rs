@@ -1,0 +1,134 @@
+//! `[installers]`: what each kind of installer may do on this host.
+
+use super::{Wrong, wrong};
+use serde::{Deserialize, Serialize};
+use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
+
+/// Directories a file set may put files into.
+const DIRECTORIES_MAX: usize = 64;
+
+/// What each kind of installer may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installers {
+    /// How long making everything ready for an update may take.
+    pub prepare_deadline: Duration,
+    /// How long putting it in place may take; then it is taken back.
+    pub put_deadline: Duration,
+    /// Debian packages.
+    pub debian: Debian,
+    /// File sets.
+    pub file_set: FileSet,
+}
+
+/// Debian packages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Debian {
+    /// Whether they are offered at all.
+    pub enabled: bool,
+    /// The root whose packages are changed.
+    pub root: PathBuf,
+    /// How long to wait for others who work with packages.
+    pub lock_wait: Duration,
+    /// How long one call of dpkg may take.
+    pub deadline: Duration,
+}
+
+/// File sets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSet {
+    /// The root that paths begin at.
+    pub root: PathBuf,
+    /// Absolute directories, as from the root; file sets are not offered without any.
+    pub directories: Vec<PathBuf>,
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    prepare_deadline_ms: u64,
+    put_deadline_ms: u64,
+    debian: RawDebian,
+    #[serde(rename = "file-set")]
+    file_set: RawFileSet,
+}
+
+impl Default for Raw {
+    fn default() -> Self {
+        const HOUR_MS: u64 = 60 * 60 * 1000;
+        let (debian, file_set) = (RawDebian::default(), RawFileSet::default());
+        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, file_set }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawDebian {
+    enabled: bool,
+    root: PathBuf,
+    lock_wait_ms: u64,
+    deadline_ms: u64,
+}
+
+impl Default for RawDebian {
+    fn default() -> Self {
+        Self { enabled: true, root: "/".into(), lock_wait_ms: 120_000, deadline_ms: 30 * 60 * 1000 }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawFileSet {
+    root: PathBuf,
+    directories: Vec<PathBuf>,
+}
+
+impl Default for RawFileSet {
+    fn default() -> Self {
+        Self { root: "/".into(), directories: Vec::new() }
+    }
+}
+
+pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
+    let Raw { prepare_deadline_ms, put_deadline_ms, debian, file_set } = raw;
+    for (field, ms) in [
+        ("prepare_deadline_ms", *prepare_deadline_ms),
+        ("put_deadline_ms", *put_deadline_ms),
+        ("debian.deadline_ms", debian.deadline_ms),
+    ] {
+        if ms == 0 {
+            return wrong(format!("installers.{field}"), "nothing is that quick");
+        }
+    }
+    if file_set.directories.len() > DIRECTORIES_MAX {
+        let problem = format!("{} directories, {DIRECTORIES_MAX} at most", file_set.directories.len());
+        return wrong("installers.file-set.directories", problem);
+    }
+    for (field, path) in [("debian.root", &debian.root), ("file-set.root", &file_set.root)] {
+        check_root(&format!("installers.{field}"), path)?;
+    }
+    for directory in &file_set.directories {
+        check_root("installers.file-set.directories", directory)?;
+        if directory == Path::new("/") {
+            return wrong("installers.file-set.directories", "/ is everything: name the directories that are meant");
+        }
+    }
+    let RawDebian { enabled, root, lock_wait_ms, deadline_ms } = debian.clone();
+    let (lock_wait, deadline) = (Duration::from_millis(lock_wait_ms), Duration::from_millis(deadline_ms));
+    let RawFileSet { root: file_root, directories } = file_set.clone();
+    Ok(Installers {
+        prepare_deadline: Duration::from_millis(*prepare_deadline_ms),
+        put_deadline: Duration::from_millis(*put_deadline_ms),
+        debian: Debian { enabled, root, lock_wait, deadline },
+        file_set: FileSet { root: file_root, directories },
+    })
+}
+
+/// An absolute path that means one place.
+pub(super) fn check_root(field: &str, path: &Path) -> Result<(), Wrong> {
+    let plain = path.is_absolute() && !path.components().any(|part| part == Component::ParentDir);
+    match plain && path.to_str().is_some() {
+        true => Ok(()),
+        false => wrong(field, format!("{} must be absolute, without `..`", path.display())),
+    }
+}

@@ -1,0 +1,100 @@
+//! How an update ends: kept, or taken back.
+
+use super::Installer;
+use super::install::{Install, Job};
+use super::installs::{self, VersionId};
+use super::journal::Record;
+use super::stages::Applied;
+use crate::attempt_log::AttemptLog;
+use crate::config::Service;
+use crate::files::FileError;
+use crate::settled::{Refusal, Settled, chain, reason};
+use ledger::bounded::Version;
+use ledger::receipt::Reason;
+use std::sync::Arc;
+
+impl Installer {
+    /// Keeps what was applied.
+    pub async fn keep(&mut self, applied: Applied, log: &mut AttemptLog) -> Settled {
+        if let Err(error) = self.journal.append(Record::Judged { against: None }) {
+            return self.roll_back(applied, Refusal::from(error).reason, log).await;
+        }
+        self.finish(&applied.kind, &applied.job, log).await
+    }
+
+    pub(super) async fn finish(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) -> Settled {
+        log.line("healthy, kept");
+        let settled = self.step(kind, job, log, |kind, job, _| kind.settle(job)).await;
+        if let Err(error) = settled.unwrap_or_else(|died| Err(died.into_file_error())) {
+            tracing::warn!(error = chain(&error), "what going back needed is still there");
+        }
+        let kept: Vec<&VersionId> = [Some(&job.begun.to), job.begun.from.as_ref()].into_iter().flatten().collect();
+        if let Err(error) = job.place.prune(&kept[..kept.len().min(installs::VERSIONS_KEPT)]) {
+            tracing::warn!(error = chain(&error), "old versions are still there");
+        }
+        Settled::applied(&job.begun)
+    }
+
+    /// Puts back what was there before: the host, its services; and makes sure that it is the same.
+    pub async fn roll_back(&mut self, applied: Applied, reason: Reason, log: &mut AttemptLog) -> Settled {
+        let affected = self.affected(&applied.job.begun, applied.manifest());
+        self.restore(&applied.kind, &applied.job, reason, &affected, log).await
+    }
+
+    pub(super) async fn restore(
+        &mut self,
+        kind: &Arc<dyn Install>,
+        job: &Job,
+        against: Reason,
+        affected: &[Service],
+        log: &mut AttemptLog,
+    ) -> Settled {
+        log.line(&format!("rolling back: {against}"));
+        // Back is the safe direction: it is gone even when the journal cannot be written any more. A
+        // journal that ends with the switch also leads back.
+        self.note(Record::Judged { against: Some(against.clone()) });
+        let restored = self.step(kind, job, log, |kind, job, story| kind.restore(job, story)).await;
+        let restored = restored.unwrap_or_else(|died| Err(died.to_string()));
+        let switch = |()| job.place.switch(job.begun.from.as_ref()).map_err(|error| chain(&error));
+        let back = restored.and_then(switch);
+        self.unfinished = back.is_err();
+        if let Err(trouble) = back {
+            return self.fail(job, against, &trouble, job.begun.to_version.clone(), log);
+        }
+        self.note(Record::Restored);
+        let restarted = self.restart(affected, log).await;
+        let same = self.step(kind, job, log, |kind, job, _| kind.prove_old(job)).await;
+        let same = same.unwrap_or_else(|died| Err(died.to_string()));
+        if let Err(trouble) = restarted.map_err(|reason| reason.to_string()).and(same) {
+            return self.fail(job, against, &trouble, job.begun.from_version.clone(), log);
+        }
+        self.discard_if_possible(kind, job);
+        log.line("the old version is back, as it was, and so are its services");
+        Settled::rolled_back(&job.begun, against)
+    }
+
+    fn fail(&self, job: &Job, against: Reason, trouble: &str, there: Version, log: &mut AttemptLog) -> Settled {
+        log.line(&format!("ROLLING BACK FAILED: {trouble}"));
+        let detail = format!("{}; and rolling back failed: {trouble}", against.detail);
+        Settled::failed(&job.begun, reason(against.code, detail), there)
+    }
+
+    /// Throws away what was made of the new version: the host is old.
+    pub(super) fn discard(&self, kind: &Arc<dyn Install>, job: &Job) -> Result<(), FileError> {
+        kind.settle(job)?;
+        job.place.discard(&job.begun.to)
+    }
+
+    pub(super) fn discard_if_possible(&self, kind: &Arc<dyn Install>, job: &Job) {
+        if let Err(error) = self.discard(kind, job) {
+            tracing::warn!(error = chain(&error), "what was made of the new version is still there");
+        }
+    }
+
+    /// Writes a record whose absence recovery can live with.
+    fn note(&mut self, record: Record) {
+        if let Err(error) = self.journal.append(record) {
+            tracing::error!(error = chain(&error), "the journal cannot be written");
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! File sets: single files with their modes, put into directories the host's configuration names.
+//!
+//! One archive holds the files under their paths from the root. Each is written beside its place, and
+//! all are on the disk before the first is exchanged with the one that is there: the old file itself,
+//! with its owner and attributes, then lies beside, and going back is the same exchange. What the
+//! version before brought and this one does not is taken away in the same manner.
+
+mod places;
+
+use super::footprint::{Footprint, Mark, Root};
+use super::install::{Held, Install, Job, Look, PutError, Story};
+use super::tree;
+use super::unpack::LIMITS;
+use crate::config;
+use crate::files::{self, FileError, failed};
+use crate::settled::{Refusal, chain, reason};
+use ledger::patch::{InstallerKind, PatchManifest};
+use ledger::receipt::{Reason, ReasonCode};
+use places::{Change, Places};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The unpacked files, in the holding.
+const NEW: &str = "new";
+/// What is changed, in the holding.
+const CHANGES: &str = "changes.json";
+/// What the places were like before, in the holding.
+const FOOTPRINT: &str = "footprint.json";
+/// Copies of the files of before, in the holding.
+const KEPT: &str = "kept";
+/// Largest list of changes.
+const CHANGES_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Installs file sets.
+pub(super) struct FileSet {
+    places: Places,
+}
+
+impl FileSet {
+    pub(super) fn new(config: &config::FileSet) -> Self {
+        Self { places: Places::new(Root::new(&config.root), config.directories.clone()) }
+    }
+
+    fn root(&self) -> &Root {
+        self.places.root()
+    }
+
+    /// The first place that is not what the patch makes it.
+    fn differs_from_new(&self, job: &Job) -> Result<Option<String>, FileError> {
+        let Some(changes) = read(&job.holding())? else { return Ok(Some("nothing is prepared".to_owned())) };
+        let new = Root::new(&job.holding().join(NEW));
+        for change in &changes {
+            let there = self.root().mark(change.path()).map_err(failed("examine", Path::new(change.path())))?;
+            let wanted = match change {
+                Change::Remove { .. } => Mark::Missing,
+                _ => new.mark(change.path()).map_err(failed("examine", Path::new(change.path())))?,
+            };
+            if !same_but_owner(&there, &wanted) {
+                return Ok(Some(change.path().to_owned()));
+            }
+        }
+        Ok(None)
+    }
+}
+
+/// Owners and attributes are those of the file whose place is taken.
+fn same_but_owner(a: &Mark, b: &Mark) -> bool {
+    match (a, b) {
+        (Mark::File { mode: a, blake3: x, .. }, Mark::File { mode: b, blake3: y, .. }) => (a, x) == (b, y),
+        // A directory that is there already keeps its mode.
+        (Mark::Directory { .. }, Mark::Directory { .. }) => true,
+        (a, b) => a == b,
+    }
+}
+
+/// What is to be changed; `None` when that was not decided yet.
+fn read(holding: &Path) -> Result<Option<Vec<Change>>, FileError> {
+    let path = holding.join(CHANGES);
+    let Some(bytes) = files::read_if_there(&path, CHANGES_BYTES_MAX)? else { return Ok(None) };
+    let changes = serde_json::from_slice(&bytes).map_err(|error| failed("understand", &path)(io::Error::other(error)));
+    changes.map(Some)
+}
+
+impl Install for FileSet {
+    fn kind(&self) -> InstallerKind {
+        InstallerKind::FileSet
+    }
+
+    fn lacks(&self) -> Option<String> {
+        self.places.lacks()
+    }
+
+    fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
+        match manifest.artifacts.len() {
+            1 => Ok(()),
+            count => {
+                let detail = format!("a file set is one archive, this patch has {count}");
+                Err(Refusal::new(ReasonCode::InstallerMissing, detail))
+            }
+        }
+    }
+
+    fn prepare(&self, job: &Job, held: Vec<Held>, holding: &Path, story: &mut Story) -> Result<(), Refusal> {
+        let new = holding.join(NEW);
+        files::private_dir(&new)?;
+        held.into_iter().try_for_each(|held| tree::unpack(held, &new, LIMITS, job.deadline))?;
+        let before = job.holding_before().map(|before| read(&before)).transpose()?.flatten().unwrap_or_default();
+        let changes = self.places.changes(&new, &before)?;
+        changes.iter().for_each(|change| story.tell(change.to_string()));
+        let paths: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
+        let footprint = Footprint::take(self.root(), &paths, job.deadline)?;
+        self.places.check(&changes, &footprint)?;
+        footprint.keep(self.root(), &holding.join(KEPT), job.deadline)?;
+        footprint.write(&holding.join(FOOTPRINT))?;
+        Ok(files::replace(&holding.join(CHANGES), &serde_json::to_vec(&changes).unwrap_or_default())?)
+    }
+
+    fn put(&self, job: &Job, _: &mut Story) -> Result<(), PutError> {
+        let io = |error: FileError| PutError::NotBegun(Refusal::from(error).reason);
+        let holding = job.holding();
+        let changes = read(&holding).map_err(io)?.unwrap_or_default();
+        let footprint = Footprint::read(&holding.join(FOOTPRINT)).map_err(io)?;
+        if let Some((path, ..)) = footprint.differences(self.root()).map_err(io)?.first() {
+            let meanwhile = reason(ReasonCode::InstallFailed, format!("/{path} was changed meanwhile"));
+            return Err(PutError::NotBegun(meanwhile));
+        }
+        let put = self.places.put(&changes, &holding.join(NEW), &footprint, job.deadline);
+        let midway = |act: String, error: io::Error| PutError::Midway(tree::io_refusal(&act, &error).reason);
+        put.map_err(|(path, error)| midway(format!("put /{path} in place"), error))
+    }
+
+    fn look(&self, job: &Job) -> Result<Look, FileError> {
+        let holding = job.holding();
+        let Some(changes) = read(&holding)? else { return Ok(Look { old: true, new: false, way_back: false }) };
+        let footprint = Footprint::read(&holding.join(FOOTPRINT))?;
+        let same = footprint.differences(self.root())?.is_empty();
+        let old = same && !self.places.has_left_something(&changes)?;
+        Ok(Look { old, new: self.differs_from_new(job)?.is_none(), way_back: holding.join(KEPT).is_dir() })
+    }
+
+    fn prove_new(&self, job: &Job) -> Result<(), Reason> {
+        match self.differs_from_new(job).map_err(|error| Refusal::from(error).reason)? {
+            None => Ok(()),
+            Some(path) => Err(reason(ReasonCode::InstallFailed, format!("/{path} is not what the patch makes it"))),
+        }
+    }
+
+    fn restore(&self, job: &Job, story: &mut Story) -> Result<(), String> {
+        let holding = job.holding();
+        let changes = read(&holding).map_err(|error| chain(&error))?.unwrap_or_default();
+        let footprint = Footprint::read(&holding.join(FOOTPRINT)).map_err(|error| chain(&error))?;
+        let back = self.places.take_back(&changes, &footprint);
+        back.map_err(|(path, error)| format!("cannot take /{path} back: {error}"))?;
+        for path in footprint.repair(self.root(), &holding.join(KEPT))? {
+            story.tell(format!("repaired /{path}"));
+        }
+        Ok(())
+    }
+
+    fn prove_old(&self, job: &Job) -> Result<(), String> {
+        let footprint = Footprint::read(&job.holding().join(FOOTPRINT)).map_err(|error| chain(&error))?;
+        let differences = footprint.differences(self.root()).map_err(|error| chain(&error))?;
+        match differences.first() {
+            None => Ok(()),
+            Some((path, wanted, there)) => Err(format!("/{path} is {there:?}, was {wanted:?}")),
+        }
+    }
+
+    fn settle(&self, job: &Job) -> Result<(), FileError> {
+        let changes = read(&job.holding())?.unwrap_or_default();
+        self.places.clear(&changes)?;
+        files::remove_tree(&job.holding().join(KEPT))
+    }
+
+    fn runs_from(&self) -> Option<PathBuf> {
+        Some(self.root().path().to_owned())
+    }
+}

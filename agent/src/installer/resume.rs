@@ -1,0 +1,86 @@
+//! Bringing an interrupted update to its end: what [`super::recover`] decided, done.
+
+use super::Installer;
+use super::deadline::Deadline;
+use super::install::Job;
+use super::installs::Place;
+use super::journal::{Begun, Record};
+use super::recover::{self, Observed, Plan};
+use crate::attempt_log::AttemptLog;
+use crate::files::{self, FileError};
+use crate::settled::Settled;
+use policy::Subscription;
+use std::time::Duration;
+
+impl Installer {
+    /// Whether an update was begun and not brought to its end.
+    #[must_use]
+    pub fn is_interrupted(&self) -> bool {
+        self.journal.is_open()
+    }
+
+    /// Finishes or takes back what was interrupted, and judges what the host had to restart for; how it
+    /// ended, if anything was. The host is exactly old or exactly new afterwards.
+    ///
+    /// # Errors
+    /// [`FileError`] when it cannot even be seen what is there.
+    pub async fn recover(
+        &mut self,
+        now_ms: u64,
+        log: impl FnOnce(&Begun) -> AttemptLog,
+    ) -> Result<Option<(Settled, AttemptLog)>, FileError> {
+        let Some(Record::Begun(begun)) = self.journal.records().first().cloned() else { return Ok(None) };
+        if !self.journal.is_open() {
+            return Ok(None);
+        }
+        let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
+        let deadline = Deadline::begin("recovery", Duration::MAX);
+        let job = Job { place: Place::new(&self.data.installs(), &of), begun, deadline };
+        let mut log = log(&job.begun);
+        log.line("an update was begun, and is not over");
+        let Some(kind) = self.kinds.even_if_not_offered(job.begun.kind) else {
+            let reason = recover::stranded(&format!("this agent knows no {}", policy::kind_words(job.begun.kind)));
+            return Ok(Some((Settled::failed(&job.begun, reason, job.begun.from_version.clone()), log)));
+        };
+        let look = self.step(&kind, &job, &mut log, |kind, job, _| kind.look(job)).await;
+        let look = look.unwrap_or_else(|died| Err(died.into_file_error()))?;
+        let boot_id = self.restarts.boot_id().ok();
+        let observed = Observed { current: job.place.current()?, look, boot_id, now_ms };
+        let affected: Vec<_> = self.services.all().iter().filter(|service| service.of == of).cloned().collect();
+        let settled = match recover::recover(self.journal.records(), &observed) {
+            Plan::Nothing => return Ok(None),
+            Plan::Await { .. } => {
+                log.line("it still waits for the host to restart");
+                return Ok(None);
+            }
+            Plan::Judge { .. } => self.judge_after_restart(&kind, &job, &affected, &mut log).await,
+            Plan::Finish { .. } => self.finish(&kind, &job, &mut log).await,
+            Plan::Discard { begun, reason } => {
+                log.line("the old version is in place, what was made of the new one is thrown away");
+                self.discard(&kind, &job)?;
+                Settled::rolled_back(&begun, reason)
+            }
+            Plan::RollBack { reason, .. } => self.restore(&kind, &job, reason, &affected, &mut log).await,
+            Plan::Stranded { begun, reason } => {
+                log.line(&format!("A PERSON IS NEEDED: {reason}"));
+                let there = observed.current.as_ref().and_then(|id| job.place.meta(id).ok());
+                Settled::failed(&begun, reason, there.map(|meta| meta.version).unwrap_or_default())
+            }
+        };
+        self.note_owed_restart(&settled, &mut log);
+        Ok(Some((settled, log)))
+    }
+
+    /// Ends the update under way: its receipt is on its way. One that could be neither finished nor
+    /// taken back stays open, and is tried again before anything else is.
+    ///
+    /// # Errors
+    /// [`FileError`]; then recovery will say the same again.
+    pub fn close(&mut self) -> Result<(), FileError> {
+        if !self.journal.is_open() || self.unfinished {
+            return Ok(());
+        }
+        self.journal.append(Record::Done)?;
+        files::remove(&self.data.restarting())
+    }
+}

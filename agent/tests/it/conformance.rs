@@ -1,0 +1,404 @@
+//! One suite for every kind of patch: what an agent promises whatever it installs.
+//!
+//! Each test is one generic function over a `Bench`: a kind, a host to try it on, and releases for it.
+//! Where a host of a kind cannot be had, its tests say so in one line and pass.
+
+use crate::crash::{CHILD, child};
+use crate::support::bench::{Bench, Files, Packages, RealPackages, Snapshot, Tree, differences};
+use crate::support::disk::{Mount, Squeeze};
+use crate::support::endpoint::{Endpoint, approved_set, hear};
+use crate::support::node::{Node, World};
+use agent::installer::journal::{Moment, Record};
+use agent::settled::Settled;
+
+use agent::worker::Worker;
+use ledger::bounded::List;
+use ledger::id::PatchId;
+use ledger::receipt::{Health, Outcome, ReasonCode};
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use tests::Dice;
+
+/// How many random moments each kind is killed at.
+const KILLS: &str = "COUNTERSIGN_KILLS";
+const KILLS_DEFAULT: usize = 4;
+/// A reason that cannot be: no release is this one.
+const NEVER: u64 = 99;
+
+/// A ledger with two releases: of the second there is a healthy one and one that never is.
+struct Case {
+    world: Arc<World>,
+    node: Node,
+    first: PatchId,
+    healthy: PatchId,
+    sick: PatchId,
+}
+
+/// A host that has the first release.
+struct Host<B> {
+    bench: B,
+    endpoint: Endpoint,
+    mount: Option<Mount>,
+}
+
+impl Case {
+    async fn new<B: Bench>() -> Option<Self> {
+        let bench = match B::new() {
+            Ok(bench) => bench,
+            Err(why) => {
+                eprintln!("left out: {why}");
+                return None;
+            }
+        };
+        let world = World::new();
+        let node = world.node().await;
+        let release = |number: u64, of: u64, probe: u64| {
+            let probe = bench.probe(probe);
+            approved_set(&world, number, bench.kind(), bench.artifacts(of), |manifest| {
+                manifest.health = List::new(vec![probe]).unwrap();
+            })
+        };
+        let (first, healthy, sick) = (release(1, 1, 1), release(2, 2, 2), release(3, 2, NEVER));
+        Some(Self { world, node, first, healthy, sick })
+    }
+
+    async fn host<B: Bench>(&self, on_a_small_disk: bool) -> Host<B> {
+        let mut bench = B::new().expect("there was one a moment ago");
+        let endpoint = Endpoint::new(&self.world, &[&self.node], &bench.config()).patient();
+        let target = bench.target(&endpoint);
+        let mount = on_a_small_disk.then(|| Mount::small(&target, B::MEGABYTES)).flatten();
+        bench.build(&endpoint);
+        let host = Host { bench, endpoint, mount };
+        let settled = host.endpoint.apply(self.first).await;
+        assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+        host
+    }
+
+    /// The two states a host may be in, from hosts nothing happened to.
+    async fn states<B: Bench>(&self) -> (Snapshot, Snapshot) {
+        let host = self.host::<B>(false).await;
+        let old = host.snapshot();
+        let settled = host.endpoint.apply(self.healthy).await;
+        assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+        (old, host.snapshot())
+    }
+}
+
+impl<B: Bench> Host<B> {
+    fn snapshot(&self) -> Snapshot {
+        self.bench.snapshot(&self.endpoint)
+    }
+
+    #[track_caller]
+    fn is(&self, expected: &Snapshot, what: &str) {
+        let differences = differences(expected, &self.snapshot());
+        assert!(differences.is_empty(), "{what}: {differences:#?}");
+    }
+
+    async fn send_receipts(&self) {
+        let mut site = self.endpoint.open();
+        site.recover().await.unwrap();
+        site.sender().send_all().await.unwrap();
+    }
+
+    /// What must be true of a host whatever happened to it: exactly old or exactly new, and its receipt
+    /// says which.
+    async fn check(&self, case: &Case, (old, new): &(Snapshot, Snapshot), receipts: usize, what: &str) -> Outcome {
+        let mut site = self.endpoint.open();
+        site.recover().await.unwrap();
+        assert!(!site.installer.is_interrupted(), "{what}");
+        site.sender().send_all().await.unwrap();
+        site.installer.services().stop_all().await;
+        let version = self.endpoint.version().unwrap_or_default();
+        let written = &case.world.receipts()[receipts..];
+        let [receipt] = written else { panic!("{what}: {} receipts", written.len()) };
+        assert_eq!(receipt.to_version.as_str(), version, "{what}: {receipt:?}");
+        match receipt.outcome {
+            Outcome::Applied => self.is(new, what),
+            Outcome::RolledBack | Outcome::Refused => self.is(old, what),
+            other => panic!("{what}: {other}: {:?}", receipt.reason),
+        }
+        receipt.outcome
+    }
+}
+
+fn code(settled: &Settled) -> Option<ReasonCode> {
+    settled.reason.as_ref().map(|reason| reason.code)
+}
+
+async fn applies_and_rolls_back<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let old = host.snapshot();
+
+    let settled = host.endpoint.apply(case.sick).await;
+    assert_eq!((settled.outcome, settled.health), (Outcome::RolledBack, Health::Failed), "{settled}");
+    assert_eq!((code(&settled), settled.to_version.as_str()), (Some(ReasonCode::HealthFailed), "1.0.1"));
+    host.is(&old, "rolled back");
+
+    let settled = host.endpoint.apply(case.healthy).await;
+    assert_eq!((settled.outcome, settled.health), (Outcome::Applied, Health::Passed), "{settled}");
+    assert_eq!((settled.from_version.as_str(), settled.to_version.as_str()), ("1.0.1", "1.0.2"));
+    let new = host.snapshot();
+    assert_ne!(new, old);
+
+    // Once more is once too often, and changes nothing.
+    let settled = host.endpoint.apply(case.healthy).await;
+    assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, Some(ReasonCode::Downgrade)));
+    host.is(&new, "applied twice");
+    let told: Vec<_> = case.world.receipts().iter().map(|receipt| receipt.outcome).collect();
+    assert_eq!(told, [Outcome::Applied, Outcome::RolledBack, Outcome::Applied, Outcome::Refused]);
+}
+
+async fn taken_back_to_nothing<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let mut bench = B::new().unwrap();
+    let endpoint = Endpoint::new(&case.world, &[&case.node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let host = Host { bench, endpoint, mount: None };
+    let before = host.snapshot();
+    let settled = host.endpoint.apply(case.sick).await;
+    assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::RolledBack, ""), "{settled}");
+    host.is(&before, "a first installation");
+}
+
+async fn killed_at_every_step<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let states = case.states::<B>().await;
+    for patch in [case.healthy, case.sick] {
+        let mut host = case.host::<B>(false).await;
+        for place in 0.. {
+            let receipts = case.world.receipts().len();
+            if !child(&host.endpoint, Some(patch), place).await {
+                assert!(place >= 12, "before and after each record");
+                break;
+            }
+            // The very first place is before anything was written: nothing happened.
+            if place > 0 {
+                let outcome = host.check(&case, &states, receipts, &format!("place {place}")).await;
+                assert!(patch == case.healthy || outcome != Outcome::Applied, "what is not healthy is not kept");
+                if outcome == Outcome::Applied {
+                    host = case.host::<B>(false).await;
+                }
+            }
+        }
+    }
+}
+
+/// Half of the time the whole machine loses power; otherwise only the agent dies, and what it had
+/// started goes on.
+async fn killed_at_random<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let states = case.states::<B>().await;
+    let mut host = case.host::<B>(false).await;
+    let unhindered = Instant::now();
+    assert!(!run_child(&host.endpoint, case.sick, false, Duration::MAX).await);
+    let longest = u64::try_from(unhindered.elapsed().as_millis()).unwrap();
+    let kills = std::env::var(KILLS).ok().map_or(KILLS_DEFAULT, |kills| kills.parse().unwrap());
+    let mut dice = Dice::new(7);
+    for round in 0..kills {
+        let (power_cut, after_ms) = (round % 2 == 1, dice.below(longest + 1));
+        let patch = if dice.below(2) == 0 { case.healthy } else { case.sick };
+        host.send_receipts().await;
+        let receipts = case.world.receipts().len();
+        let what = format!("round {round}, after {after_ms} of {longest} ms, power cut {power_cut}");
+        let died = run_child(&host.endpoint, patch, power_cut, Duration::from_millis(after_ms)).await;
+        let began = journal_is_open(&host.endpoint);
+        if died && !began {
+            // Before it began, or after it was done: the receipt may or may not be on its way.
+            host.send_receipts().await;
+            let state = host.snapshot();
+            assert!(state == states.0 || state == states.1, "{what}: {:#?}", differences(&states.0, &state));
+        } else if died {
+            host.check(&case, &states, receipts, &what).await;
+        }
+        if host.snapshot() != states.0 {
+            host = case.host::<B>(false).await;
+        }
+    }
+}
+
+fn journal_is_open(endpoint: &Endpoint) -> bool {
+    let journal = agent::installer::journal::Journal::open(&endpoint.data().join("journal"), Box::new(|_, _| {}));
+    journal.unwrap().is_open()
+}
+
+/// An agent in a process of its own, killed after a while; whether it died of that.
+async fn run_child(endpoint: &Endpoint, patch: PatchId, power_cut: bool, after: Duration) -> bool {
+    let alone = power_cut && crate::support::disk::is_root();
+    let mut command = if alone {
+        // With its first process dies everything in a namespace.
+        let mut command = tokio::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().unwrap());
+        command
+    } else {
+        tokio::process::Command::new(std::env::current_exe().unwrap())
+    };
+    let orders = format!("{}|{patch}|{}", endpoint.config_path().display(), usize::MAX);
+    command.args(["--exact", "crash::the_child"]).env(CHILD, orders).kill_on_drop(true);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    match tokio::time::timeout(after, child.wait()).await {
+        Ok(status) => {
+            assert!(status.unwrap().success());
+            false
+        }
+        Err(_) => {
+            child.kill().await.unwrap();
+            // Whoever is left of a namespace dies a moment later: the lock says when.
+            let lock = std::fs::File::create(endpoint.data().join("lock")).unwrap();
+            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+            true
+        }
+    }
+}
+
+/// A disk that is full, or read-only, from some step on. When it is well again, so is the host.
+async fn on_a_bad_disk<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let states = case.states::<B>().await;
+    let mut host = case.host::<B>(true).await;
+    if host.mount.is_none() {
+        return eprintln!("left out: only root may mount a small disk");
+    }
+    type At = fn(&Record) -> bool;
+    let steps: [(&str, At); 2] = [
+        ("from the beginning", |record| matches!(record, Record::Begun(_))),
+        ("when all is prepared", |record| *record == Record::Switching),
+    ];
+    let squeezes = [0, 16 << 10, 64 << 10, 256 << 10].map(Squeeze::FullBut).into_iter().chain([Squeeze::ReadOnly]);
+    for (squeeze, (when, at)) in squeezes.flat_map(|squeeze| steps.map(|step| (squeeze, step))) {
+        let what = format!("{squeeze:?} {when}");
+        let receipts = case.world.receipts().len();
+        let (disk, done) = (host.bench.target(&host.endpoint), Arc::new(AtomicBool::new(false)));
+        let (on, squeezed) = (disk.clone(), done.clone());
+        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+            if moment == Moment::After && at(record) && !squeezed.load(Ordering::SeqCst) {
+                squeezed.store(squeeze.on(&on), Ordering::SeqCst);
+            }
+        }));
+        hear(&site).await;
+        let mut worker = Worker::new(site);
+        let verdict = worker.apply(&case.healthy.to_string(), None).await;
+        assert!(done.load(Ordering::SeqCst), "{what}");
+        squeeze.off(&disk);
+        drop(worker);
+        host.check(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
+        if host.snapshot() != states.0 {
+            drop(host);
+            host = case.host::<B>(true).await;
+        }
+    }
+    let settled = host.endpoint.apply(case.healthy).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    host.is(&states.1, "the disk is well again");
+}
+
+/// Somebody writes into the downloaded artifact after it was verified.
+async fn swapped_between_check_and_use<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let old = host.snapshot();
+    let downloads = host.endpoint.data().join("downloads");
+    let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+        if moment == Moment::After && matches!(record, Record::Begun(_)) {
+            for entry in std::fs::read_dir(&downloads).unwrap() {
+                let path = entry.unwrap().path();
+                let mut bytes = std::fs::read(&path).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                // Through the name that is there: the file the agent holds open is this one.
+                std::fs::OpenOptions::new()
+                    .write(true)
+                    .open(&path)
+                    .and_then(|mut file| std::io::Write::write_all(&mut file, &bytes))
+                    .unwrap();
+            }
+        }
+    }));
+    hear(&site).await;
+    let mut worker = Worker::new(site);
+    let settled = worker.apply(&case.healthy.to_string(), None).await.unwrap();
+    assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, Some(ReasonCode::ArtifactDigest)), "{settled}");
+    host.is(&old, "refused");
+}
+
+/// A step that takes longer than it may: counted from the record that announces it.
+async fn what_takes_too_long_is_not_done<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let old = host.snapshot();
+    type At = fn(&Record) -> bool;
+    let steps: [(&str, At, &str); 2] = [
+        ("prepare", |record| matches!(record, Record::Begun(_)), "preparing the new version was not over after 1ms"),
+        ("put", |record| *record == Record::Switching, "putting the new version in place was not over after 1ms"),
+    ];
+    for (step, at, evidence) in steps {
+        host.endpoint.configure(&format!("[installers]\n{step}_deadline_ms = 1\n"));
+        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+            let announced = Instant::now();
+            while moment == Moment::After && at(record) && announced.elapsed() < Duration::from_millis(2) {}
+        }));
+        hear(&site).await;
+        let mut worker = Worker::new(site);
+        let settled = worker.apply(&case.healthy.to_string(), None).await.unwrap();
+        assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, Some(ReasonCode::InstallFailed)), "{settled}");
+        assert!(settled.to_string().contains(evidence), "{settled}");
+        assert!(!worker.site().installer.is_interrupted());
+        host.is(&old, step);
+    }
+    host.endpoint.configure("");
+    let settled = host.endpoint.apply(case.healthy).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+macro_rules! conformance {
+    ($($kind:ident: $bench:ty,)*) => { $(
+        mod $kind {
+            use super::*;
+
+            #[tokio::test]
+            async fn applies_and_rolls_back() {
+                super::applies_and_rolls_back::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn what_was_never_there_is_taken_back_to_nothing() {
+                super::taken_back_to_nothing::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn killed_at_every_step_it_is_exactly_old_or_exactly_new() {
+                super::killed_at_every_step::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn killed_at_random_it_is_exactly_old_or_exactly_new() {
+                super::killed_at_random::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn a_full_or_read_only_disk_is_survived() {
+                super::on_a_bad_disk::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn what_takes_too_long_is_not_done() {
+                super::what_takes_too_long_is_not_done::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn what_was_verified_is_what_is_applied() {
+                super::swapped_between_check_and_use::<$bench>().await;
+            }
+        }
+    )* };
+}
+
+conformance! {
+    directory_tree: Tree,
+    debian: Packages,
+    debian_for_real: RealPackages,
+    file_set: Files,
+}

@@ -1,0 +1,98 @@
+//! File sets, where they are unlike everything else: where files may be put, and whose they are then.
+
+use crate::support::archive::Archive;
+use crate::support::bench::{ATTRIBUTE, Bench, Files, differences};
+use crate::support::disk::is_root;
+use crate::support::endpoint::{Endpoint, approved_set, canary};
+use crate::support::node::World;
+use ledger::bounded::List;
+use ledger::patch::InstallerKind;
+use ledger::receipt::{Outcome, ReasonCode};
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, symlink};
+use tar::EntryType;
+
+#[tokio::test]
+async fn files_go_where_they_may_and_nowhere_else() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let (root, outside) = (bench.root(), tempfile::tempdir().unwrap());
+    let check = canary(&outside.path().join("canary"));
+    symlink(outside.path(), root.join("etc/acme/away")).unwrap();
+    symlink(outside.path().join("canary"), root.join("etc/acme/link.conf")).unwrap();
+    fs::create_dir(root.join("etc/acme/sub")).unwrap();
+    let before = bench.snapshot(&endpoint);
+    let one = |kind: EntryType, name: &str, mode: u32| Archive::new().entry(kind, name.as_bytes(), mode, b"", b"");
+    let rows: Vec<(&str, Archive, ReasonCode, &str)> = vec![
+        ("elsewhere", Archive::new().file("etc/passwd", "x"), ReasonCode::ArchiveUnsafe, "may be put into"),
+        ("beginning alike", Archive::new().file("etc/acme-2/x", "x"), ReasonCode::ArchiveUnsafe, "may be put into"),
+        ("climbs", Archive::new().file("etc/acme/../x", "x"), ReasonCode::ArchiveUnsafe, "`..`"),
+        ("absolute", Archive::new().file("/etc/acme/x", "x"), ReasonCode::ArchiveUnsafe, "absolute"),
+        ("a link", Archive::new().link("etc/acme/x", "y"), ReasonCode::ArchiveUnsafe, "is a link"),
+        ("a link out", Archive::new().link("etc/acme/x", "/etc"), ReasonCode::ArchiveUnsafe, "out of the tree"),
+        ("a device", one(EntryType::Char, "etc/acme/x", 0o644), ReasonCode::ArchiveUnsafe, "character device"),
+        ("setuid", one(EntryType::Regular, "etc/acme/x", 0o4755), ReasonCode::ArchiveUnsafe, "setuid"),
+        ("twice", Archive::new().file("etc/acme/x", "1").file("etc/acme/x", "2"), ReasonCode::ArchiveUnsafe, "twice"),
+        ("case", Archive::new().file("etc/acme/x", "").file("etc/acme/X", ""), ReasonCode::ArchiveUnsafe, "upper and"),
+        ("the agent's name", Archive::new().file("etc/acme/.countersign-x", ""), ReasonCode::ArchiveUnsafe, "itself"),
+        (
+            "the host's link",
+            Archive::new().file("etc/acme/link.conf", "x"),
+            ReasonCode::CannotRollBack,
+            "something else",
+        ),
+        ("a directory's place", Archive::new().file("etc/acme/sub", "x"), ReasonCode::CannotRollBack, "something else"),
+        (
+            "through the host's link",
+            Archive::new().file("etc/acme/away/canary", "x"),
+            ReasonCode::CannotRollBack,
+            "away",
+        ),
+    ];
+    for (place, (what, archive, code, evidence)) in rows.into_iter().enumerate() {
+        let artifacts = vec![("files.tar".to_owned(), archive.bytes())];
+        let release = u64::try_from(place).unwrap() + 1;
+        let patch = approved_set(&world, release, InstallerKind::FileSet, artifacts, |_| {});
+        let settled = endpoint.apply(patch).await;
+        let reason = settled.reason.clone().unwrap_or_else(|| panic!("{what}: {settled}"));
+        assert_eq!((settled.outcome, reason.code), (Outcome::Refused, code), "{what}: {reason}");
+        assert!(reason.detail.as_str().contains(evidence), "{what}: {reason}");
+        let differences = differences(&before, &bench.snapshot(&endpoint));
+        assert!(differences.is_empty(), "{what}: {differences:#?}");
+        check();
+    }
+}
+
+#[tokio::test]
+async fn a_new_file_has_the_owner_and_attributes_of_the_one_whose_place_it_takes() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let path = bench.root().join("etc/acme/main.conf");
+    let old = fs::metadata(&path).unwrap();
+    let patch = approved_set(&world, 1, InstallerKind::FileSet, bench.artifacts(1), |manifest| {
+        manifest.health = List::new(vec![bench.probe(1)]).unwrap();
+    });
+    let settled = endpoint.apply(patch).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    let new = fs::metadata(&path).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "release = 1\n");
+    assert_eq!((new.uid(), new.gid(), new.mode() & 0o777), (old.uid(), old.gid(), 0o640));
+    if is_root() {
+        assert_eq!((new.uid(), new.gid()), (1234, 4321));
+        let mut value = [0; 16];
+        let length = rustix::fs::lgetxattr(&path, ATTRIBUTE, &mut value[..]).unwrap_or(0);
+        assert!([&b""[..], b"kept"].contains(&&value[..length]), "where there are attributes, they are kept");
+    }
+    let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".countersign")), "{left:?}");
+
+    // What a release no longer has is gone; what was never of the set stays.
+    let patch = approved_set(&world, 2, InstallerKind::FileSet, bench.artifacts(2), |_| {});
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    assert!(!bench.root().join("etc/acme/conf.1/only-here.conf").exists());
+    assert_eq!(fs::read_to_string(bench.root().join("etc/acme/by")).unwrap(), "not of the set");
+}

@@ -1,0 +1,141 @@
+//! When an agent changes its host, and when it says that it waits.
+
+use crate::support::archive::tree_of;
+use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::node::World;
+use agent::status::Shown;
+use agent::worker::Worker;
+use ledger::patch::Severity;
+use ledger::receipt::{Outcome, ReasonCode};
+
+/// A window that opens every minute of this century, for an hour.
+const OPEN: &str = "[[windows]]\nname = \"always\"\ncron = \"* * * * *\"\nduration = \"1h\"\n";
+/// One that opens on the first leap day of the next century.
+const SHUT: &str = "[[windows]]\nname = \"far\"\nrrule = \"FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29\"\nfrom = \"2100-01-01\"\n\
+                    start = \"02:00\"\nduration = \"1h\"\ntime_zone = \"Europe/Berlin\"\n";
+const FAR: &str = "waits until 2104-02-29 01:00 UTC, because no window is open";
+
+fn status(worker: &Worker) -> agent::status::Status {
+    let site = worker.site();
+    let shown = Shown {
+        config: site.config.clone(),
+        endpoint: site.key().public(),
+        heads: site.heads.clone(),
+        services: site.installer.services().clone(),
+        receipts: site.receipts.clone(),
+        work: worker.watch(),
+    };
+    shown.status().unwrap()
+}
+
+#[tokio::test]
+async fn outside_of_windows_a_patch_waits_and_status_says_until_when() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SHUT);
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+
+    let mut worker = endpoint.worker().await;
+    for _ in 0..2 {
+        worker.pass().await;
+        assert_eq!(endpoint.version().unwrap(), "1.0.1");
+        let view = worker.watch().borrow().clone();
+        assert_eq!(view.waiting[&patch].why, FAR);
+        assert!(view.last.is_none() && view.tried.is_empty(), "a wait is no attempt: {view:?}");
+    }
+    let shown = status(&worker);
+    let schedule = shown.schedule.as_ref().unwrap();
+    assert_eq!((schedule.open, schedule.window.as_deref()), (false, Some("far")));
+    let text = shown.to_string();
+    assert!(text.contains("window     far opens at 2104-02-29 01:00 UTC\n"), "{text}");
+    assert!(text.contains(&format!("waiting    patch {patch} (acme/widget): {FAR}\n")), "{text}");
+    worker.site().sender().send_all().await.unwrap();
+    assert!(world.receipts().is_empty(), "nor is there a receipt of it");
+
+    // Somebody who asks is told, and it is on record that they asked.
+    let asked = worker.apply(&patch.to_string(), None).await.unwrap();
+    let reason = asked.reason.unwrap();
+    assert_eq!((asked.outcome, reason.code, reason.detail.as_str()), (Outcome::Refused, ReasonCode::Policy, FAR));
+    // Whoever stands at the host may say that it cannot wait.
+    let now = worker.apply_as_asked(&patch.to_string(), None, true).await.unwrap();
+    assert_eq!(now.outcome, Outcome::Applied);
+    let next = approved(&world, 3, tree_of("1.0.3"), |_| {});
+    let asked = worker.apply_as_asked(&next.to_string(), None, false).await.unwrap();
+    assert_eq!(asked.outcome, Outcome::Refused, "only for what was asked for");
+}
+
+#[tokio::test]
+async fn what_was_withdrawn_while_it_waited_waits_no_more() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SHUT);
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.pass().await;
+    assert_eq!(worker.watch().borrow().waiting.len(), 1);
+    world.change(|ledger| {
+        ledger.recall(patch);
+        ledger.settle();
+    });
+    worker.pass().await;
+    worker.pass().await;
+    let _ = worker.apply(&patch.to_string(), None).await.unwrap();
+    assert!(worker.watch().borrow().waiting.is_empty());
+}
+
+#[tokio::test]
+async fn in_a_window_and_when_it_is_urgent_a_patch_is_applied() {
+    for (schedule, severity) in [
+        (OPEN.to_owned(), Severity::Low),
+        (format!("{SHUT}[schedule]\nurgent = [\"critical\"]\n"), Severity::Critical),
+        (format!("{SHUT}[schedule]\ndeadline = {{ moderate = \"0s\" }}\n"), Severity::Moderate),
+    ] {
+        let world = World::new();
+        let node = world.node().await;
+        let endpoint = Endpoint::new(&world, &[&node], &schedule);
+        let patch = approved(&world, 2, tree_of("1.0.2"), |manifest| manifest.severity = severity);
+        let mut worker = endpoint.worker().await;
+        worker.pass().await;
+        assert_eq!(endpoint.version().as_deref(), Some("1.0.2"), "{schedule}");
+        assert!(worker.watch().borrow().waiting.is_empty());
+        assert_eq!(worker.watch().borrow().last.as_ref().unwrap().patch, patch);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_the_ledger_is_shown_and_not_believed() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let worker = endpoint.worker().await;
+    worker.site().heads.persist().unwrap();
+    drop(worker);
+    let site = endpoint.open();
+    let seen = site.heads.newest();
+    assert_eq!(site.heads.believed_ms(1), seen.time_ms, "the clock says 1970");
+    assert_eq!(site.heads.believed_ms(seen.time_ms + 5), seen.time_ms + 5);
+    let mut shown = status(&Worker::new(site)).ledger.unwrap();
+    assert_eq!(shown.clock_behind_ms, 0);
+    shown.clock_behind_ms = 3 * 24 * 60 * 60 * 1000;
+    let whole = agent::status::Status { ledger: Some(shown), ..status(&endpoint.worker().await) };
+    assert!(whole.to_string().contains("CLOCK      this host's clock is 259200 s behind"), "{whole}");
+}
+
+#[tokio::test]
+async fn a_blackout_is_shown_and_nothing_is_applied_in_it() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &format!("{OPEN}[schedule]\nblackout = [\"01-01/12-31\"]\n"));
+    approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.pass().await;
+    assert!(endpoint.installed().is_none());
+    let text = status(&worker).to_string();
+    assert!(text.contains("window     none is in sight; BLACKOUT 01-01/12-31, until "), "{text}");
+    drop(worker);
+    // Also where no agent runs.
+    let status = std::process::Command::new(PROGRAM).args(["status", "--config"]).arg(endpoint.config_path()).output();
+    let text = String::from_utf8(status.unwrap().stdout).unwrap();
+    assert!(text.contains("BLACKOUT 01-01/12-31"), "{text}");
+}

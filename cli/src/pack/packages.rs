@@ -1,0 +1,64 @@
+//! Packing Debian packages as they are, for hosts that have `dpkg`: one artifact per package, nothing
+//! merged, nothing unpacked.
+
+use super::debian::{self, Package};
+use super::error::PackError;
+use super::limits::Limits;
+use super::output::Staging;
+use super::{Packed, check_package, check_places};
+use ledger::artifact::PayloadDigests;
+use ledger::bounded::Name;
+use ledger::patch::{GO_BACK_PREFIX, PatchManifest};
+use std::path::{Path, PathBuf};
+
+/// Packs packages to install, and packages to go back to, into `out`, which must not be there yet.
+///
+/// # Errors
+/// [`PackError`] names the package and what is wrong with it; nothing is left behind then.
+pub fn pack_packages(
+    new: &[PathBuf],
+    old: &[PathBuf],
+    out: &Path,
+    limits: Limits,
+    describe: impl FnOnce(Vec<(Name, PayloadDigests)>) -> Result<PatchManifest, PackError>,
+) -> Result<Packed, PackError> {
+    let all: Vec<PathBuf> = new.iter().chain(old).cloned().collect();
+    check_places(&all, out)?;
+    let staging = Staging::begin(out)?;
+    let (mut artifacts, mut packages) = (Vec::new(), Vec::new());
+    take(&staging, new, "", &limits, &mut artifacts, &mut packages)?;
+    let mut before = Vec::new();
+    take(&staging, old, GO_BACK_PREFIX, &limits, &mut artifacts, &mut before)?;
+    if let Some(same) = before.iter().find(|package| packages.contains(package)) {
+        let detail = format!("package {} {} is to be installed and to go back to", same.name, same.version);
+        return Err(PackError::Inputs(detail));
+    }
+    // In whatever order they are given.
+    artifacts.sort_by(|(a, _), (b, _)| a.cmp(b));
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    let manifest = describe(artifacts)?;
+    staging.finish(&manifest)?;
+    Ok(Packed { manifest, entries: 0, tree_bytes: 0, packages })
+}
+
+fn take(
+    staging: &Staging,
+    inputs: &[PathBuf],
+    prefix: &str,
+    limits: &Limits,
+    artifacts: &mut Vec<(Name, PayloadDigests)>,
+    packages: &mut Vec<Package>,
+) -> Result<(), PackError> {
+    for input in inputs {
+        if !debian::is_package_file(input)? {
+            return Err(PackError::Inputs(format!("{} is no Debian package", input.display())));
+        }
+        let package = debian::identify(input, limits)?;
+        check_package(input, &package, packages)?;
+        let name = Name::new(format!("{prefix}{}.deb", package.name));
+        let name = name.map_err(|error| PackError::Bound { field: "artifact".to_owned(), error })?;
+        artifacts.push((name, staging.copy_artifact(input)?));
+        packages.push(package);
+    }
+    Ok(())
+}
