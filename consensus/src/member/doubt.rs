@@ -1,6 +1,6 @@
 //! A validator that does not know what it signed: how it waits until that cannot matter any more.
 //!
-//! The signing guard is what keeps a key from signing two things in one place (docs/adr/0011). A node that has
+//! The signing guard is what keeps a key from signing two things in one place (docs/adr/0014). A node that has
 //! lost it may have voted in the height that is decided now, and must not vote in it again. It need not know more
 //! than that: before it votes in a height it has the block before it. So when a block is final that was made
 //! after this node began to doubt, the height after that one is one it never voted in.
