@@ -8,7 +8,7 @@ help:
 	@echo "                      KEEP=1 leaves it running; PATCH_OLD=… PATCH_NEW=… take .deb files, or"
 	@echo "                      directories of them, where packages cannot be had by name"
 	@echo "make test             everything CI runs"
-	@echo "make test-long        every kind of installer killed at 200 random moments (KILLS=…)"
+	@echo "make test-long        nodes, and every kind of installer, killed at 200 random moments (KILLS=…)"
 	@echo "make setup            install what building needs, and build RocksDB once (others do it first)"
 	@echo "make build            build all programs"
 	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
@@ -39,6 +39,8 @@ test: setup
 KILLS ?= 200
 test-long: setup
 	COUNTERSIGN_KILLS=$(KILLS) $(CARGO) test -p agent --test it killed_at_random -- --nocapture
+	$(CARGO) build --workspace --bins
+	KILLS=$(KILLS) $(CARGO) test -p tests --test promises killing:: -- --nocapture
 
 check: setup
 	$(CARGO) fmt --all --check
