@@ -142,6 +142,14 @@ impl Ran {
     }
 }
 
+/// A program that can be run at once. Another process writes it: a test beside this one may be starting something
+/// just now, which would have this process's open file for a moment, and a program that is open for writing cannot
+/// be run ("text file busy").
+pub(crate) fn install(from: &Path, to: &Path) {
+    let status = Command::new("install").args(["-D", "-m", "755"]).args([from, to]).status().unwrap();
+    assert!(status.success(), "install {}", to.display());
+}
+
 /// Sets a file's permissions.
 pub(crate) fn set_mode(path: &Path, mode: u32) {
     use std::os::unix::fs::PermissionsExt as _;

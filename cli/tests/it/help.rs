@@ -1,7 +1,7 @@
 //! Help, usage, and programs beside this one.
 
-use crate::hands::{Hands, set_mode};
-use std::fs;
+use crate::hands::{Hands, install, set_mode};
+use std::path::Path;
 
 const COMMANDS: &[&[&str]] = &[
     &["key", "new"],
@@ -158,11 +158,9 @@ fn with_json_an_error_is_json_where_the_answer_would_be() {
 #[test]
 fn an_unknown_word_runs_the_program_of_that_name_from_path() {
     let hands = Hands::new();
-    let program = hands.write(
-        "bin/countersign-hello",
-        "#!/bin/sh\necho \"$1 $2 $COUNTERSIGN_NODE $COUNTERSIGN_KEY\"\necho oops >&2\nexit 7\n",
-    );
-    set_mode(&program, 0o755);
+    let program =
+        hands.write("hello", "#!/bin/sh\necho \"$1 $2 $COUNTERSIGN_NODE $COUNTERSIGN_KEY\"\necho oops >&2\nexit 7\n");
+    install(&program, &hands.path("bin/countersign-hello"));
     let line = ["--node", "https://a:1", "--key", "k", "hello", "--world", "x y"];
     hands.run(&line).is(7, "--world x y https://a:1 k\n", "oops\n");
 }
@@ -170,10 +168,10 @@ fn an_unknown_word_runs_the_program_of_that_name_from_path() {
 #[test]
 fn a_program_beside_this_one_goes_before_one_on_path() {
     let hands = Hands::new();
-    set_mode(&hands.write("bin/countersign-hello", "#!/bin/sh\necho path\n"), 0o755);
-    set_mode(&hands.write("here/countersign-hello", "#!/bin/sh\necho beside\n"), 0o755);
+    install(&hands.write("path", "#!/bin/sh\necho path\n"), &hands.path("bin/countersign-hello"));
+    install(&hands.write("beside", "#!/bin/sh\necho beside\n"), &hands.path("here/countersign-hello"));
     let own = hands.path("here/countersign");
-    fs::copy(env!("CARGO_BIN_EXE_countersign"), &own).unwrap();
+    install(Path::new(env!("CARGO_BIN_EXE_countersign")), &own);
     hands.run_program(&own, &["hello"]).is(0, "beside\n", "");
 }
 
@@ -199,7 +197,7 @@ fn chain_fsck_runs_the_node_program_and_ends_with_its_code() {
     let fsck = ["chain", "fsck", "--store", "data"];
     // A copy, because the node program may well stand beside the original.
     let own = hands.path("countersign");
-    fs::copy(env!("CARGO_BIN_EXE_countersign"), &own).unwrap();
+    install(Path::new(env!("CARGO_BIN_EXE_countersign")), &own);
     hands.run_program(&own, &fsck).is(
         2,
         "",

@@ -11,7 +11,7 @@ fn sources() -> Vec<(PathBuf, String)> {
         for entry in std::fs::read_dir(&folder).unwrap() {
             let path = entry.unwrap().path();
             let called = path.file_name().unwrap().to_string_lossy().into_owned();
-            if path.is_dir() && !matches!(called.as_str(), "target" | "out" | ".git" | "fuzz") {
+            if path.is_dir() && !called.starts_with('.') && !matches!(called.as_str(), "target" | "out" | "fuzz") {
                 open.push(path);
             } else if called.ends_with(".rs") && !path.ends_with("ledger/tests/suite/source.rs") {
                 // A neighbour may be renaming the file just now.
