@@ -157,7 +157,6 @@ pub(crate) enum Answer {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct SigningGuard {
     height: u64,
-    signed_up_to: u64,
     records: BTreeMap<(u32, SignedKind), GuardRecord>,
     /// The latest precommit of ours for a block, when it is older than the rounds kept.
     bound: Option<GuardRecord>,
@@ -167,7 +166,7 @@ impl SigningGuard {
     /// From whatever could be read of the guard file.
     pub(crate) fn new(records: Vec<GuardRecord>) -> Self {
         let height = records.iter().map(GuardRecord::height).max().unwrap_or(0);
-        let mut guard = Self { height, signed_up_to: height, ..Self::default() };
+        let mut guard = Self { height, ..Self::default() };
         for record in records.into_iter().filter(|record| record.height() == height) {
             guard.records.insert((record.signed.round(), record.signed.kind()), record);
         }
@@ -175,16 +174,10 @@ impl SigningGuard {
         guard
     }
 
-    /// The height of the latest message signed. One that was entered and in which nothing is signed yet does not
-    /// count; what was signed before it is remembered all the same.
-    pub(crate) fn signed_up_to(&self) -> u64 {
-        self.signed_up_to
-    }
-
     /// Enters a height. Messages of lower heights are of no use any more: those heights are decided.
     pub(crate) fn start_height(&mut self, height: u64) {
         if height > self.height {
-            *self = Self { height, signed_up_to: self.signed_up_to, ..Self::default() };
+            *self = Self { height, ..Self::default() };
         }
     }
 
@@ -224,7 +217,6 @@ impl SigningGuard {
     /// Remembers a message that is about to be signed and sent, and says where to write it.
     pub(crate) fn record(&mut self, signed: Signed, binding: Option<Binding>) -> GuardRecord {
         self.start_height(signed.height());
-        self.signed_up_to = self.signed_up_to.max(signed.height());
         let record = GuardRecord { slot: self.free_slot(), signed, binding };
         self.records.insert((signed.round(), signed.kind()), record.clone());
         self.forget_old_rounds();

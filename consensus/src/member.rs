@@ -13,7 +13,6 @@ mod blocks;
 mod bodies;
 mod candidates;
 mod chain;
-mod doubt;
 mod effects;
 mod event;
 mod mempool;
@@ -25,7 +24,6 @@ pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, Parting, To};
 pub use admittance::{Admittance, has_left};
 pub use chain::Chain;
-pub use doubt::{DOUBT_MARGIN_MS, Guard};
 pub use event::{Alarm, Event, Now, Ticket};
 pub use mempool::{
     Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source,
@@ -38,7 +36,6 @@ use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Time
 use accusations::Accusations;
 use bodies::Bodies;
 use candidates::Candidates;
-use doubt::Doubt;
 use ledger::block::Block;
 use ledger::id::ChainId;
 use ledger::key::{PublicKey, SecretKey};
@@ -88,9 +85,6 @@ pub struct Member<C> {
     node: PublicKey,
     told: BTreeSet<PublicKey>,
     replica: Option<Replica>,
-    /// The replica, while it does not know what it signed.
-    doubt: Option<Doubt>,
-    watches_its_guard: bool,
     mempool: Mempool,
     accusations: Accusations,
     peers: Peers,
@@ -136,8 +130,6 @@ impl<C: Chain> Member<C> {
             node: config.node.public(),
             told: config.told,
             replica,
-            doubt: None,
-            watches_its_guard: false,
             mempool: Mempool::new(config.mempool),
             accusations: Accusations::new(config.node, config.evidence),
             peers: Peers::default(),
@@ -189,12 +181,12 @@ impl<C: Chain> Member<C> {
         (self.bodies.len(), self.executed.len())
     }
 
-    /// Whether this node's validating key is in the set of the next height, and speaks.
+    /// Whether this node's validating key is in the set of the next height.
     ///
     /// # Errors
     /// [`StorageError`].
     pub fn validates(&self) -> Result<bool, StorageError> {
-        let Some(me) = self.me.filter(|_| self.replica.is_some()) else { return Ok(false) };
+        let Some(me) = self.me else { return Ok(false) };
         let upcoming = self.chain.upcoming_validators()?;
         Ok(upcoming.is_some_and(|upcoming| upcoming.next.position(&me).is_some()))
     }

@@ -80,12 +80,6 @@ impl Replica {
         self.config.key.public()
     }
 
-    /// The highest height in which something was signed, as far as the guard knows; 0 when nothing was.
-    #[must_use]
-    pub(crate) fn signed_up_to(&self) -> u64 {
-        self.running.as_ref().map_or(&self.guard, |running| &running.desk.guard).signed_up_to()
-    }
-
     /// The height last started; 0 before the first.
     #[must_use]
     pub fn height(&self) -> u64 {

@@ -161,13 +161,6 @@ impl Certificate {
         Ok(keys.zip(self.signatures.iter().copied()).collect())
     }
 
-    /// Whether this key is among those that signed, by the bitmap.
-    #[must_use]
-    pub fn is_signed_by(&self, validators: &ValidatorSet, key: &PublicKey) -> bool {
-        let Some(place) = validators.position(key) else { return false };
-        self.signers.get(place / 8).is_some_and(|byte| byte >> (place % 8) & 1 == 1)
-    }
-
     /// Checks quorum and signatures, without a header: for consensus and sync, which hold the hash.
     ///
     /// # Errors

@@ -63,15 +63,6 @@ enum Command {
         /// The configuration file.
         #[arg(long)]
         config: PathBuf,
-        /// Vote at once although the signing guard is lost.
-        ///
-        /// The guard (signing.guard in the data directory) has what this validator signed last. Without it, the node
-        /// is silent until a block is final that was made after it started: then it cannot have voted in the next
-        /// one. When more than a third of the validators have lost theirs, the ledger stands still, and a person
-        /// must say that no node with this key voted in the height that is decided now, or that it does not matter.
-        /// Signing two things convicts a validator.
-        #[arg(long)]
-        accept_lost_guard: bool,
         /// Print the configuration in force, defaults included, and exit.
         #[arg(long)]
         print_config: bool,
@@ -126,13 +117,13 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             }
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run { config, accept_lost_guard, print_config } => {
+        Command::Run { config, print_config } => {
             let raw = RawConfig::load(&config)?;
             if print_config {
                 print(toml::to_string_pretty(&raw)?.trim_end());
                 return Ok(ExitCode::SUCCESS);
             }
-            run(raw.parse(&config)?, accept_lost_guard)?;
+            run(raw.parse(&config)?)?;
             Ok(ExitCode::SUCCESS)
         }
         Command::Restore { config, from } => {
@@ -161,7 +152,7 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
     }
 }
 
-fn run(config: node::config::Config, accepts_lost_guard: bool) -> Result<(), Box<dyn Error>> {
+fn run(config: node::config::Config) -> Result<(), Box<dyn Error>> {
     proto::install_tls_provider();
     let filter = tracing_subscriber::EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info,libp2p=warn,arc_malachitebft=error"));
@@ -179,7 +170,7 @@ fn run(config: node::config::Config, accepts_lost_guard: bool) -> Result<(), Box
             // The node has stopped already when nobody listens.
             let _ = stop.send(true);
         });
-        Ok::<_, Box<dyn Error>>(node::node::run(config, accepts_lost_guard, stopped).await?)
+        Ok::<_, Box<dyn Error>>(node::node::run(config, stopped).await?)
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result

@@ -8,7 +8,6 @@ use crate::network::{self, NetworkConfig, NetworkError};
 use crate::proof::ProofSource;
 use crate::prune;
 use crate::replicate::{self, Plan, Wanted};
-use crate::shell::guard::{self, GuardError};
 use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
 use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
@@ -70,9 +69,6 @@ pub enum NodeError {
     /// The vote journal.
     #[error("the vote journal cannot be opened")]
     Journal(#[from] JournalError),
-    /// The signing guard.
-    #[error("the signing guard cannot be looked at")]
-    Guard(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// Artifacts.
     #[error("the artifact directory cannot be opened")]
     Artifacts(#[from] ArtifactError),
@@ -178,17 +174,11 @@ fn storage(error: StoreError) -> StorageError {
     StorageError::new("store", error.to_string())
 }
 
-impl From<GuardError> for NodeError {
-    fn from(error: GuardError) -> Self {
-        Self::Guard(error.into())
-    }
-}
-
-/// Runs a node until `stop` changes. A signing guard that is lost is taken for whole if `accepts_lost_guard`.
+/// Runs a node until `stop` changes.
 ///
 /// # Errors
 /// [`NodeError`] names what could not be opened, or what failed while running.
-pub async fn run(config: Config, accepts_lost_guard: bool, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
     let (store, chain_id, name) = open_store(&config)?;
     let data = &config.raw.data_dir;
     let artifacts = Arc::new(Artifacts::open(data.join("artifacts"), artifact_limits(&config))?);
@@ -198,10 +188,6 @@ pub async fn run(config: Config, accepts_lost_guard: bool, stop: watch::Receiver
         tracing::warn!(damage, "the vote log was cut at a damaged frame; the signing guard stands");
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
-    let guard = match &config.validator_key {
-        Some(key) => guard::look(key.public(), &store, (&journal, &recovered), accepts_lost_guard, grpc::wall_ms())?,
-        None => None,
-    };
 
     let (events, received) = inbox();
     let notice =
@@ -223,10 +209,6 @@ pub async fn run(config: Config, accepts_lost_guard: bool, stop: watch::Receiver
     }
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, (recovered.guard, recovered.evidence))?;
-    let member = match guard {
-        Some(guard) => member.guarded(guard),
-        None => member,
-    };
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(member, journal, network, desk);
@@ -283,8 +265,6 @@ pub fn restore(config: &Config, from: &Path) -> Result<Restored, NodeError> {
     let genesis = genesis(config)?;
     let parent = &config.raw.data_dir;
     std::fs::create_dir_all(parent).map_err(|source| NodeError::Read { path: parent.clone(), source })?;
-    // With a key that signs for the first time, it votes as soon as it is there.
-    Journal::found(parent)?;
     Ok(Store::restore(&directory, &genesis, io::BufReader::new(file))?)
 }
 

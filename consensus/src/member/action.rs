@@ -28,18 +28,6 @@ pub enum Action {
     WriteGuard(GuardRecord),
     /// Keep a judged block until its height is decided; durable likewise.
     KeepBody(Arc<ExecutedBlock>),
-    /// The signing guard does not know what this key signed at a height: it was lost. It is not to be trusted
-    /// after a restart either; durable before the next start.
-    DoubtGuard {
-        /// A height that carries a signature the guard does not know.
-        height: u64,
-    },
-    /// From this height on the signing guard knows everything again; durable before any send of this or a later
-    /// step.
-    TrustGuard {
-        /// The first height in which the key votes again.
-        height: u64,
-    },
     /// The height before this one is decided: vote log and kept bodies start over.
     BeginLog {
         /// The new height.

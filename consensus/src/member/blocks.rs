@@ -253,9 +253,6 @@ impl<C: Chain> Member<C> {
             self.replica_step(Input::Compare { from: None, message })?;
         }
         let follows = block.header.parent == self.chain.tip().header.hash();
-        if verified.is_ok() {
-            self.look_for_our_signature(certificate, &upcoming.next);
-        }
         let lie = match verified {
             Ok(_) if !follows => {
                 let hint = "compare the two nodes with `countersign audit fork`";
@@ -305,7 +302,6 @@ impl<C: Chain> Member<C> {
         if epoch || executed.transactions.iter().any(governed) {
             self.look_at_the_law()?;
         }
-        self.end_doubt(&executed.block.header);
         self.drop_what_became_wrong()?;
         self.accuse()?;
         self.plan_next_height()

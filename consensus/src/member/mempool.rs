@@ -170,7 +170,7 @@ impl Mempool {
 
     /// Which bound of one organisation they would meet.
     fn room_in(&self, queue: &Queue, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
-        let (most, bytes_most) = self.most_of(organisation, &self.with_little());
+        let (most, bytes_most) = self.most_of(organisation, &self.last_with_little());
         let (pending, most) = (queue.places.len(), source.share(most));
         if pending >= most {
             return Some(NoRoom::Quota { organisation: organisation.clone(), pending, most });
@@ -189,7 +189,7 @@ impl Mempool {
             None => Places { left: most - self.len(), own: 0, bound: NoRoom::Full { pending: most, most } },
         };
         let is_short = all.left <= most / 2;
-        let little = self.with_little();
+        let little = self.last_with_little();
         let left = self.queues.iter().filter_map(|(organisation, queue)| {
             let most = Source::Client.share(self.most_of(organisation, &little).0);
             let places = Places {
@@ -220,6 +220,13 @@ impl Mempool {
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
 
+    /// So many transactions and bytes of every organisation in turn: what a node that has just come is told.
+    #[must_use]
+    pub fn for_greeting(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
+        let places = self.in_turn(transactions, bytes, vec![transactions; self.queues.len()]);
+        places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
+    }
+
     /// Whether a block of so many transactions is better begun now than a little later, when there is more to
     /// put in: when it is full, and when somebody has little to say beside somebody who has much.
     #[must_use]
@@ -229,10 +236,24 @@ impl Mempool {
         places >= transactions || self.has_little_beside_much()
     }
 
-    /// Organisations that have little to say, now or lately.
-    fn with_little(&self) -> BTreeSet<&Name> {
+    /// Who has, or had, little to say, and how many blocks ago: the two that did last, for one of them may be the
+    /// one that is asked about.
+    fn last_with_little(&self) -> [Option<(u64, &Name)>; 2] {
         let now = self.queues.iter().filter(|(organisation, queue)| self.has_little(organisation, queue));
-        self.pace.little().chain(now.map(|(organisation, _)| organisation)).collect()
+        let now = now.map(|(organisation, _)| (0, organisation));
+        let mut last = [None, None];
+        for (since, organisation) in now.chain(self.pace.little()) {
+            match last {
+                [Some((_, first)), _] if first == organisation => {}
+                [Some((earlier, _)), _] if since >= earlier => {
+                    if last[1].is_none_or(|(second, _)| since < second) {
+                        last[1] = Some((since, organisation));
+                    }
+                }
+                [first, _] => last = [Some((since, organisation)), first],
+            }
+        }
+        last
     }
 
     fn has_little(&self, organisation: &Name, queue: &Queue) -> bool {
@@ -240,29 +261,32 @@ impl Mempool {
     }
 
     fn has_little_beside_much(&self) -> bool {
-        let little = self.queues.iter().filter(|(organisation, queue)| self.has_little(organisation, queue)).count();
-        let much = self.queues.values().any(|queue| queue.places.len() >= self.pace.share());
-        little > 0 && much
+        let little = self.queues.iter().any(|(organisation, queue)| self.has_little(organisation, queue));
+        little && self.queues.values().any(|queue| self.pace.is_much(queue.places.len()))
+    }
+
+    /// The share of an organisation, while others have little to say.
+    fn share_of(&self, organisation: &Name, little: &[Option<(u64, &Name)>; 2]) -> Option<usize> {
+        let other = little.iter().flatten().find(|(_, other)| *other != organisation);
+        other.map(|(since, _)| self.pace.share(*since))
     }
 
     /// How many transactions and bytes of one organisation may wait.
-    fn most_of(&self, organisation: &Name, little: &BTreeSet<&Name>) -> (usize, usize) {
+    fn most_of(&self, organisation: &Name, little: &[Option<(u64, &Name)>; 2]) -> (usize, usize) {
         let (places, bytes) = (self.limits.per_organisation_max, self.limits.per_organisation_bytes_max);
-        if is_beside(organisation, little) {
-            let waiting = self.pace.share().saturating_mul(SHARES_WAITING_MAX);
-            return (places.min(waiting), bytes.min(waiting.saturating_mul(PLACE_BYTES)));
-        }
-        (places, bytes)
+        let Some(share) = self.share_of(organisation, little) else { return (places, bytes) };
+        let waiting = share.saturating_mul(SHARES_WAITING_MAX);
+        (places.min(waiting), bytes.min(waiting.saturating_mul(PLACE_BYTES)))
     }
 
     /// How many even places of a block of so many each organisation may spend.
     fn budgets(&self, transactions: usize) -> Vec<usize> {
-        let little = self.with_little();
+        let little = self.last_with_little();
         let is_for_little = self.pace.was_much() && self.has_little_beside_much();
-        let budget = |(organisation, queue): (&Name, &Queue)| match self.has_little(organisation, queue) {
-            false if is_for_little => 0,
-            _ if is_beside(organisation, &little) => self.pace.share().min(transactions),
-            _ => transactions,
+        let budget = |(organisation, queue): (&Name, &Queue)| match self.share_of(organisation, &little) {
+            _ if is_for_little && !self.has_little(organisation, queue) => 0,
+            Some(share) => share.min(transactions),
+            None => transactions,
         };
         self.queues.iter().map(budget).collect()
     }
@@ -305,7 +329,8 @@ impl Mempool {
                 *counts.entry(organisation).or_default() += 1;
             }
         }
-        self.pace.committed(counts);
+        let queues = &self.queues;
+        self.pace.committed(counts, |organisation| queues.get(organisation).map_or(0, |queue| queue.places.len()));
     }
 
     /// Takes one out; whose it was.
@@ -340,11 +365,6 @@ impl Mempool {
         };
         places.iter().filter_map(look).collect()
     }
-}
-
-/// Whether an organisation has others beside it that have little to say.
-fn is_beside(organisation: &Name, little: &BTreeSet<&Name>) -> bool {
-    little.len() > usize::from(little.contains(organisation))
 }
 
 /// The next number.

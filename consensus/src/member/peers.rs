@@ -284,7 +284,7 @@ impl<C: Chain> Member<C> {
         // It may have missed what was said before it came. A hello said again tells nothing new.
         let first = self.peers.known.get_mut(&peer).is_some_and(|known| !std::mem::replace(&mut known.told, true));
         if first && validator.is_some() {
-            let waiting = self.mempool.for_block(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
+            let waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }

@@ -120,11 +120,17 @@ impl Services {
             }));
         }
         let mut admitted = self.offer(good).await?.into_iter();
-        if ids.iter().any(|id| id.as_ref().is_err_and(Refused::is_for_want_of_room)) {
+        let results: Vec<Result<(), Refused>> = ids
+            .iter()
+            .map(|id| match id {
+                Ok(_) => admitted.next().unwrap_or_else(|| Err(Refused::stopping())),
+                Err(refused) => Err(refused.clone()),
+            })
+            .collect();
+        if results.iter().any(|result| result.as_ref().is_err_and(Refused::is_for_want_of_room)) {
             tokio::time::sleep(NO_ROOM_PAUSE).await;
         }
-        let answers = ids.into_iter().map(|id| {
-            let result = id.clone().and_then(|_| admitted.next().unwrap_or_else(|| Err(Refused::stopping())));
+        let answers = ids.into_iter().zip(results).map(|(id, result)| {
             let refusal = result.err().filter(|refused| refused.refusal.check != ALREADY_FINALISED);
             let id = id.map(|id| id.0.to_vec()).unwrap_or_default();
             v1::SubmitStreamResponse { id, refusal: refusal.map(|refused| refused.refusal) }

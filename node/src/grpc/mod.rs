@@ -187,7 +187,7 @@ fn bytes32(field: &str, bytes: &[u8]) -> Result<[u8; 32], Refused> {
 }
 
 /// The wall clock in milliseconds.
-pub(crate) fn wall_ms() -> u64 {
+fn wall_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -19,12 +19,6 @@ use std::path::{Path, PathBuf};
 const LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// Length the file of judged bodies is made with; more than one body per height is rare.
 const BODIES_BYTES: u64 = 4 * 1024 * 1024;
-/// The signing guard.
-const GUARD: &str = "signing.guard";
-/// Its presence says that the guard does not know everything this key signed.
-const GUARD_LOST: &str = "signing.guard.lost";
-/// Length of the signing guard.
-const GUARD_BYTES: u64 = GuardRecord::SLOTS as u64 * SLOT_BYTES as u64;
 /// Length and checksum before a guard record.
 const SLOT_HEADER_BYTES: usize = 8;
 /// A guard slot: whole disk sectors with room for the largest record, so that writing one slot never
@@ -45,7 +39,6 @@ pub struct JournalError {
 
 /// The four files.
 pub struct Journal {
-    directory: PathBuf,
     log: JournalFile,
     tail: Tail,
     guard: JournalFile,
@@ -60,9 +53,6 @@ pub struct Recovered {
     pub log: Vec<LogEntry>,
     /// Messages signed before.
     pub guard: Vec<GuardRecord>,
-    /// Whether there may have been others: the file was not there although the chain has blocks, now or at an
-    /// earlier start, and since then nobody said that it may be trusted.
-    pub guard_is_lost: bool,
     /// Blocks judged before.
     pub bodies: Vec<Block>,
     /// Evidence that was not on the ledger.
@@ -126,12 +116,8 @@ impl Journal {
     /// [`JournalError`] when a file cannot be read or written.
     pub fn open(directory: &Path, height: u64) -> Result<(Self, Recovered), JournalError> {
         let (log, log_bytes) = JournalFile::open(directory.join("vote.log"), LOG_BYTES)?;
-        // Before there is an empty one, which would look as if nothing had been signed.
-        if height > 1 && !directory.join(GUARD).exists() {
-            mark(directory, true)?;
-        }
-        let guard_is_lost = directory.join(GUARD_LOST).exists();
-        let (guard, guard_bytes) = JournalFile::open(directory.join(GUARD), GUARD_BYTES)?;
+        let guard_bytes_max = u64::from(GuardRecord::SLOTS) * SLOT_BYTES as u64;
+        let (guard, guard_bytes) = JournalFile::open(directory.join("signing.guard"), guard_bytes_max)?;
         let (bodies, body_bytes) = JournalFile::open(directory.join("bodies.log"), BODIES_BYTES)?;
 
         let path = directory.join("evidence.kept");
@@ -148,13 +134,11 @@ impl Journal {
         let recovered = Recovered {
             log: scan.entries_of(height),
             guard: read_guard(&guard_bytes),
-            guard_is_lost,
             bodies: found,
             evidence: kept,
             damage,
         };
-        let directory = directory.to_owned();
-        let mut journal = Self { directory, log, tail, guard, bodies, bodies_end, evidence };
+        let mut journal = Self { log, tail, guard, bodies, bodies_end, evidence };
         // What lies behind the last good frame is cut off for ever.
         let rest = vec![0; log_bytes.len() - tail.offset()];
         journal.log.write_at(&rest, tail.offset() as u64)?;
@@ -163,30 +147,6 @@ impl Journal {
         }
         journal.sync()?;
         Ok((journal, recovered))
-    }
-
-    /// Makes the guard of a node that begins with a snapshot, unless there is one: nothing was signed here.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn found(directory: &Path) -> Result<(), JournalError> {
-        JournalFile::open(directory.join(GUARD), GUARD_BYTES).map(|_| ())
-    }
-
-    /// From now on the guard does not know everything that was signed: durable when it returns.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn doubt_guard(&self) -> Result<(), JournalError> {
-        mark(&self.directory, true)
-    }
-
-    /// From now on it does again: durable when it returns.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn trust_guard(&self) -> Result<(), JournalError> {
-        mark(&self.directory, false)
     }
 
     /// Appends to the vote log. Durable after [`Journal::sync`].
@@ -256,20 +216,6 @@ impl Journal {
         self.guard.sync()?;
         self.log.sync()
     }
-}
-
-/// Says, or takes back, that the guard of a directory is lost.
-fn mark(directory: &Path, is_lost: bool) -> Result<(), JournalError> {
-    let path = directory.join(GUARD_LOST);
-    let made = match is_lost {
-        true => File::create(&path).and_then(|file| file.sync_all()),
-        false => match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
-        },
-    };
-    let durable = made.and_then(|()| File::open(directory)?.sync_all());
-    durable.map_err(|source| JournalError { path, source })
 }
 
 fn length_of(bytes: &[u8]) -> u32 {

@@ -1,7 +1,6 @@
 //! The impure part of a node: one thread that wakes the member, and performs what it asks for, what must
 //! be durable first.
 
-pub(crate) mod guard;
 mod inbox;
 mod journal;
 mod timers;
@@ -111,14 +110,6 @@ impl<C: Chain> Shell<C> {
                 Action::WriteGuard(record) => self.journal.guard(record)?,
                 Action::KeepBody(executed) => self.journal.keep_body(&executed.block)?,
                 Action::BeginLog { .. } => self.journal.start_over(),
-                Action::DoubtGuard { height } => {
-                    guard::say_lost(&format!("block {height} carries a signature of this key that it does not have"));
-                    self.journal.doubt_guard()?;
-                }
-                Action::TrustGuard { height } => {
-                    tracing::info!(height, "the signing guard is whole again: this validator votes");
-                    self.journal.trust_guard()?;
-                }
                 // No vote hangs on it: a node that cannot write it says so and goes on.
                 Action::KeepEvidence(evidence) => {
                     if let Err(error) = self.journal.keep_evidence(evidence) {
@@ -141,8 +132,6 @@ impl<C: Chain> Shell<C> {
             | Action::WriteGuard(_)
             | Action::KeepBody(_)
             | Action::BeginLog { .. }
-            | Action::DoubtGuard { .. }
-            | Action::TrustGuard { .. }
             | Action::KeepEvidence(_) => {}
             Action::Send { to: To::Peer(peer), message } => self.network.send(&peer, &message),
             Action::Send { to: To::All, message } => self.network.broadcast(&message, |_| true),

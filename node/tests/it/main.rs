@@ -13,7 +13,6 @@ mod clients;
 mod configuration;
 mod disks;
 mod documentation;
-mod guard;
 mod journal;
 mod pages;
 mod peers;

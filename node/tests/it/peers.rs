@@ -192,9 +192,7 @@ async fn a_member_that_stalls_is_dropped_and_may_come_back() {
 
 #[tokio::test]
 async fn a_false_finalised_block_is_named_and_its_sender_disconnected() {
-    let world = World::new(85);
-    let site = Site::validator(&world);
-    let stage = Stage { node: site.start_unguarded().await, site, world };
+    let stage = Stage::set(85).await;
     let mut chain = tests::Chain::of(stage.world.scenario.clone(), 1);
     chain.publish();
     let block = chain.finalise();
@@ -336,7 +334,7 @@ async fn what_a_retired_node_sends_is_dropped_unchecked_and_it_may_still_learn()
         store.commit(&block.executed, &block.certificate).unwrap();
     }
     drop(store);
-    let stage = Stage { node: site.start_unguarded().await, site, world };
+    let stage = Stage { node: site.start().await, site, world };
 
     let peer = stage.peer(&retired).await;
     let mut blocks = peer.incoming(BULK);

@@ -143,7 +143,7 @@ async fn a_running_node_forgets_old_receipts_goes_on_finalising_and_others_begin
     keep(chain.finalise());
     drop(store);
 
-    let node = vendor.start_unguarded().await;
+    let node = vendor.start().await;
     let finalised = async |transaction: &VerifiedTransaction| {
         let request = GetTransactionRequest { id: transaction.id().0.to_vec() };
         let answer = node.ledger().get_transaction(request).await.ok()?.into_inner();

@@ -1,22 +1,26 @@
 //! Who had much to say lately and who a little: so that nobody who has a little waits for the end of somebody
 //! else's load.
 //!
-//! A block is executed before it is voted for, so whoever is in it waits for all of it. While there is an
-//! organisation with little to say, any other gets a share of a block and no more; and after a block that had
-//! such a share in it, one that is wanted by somebody with little to say is made of that alone. Half of the
-//! blocks are then as quick as those of a quiet ledger, and whoever has much still gets the other half.
+//! A block is executed before it is voted for, so whoever is in it waits for all of it. Beside an organisation with
+//! little to say, any other gets a share of a block and no more; and after a block that had such a share in it, one
+//! that is wanted by somebody with little to say is made of that alone. Half of the blocks are then as quick as
+//! those of a quiet ledger, and whoever has much still gets the other half. When nobody with little to say is heard
+//! of any more, shares grow until they are whole blocks again.
 
 use ledger::bounded::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Blocks for which an organisation that had little to say is remembered: most of a second of them under load.
-const REMEMBERED_BLOCKS: u64 = 32;
+/// Blocks after which a share is twice as large, while nobody with little to say is in them.
+const DOUBLE_AFTER: u64 = 4;
+/// Blocks for which an organisation that had little to say is remembered: shares have grown to 256 times what they
+/// were by then.
+const REMEMBERED_BLOCKS: u64 = 8 * DOUBLE_AFTER;
 
 /// What the last blocks had of whom.
 pub(super) struct Pace {
     share: usize,
     blocks: u64,
-    /// Organisations that filled their share of the last block.
+    /// Organisations that had much to say in the last block: a share of it, or a share that still waits.
     much: BTreeSet<Name>,
     /// Organisations that had less in a block, and in which last.
     little: BTreeMap<Name, u64>,
@@ -27,38 +31,48 @@ impl Pace {
         Self { share: share.max(1), blocks: 0, much: BTreeSet::new(), little: BTreeMap::new() }
     }
 
-    /// Transactions of one organisation in a block, while another has little to say.
-    pub(super) fn share(&self) -> usize {
-        self.share
-    }
-
-    /// A block is final, with so many of each organisation.
-    pub(super) fn committed(&mut self, counts: BTreeMap<Name, usize>) {
+    /// A block is final, with so many of each organisation; and so many of one still wait.
+    pub(super) fn committed(&mut self, counts: BTreeMap<Name, usize>, waiting: impl Fn(&Name) -> usize) {
         self.blocks += 1;
         self.much.clear();
         for (organisation, count) in counts {
-            if count < self.share {
+            if count < self.share && waiting(&organisation) < self.share {
                 self.little.insert(organisation, self.blocks);
             } else {
-                self.little.remove(&organisation);
                 self.much.insert(organisation);
             }
         }
-        self.little.retain(|_, block| *block + REMEMBERED_BLOCKS > self.blocks);
+        let share = self.share;
+        self.little.retain(|organisation, block| {
+            *block + REMEMBERED_BLOCKS > self.blocks
+                && waiting(organisation) < share
+                && !self.much.contains(organisation)
+        });
+    }
+
+    /// Transactions of one organisation in a block, so many blocks after another had little to say.
+    pub(super) fn share(&self, since: u64) -> usize {
+        let doubled = u32::try_from(since / DOUBLE_AFTER).unwrap_or(u32::MAX);
+        self.share.saturating_mul(2usize.saturating_pow(doubled))
+    }
+
+    /// Whether so many that wait are much.
+    pub(super) fn is_much(&self, waiting: usize) -> bool {
+        waiting >= self.share
     }
 
     /// Whether an organisation of which so many wait has little to say.
     pub(super) fn is_little(&self, organisation: &Name, waiting: usize) -> bool {
-        waiting < self.share && !self.much.contains(organisation)
+        !self.is_much(waiting) && !self.much.contains(organisation)
     }
 
-    /// Whether somebody filled his share of the last block.
+    /// Whether somebody had much to say in the last block.
     pub(super) fn was_much(&self) -> bool {
         !self.much.is_empty()
     }
 
-    /// Organisations that had little to say lately.
-    pub(super) fn little(&self) -> impl Iterator<Item = &Name> {
-        self.little.keys()
+    /// Organisations that had little to say lately, and how many blocks ago.
+    pub(super) fn little(&self) -> impl Iterator<Item = (u64, &Name)> {
+        self.little.iter().map(|(organisation, block)| (self.blocks - block, organisation))
     }
 }

@@ -143,13 +143,6 @@ impl Site {
         self.start_as(self.command()).await
     }
 
-    /// The same, where the test itself signs with the validator's key: the guard knows nothing of that.
-    pub(crate) async fn start_unguarded(&self) -> Node {
-        let mut command = self.command();
-        command.arg("--accept-lost-guard");
-        self.start_as(command).await
-    }
-
     /// The same, with the program started in another way.
     pub(crate) async fn start_as(&self, command: Command) -> Node {
         let mut node = self.launch(command);
