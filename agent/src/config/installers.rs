@@ -24,7 +24,7 @@ pub struct Installers {
 /// Debian packages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Debian {
-    /// Whether they are offered at all.
+    /// Whether they are offered at all: not before the house says so.
     pub enabled: bool,
     /// The root whose packages are changed.
     pub root: PathBuf,
@@ -72,7 +72,7 @@ struct RawDebian {
 
 impl Default for RawDebian {
     fn default() -> Self {
-        Self { enabled: true, root: "/".into(), lock_wait_ms: 120_000, deadline_ms: 30 * 60 * 1000 }
+        Self { enabled: false, root: "/".into(), lock_wait_ms: 120_000, deadline_ms: 30 * 60 * 1000 }
     }
 }
 

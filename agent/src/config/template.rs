@@ -97,12 +97,13 @@ name = @NAME@
 # deadline_ms = 3600000
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
-# the others. Debian packages need dpkg and root; file sets need directories they may put files into.
+# the others. Debian packages are offered when they are enabled here, and need dpkg and root; file sets need
+# directories they may put files into.
 # [installers]
 # prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
 # put_deadline_ms = 3600000          # for putting it in place; then it is taken back
 # [installers.debian]
-# enabled = true
+# enabled = false
 # root = "/"                         # whose packages are changed
 # lock_wait_ms = 120000              # for others who work with packages
 # deadline_ms = 1800000              # for one call of dpkg

@@ -16,6 +16,7 @@ use rustix::fs::FlockOperation;
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 use tar::EntryType;
 
@@ -252,6 +253,26 @@ async fn files_that_were_changed_by_hand_come_back_changed() {
     assert_eq!(site.recover().await.unwrap().unwrap().outcome, Outcome::RolledBack);
     let differences = differences(&before, &case.snapshot());
     assert!(differences.is_empty(), "{differences:#?}");
+}
+
+/// A process without any rights that looks like a dpkg left behind by an agent: same name, same marker.
+#[tokio::test]
+async fn a_stranger_who_calls_himself_dpkg_holds_nothing_up() {
+    use std::os::unix::process::CommandExt as _;
+    let Some(mut case) = Case::<Packages>::bare("").await else { return };
+    let room = tempfile::tempdir_in("/tmp").unwrap();
+    fs::set_permissions(room.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let fake = room.path().join("dpkg");
+    // Written by another process: a program that is open for writing here cannot be run.
+    assert!(Command::new("install").args(["-m", "755", "/bin/sleep"]).arg(&fake).status().unwrap().success());
+    let mut fake = Command::new(fake);
+    fake.arg("600").env("COUNTERSIGN_DPKG_ROOT", case.root()).current_dir("/").uid(65_534).gid(65_534);
+    let mut fake = fake.spawn().unwrap();
+    let [app, library] = pair("1.0.2");
+    let settled = case.apply(vec![("app.deb", app), ("libapp.deb", library)]).await;
+    fake.kill().unwrap();
+    fake.wait().unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
 }
 
 #[tokio::test]

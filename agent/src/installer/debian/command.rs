@@ -242,13 +242,20 @@ impl Dpkg {
 }
 
 /// Whether a dpkg runs that an agent started which is no more. What its scripts left running carries the
-/// marker as well, and is none.
+/// marker as well, and is none; nor is what another user lets look like one.
 fn left_behind(marker: &OsStr) -> bool {
     let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    processes.filter_map(|entry| Some(entry.ok()?.path())).any(|process| {
+    let own = users(Path::new("/proc/self"));
+    processes.filter_map(|entry| Some(entry.ok()?.path())).filter(|process| users(process) == own).any(|process| {
         let read = |name: &str| files::read(&process.join(name), PROCESS_BYTES_MAX).unwrap_or_default();
         read("comm") == b"dpkg\n" && read("environ").split(|byte| *byte == 0).any(|one| one == marker.as_bytes())
     })
+}
+
+/// Whose a process is: real, effective, saved and file system user, as the kernel writes them.
+fn users(process: &Path) -> Option<Vec<u8>> {
+    let status = files::read(&process.join("status"), PROCESS_BYTES_MAX).ok()?;
+    status.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"Uid:")).map(<[u8]>::to_vec)
 }
 
 /// `--option=path`, also for paths that are no text.

@@ -155,7 +155,7 @@ fn package_probe(package: &str, version: &str) -> HealthCheck {
 }
 
 fn debian_config(root: &Path) -> String {
-    format!("[installers.debian]\nroot = \"{}\"\nlock_wait_ms = 20000", root.display())
+    format!("[installers.debian]\nenabled = true\nroot = \"{}\"\nlock_wait_ms = 20000", root.display())
 }
 
 /// Debian packages made for the test, in a bare root.
