@@ -316,3 +316,6 @@ impl Hands for Desk {
         self.alarm(Alarm::CoreBrokeOff(error));
     }
 }
+
+#[cfg(test)]
+mod tests;
