@@ -37,7 +37,7 @@ use accusations::Accusations;
 use bodies::Bodies;
 use candidates::Candidates;
 use ledger::block::Block;
-use ledger::id::ChainId;
+use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
 use ledger::state::StateView as _;
@@ -93,6 +93,8 @@ pub struct Member<C> {
     /// Whether the replica works on the height after the tip.
     started: bool,
     began_ms: u64,
+    /// This node's own block of this height, and when it was begun.
+    built: Option<(BlockHash, u64)>,
     /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
     inputs: VecDeque<Input>,
     stepping: bool,
@@ -137,6 +139,7 @@ impl<C: Chain> Member<C> {
             executed,
             started: false,
             began_ms: 0,
+            built: None,
             inputs: VecDeque::new(),
             stepping: false,
             hearing: None,

@@ -276,13 +276,14 @@ fn nobody_with_little_to_say_waits_for_more_than_a_share_of_anothers_load() {
     crowded.offer_many("bank", 2);
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 2)]));
 
-    // The bank is silent: the depot's share doubles every four blocks.
+    // The bank is silent: the depot's share doubles every eight blocks.
     let mut shares = Vec::new();
     while !crowded.pool.is_empty() {
         shares.push(crowded.block(1_000, BYTES_MAX)[&name("depot")]);
     }
-    assert!(shares.starts_with(&[16, 16, 16, 16, 32, 32, 32, 32, 64]), "{shares:?}");
-    assert!(shares.len() < 24 && shares.is_sorted_by(|a, b| a <= b || *b == *shares.last().unwrap()), "{shares:?}");
+    let doubled: Vec<usize> = [16, 32, 64].into_iter().flat_map(|share| [share; 8]).collect();
+    assert!(shares.starts_with(&doubled), "{shares:?}");
+    assert!(shares.len() < 48 && shares.is_sorted_by(|a, b| a <= b || *b == *shares.last().unwrap()), "{shares:?}");
 }
 
 /// Two that have much to say are not bounded for each other's sake, and neither for his own.
@@ -321,7 +322,7 @@ fn two_with_much_to_say_are_not_bounded_once_the_third_is_silent() {
             let block = if is_large { crowded.block(1_000, BYTES_MAX) } else { crowded.block(3, BYTES_MAX) };
             assert!(!block.is_empty());
             blocks += 1;
-            if blocks == 60 {
+            if blocks == 120 {
                 let bound = crowded.pool.for_block(1_000, BYTES_MAX).len();
                 assert!(is_large || bound == crowded.pool.len(), "{bound} of {}", crowded.pool.len());
             }
@@ -343,6 +344,19 @@ fn a_backlog_is_bounded_while_others_have_little_to_say() {
     assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot")), 0, 0), Err(quota));
     assert_eq!(crowded.pool.of(&name("depot")).0, 2_000);
     crowded.offer_many("bank", 1);
+}
+
+/// Whoever comes while a full block is on its way waits for the end of it: so full blocks are only so long.
+#[test]
+fn a_block_is_no_longer_than_a_few_quiet_ones() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 1_000);
+    assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 1_000, "nothing is known of how long blocks take");
+    crowded.pool.took(1, 10);
+    crowded.pool.took(1_000, 210);
+    assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 400, "80 ms, at a fifth of one each");
+    assert!(crowded.pool.is_ripe(1_000));
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 400)]));
 }
 
 /// The same offers give the same blocks.

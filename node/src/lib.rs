@@ -6,6 +6,7 @@
 
 pub mod artifacts;
 pub mod config;
+pub mod crew;
 pub mod desk;
 pub mod grpc;
 pub mod init;

@@ -60,6 +60,9 @@ pub enum NodeError {
         /// Chain of the genesis file.
         expected: ChainId,
     },
+    /// The system gives no more threads.
+    #[error("no threads for checking signatures can be had")]
+    Threads(#[from] rayon::ThreadPoolBuildError),
     /// The chain on disk.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -196,7 +199,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let desk = Arc::new(desk);
     let network =
         NetworkConfig { key: config.node_key.clone(), listen: config.listen.clone(), peers: config.peers.clone() };
-    let verifier = Verifier::new(chain_id);
+    let verifier = Verifier::new(chain_id)?;
     let network =
         network::start(network, store.clone(), artifacts.clone(), (events.clone(), verifier.clone()), stop.clone())
             .await?;

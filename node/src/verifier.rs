@@ -4,29 +4,33 @@
 //! A transaction can reach a node three times: passed on by a peer, asked for when a proposal came
 //! before it, and inside a finalised block. Checking it costs more than everything else that happens
 //! to it together.
+//!
+//! Long batches are checked by threads that step back when the machine is busy: what is final soon is what is in
+//! the pool already, and the votes for it must not wait for the signatures of what comes after it.
 
+use crate::crew::{Crew, Stopping};
 use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
 use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use rayon::ThreadPoolBuildError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::Semaphore;
 
 /// Bytes of transactions remembered in one generation; there are two.
 const REMEMBERED_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Signatures of a batch that is checked as fast as anything else is done: a block's worth of one organisation
+/// while others have little to say. Longer batches step back.
+const SHORT_BATCH_MAX: usize = 16;
 
 /// Checks signatures for one ledger.
 #[derive(Clone)]
 pub struct Verifier {
     chain: ChainId,
-    at_once: Arc<Semaphore>,
+    short: Crew,
+    long: Crew,
     met: Arc<Mutex<Met>>,
 }
-
-/// The node is stopping: nothing is checked any more.
-#[derive(Debug, thiserror::Error)]
-#[error("the node is stopping")]
-pub struct Stopping;
 
 /// Transactions checked lately, by the BLAKE3 of their bytes, signature included. Two generations:
 /// when the young one is full, the old one is forgotten whole.
@@ -38,11 +42,17 @@ struct Met {
 }
 
 impl Verifier {
-    /// A verifier that uses as many threads as the machine has cores.
-    #[must_use]
-    pub fn new(chain: ChainId) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { chain, at_once: Arc::new(Semaphore::new(cores)), met: Arc::default() }
+    /// A verifier that uses as many threads as the machine has cores, and as many that step back.
+    ///
+    /// # Errors
+    /// The system gives no more threads.
+    pub fn new(chain: ChainId) -> Result<Self, ThreadPoolBuildError> {
+        let (short, long) = (Crew::new("verify")?, Crew::in_background("verify-many")?);
+        Ok(Self { chain, short, long, met: Arc::default() })
+    }
+
+    fn crew(&self, batch: usize) -> &Crew {
+        if batch <= SHORT_BATCH_MAX { &self.short } else { &self.long }
     }
 
     /// Checks bytes from outside, one verdict each.
@@ -54,7 +64,8 @@ impl Verifier {
         transactions: Vec<Vec<u8>>,
     ) -> Result<Vec<Result<VerifiedTransaction, TransactionError>>, Stopping> {
         let this = self.clone();
-        self.aside(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
+        let crew = self.crew(transactions.len());
+        crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
     /// Checks the transactions of a block, all or none.
@@ -66,16 +77,8 @@ impl Verifier {
         transactions: Vec<SignedTransaction>,
     ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
         let this = self.clone();
-        self.aside(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
-    }
-
-    async fn aside<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Stopping> {
-        let permit = self.at_once.clone().acquire_owned().await.map_err(|_| Stopping)?;
-        let done = tokio::task::spawn_blocking(move || {
-            let _permit = permit;
-            work()
-        });
-        done.await.map_err(|_| Stopping)
+        // Whoever lacks a block is behind already.
+        self.short.run(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<VerifiedTransaction, TransactionError> {
@@ -138,7 +141,7 @@ mod tests {
     /// often it comes and whatever was met before.
     #[tokio::test]
     async fn what_was_checked_is_remembered_and_what_was_forged_never_is() {
-        let verifier = Verifier::new(CHAIN);
+        let verifier = Verifier::new(CHAIN).expect("threads");
         let good = encode(&recall(1));
         let mut forged = good.clone();
         *forged.last_mut().expect("a transaction has bytes") ^= 1;
@@ -153,7 +156,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_block_with_one_forged_transaction_is_refused_whole() {
-        let verifier = Verifier::new(CHAIN);
+        let verifier = Verifier::new(CHAIN).expect("threads");
         let mut forged = recall(2);
         forged.transaction.nonce = 1;
         let verdict = verifier.block(vec![recall(1), forged]).await.expect("not stopping");

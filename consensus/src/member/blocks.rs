@@ -89,6 +89,7 @@ impl<C: Chain> Member<C> {
             self.actions.push(Action::Dropped { id: transaction.id(), rejection });
         }
         let block = executed.block.header.hash();
+        self.built = Some((block, self.now.steady_ms));
         self.bodies.name(block);
         self.keep(block, Arc::new(executed));
         self.send_body(To::Validators, block);
@@ -224,7 +225,14 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         match self.executed.get(&certificate.block).cloned() {
-            Some(executed) => self.commit(&executed, certificate),
+            Some(executed) => {
+                if let Some((_, since_ms)) = self.built.filter(|(block, _)| *block == certificate.block)
+                    && certificate.round == 0
+                {
+                    self.mempool.took(executed.transactions.len(), self.now.steady_ms.saturating_sub(since_ms));
+                }
+                self.commit(&executed, certificate)
+            }
             // A quorum has the body and this node has not: block sync brings it.
             None => {
                 self.sync();
@@ -286,6 +294,7 @@ impl<C: Chain> Member<C> {
         let ids: Vec<_> = executed.transactions.iter().map(VerifiedTransaction::id).collect();
         self.mempool.committed(ids.iter());
         self.executed.clear();
+        self.built = None;
         self.bodies.clear();
         self.peers.begin_height();
         self.started = false;

@@ -1,9 +1,11 @@
 //! Transactions admitted and not yet finalised: bounded by number and bytes, altogether and for each
 //! organisation; and every block takes of every organisation in turn.
 
+mod length;
 mod pace;
 mod room;
 
+use length::Length;
 use pace::Pace;
 pub use room::{Crowd, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 
@@ -61,6 +63,7 @@ pub struct Mempool {
     next_place: u64,
     next_turn: u64,
     pace: Pace,
+    length: Length,
 }
 
 impl Mempool {
@@ -69,6 +72,7 @@ impl Mempool {
     pub fn new(limits: MempoolLimits) -> Self {
         Self {
             pace: Pace::new(limits.share_max),
+            length: Length::new(limits.share_max),
             limits,
             waiting: BTreeMap::new(),
             places: BTreeMap::new(),
@@ -216,6 +220,7 @@ impl Mempool {
     /// much one offers, the others lose nothing of their share, and wait for no more than one of its.
     #[must_use]
     pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
+        let transactions = self.length.most(transactions);
         let places = self.in_turn(transactions, bytes, self.budgets(transactions));
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
@@ -231,6 +236,7 @@ impl Mempool {
     /// put in: when it is full, and when somebody has little to say beside somebody who has much.
     #[must_use]
     pub fn is_ripe(&self, transactions: usize) -> bool {
+        let transactions = self.length.most(transactions);
         let queues = self.queues.values().zip(self.budgets(transactions));
         let places: usize = queues.map(|(queue, budget)| queue.places.len().min(budget)).sum();
         places >= transactions || self.has_little_beside_much()
@@ -319,6 +325,12 @@ impl Mempool {
             turns.push(Reverse((spent.saturating_add(size.max(even)), served, index)));
         }
         taken
+    }
+
+    /// A block of this node with so many transactions was final in its first round, so long after it was begun:
+    /// blocks to come are as long as this allows.
+    pub fn took(&mut self, transactions: usize, milliseconds: u64) {
+        self.length.took(transactions, milliseconds);
     }
 
     /// A block is final: what it had is out, and who had much in it is known.

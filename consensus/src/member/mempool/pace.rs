@@ -11,7 +11,7 @@ use ledger::bounded::Name;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks after which a share is twice as large, while nobody with little to say is in them.
-const DOUBLE_AFTER: u64 = 4;
+const DOUBLE_AFTER: u64 = 8;
 /// Blocks for which an organisation that had little to say is remembered: shares have grown to 256 times what they
 /// were by then.
 const REMEMBERED_BLOCKS: u64 = 8 * DOUBLE_AFTER;

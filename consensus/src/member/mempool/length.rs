@@ -1,0 +1,103 @@
+//! How long a block may be: so long that a ledger under load loses little of what it can do, and so short that
+//! whoever comes next does not wait for much.
+//!
+//! A height takes a while however little is in its block, for votes and disks; and every transaction adds to that.
+//! A block whose transactions take eight times as long as the rest of its height uses eight ninths of what the
+//! ledger can do, and twice as many would add a twentieth. What both take is measured on blocks of this node, so
+//! that it holds on quick and slow machines, in one house and around the world.
+
+/// How many times as long as a quiet height the transactions of a block may take.
+const TIMES_QUIET: u64 = 8;
+/// Of a new measurement, one part of so many counts.
+const PARTS: u64 = 8;
+
+/// What blocks took lately.
+pub(super) struct Length {
+    /// Fewer transactions than this are hardly felt, and no block is ever bounded to fewer than four times as many.
+    few: usize,
+    /// Microseconds of a height with few.
+    quiet: Option<u64>,
+    /// Nanoseconds that each transaction adds.
+    each: Option<u64>,
+}
+
+impl Length {
+    pub(super) fn new(few: usize) -> Self {
+        Self { few: few.max(1), quiet: None, each: None }
+    }
+
+    /// A block of this node was proposed and became final in its first round.
+    pub(super) fn took(&mut self, transactions: usize, milliseconds: u64) {
+        let took = milliseconds.saturating_mul(1_000);
+        if transactions < self.few {
+            self.quiet = Some(blend(self.quiet, took));
+        } else if let Some(quiet) = self.quiet.filter(|_| transactions >= 4 * self.few) {
+            let added = took.saturating_sub(quiet).saturating_mul(1_000);
+            self.each = Some(blend(self.each, added / transactions as u64));
+        }
+    }
+
+    /// Transactions of a block, at most so many.
+    pub(super) fn most(&self, transactions: usize) -> usize {
+        let (Some(quiet), Some(each)) = (self.quiet, self.each) else { return transactions };
+        let length = (TIMES_QUIET * quiet).saturating_mul(1_000).checked_div(each).unwrap_or(u64::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX).max(4 * self.few);
+        transactions.min(length)
+    }
+}
+
+fn blend(old: Option<u64>, new: u64) -> u64 {
+    old.map_or(new, |old| ((PARTS - 1) * old + new) / PARTS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A ledger whose heights take six milliseconds, and a fifth of one for each transaction.
+    fn milliseconds(transactions: usize) -> u64 {
+        6 + transactions as u64 / 5
+    }
+
+    #[test]
+    fn a_block_takes_no_more_than_nine_times_as_long_as_a_quiet_one() {
+        let mut length = Length::new(16);
+        assert_eq!(length.most(1_000), 1_000, "nothing is known yet");
+        for _ in 0..40 {
+            length.took(1, milliseconds(1));
+            let most = length.most(1_000);
+            length.took(most, milliseconds(most));
+        }
+        let most = length.most(1_000);
+        assert!((230..=250).contains(&most), "{most}");
+        assert_eq!(length.most(100), 100, "what is configured stays the bound");
+    }
+
+    #[test]
+    fn a_machine_that_stumbles_once_is_not_judged_by_it() {
+        let mut length = Length::new(16);
+        for _ in 0..40 {
+            length.took(1, milliseconds(1));
+            length.took(200, milliseconds(200));
+        }
+        let before = length.most(1_000);
+        length.took(200, 10 * milliseconds(200));
+        assert!(length.most(1_000) * 3 > before, "{} after {before}", length.most(1_000));
+        for _ in 0..20 {
+            length.took(200, milliseconds(200));
+        }
+        assert!(length.most(1_000) * 10 > before * 9, "{} after {before}", length.most(1_000));
+    }
+
+    #[test]
+    fn the_bound_is_never_lower_than_four_shares_nor_in_the_way_where_transactions_cost_nothing() {
+        let mut length = Length::new(16);
+        length.took(1, 0);
+        length.took(1_000, 5_000);
+        assert_eq!(length.most(1_000), 64);
+        let mut length = Length::new(16);
+        length.took(1, 20);
+        length.took(1_000, 20);
+        assert_eq!(length.most(1_000), 1_000);
+    }
+}
