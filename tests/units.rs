@@ -1,0 +1,93 @@
+//! The units of `systemd` that come with the programs: well formed, and closed as far as is promised, by the word of
+//! `systemd-analyze` itself, which needs no running `systemd`.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// What `systemd-analyze security` may find at most, of ten.
+const EXPOSURE_MAX: f64 = 3.0;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
+}
+
+/// A host with a unit, its drop-in files, and the programs that units here start.
+fn host(unit: &str, dropped_in: &[&str]) -> tempfile::TempDir {
+    let host = tempfile::tempdir().unwrap();
+    let (units, bin) = (host.path().join("etc/systemd/system"), host.path().join("usr/local/bin"));
+    let name = Path::new(unit).file_name().unwrap().to_str().unwrap();
+    let beside = units.join(format!("{name}.d"));
+    for directory in [&units, &bin, &beside] {
+        fs::create_dir_all(directory).unwrap();
+    }
+    fs::copy(root().join(unit), units.join(name)).unwrap();
+    for file in dropped_in {
+        fs::copy(root().join(file), beside.join(Path::new(file).file_name().unwrap())).unwrap();
+    }
+    // What a real host has of its own.
+    for target in ["sysinit", "basic", "shutdown", "multi-user", "network-online", "time-sync"] {
+        fs::write(units.join(format!("{target}.target")), "[Unit]\n").unwrap();
+    }
+    for slice in ["system", "-"] {
+        fs::write(units.join(format!("{slice}.slice")), "[Unit]\n").unwrap();
+    }
+    for program in ["countersign-agent", "countersign-node"] {
+        fs::write(bin.join(program), "").unwrap();
+        fs::set_permissions(bin.join(program), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    host
+}
+
+fn analyze(host: &Path, words: &[&str], unit: &str) -> Output {
+    let name = Path::new(unit).file_name().unwrap();
+    let root = format!("--root={}", host.display());
+    Command::new("systemd-analyze").env("LC_ALL", "C").arg(root).args(words).arg(name).output().unwrap()
+}
+
+fn exposure(host: &Path, unit: &str) -> f64 {
+    let output = analyze(host, &["security", "--offline=true", "--no-pager"], unit);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let (_, level) = text.split_once("Overall exposure level for ").unwrap_or_else(|| panic!("no level in {text}"));
+    level.split_whitespace().nth(1).unwrap().parse().unwrap()
+}
+
+#[test]
+fn units_are_well_formed_and_closed() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("left out: no systemd-analyze on this machine");
+        return;
+    }
+    let agent = "agent/systemd/countersign-agent.service";
+    let node = "node/systemd/countersign-node.service";
+    for (unit, dropped_in) in [(agent, &[][..]), (agent, &["agent/systemd/packages.conf"]), (node, &[])] {
+        let host = host(unit, dropped_in);
+        let verified = analyze(host.path(), &["verify", "--man=no"], unit);
+        let said = String::from_utf8_lossy(&verified.stderr);
+        assert!(verified.status.success() && said.is_empty(), "{unit} with {dropped_in:?}: {said}");
+        let exposure = exposure(host.path(), unit);
+        println!("{unit} with {dropped_in:?}: exposure {exposure}");
+        assert!(exposure <= EXPOSURE_MAX, "{unit} with {dropped_in:?}: exposure {exposure}");
+    }
+}
+
+/// An analysis that finds nothing wrong with anything would show nothing.
+#[test]
+fn a_unit_with_an_unknown_word_or_without_walls_is_noticed() {
+    if Command::new("systemd-analyze").arg("--version").output().is_err() {
+        eprintln!("left out: no systemd-analyze on this machine");
+        return;
+    }
+    let unit = "agent/systemd/countersign-agent.service";
+    let host = host(unit, &[]);
+    let open = "[Service]\nProtectSystem=no\nCapabilityBoundingSet=~\nNoNewPrivileges=no\nPrivateDevices=no\n";
+    let beside = host.path().join("etc/systemd/system/countersign-agent.service.d");
+    fs::write(beside.join("open.conf"), open).unwrap();
+    assert!(exposure(host.path(), unit) > EXPOSURE_MAX);
+    fs::write(beside.join("open.conf"), "[Service]\nProtectSystme=strict\n").unwrap();
+    let said = analyze(host.path(), &["verify", "--man=no"], unit).stderr;
+    assert!(String::from_utf8_lossy(&said).contains("ProtectSystme"), "{}", String::from_utf8_lossy(&said));
+}
