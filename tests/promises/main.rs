@@ -6,6 +6,7 @@
 mod accountability;
 mod agents;
 mod disks;
+mod guides;
 mod hostile;
 mod killing;
 mod losses;
