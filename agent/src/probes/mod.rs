@@ -2,6 +2,7 @@
 //! ([`policy::health`]).
 
 pub mod house;
+mod looks;
 
 use crate::attempt_log::AttemptLog;
 use crate::config::Health;
@@ -9,6 +10,7 @@ use crate::package_database;
 use crate::parameters::{Parameters, UnknownParameter};
 use crate::services::{kill_group, launch::Launcher};
 use ledger::patch::{HealthCheck, Probe};
+use looks::Looks;
 use policy::health::{Failure, Judgement, Observation, describe, describe_house, judge, judge_house};
 use std::collections::BTreeMap;
 use std::io;
@@ -31,13 +33,14 @@ pub struct Prober {
     launcher: Launcher,
     parameters: Parameters,
     health: Health,
+    looks: Looks,
 }
 
 impl Prober {
     /// Commands are started by `launcher`, `{name}`s and `health` are this host's.
     #[must_use]
     pub fn new(launcher: Launcher, parameters: Parameters, health: Health) -> Self {
-        Self { launcher, parameters, health }
+        Self { launcher, parameters, health, looks: Looks::default() }
     }
 
     /// Makes all checks of a patch, and of the house, against an installed tree, one after the other,
@@ -97,11 +100,19 @@ impl Prober {
                 Ok(port) => return connect_to(&port, patience).await,
                 Err(unknown) => Err(unknown.to_string()),
             },
-            Probe::PackageVersion { package, .. } => package_database::version(tree, package.as_str())
-                .map(Observation::Package)
-                .map_err(|error| format!("the package database cannot be read: {error}")),
+            Probe::PackageVersion { package, .. } => return self.package(package.as_str(), tree, patience).await,
         };
         observation.unwrap_or_else(Observation::Impossible)
+    }
+
+    /// Which version of a package the tree has.
+    async fn package(&self, package: &str, tree: &Path, patience: Duration) -> Observation {
+        let (about, package, tree) = (format!("packages of {}", tree.display()), package.to_owned(), tree.to_owned());
+        let look = move || {
+            let version = package_database::version(&tree, &package).map(Observation::Package);
+            version.map_err(|error| format!("the package database cannot be read: {error}"))
+        };
+        self.looks.look(&about, patience, look).await
     }
 
     /// Runs a command in the tree: bounded output, bounded time, nothing left behind.

@@ -96,3 +96,37 @@ async fn a_new_file_has_the_owner_and_attributes_of_the_one_whose_place_it_takes
     assert!(!bench.root().join("etc/acme/conf.1/only-here.conf").exists());
     assert_eq!(fs::read_to_string(bench.root().join("etc/acme/by")).unwrap(), "not of the set");
 }
+
+/// A path in an archive whose header has no room for it.
+fn long(path: &str, content: &str) -> Archive {
+    let name = format!("{path}\0");
+    Archive::new()
+        .entry(EntryType::GNULongName, b"././@LongLink", 0o644, b"", name.as_bytes())
+        .file("etc/acme/long", content)
+}
+
+#[tokio::test]
+async fn names_as_long_as_a_name_may_be_are_put_in_place_and_taken_back() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    for (place, length) in [242, 243, 250, 255].into_iter().enumerate() {
+        let (name, release) = ("n".repeat(length), 10 * (u64::try_from(place).unwrap() + 1));
+        let path = bench.root().join("etc/acme").join(&name);
+        let before = bench.snapshot(&endpoint);
+        let set = |content| vec![("files.tar".to_owned(), long(&format!("etc/acme/{name}"), content).bytes())];
+        let sick = approved_set(&world, release, InstallerKind::FileSet, set("sick"), |manifest| {
+            manifest.health = List::new(vec![bench.probe(99)]).unwrap();
+        });
+        let settled = endpoint.apply(sick).await;
+        assert_eq!(settled.outcome, Outcome::RolledBack, "{length}: {settled}");
+        let differences = differences(&before, &bench.snapshot(&endpoint));
+        assert!(differences.is_empty(), "{length}: {differences:#?}");
+        for (release, content) in [(release + 1, "first"), (release + 2, "second")] {
+            let patch = approved_set(&world, release, InstallerKind::FileSet, set(content), |_| {});
+            assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied, "{length}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_relation, parse_target};
-use crate::pack::{FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, Packed, TREE_NAME, pack, pack_packages};
+use crate::pack::{FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, Packed, Shape, TREE_NAME, pack, pack_packages};
 use crate::terminal::{Answer, facts};
 use crate::time::parse_milliseconds;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -155,9 +155,12 @@ impl Pack {
                 description.manifest(artifacts)
             })?,
             kind => {
-                let name = if kind == InstallerKind::FileSet { FILE_SET_NAME } else { TREE_NAME };
+                let (name, shape) = match kind {
+                    InstallerKind::FileSet => (FILE_SET_NAME, Shape::FileSet),
+                    _ => (TREE_NAME, Shape::Tree),
+                };
                 let name = Name::new(name).expect("the names of packed trees are names");
-                pack(&self.inputs, &self.out, LIMITS, |artifact| description.manifest(vec![(name, artifact)]))?
+                pack(&self.inputs, &self.out, LIMITS, shape, |artifact| description.manifest(vec![(name, artifact)]))?
             }
         };
         Ok(self.answer(&packed))

@@ -129,6 +129,12 @@ pub enum EntryProblem {
     /// It is a link that leaves the tree.
     #[error("is a link to {0:?}, which may lead out of the tree")]
     LinkOut(String),
+    /// It is a link, where there may be none.
+    #[error("is a link: a file set has only files and directories, and an agent refuses others")]
+    LinkInSet,
+    /// It is called as agents call what is theirs.
+    #[error("has a name that agents use themselves")]
+    AgentsName,
     /// It is a hard link to nothing.
     #[error("is a hard link to {0:?}, which is no file before it")]
     LinkToNothing(String),
@@ -178,6 +184,10 @@ impl PackError {
             Self::Entry { problem: EntryProblem::LinkOut(_), .. } => {
                 "a tree is installed in a place of its own: make the link relative and keep it inside"
             }
+            Self::Entry { problem: EntryProblem::LinkInSet, .. } => {
+                "put a file there, or pack packages or a directory tree: those may have links"
+            }
+            Self::Entry { problem: EntryProblem::AgentsName, .. } => "choose another name",
             Self::Entry { problem: EntryProblem::Conflict, .. } => {
                 "inputs are merged into one tree: leave out one of the two"
             }

@@ -51,6 +51,18 @@ pub const TREE_NAME: &str = "tree.tar";
 /// What a packed file set is called within its patch.
 pub const FILE_SET_NAME: &str = "files.tar";
 
+/// What inputs are packed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A tree that is put somewhere as a whole.
+    Tree,
+    /// Files that are put in their places one by one.
+    FileSet,
+}
+
+/// How names begin that agents use for what is theirs.
+const AGENTS_PREFIX: &str = ".countersign-";
+
 /// Packs inputs as one tree into `out`, which must not be there yet. `describe` makes the manifest once
 /// length and digests of the artifact are known.
 ///
@@ -60,12 +72,16 @@ pub fn pack(
     inputs: &[PathBuf],
     out: &Path,
     limits: Limits,
+    shape: Shape,
     describe: impl FnOnce(PayloadDigests) -> Result<PatchManifest, PackError>,
 ) -> Result<Packed, PackError> {
     check_places(inputs, out)?;
     let staging = output::Staging::begin(out)?;
     let mut tree = staging.spool(limits)?;
     let packages = read_inputs(&mut tree, inputs, &limits)?;
+    if shape == Shape::FileSet {
+        check_file_set(&tree, &inputs[0])?;
+    }
     if tree.entries() == 0 {
         return Err(PackError::Empty(inputs[0].clone()));
     }
@@ -74,6 +90,20 @@ pub fn pack(
     let (entries, tree_bytes) = (tree.entries(), tree.bytes());
     staging.finish(&manifest)?;
     Ok(Packed { manifest, entries, tree_bytes, packages })
+}
+
+/// What no agent would put in place is not packed.
+fn check_file_set(tree: &Tree, input: &Path) -> Result<(), PackError> {
+    for (path, node) in tree.nodes() {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let problem = match node {
+            tree::Node::Link { .. } => EntryProblem::LinkInSet,
+            _ if name.starts_with(AGENTS_PREFIX) => EntryProblem::AgentsName,
+            _ => continue,
+        };
+        return Err(PackError::Entry { input: input.to_owned(), entry: path.to_owned(), problem });
+    }
+    Ok(())
 }
 
 /// Nothing is overwritten, and the result is not packed into itself.

@@ -26,9 +26,9 @@ pub fn pack_packages(
     check_places(&all, out)?;
     let staging = Staging::begin(out)?;
     let (mut artifacts, mut packages) = (Vec::new(), Vec::new());
-    take(&staging, new, "", &limits, &mut artifacts, &mut packages)?;
+    take(&staging, new, new_name, &limits, &mut artifacts, &mut packages)?;
     let mut before = Vec::new();
-    take(&staging, old, GO_BACK_PREFIX, &limits, &mut artifacts, &mut before)?;
+    take(&staging, old, old_name, &limits, &mut artifacts, &mut before)?;
     if let Some(same) = before.iter().find(|package| packages.contains(package)) {
         let detail = format!("package {} {} is to be installed and to go back to", same.name, same.version);
         return Err(PackError::Inputs(detail));
@@ -41,10 +41,25 @@ pub fn pack_packages(
     Ok(Packed { manifest, entries: 0, tree_bytes: 0, packages })
 }
 
+/// What comes before the name of a package to install that would otherwise say that it is there to go back to.
+const NEW_PREFIX: &str = "new-";
+
+/// What a package to install is called within the patch: a package may be called `old-fonts`, and no two are
+/// called alike.
+fn new_name(package: &str) -> String {
+    let is_misleading = [GO_BACK_PREFIX, NEW_PREFIX].iter().any(|prefix| package.starts_with(prefix));
+    format!("{}{package}.deb", if is_misleading { NEW_PREFIX } else { "" })
+}
+
+/// What a package to go back to is called.
+fn old_name(package: &str) -> String {
+    format!("{GO_BACK_PREFIX}{package}.deb")
+}
+
 fn take(
     staging: &Staging,
     inputs: &[PathBuf],
-    prefix: &str,
+    called: fn(&str) -> String,
     limits: &Limits,
     artifacts: &mut Vec<(Name, PayloadDigests)>,
     packages: &mut Vec<Package>,
@@ -55,7 +70,7 @@ fn take(
         }
         let package = debian::identify(input, limits)?;
         check_package(input, &package, packages)?;
-        let name = Name::new(format!("{prefix}{}.deb", package.name));
+        let name = Name::new(called(&package.name));
         let name = name.map_err(|error| PackError::Bound { field: "artifact".to_owned(), error })?;
         artifacts.push((name, staging.copy_artifact(input)?));
         packages.push(package);

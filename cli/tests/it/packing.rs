@@ -251,6 +251,39 @@ fn packages_for_hosts_with_a_package_manager_stay_as_they_are() {
 }
 
 #[test]
+fn a_package_whose_name_begins_like_one_to_go_back_to_is_none() {
+    let hands = Hands::new();
+    for (file, name) in [("a.deb", "old-fonts"), ("b.deb", "new-fonts"), ("c.deb", "fonts")] {
+        hands.write(file, deb(name, "2", "all", &[]));
+        hands.write(&format!("old-{file}"), deb(name, "1", "all", &[]));
+    }
+    let rollback = ["--rollback", "old-a.deb", "--rollback", "old-c.deb"];
+    let packed =
+        pack(&hands, "out", &[&["--kind", "debian", "a.deb", "b.deb", "c.deb"][..], &rollback].concat()).done().json();
+    let names: Vec<_> =
+        packed["artifacts"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let expected = ["fonts.deb", "new-new-fonts.deb", "new-old-fonts.deb", "old-fonts.deb", "old-old-fonts.deb"];
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn what_no_agent_puts_in_place_is_not_packed_into_a_file_set() {
+    let hands = Hands::new();
+    let files =
+        |name: &str, entry: crate::archives::Entry| hands.write(name, tar(&[file("etc/acme/a", 0o644, "a"), entry]));
+    files("link.tar", link("etc/acme/b", "a"));
+    files("agents.tar", file("etc/acme/.countersign-a", 0o644, "a"));
+    for (input, says) in [
+        ("link.tar", "link.tar: entry \"etc/acme/b\" is a link"),
+        ("agents.tar", "entry \"etc/acme/.countersign-a\" has a name that agents use themselves"),
+    ] {
+        pack(&hands, "out", &["--kind", "file-set", input]).fails(1, says);
+        assert!(!hands.path("out").exists());
+    }
+    pack(&hands, "out", &["link.tar"]).done();
+}
+
+#[test]
 fn a_file_set_is_packed_as_a_tree_is() {
     let hands = Hands::new();
     fs::create_dir_all(hands.path("set/etc/acme")).unwrap();

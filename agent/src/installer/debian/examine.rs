@@ -7,6 +7,7 @@
 
 use super::super::unpack::{EntryProblem, LIMITS, PATH_BYTES_MAX, plain_path};
 use super::command::{Dpkg, DpkgError};
+use super::order::{self, Relations};
 use crate::settled::{Refusal, chain};
 use ledger::receipt::ReasonCode;
 use std::collections::BTreeMap;
@@ -17,8 +18,8 @@ use tar::{Archive, Entry, EntryType};
 /// A control archive: scripts, lists, checksums.
 const CONTROL_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Fields of a control paragraph asked for.
-const FIELDS: [&str; 3] = ["Package", "Version", "Architecture"];
-const FIELDS_BYTES_MAX: u64 = 64 * 1024;
+const FIELDS: [&str; 6] = ["Package", "Version", "Architecture", "Provides", "Pre-Depends", "Depends"];
+const FIELDS_BYTES_MAX: u64 = 256 * 1024;
 /// Unpacked bytes may be this many times the packed ones …
 const RATIO_MAX: u64 = 200;
 /// … once there are more than this many.
@@ -33,23 +34,31 @@ pub(super) struct Contents {
     pub(super) architecture: String,
     /// What it brings, by path.
     pub(super) entries: BTreeMap<String, Brings>,
-    /// Bytes of all its files.
-    pub(super) bytes: u64,
+    /// What it asks for.
+    pub(super) relations: Relations,
 }
 
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Brings {
     Directory,
-    File { mode: u32 },
+    File { mode: u32, bytes: u64 },
     Link,
 }
 
 impl Contents {
+    /// Its files, with their lengths.
+    pub(super) fn files(&self) -> impl Iterator<Item = (&str, u64)> {
+        self.entries.iter().filter_map(|(path, brings)| match brings {
+            Brings::File { bytes, .. } => Some((path.as_str(), *bytes)),
+            _ => None,
+        })
+    }
+
     /// Programs that would run with their owner's rights, with their modes.
     pub(super) fn set_id(&self) -> impl Iterator<Item = (&str, u32)> {
         self.entries.iter().filter_map(|(path, brings)| match brings {
-            Brings::File { mode } if mode & SETID_BITS != 0 => Some((path.as_str(), *mode)),
+            Brings::File { mode, .. } if mode & SETID_BITS != 0 => Some((path.as_str(), *mode)),
             _ => None,
         })
     }
@@ -68,7 +77,7 @@ pub(super) fn examine(dpkg: &Dpkg, package: &Path, called: &str) -> Result<Conte
         let (ended, read) = dpkg.archive(package, which, |from| brought.read(from)).map_err(broken)?;
         read.map_err(unsafe_)?;
         ended.map_err(|error| unsafe_(chain(&error)))?;
-        (contents.entries, contents.bytes) = (brought.entries, brought.bytes);
+        contents.entries = brought.entries;
     }
     Ok(contents)
 }
@@ -85,12 +94,28 @@ fn identity(fields: &str) -> Result<Contents, String> {
         }
     };
     let lower = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let name = field("Package", &|byte| lower(byte) || b"+-.".contains(&byte))?;
+    let relations = Relations {
+        provides: [vec![name.clone()], order::names(&whole(fields, "Provides"))].concat(),
+        before: order::names(&whole(fields, "Pre-Depends")),
+        depends: order::names(&whole(fields, "Depends")),
+    };
     Ok(Contents {
-        name: field("Package", &|byte| lower(byte) || b"+-.".contains(&byte))?,
+        name,
         version: field("Version", &|byte| byte.is_ascii_alphanumeric() || b".+-~:".contains(&byte))?,
         architecture: field("Architecture", &|byte| lower(byte) || byte == b'-')?,
+        relations,
         ..Contents::default()
     })
+}
+
+/// A field with the lines it goes on in.
+fn whole(fields: &str, name: &str) -> String {
+    let mut lines =
+        fields.lines().skip_while(|line| !line.strip_prefix(name).is_some_and(|rest| rest.starts_with(':')));
+    let first = lines.next().and_then(|line| line.split_once(':')).map(|(_, value)| value).unwrap_or_default();
+    let more = lines.take_while(|line| line.starts_with([' ', '\t']));
+    std::iter::once(first).chain(more).collect::<Vec<_>>().join(" ")
 }
 
 /// What was read of an archive so far.
@@ -135,12 +160,12 @@ impl Brought {
                 if self.bytes > self.bytes_max {
                     return Err(EntryProblem::TooLarge(self.bytes_max));
                 }
-                Brings::File { mode }
+                Brings::File { mode, bytes: entry.size() }
             }
             // Where a link of the host leads is the host's affair, and packages have links to anywhere.
             EntryType::Symlink => plain_target(link).map(|()| Brings::Link)?,
             EntryType::Link => match self.entries.get(&plain_path(link)?) {
-                Some(file @ Brings::File { .. }) => *file,
+                Some(Brings::File { mode, .. }) => Brings::File { mode: *mode, bytes: 0 },
                 _ => return Err(EntryProblem::LinkToNothing(String::from_utf8_lossy(link).into_owned())),
             },
             EntryType::Char => return Err(EntryProblem::Kind("character device")),

@@ -13,25 +13,28 @@
 //! [`footprint`]: super::footprint
 //! [`Artifact::is_to_go_back_to`]: ledger::patch::Artifact::is_to_go_back_to
 
+mod bystanders;
 mod closure;
 mod command;
 mod database;
 mod examine;
+mod going;
+mod order;
 mod prepare;
 
 use super::footprint::{Footprint, Root};
 use super::install::{Held, Install, Job, Look, PutError, Story};
+use super::room::Reserve;
 use crate::config;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain, reason};
-use closure::{Closure, State};
+use closure::Closure;
 use command::{Dpkg, DpkgError};
 use database::Database;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 /// What the closure is called in the holding.
 const CLOSURE: &str = "closure.json";
@@ -42,8 +45,12 @@ const KEPT: &str = "kept";
 /// Packages to install and to go back to, in the holding.
 const NEW: &str = "new";
 const OLD: &str = "old";
-/// A file that keeps room on the host's disk for going back, beneath the root.
-const ROOM: &str = "var/lib/dpkg/countersign-room";
+/// What packages there were before, in the holding.
+const BEFORE: &str = "packages.json";
+/// In the holding: that all of the new was in place, and that nothing else was changed by it.
+const IN_PLACE: &str = "in-place";
+/// Which room is kept on the host's disks for going back, in the holding.
+const RESERVE: &str = "room.json";
 /// Where dpkg unpacks what a package says of itself; one that is killed leaves it behind.
 const SCRATCH: &str = "var/lib/dpkg/tmp.ci";
 /// Where dpkg writes what it changes until it ends; one that is killed leaves that to the next one.
@@ -60,25 +67,11 @@ pub(super) struct Debian {
 
 impl Debian {
     pub(super) fn new(config: &config::Debian) -> Self {
-        Self { enabled: config.enabled, root: Root::new(&config.root), dpkg: Dpkg::new(config) }
+        Self { enabled: config.enabled, root: Root::of_packages(&config.root), dpkg: Dpkg::new(config) }
     }
 
-    fn room(&self) -> PathBuf {
-        self.root.path().join(ROOM)
-    }
-
-    /// Keeps as much room as the packages of before need, so that a disk that fills up meanwhile is no
-    /// obstacle to going back.
-    fn keep_room(&self, bytes: u64) -> Result<(), FileError> {
-        let path = self.room();
-        files::remove(&path)?;
-        let file = File::create_new(&path).map_err(failed("create", &path))?;
-        let kept = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes.max(1));
-        match kept {
-            // A file system that cannot: then there is only what is free.
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => Ok(()),
-            kept => kept.map_err(|error| failed("keep room in", &path)(error.into())),
-        }
+    fn give_back_room(&self, holding: &Path) -> Result<(), FileError> {
+        Reserve::read(&holding.join(RESERVE))?.give_back(&self.root)
     }
 
     /// Takes away what a killed dpkg left behind. Somebody's dpkg may need it just now, so this is for
@@ -120,61 +113,45 @@ impl Debian {
         rustix::fs::syncfs(&opened).map_err(|error| failed("sync", path)(error.into()))
     }
 
-    /// Whether the host has exactly what it had before.
-    fn is_old(&self, closure: &Closure, footprint: &Footprint) -> Result<(), String> {
-        let database = self.dpkg.database().map_err(|error| chain(&error))?;
-        for package in &closure.packages {
-            let (there, wanted) = (database.state(&package.name, &package.architecture), package.old_state());
-            if there != wanted {
-                return Err(format!("{} is {}, was {}", package.name, State::shown(&there), State::shown(&wanted)));
-            }
+    /// Whether the host has exactly what it had before. What others did to packages that the patch does not name
+    /// is theirs, once it is certain that the update did not do it.
+    fn is_old(&self, written: &Written, database: &Database) -> Result<(), String> {
+        let Written { closure, footprint, before, is_in_place } = written;
+        if let Some(other) = closure.packages.iter().find_map(|package| package.is_not(&package.old_state(), database))
+        {
+            return Err(other);
         }
-        let differences = footprint.differences(&self.root).map_err(|error| chain(&error))?;
-        match differences.first() {
+        if !is_in_place && let Some(lost) = Database::first_loss(before, database, closure) {
+            return Err(format!("{lost}, which the patch does not name"));
+        }
+        match footprint.differences(&self.root).map_err(|error| chain(&error))?.first() {
             None => Ok(()),
-            Some((path, wanted, there)) => Err(format!("{path} is {there:?}, was {wanted:?}")),
+            Some(difference) => Err(difference.told()),
         }
     }
 
-    fn go_back(&self, closure: &Closure, holding: &Path, story: &mut Story) -> Result<(), DpkgError> {
-        let old: Vec<_> = closure.changes().filter_map(|package| package.old_file(holding)).collect();
-        if !old.is_empty() {
-            self.dpkg.install(&old, Duration::MAX, story)?;
-        }
-        let database = self.dpkg.database()?;
-        let came = |package: &&closure::Package| {
-            package.old.is_none() && database.state(&package.name, &package.architecture).is_some()
-        };
-        let new: Vec<_> = closure.changes().filter(came).map(closure::Package::instance).collect();
-        if new.is_empty() { Ok(()) } else { self.dpkg.purge(&new, story) }
-    }
-
-    /// The closure, all of it and nothing else.
-    fn install_new(&self, closure: &Closure, job: &Job, before: &Database, story: &mut Story) -> Result<(), Reason> {
-        let new: Vec<_> = closure.changes().map(|package| package.new_file(&job.holding())).collect();
-        if !new.is_empty() {
-            self.dpkg.install(&new, job.deadline.left(), story).map_err(|error| install_failed(&error))?;
-        }
-        let after = self.dpkg.database().map_err(|error| install_failed(&error))?;
-        match Database::first_difference(before, &after, closure) {
-            None => Ok(()),
-            Some(other) => Err(reason(ReasonCode::InstallFailed, format!("{other}, which the patch does not name"))),
-        }
-    }
-
-    /// Says which configuration files of the host's own were kept, and where the package's are.
-    fn tell_kept(&self, footprint: &Footprint, story: &mut Story) {
-        for path in footprint.0.keys().filter_map(|path| path.strip_suffix(".dpkg-dist")) {
-            let dist = format!("{path}.dpkg-dist");
-            if self.root.mark(&dist).is_ok_and(|mark| mark != footprint.0[&dist]) {
-                story.tell(format!("/{path} was changed on this host and is kept; the package's is /{dist}"));
-            }
-        }
+    fn database(&self) -> Result<Database, String> {
+        self.dpkg.database().map_err(|error| chain(&error))
     }
 }
 
-fn read_holding(holding: &Path) -> Result<(Closure, Footprint), FileError> {
-    Ok((Closure::read(&holding.join(CLOSURE))?, Footprint::read(&holding.join(FOOTPRINT))?))
+/// What preparing wrote down.
+struct Written {
+    closure: Closure,
+    footprint: Footprint,
+    before: Database,
+    is_in_place: bool,
+}
+
+impl Written {
+    fn read(holding: &Path) -> Result<Self, FileError> {
+        Ok(Self {
+            closure: Closure::read(&holding.join(CLOSURE))?,
+            footprint: Footprint::read(&holding.join(FOOTPRINT))?,
+            before: Database::read(&holding.join(BEFORE))?,
+            is_in_place: holding.join(IN_PLACE).exists(),
+        })
+    }
 }
 
 fn install_failed(error: &DpkgError) -> Reason {
@@ -206,100 +183,109 @@ impl Install for Debian {
     }
 
     fn put(&self, job: &Job, story: &mut Story) -> Result<(), PutError> {
-        let holding = job.holding();
-        let not_begun = |error: DpkgError| PutError::NotBegun(install_failed(&error));
-        let (closure, footprint) = read_holding(&holding).map_err(|error| not_begun(error.into()))?;
-        let _lock = self.dpkg.lock().map_err(not_begun)?;
-        let before = self.dpkg.database().map_err(not_begun)?;
-        if let Some(package) = closure.packages.iter().find(|package| package.is_otherwise(&before)) {
-            let there = State::shown(&before.state(&package.name, &package.architecture));
-            let meanwhile = reason(ReasonCode::InstallFailed, format!("{} is {there} meanwhile", package.name));
-            return Err(PutError::NotBegun(meanwhile));
+        let (holding, not_begun) = (job.holding(), |refusal: Refusal| PutError::NotBegun(refusal.reason));
+        let dpkg = |error: DpkgError| PutError::NotBegun(install_failed(&error));
+        let written = Written::read(&holding).map_err(|error| not_begun(error.into()))?;
+        let _lock = self.dpkg.lock().map_err(dpkg)?;
+        let before = self.dpkg.database().map_err(dpkg)?;
+        if let Some(other) = Database::first_difference(&written.before, &before, &Closure::default()) {
+            return Err(PutError::NotBegun(reason(ReasonCode::InstallFailed, format!("{other} meanwhile"))));
         }
-        job.deadline.check().map_err(|late| PutError::NotBegun(Refusal::from(late).reason))?;
-        self.keep_room(closure.old_bytes()).map_err(|error| not_begun(error.into()))?;
-        self.install_new(&closure, job, &before, story).map_err(PutError::Midway)?;
-        self.tell_kept(&footprint, story);
-        self.sync().map_err(|error| PutError::Midway(Refusal::from(error).reason))
+        written.footprint.check_unchanged(&self.root).map_err(not_begun)?;
+        job.deadline.check().map_err(|late| not_begun(late.into()))?;
+        let reserve = Reserve::read(&holding.join(RESERVE)).map_err(|error| not_begun(error.into()))?;
+        reserve.keep(&self.root).map_err(|error| not_begun(error.into()))?;
+        self.install_new(&written.closure, job, &before, story).map_err(PutError::Midway)?;
+        self.tell_kept(&written.footprint, story);
+        let synced = self.sync().and_then(|()| files::replace(&holding.join(IN_PLACE), b""));
+        synced.map_err(|error| PutError::Midway(Refusal::from(error).reason))
     }
 
     fn look(&self, job: &Job) -> Result<Look, FileError> {
         let holding = job.holding();
         if !holding.join(CLOSURE).is_file() {
             // Not even prepared: the host was never touched.
-            return Ok(Look { old: true, new: false, way_back: false });
+            return Ok(Look { old: true, ..Look::default() });
         }
-        let (closure, footprint) = read_holding(&holding)?;
+        let written = Written::read(&holding)?;
+        let unseen = |said: String| failed("see", self.root.path())(std::io::Error::other(said));
         // What an agent that died left running comes to its end first.
         let locked = match self.dpkg.lock() {
             Err(error) if error.is_read_only() => None,
-            lock => Some(lock.map_err(|error| failed("wait for", &self.room())(std::io::Error::other(chain(&error))))?),
+            lock => Some(lock.map_err(|error| unseen(chain(&error)))?),
         };
-        let old = self.is_old(&closure, &footprint).is_ok();
+        let database = self.database().map_err(unseen)?;
+        let old = self.is_old(&written, &database).is_ok();
+        let somebodys = if old { None } else { written.closure.is_somebodys(&database) };
         drop(locked);
-        let way_back = closure.changes().filter_map(|package| package.old_file(&holding)).all(|file| file.is_file());
-        Ok(Look { old, new: self.prove_new(job).is_ok(), way_back })
+        let mut back = written.closure.changes().filter_map(|package| package.old_file(&holding));
+        Ok(Look { old, new: self.prove_new(job).is_ok(), way_back: back.all(|file| file.is_file()), somebodys })
     }
 
     fn prove_new(&self, job: &Job) -> Result<(), Reason> {
         let closure = Closure::read(&job.holding().join(CLOSURE)).map_err(|error| Refusal::from(error).reason)?;
         let database = self.dpkg.database().map_err(|error| install_failed(&error))?;
-        for package in &closure.packages {
-            let (there, wanted) = (database.state(&package.name, &package.architecture), package.new_state());
-            if there != wanted {
-                let (name, there, wanted) = (&package.name, State::shown(&there), State::shown(&wanted));
-                return Err(reason(ReasonCode::InstallFailed, format!("{name} is {there}, not {wanted}")));
-            }
+        if let Some(other) = closure.packages.iter().find_map(|package| package.is_not(&package.new_state(), &database))
+        {
+            return Err(reason(ReasonCode::InstallFailed, other));
         }
         // Without a name dpkg would look at every package there is.
         let instances: Vec<_> = closure.changes().map(closure::Package::instance).collect();
         if instances.is_empty() {
             return Ok(());
         }
-        match self.dpkg.verify(&instances).map_err(|error| install_failed(&error))? {
+        let altered = self.dpkg.verify(&instances).map_err(|error| install_failed(&error))?;
+        match altered.iter().find(|altered| !altered.is_configuration) {
             None => Ok(()),
-            Some(line) => Err(reason(ReasonCode::InstallFailed, format!("not as it was packed: {line}"))),
+            Some(altered) => Err(reason(ReasonCode::InstallFailed, format!("not as it was packed: {}", altered.told))),
         }
     }
 
     fn restore(&self, job: &Job, story: &mut Story) -> Result<(), String> {
         let holding = job.holding();
-        let (closure, footprint) = read_holding(&holding).map_err(|error| chain(&error))?;
+        let written = Written::read(&holding).map_err(|error| chain(&error))?;
         let _lock = self.dpkg.lock().map_err(|error| chain(&error))?;
-        files::remove(&self.room()).map_err(|error| chain(&error))?;
-        if self.is_old(&closure, &footprint).is_ok() {
-            return self.clear_scratch(&closure).map_err(|error| chain(&error));
+        self.give_back_room(&holding).map_err(|error| chain(&error))?;
+        let database = self.database()?;
+        if self.is_old(&written, &database).is_ok() {
+            return self.clear_scratch(&written.closure).map_err(|error| chain(&error));
         }
-        let went = self.go_back(&closure, &holding, story);
-        for path in footprint.repair(&self.root, &holding.join(KEPT))? {
-            story.tell(format!("repaired /{path}"));
+        if let Some(somebodys) = written.closure.is_somebodys(&database) {
+            return Err(format!("{somebodys}, and a person has to say what it shall be"));
         }
-        self.clear_scratch(&closure).map_err(|error| chain(&error))?;
+        let went = self.go_back(&written.closure, &holding, story);
+        let repair = written.footprint.repair(&self.root, &holding.join(KEPT)).map_err(|error| chain(&error))?;
+        let repaired = repair.tell(story);
+        self.clear_scratch(&written.closure).map_err(|error| chain(&error))?;
         self.sync().map_err(|error| chain(&error))?;
-        match went {
+        match (went, repaired) {
+            (Ok(()), Ok(())) => Ok(()),
             // What counts is what is there.
-            Err(error) if self.is_old(&closure, &footprint).is_err() => Err(chain(&error)),
-            _ => Ok(()),
+            (went, repaired) => self.is_old(&written, &self.database()?).map_err(|differs| {
+                went.err().map(|error| chain(&error)).or(repaired.err()).unwrap_or(differs) //
+            }),
         }
     }
 
     fn prove_old(&self, job: &Job) -> Result<(), String> {
-        let (closure, footprint) = read_holding(&job.holding()).map_err(|error| chain(&error))?;
-        self.is_old(&closure, &footprint)
+        let written = Written::read(&job.holding()).map_err(|error| chain(&error))?;
+        self.is_old(&written, &self.database()?)
     }
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {
-        files::remove(&self.room())?;
-        let path = job.holding().join(CLOSURE);
+        let holding = job.holding();
+        self.give_back_room(&holding)?;
+        let path = holding.join(CLOSURE);
         if !path.is_file() {
             return Ok(()); // The host was never touched.
         }
         let closure = Closure::read(&path)?;
         if self.has_scratch(&closure) {
             let cleared = self.dpkg.lock().and_then(|_lock| self.clear_scratch(&closure));
-            cleared.map_err(|error| failed("clear up", &self.room())(std::io::Error::other(chain(&error))))?;
+            let path = self.root.path();
+            cleared.map_err(|error| failed("clear up", path)(std::io::Error::other(chain(&error))))?;
         }
-        files::remove_tree(&job.holding().join(KEPT))
+        files::remove_tree(&holding.join(KEPT))
     }
 
     fn runs_from(&self) -> Option<PathBuf> {

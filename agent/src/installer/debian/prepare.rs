@@ -1,25 +1,30 @@
 //! Making the holding: the packages, those to go back to, and what the host is like before.
 
-use super::super::footprint::{Footprint, PATHS_MAX};
+use super::super::footprint::{Footprint, Mark, PATHS_MAX};
 use super::super::install::{Held, Job, Story};
+use super::super::room::Room;
 use super::super::tree::copy_held;
+use super::bystanders::{Diversions, INFO_DIRECTORY, LIST_BYTES_MAX};
 use super::closure::{Before, Closure, INSTALLED, Package, State};
 use super::command::DpkgError;
 use super::database::Database;
 use super::examine::{Contents, examine};
-use super::{CLOSURE, Debian, FOOTPRINT, KEPT, NEW, OLD};
+use super::order::{self, Relations};
+use super::{BEFORE, CLOSURE, Debian, FOOTPRINT, KEPT, NEW, OLD, RESERVE};
 use crate::files::{self, failed};
 use crate::settled::{Refusal, chain};
 use ledger::receipt::ReasonCode;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-/// Largest file list of an installed package.
-const LIST_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// Room that must stay free on the host's disk.
+/// Room that must stay free on the disk of the package database.
 const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
+/// Where that is.
+const DATABASE: &str = "var/lib/dpkg/status";
 /// What dpkg calls a file while it replaces it, and what it leaves beside a configuration file.
-const BESIDE: [&str; 4] = [".dpkg-new", ".dpkg-tmp", ".dpkg-dist", ".dpkg-old"];
+pub(super) const BESIDE: [&str; 4] = [".dpkg-new", ".dpkg-tmp", ".dpkg-dist", ".dpkg-old"];
+/// Files that people changed and that are said to be replaced, at most.
+const REPLACED_TOLD_MAX: usize = 50;
 /// Files in which dpkg keeps what it knows of a package.
 const INFO: [&str; 12] = [
     "list",
@@ -37,7 +42,7 @@ const INFO: [&str; 12] = [
 ];
 
 /// Packages in a directory of the holding, by file name.
-type Files = BTreeMap<String, Contents>;
+pub(super) type Files = BTreeMap<String, Contents>;
 
 impl Debian {
     pub(super) fn prepare_holding(
@@ -55,17 +60,35 @@ impl Debian {
             let from = old.as_ref().map_or("not installed", |old| &old.version);
             story.tell(format!("package {name}: {from} → {version}"));
         }
-        let changed: Vec<PathBuf> = closure.changes().map(|package| holding.join(NEW).join(&package.file)).collect();
-        if !changed.is_empty() {
-            self.dpkg.try_install(&changed).map_err(refusal)?;
+        for (place, go) in closure.new_goes(holding).iter().enumerate() {
+            self.dpkg.try_install(go, place == 0).map_err(refusal)?;
         }
         self.check_set_id(&new)?;
-        self.check_room(&closure, &new)?;
-        let paths = self.paths(&closure, &new)?;
-        let footprint = Footprint::take(&self.root, &paths, job.deadline)?;
+        let diversions = Diversions::read(&self.root)?;
+        self.check_bystanders(&closure, &new, &diversions)?;
+        self.tell_replaced(&closure, story)?;
+        let paths = self.paths(&closure, &new, &diversions)?;
+        let footprint = Footprint::take(&self.root, &paths, &BESIDE, job.deadline)?;
+        self.check_room(&closure, &new, &old, &footprint, holding)?;
         footprint.keep(&self.root, &holding.join(KEPT), job.deadline)?;
         footprint.write(&holding.join(FOOTPRINT))?;
-        Ok(closure.write(&holding.join(CLOSURE))?)
+        database.write(&holding.join(BEFORE))?;
+        closure.write(&holding.join(CLOSURE))
+    }
+
+    /// Says which files that people changed are about to be replaced.
+    fn tell_replaced(&self, closure: &Closure, story: &mut Story) -> Result<(), Refusal> {
+        let old = closure.changes().filter(|package| package.old.is_some());
+        let old: Vec<_> = old.map(Package::instance).collect();
+        // Without a name dpkg would look at every package there is.
+        if old.is_empty() {
+            return Ok(());
+        }
+        let altered = self.dpkg.verify(&old).map_err(refusal)?;
+        for altered in altered.iter().filter(|altered| !altered.is_configuration).take(REPLACED_TOLD_MAX) {
+            story.tell(format!("/{} was changed on this host, and is replaced", altered.path));
+        }
+        Ok(())
     }
 
     /// Puts the artifacts where they belong, and looks into each.
@@ -102,7 +125,6 @@ impl Debian {
 
     /// What runs with somebody else's rights must have done so before, with no more of them.
     fn check_set_id(&self, new: &Files) -> Result<(), Refusal> {
-        use super::super::footprint::Mark;
         for (file, (path, mode)) in new.iter().flat_map(|(file, of)| of.set_id().map(move |program| (file, program))) {
             let there = self.root.mark(path).map_err(failed("examine", &self.root.path().join(path)))?;
             if !matches!(there, Mark::File { mode: had, .. } if had & mode & 0o6000 == mode & 0o6000) {
@@ -114,35 +136,55 @@ impl Debian {
         Ok(())
     }
 
-    fn check_room(&self, closure: &Closure, new: &Files) -> Result<(), Refusal> {
-        let root = self.root.path();
-        let stat = rustix::fs::statvfs(root).map_err(|error| failed("examine", root)(error.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let new: u64 = new.values().map(|contents| contents.bytes).fold(0, u64::saturating_add);
-        let needed = new.saturating_add(closure.old_bytes()).saturating_add(FREE_BYTES_MIN);
-        match needed > free {
-            true => {
-                let detail = format!("{} has {free} bytes free, {needed} are needed", root.display());
-                Err(Refusal::new(ReasonCode::DiskFull, detail))
+    /// Asks every disk for room, and has as much kept on each as going back needs.
+    fn check_room(
+        &self,
+        closure: &Closure,
+        new: &Files,
+        old: &Files,
+        footprint: &Footprint,
+        holding: &Path,
+    ) -> Result<(), Refusal> {
+        let (mut back, mut all) = (Room::beneath(&self.root), Room::beneath(&self.root));
+        // There, if anywhere: the disk of the database is the one that is always needed.
+        back.need_at(DATABASE, 1)?;
+        all.need_at(DATABASE, FREE_BYTES_MIN)?;
+        for package in closure.changes() {
+            let before = package.old.as_ref().and_then(|old| old.file.as_ref());
+            let (old, new) = (before.and_then(|file| old.get(file)), new.get(&package.file));
+            for (path, bytes) in old.into_iter().flat_map(Contents::files) {
+                back.need_at(path, bytes)?;
+                all.need_at(path, bytes)?;
             }
-            false => Ok(()),
+            for (path, bytes) in new.into_iter().flat_map(Contents::files) {
+                all.need_at(path, bytes)?;
+            }
         }
+        footprint.need_room(&mut all, holding)?;
+        all.check()?;
+        back.to_reserve().write(&holding.join(RESERVE))
     }
 
-    /// Every path the packages have or had, and what dpkg may leave there or know of it.
-    fn paths(&self, closure: &Closure, new: &Files) -> Result<BTreeSet<String>, Refusal> {
+    /// Every path the packages have or had, where they end, and what dpkg knows of them.
+    fn paths(&self, closure: &Closure, new: &Files, to: &Diversions) -> Result<BTreeSet<String>, Refusal> {
         let mut paths = BTreeSet::new();
         for package in closure.changes() {
-            let names = [package.name.clone(), package.instance()];
-            for name in &names {
-                paths.extend(INFO.iter().map(|info| format!("var/lib/dpkg/info/{name}.{info}")));
-                let list = self.root.path().join(format!("var/lib/dpkg/info/{name}.list"));
+            let mut add = |path: &str| {
+                // The root itself is no package's, though all of them name it (`/.`).
+                if !path.is_empty() && path != "." {
+                    paths.insert(to.landing(path, &package.name).to_owned());
+                    paths.insert(path.to_owned());
+                }
+            };
+            for name in [package.name.clone(), package.instance()] {
+                INFO.iter().for_each(|info| add(&format!("{INFO_DIRECTORY}/{name}.{info}")));
+                let list = self.root.path().join(INFO_DIRECTORY).join(format!("{name}.list"));
                 let list = files::read_if_there(&list, LIST_BYTES_MAX)?.unwrap_or_default();
                 let had = String::from_utf8_lossy(&list).into_owned();
-                add(&mut paths, had.lines().map(|path| path.trim_start_matches('/')));
+                had.lines().for_each(|path| add(path.trim_start_matches('/')));
             }
             if let Some(contents) = new.get(&package.file) {
-                add(&mut paths, contents.entries.keys().map(String::as_str));
+                contents.entries.keys().for_each(|path| add(path));
             }
         }
         match paths.len() > PATHS_MAX {
@@ -151,14 +193,6 @@ impl Debian {
             }
             false => Ok(paths),
         }
-    }
-}
-
-fn add<'a>(paths: &mut BTreeSet<String>, all: impl Iterator<Item = &'a str>) {
-    // The root itself is no package's, though all of them name it (`/.`).
-    for path in all.filter(|path| !path.is_empty() && *path != ".") {
-        paths.extend(BESIDE.iter().map(|beside| format!("{path}{beside}")));
-        paths.insert(path.to_owned());
     }
 }
 
@@ -185,18 +219,18 @@ fn closure(new: &Files, old: &Files, database: &Database) -> Result<Closure, Ref
         let old = match database.state(name, architecture) {
             None => None,
             Some(State { version: had, status }) if status == INSTALLED && had == *version => {
-                Some(Before { version: had, file: None, bytes: 0 })
+                Some(Before { version: had, file: None, go: 0 })
             }
             Some(State { version: had, status }) if status == INSTALLED => {
                 let same = |contents: &&Contents| {
                     contents.name == *name && contents.version == had && contents.architecture == *architecture
                 };
-                let Some((file, contents)) = old.iter().find(|(_, contents)| same(contents)) else {
+                let Some((file, _)) = old.iter().find(|(_, contents)| same(contents)) else {
                     let why =
                         format!("{name} {had} is installed, and neither the patch nor this agent has that package");
                     return no_way_back(why);
                 };
-                Some(Before { version: had, file: Some(file.clone()), bytes: contents.bytes })
+                Some(Before { version: had, file: Some(file.clone()), go: 0 })
             }
             state => {
                 let state = State::shown(&state);
@@ -204,7 +238,21 @@ fn closure(new: &Files, old: &Files, database: &Database) -> Result<Closure, Ref
             }
         };
         let (name, architecture, version) = (name.clone(), architecture.clone(), version.clone());
-        closure.packages.push(Package { name, architecture, version, file: file.clone(), old });
+        closure.packages.push(Package { name, architecture, version, file: file.clone(), go: 0, old });
     }
+    set_goes(&mut closure, new, old);
     Ok(closure)
+}
+
+/// In which go each package is installed, there and back.
+fn set_goes(closure: &mut Closure, new: &Files, old: &Files) {
+    let mut changes: Vec<_> = closure.packages.iter_mut().filter(|package| package.changes()).collect();
+    let relations: Vec<&Relations> = changes.iter().map(|package| &new[&package.file].relations).collect();
+    let goes = order::goes(&relations);
+    changes.iter_mut().zip(goes).for_each(|(package, go)| package.go = go);
+    let back = changes.into_iter().filter_map(|package| package.old.as_mut());
+    let mut back: Vec<_> =
+        back.filter_map(|before| Some((&old[before.file.as_ref()?].relations, &mut before.go))).collect();
+    let goes = order::goes(&back.iter().map(|(relations, _)| *relations).collect::<Vec<_>>());
+    back.iter_mut().zip(goes).for_each(|((_, place), go)| **place = go);
 }

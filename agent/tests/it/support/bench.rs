@@ -38,6 +38,12 @@ pub(crate) trait Bench: Sized {
     /// Passes when this release is the installed one.
     fn probe(&self, release: u64) -> HealthCheck;
 
+    /// A directory of the host that this release makes, and those before it do not have; `None` for kinds that
+    /// change nothing in place.
+    fn new_directory(&self, _release: u64) -> Option<String> {
+        None
+    }
+
     fn snapshot(&self, endpoint: &Endpoint) -> Snapshot;
 
     /// Room the target needs.
@@ -201,6 +207,10 @@ impl Bench for Packages {
         package_probe("app", &format!("1.0.{release}"))
     }
 
+    fn new_directory(&self, release: u64) -> Option<String> {
+        Some(format!("usr/share/app/1.0.{release}"))
+    }
+
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         packages_snapshot(&self.root())
     }
@@ -323,6 +333,10 @@ impl Bench for Files {
 
     fn probe(&self, release: u64) -> HealthCheck {
         says("{tree}/etc/acme/version", &release.to_string())
+    }
+
+    fn new_directory(&self, release: u64) -> Option<String> {
+        Some(format!("etc/acme/conf.{release}"))
     }
 
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
