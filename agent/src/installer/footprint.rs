@@ -99,6 +99,11 @@ impl Footprint {
         self.marks.get(path).unwrap_or(&Mark::Missing)
     }
 
+    /// Whether a path is one of these, what is beside them apart.
+    pub(super) fn has(&self, path: &str) -> bool {
+        self.marks.contains_key(path)
+    }
+
     /// The paths, without what is beside them.
     pub(super) fn paths(&self) -> impl Iterator<Item = &str> {
         self.marks.keys().map(String::as_str)

@@ -96,15 +96,14 @@ impl<'a> Room<'a> {
     /// The same, to be kept on each disk beneath the root.
     pub(super) fn to_reserve(&self) -> Reserve {
         let name = |within: &String| if within.is_empty() { ROOM.to_owned() } else { format!("{within}/{ROOM}") };
-        let disks = self.disks.values().filter(|disk| disk.bytes > 0);
-        Reserve(disks.filter_map(|disk| Some((name(disk.path.as_ref()?), disk.bytes))).collect())
+        Reserve(self.disks.values().filter_map(|disk| Some((name(disk.path.as_ref()?), disk.bytes))).collect())
     }
 }
 
 /// What the file is called that keeps room.
 const ROOM: &str = ".countersign-room";
 
-/// Files that keep room for going back while the host is changed, so that a disk that fills up meanwhile is no
+/// The disks an update changes, and files on them that keep room for going back while the host is changed, so that a disk that fills up meanwhile is no
 /// obstacle: where, and how large.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reserve(BTreeMap<String, u64>);
@@ -121,8 +120,20 @@ impl Reserve {
     /// Keeps the room.
     pub(super) fn keep(&self, root: &Root) -> Result<(), FileError> {
         self.give_back(root)?;
-        for (path, bytes) in &self.0 {
+        for (path, bytes) in self.0.iter().filter(|(_, bytes)| **bytes > 0) {
             keep_one(root, path, *bytes).map_err(failed("keep room in", &root.path().join(path)))?;
+        }
+        Ok(())
+    }
+
+    /// Everything of these disks onto them.
+    pub(super) fn sync(&self, root: &Root) -> Result<(), FileError> {
+        for path in self.0.keys() {
+            let synced = match root.nearest(path) {
+                Ok((directory, _)) => rustix::fs::syncfs(&directory).map_err(io::Error::from),
+                Err(error) => Err(error.into()),
+            };
+            synced.map_err(failed("sync", &root.path().join(path)))?;
         }
         Ok(())
     }
@@ -145,7 +156,7 @@ fn keep_one(root: &Root, path: &str, bytes: u64) -> io::Result<()> {
     let (parent, name) = root.parent(path)?;
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(&parent, name, flags, Mode::from_raw_mode(0o600))?);
-    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes.max(1)) {
+    match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, bytes) {
         // A file system that cannot: then there is only what is free.
         Err(Errno::OPNOTSUPP | Errno::NOSYS) => Ok(()),
         kept => Ok(kept?),

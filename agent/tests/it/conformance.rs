@@ -4,7 +4,7 @@
 //! Where a host of a kind cannot be had, its tests say so in one line and pass.
 
 use crate::crash::{CHILD, child};
-use crate::support::bench::{Bench, Files, Packages, RealPackages, Snapshot, Tree, differences};
+use crate::support::bench::{Bench, Files, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, approved_set, hear, says};
 use crate::support::left_out;
@@ -430,5 +430,6 @@ conformance! {
     directory_tree: Tree,
     debian: Packages,
     debian_for_real: RealPackages,
+    rpm: Rpms,
     file_set: Files,
 }

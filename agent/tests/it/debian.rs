@@ -325,7 +325,7 @@ fn the_holder() {
 
 const HOLDER: &str = "COUNTERSIGN_TEST_HOLDER";
 
-struct Held(std::process::Child);
+pub(crate) struct Held(std::process::Child);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -334,7 +334,7 @@ impl Drop for Held {
     }
 }
 
-fn held_by_another(path: &std::path::Path) -> Held {
+pub(crate) fn held_by_another(path: &std::path::Path) -> Held {
     use std::io::BufRead as _;
     let mut holder = std::process::Command::new(std::env::current_exe().unwrap());
     holder.args(["--exact", "debian::the_holder", "--nocapture"]).env(HOLDER, path);
@@ -606,5 +606,5 @@ async fn every_disk_an_update_needs_room_on_is_asked() {
     let data = Archive::new().directory("./opt/").directory("./opt/app/").file("./opt/app/large", &"x".repeat(6 << 20));
     let large = Deb::new("large", "1").data(data).bytes();
     let full = (Outcome::Refused, ReasonCode::DiskFull);
-    case.comes_to_nothing("on a disk of its own", vec![("large.deb", large)], full, "bytes are needed").await;
+    case.comes_to_nothing("on a disk of its own", vec![("large.deb", large)], full, "opt/app has ").await;
 }

@@ -20,6 +20,7 @@ mod following;
 mod house;
 mod refusals;
 mod restarts;
+mod rpm;
 mod services;
 mod support;
 mod windows;

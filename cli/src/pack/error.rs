@@ -40,6 +40,14 @@ pub enum PackError {
         /// What is wrong with it.
         detail: String,
     },
+    /// An RPM package that cannot be packed.
+    #[error("{}: no RPM package: {detail}", input.display())]
+    RpmPackage {
+        /// The input.
+        input: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Packages for different machines.
     #[error("{}: for {actual}, the packages before it are for {expected}", input.display())]
     Architecture {
@@ -191,11 +199,12 @@ impl PackError {
             Self::Entry { problem: EntryProblem::Conflict, .. } => {
                 "inputs are merged into one tree: leave out one of the two"
             }
-            Self::Inputs(_) => "give one directory, one tar archive, or one or more Debian packages",
+            Self::Inputs(_) => "give one directory, one tar archive, or one or more packages",
             Self::ArtifactDiffers { .. } => "pack again: a manifest and its artifacts belong together",
             Self::Entry { .. } => "make the input again without it, or as it says",
             Self::Broken { .. } => "is it whole? Archives are tar, plain or compressed with gzip, xz or zstd",
             Self::Package { .. } => "is it a .deb file, and whole?",
+            Self::RpmPackage { .. } => "is it a binary .rpm file, and whole?",
             Self::Architecture { .. } => "pack a patch for each architecture",
             Self::Empty(_) => "give a tree with at least one file in it",
             Self::Bound { .. } => "make it shorter",

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod manifest;
 mod output;
 mod packages;
+mod rpm;
 mod tree;
 
 pub use debian::{Package, STATUS_DIRECTORY};
@@ -24,7 +25,7 @@ pub use error::{EntryProblem, OutOfProportion, PackError};
 pub use limits::{LIMITS, Limits};
 pub(crate) use output::artifact_file;
 pub use output::{ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};
-pub use packages::pack_packages;
+pub use packages::{PackageFormat, pack_packages};
 
 use crate::files::{self, FileError};
 use ledger::artifact::PayloadDigests;
@@ -42,7 +43,7 @@ pub struct Packed {
     pub entries: usize,
     /// Content of all files together.
     pub tree_bytes: u64,
-    /// The Debian packages merged, by name; empty for other inputs.
+    /// The packages merged, or kept as they are, by name; empty for other inputs.
     pub packages: Vec<Package>,
 }
 
@@ -172,7 +173,7 @@ fn check_package(input: &Path, package: &Package, earlier: &[Package]) -> Result
     if earlier.iter().any(|known| known.name == package.name) {
         return Err(PackError::Inputs(format!("package {} is given twice", package.name)));
     }
-    let own = |package: &&Package| package.architecture != "all";
+    let own = |package: &&Package| package.architecture != "all" && package.architecture != "noarch";
     match earlier.iter().find(own) {
         Some(known) if own(&package) && known.architecture != package.architecture => Err(PackError::Architecture {
             input: input.to_owned(),

@@ -2,10 +2,8 @@
 //! `Replaces` have it, and no way back would give it back to its owner.
 
 use super::super::footprint::Root;
+use super::super::packages::{Brings, Closure, Files};
 use super::Debian;
-use super::closure::Closure;
-use super::examine::Brings;
-use super::prepare::Files;
 use crate::files;
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
@@ -70,7 +68,7 @@ impl Merged {
 
 impl Debian {
     /// Refuses what another package has.
-    pub(super) fn check_bystanders(&self, closure: &Closure, new: &Files, to: &Diversions) -> Result<(), Refusal> {
+    pub(super) fn check_owners(&self, closure: &Closure, new: &Files, to: &Diversions) -> Result<(), Refusal> {
         let merged = Merged::of(&self.root);
         let mut brought = BTreeMap::new();
         for package in closure.changes() {

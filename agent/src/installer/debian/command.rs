@@ -1,11 +1,11 @@
 //! `dpkg` and its companions, called in the one way this agent calls them.
 
 use super::super::install::Story;
-use super::super::others::{self, Turn, TurnError};
+use super::super::others::{self, Turn};
+use super::super::packages::{Altered, Database, ManagerError};
 use super::super::tool::{self, Tool, ToolError};
-use super::database::{Database, FORMAT, LISTING_BYTES_MAX};
+use super::database::{self, FORMAT, LISTING_BYTES_MAX};
 use crate::config;
-use crate::files::FileError;
 use std::ffi::OsString;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -20,42 +20,8 @@ const MARKER: &str = "COUNTERSIGN_DPKG_ROOT";
 /// Largest output of `dpkg --verify`.
 const VERIFY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Why packages could not be worked with.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DpkgError {
-    /// A tool.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    /// A file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Somebody else works with packages.
-    #[error(transparent)]
-    Turn(#[from] TurnError),
-    /// It would take something away that the patch does not name.
-    #[error("dpkg would change what the patch does not name: {0}")]
-    Extraneous(String),
-}
-
-impl DpkgError {
-    pub(super) fn is_disk_full(&self) -> bool {
-        match self {
-            Self::Tool(error) => error.is_disk_full(),
-            Self::File(error) => error.is_disk_full(),
-            Self::Turn(TurnError::File(error)) => error.is_disk_full(),
-            Self::Turn(TurnError::Locked { .. }) | Self::Extraneous(_) => false,
-        }
-    }
-
-    /// Whether nobody at all can change packages here.
-    pub(super) fn is_read_only(&self) -> bool {
-        let (Self::File(error) | Self::Turn(TurnError::File(error))) = self else { return false };
-        error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem
-    }
-}
-
 /// The locks apt and dpkg take, held.
-pub(super) struct Lock {
+pub(in crate::installer) struct Lock {
     _frontend: File,
 }
 
@@ -110,7 +76,7 @@ impl Dpkg {
     }
 
     /// Takes the locks, or waits for whoever has them.
-    pub(super) fn lock(&self) -> Result<Lock, DpkgError> {
+    pub(super) fn lock(&self) -> Result<Lock, ManagerError> {
         let (turn, directory) = (Turn::within(self.lock_wait), self.admin_directory());
         let frontend = turn.lock(&directory.join("lock-frontend"))?;
         // A dpkg that an agent left behind when it died holds this one only, until it is through …
@@ -121,16 +87,16 @@ impl Dpkg {
     }
 
     /// Every package there is.
-    pub(super) fn database(&self) -> Result<Database, DpkgError> {
+    pub(super) fn database(&self) -> Result<Database, ManagerError> {
         let directory = option("--admindir=", &self.admin_directory());
         let tool = self.tool("dpkg-query", LOOK_PATIENCE).args([directory]).args(["--show", "--showformat", FORMAT]);
-        Ok(Database::parse(&tool.read(LISTING_BYTES_MAX)?))
+        Ok(database::parse(&tool.read(LISTING_BYTES_MAX)?))
     }
 
     /// Tries an installation without doing it. Dependencies are not looked at in a trial, and what must be there
     /// before only of the first packages to be installed (`is_first`); conflicts, architectures and the packages
     /// themselves are. All it says is listened to.
-    pub(super) fn try_install(&self, packages: &[PathBuf], is_first: bool) -> Result<(), DpkgError> {
+    pub(super) fn try_install(&self, packages: &[PathBuf], is_first: bool) -> Result<(), ManagerError> {
         let forced: &[&str] = if is_first { &[] } else { &["--force-depends"] };
         let tool = self.dpkg(LOOK_PATIENCE).args(forced).args(["--no-act", "--install"]).args(packages);
         let mut extraneous = None;
@@ -141,47 +107,47 @@ impl Dpkg {
         });
         // It may fail because of that.
         match extraneous {
-            Some(line) => Err(DpkgError::Extraneous(line)),
+            Some(line) => Err(ManagerError::Extraneous(line)),
             None => Ok(result?),
         }
     }
 
     /// Installs packages, all in one go, in the time that is left and at most in that of one call.
-    pub(super) fn install(&self, packages: &[PathBuf], left: Duration, story: &mut Story) -> Result<(), DpkgError> {
+    pub(super) fn install(&self, packages: &[PathBuf], left: Duration, story: &mut Story) -> Result<(), ManagerError> {
         self.act(self.dpkg(self.deadline.min(left)).args(["--install"]).args(packages), story)
     }
 
     /// Has dpkg write out what a killed one had left for later: it reads no selections at all, and that is
     /// reason enough for it.
-    pub(super) fn write_out(&self) -> Result<(), DpkgError> {
+    pub(super) fn write_out(&self) -> Result<(), ManagerError> {
         Ok(self.dpkg(LOOK_PATIENCE).args(["--set-selections"]).run().0?)
     }
 
     /// Has packages finish what they have left to do, triggers too.
-    pub(super) fn finish(&self, instances: &[String]) -> Result<(), DpkgError> {
+    pub(super) fn finish(&self, instances: &[String]) -> Result<(), ManagerError> {
         Ok(self.dpkg(self.deadline).args(["--configure"]).args(instances).run().0?)
     }
 
     /// Takes packages away, with all they brought; also ones that are broken, and ones others lean on:
     /// those others are about to go or have just gone back.
-    pub(super) fn purge(&self, instances: &[String], story: &mut Story) -> Result<(), DpkgError> {
+    pub(super) fn purge(&self, instances: &[String], story: &mut Story) -> Result<(), ManagerError> {
         let forced = ["--force-remove-reinstreq", "--force-depends", "--purge"];
         self.act(self.dpkg(self.deadline).args(forced).args(instances), story)
     }
 
-    fn act(&self, tool: Tool, story: &mut Story) -> Result<(), DpkgError> {
+    fn act(&self, tool: Tool, story: &mut Story) -> Result<(), ManagerError> {
         let (result, lines) = tool.run();
         lines.iter().filter(|line| !line.is_empty()).for_each(|line| story.tell(format!("dpkg: {line}")));
         Ok(result?)
     }
 
     /// The files that are not as their packages have them.
-    pub(super) fn verify(&self, instances: &[String]) -> Result<Vec<Altered>, DpkgError> {
+    pub(super) fn verify(&self, instances: &[String]) -> Result<Vec<Altered>, ManagerError> {
         let tool = self.dpkg(LOOK_PATIENCE).args(["--verify"]).args(instances);
         // It ends with a status of its own when something differs; what it says is what counts.
         let (ended, said) = tool.read_whatever(VERIFY_BYTES_MAX)?;
         let said = String::from_utf8_lossy(&said).into_owned();
-        let altered: Vec<Altered> = said.lines().filter_map(Altered::parse).collect();
+        let altered: Vec<Altered> = said.lines().filter_map(altered).collect();
         match ended {
             Err(ToolError::Failed { .. }) if !altered.is_empty() => Ok(altered),
             ended => ended.map(|()| altered).map_err(Into::into),
@@ -189,7 +155,7 @@ impl Dpkg {
     }
 
     /// Some fields of a package's control paragraph.
-    pub(super) fn fields(&self, package: &Path, fields: &[&str], limit: u64) -> Result<String, DpkgError> {
+    pub(super) fn fields(&self, package: &Path, fields: &[&str], limit: u64) -> Result<String, ManagerError> {
         let bytes = self.tool("dpkg-deb", LOOK_PATIENCE).args(["--field"]).args([package]).args(fields).read(limit)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -200,28 +166,15 @@ impl Dpkg {
         package: &Path,
         which: &str,
         listen: impl FnOnce(&mut dyn std::io::Read) -> T,
-    ) -> Result<(Result<(), ToolError>, T), DpkgError> {
+    ) -> Result<(Result<(), ToolError>, T), ManagerError> {
         Ok(self.tool("dpkg-deb", LOOK_PATIENCE).args([which]).args([package]).stream(listen)?)
     }
 }
 
-/// A file that is not as its package has it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Altered {
-    /// Its path from the root.
-    pub(super) path: String,
-    /// It is a configuration file: those are people's.
-    pub(super) is_configuration: bool,
-    /// In dpkg's words.
-    pub(super) told: String,
-}
-
-impl Altered {
-    /// `??5?????? c /etc/…`: the letter says that it is a configuration file.
-    fn parse(line: &str) -> Option<Self> {
-        let path = line.get(12..)?.trim_start_matches('/').to_owned();
-        Some(Self { path, is_configuration: line.as_bytes().get(10) == Some(&b'c'), told: line.trim().to_owned() })
-    }
+/// `??5?????? c /etc/…`: the letter says that it is a configuration file.
+fn altered(line: &str) -> Option<Altered> {
+    let path = line.get(12..)?.trim_start_matches('/').to_owned();
+    Some(Altered { path, is_configuration: line.as_bytes().get(10) == Some(&b'c'), told: line.trim().to_owned() })
 }
 
 /// Whether a line of a trial says that a package would have to go, or to stop working. A line about a file begins

@@ -14,6 +14,7 @@ pub(super) enum Change {
         path: String,
         mode: u32,
         /// Its length.
+        #[serde(default)]
         bytes: u64,
     },
     /// A file that the version before brought, taken away.

@@ -7,23 +7,23 @@ use std::collections::BTreeSet;
 
 /// What a package asks for, by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Relations {
+pub(in crate::installer) struct Relations {
     /// Its own name, and names it stands in for.
-    pub(super) provides: Vec<String>,
+    pub(in crate::installer) provides: Vec<String>,
     /// What must be ready before it is unpacked.
-    pub(super) before: Vec<String>,
+    pub(in crate::installer) before: Vec<String>,
     /// What must be there for it to work.
-    pub(super) depends: Vec<String>,
+    pub(in crate::installer) depends: Vec<String>,
 }
 
 /// Names in a field like `libc6 (>= 2.36), awk | mawk:any`: every alternative, for more order than needed does no harm.
-pub(super) fn names(field: &str) -> Vec<String> {
+pub(in crate::installer) fn names(field: &str) -> Vec<String> {
     let name = |one: &str| one.trim().split([' ', '(', '[', ':', '<']).next().unwrap_or_default().to_owned();
     field.split([',', '|']).map(name).filter(|name| !name.is_empty()).collect()
 }
 
 /// In which go each package is installed, beginning with 0.
-pub(super) fn goes(packages: &[&Relations]) -> Vec<usize> {
+pub(in crate::installer) fn goes(packages: &[&Relations]) -> Vec<usize> {
     let mut goes = vec![0; packages.len()];
     place((0..packages.len()).collect(), packages, &mut goes);
     goes
