@@ -146,11 +146,17 @@ impl Tool {
         let (say, said) = mpsc::channel();
         std::thread::spawn(move || say.send(err.map(|err| last_lines(err, |_| ())).unwrap_or_default()));
         let until = Until::from_now(self.patience);
-        let heard = match (out, process(&child)) {
-            (Some(out), Some(process)) => listen(&mut InTime { out, process, until, ended: None }),
-            _ => listen(&mut io::empty()),
+        let (heard, late) = match (out, process(&child)) {
+            (Some(out), Some(process)) => {
+                let mut in_time = InTime { out, process, until, ended: None };
+                // Nobody hears the rest: a tool that goes on writing notices that, unless it is late already and
+                // has to hear of that first.
+                (listen(&mut in_time), Some(in_time).filter(|_| until.is_over()))
+            }
+            _ => (listen(&mut io::empty()), None),
         };
         let ended = end(child, &self.name, until);
+        drop(late);
         let lines = said.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
         Ok((ended.map_err(|error| error.saying(&lines)), heard))
     }
@@ -234,14 +240,15 @@ struct InTime {
 impl Read for InTime {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
+            // Also of one that writes on and on.
+            if self.until.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
             let moment = Timespec { tv_sec: 0, tv_nsec: MOMENT_NS };
             match poll(&mut [PollFd::new(&self.out, PollFlags::IN)], Some(&moment)) {
                 Ok(0) | Err(Errno::INTR) => {}
                 Ok(_) => return self.out.read(buffer),
                 Err(error) => return Err(error.into()),
-            }
-            if self.until.is_over() {
-                return Err(io::ErrorKind::TimedOut.into());
             }
             if self.ended.is_none() && has_ended(&self.process) {
                 self.ended = Some(Instant::now());
@@ -315,9 +322,9 @@ mod tests {
     #[test]
     fn nobody_listens_for_ever() {
         let moment = Duration::from_millis(100);
-        for silent in ["sleep 1000", "echo one; exec sleep 1000", "exec >&-; sleep 1000"] {
-            let listened = shell(silent, moment).read(1000);
-            assert!(matches!(listened, Err(ToolError::Deadline { .. })), "{silent}: {listened:?}");
+        for endless in ["sleep 1000", "echo one; exec sleep 1000", "exec >&-; sleep 1000", "exec yes"] {
+            let (ended, _) = shell(endless, moment).stream(|from| io::copy(from, &mut io::sink())).unwrap();
+            assert!(matches!(ended, Err(ToolError::Deadline { .. })), "{endless}: {ended:?}");
         }
         // Who has the pipe when the tool has gone has nothing more to say.
         assert_eq!(shell("sleep 5 & echo one", LONG).read(1000).unwrap(), b"one\n");

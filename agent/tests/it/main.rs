@@ -9,6 +9,7 @@
 
 mod applying;
 mod archives;
+mod bystanders;
 mod commands;
 mod conformance;
 mod control;

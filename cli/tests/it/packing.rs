@@ -326,6 +326,29 @@ fn rpm_packages_stay_as_they_are() {
 }
 
 #[test]
+fn no_byte_of_an_rpm_package_is_taken_at_its_word() {
+    let hands = Hands::new();
+    let honest = rpm("hello", "2", &[(1044, "hello.src.rpm")]);
+    let identify = |bytes: &[u8]| {
+        let input = hands.write("a.rpm", bytes);
+        let enough = |_| Err(cli::pack::PackError::Inputs("enough was read".to_owned()));
+        let format = cli::pack::PackageFormat::Rpm;
+        cli::pack::pack_packages(&[input], &[], &hands.path("out"), format, cli::pack::LIMITS, enough).unwrap_err()
+    };
+    assert_eq!(identify(&honest).to_string(), "enough was read");
+    for place in 0..honest.len() {
+        // Whatever it says then, it says it; and a package that is cut off says that.
+        for byte in [0, 0x7f, 0x80, 0xff, honest[place] ^ 1] {
+            let mut changed = honest.clone();
+            changed[place] = byte;
+            identify(&changed);
+        }
+        let is_whole = place >= honest.len() - b"payload".len();
+        assert_eq!(identify(&honest[..place]).to_string() == "enough was read", is_whole, "{place}");
+    }
+}
+
+#[test]
 fn what_no_agent_puts_in_place_is_not_packed_into_a_file_set() {
     let hands = Hands::new();
     let files =
@@ -414,7 +437,8 @@ fn what_the_manifest_cannot_hold_is_named() {
         (vec!["--health-command", " ", "a.tar"], "no program"),
         (vec!["--health-package", "hello", "a.tar"], "expected name=version"),
         (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
-        (vec!["--kind", "rpm", "a.tar"], "invalid value 'rpm'"),
+        (vec!["--kind", "container", "a.tar"], "invalid value 'container'"),
+        (vec!["--kind", "rpm", "a.tar"], "a.tar is no RPM package"),
         (vec!["--kind", "debian", "a.tar"], "a.tar is no Debian package"),
         (vec!["--rollback", "a.deb", "a.tar"], "--rollback belongs to --kind debian and --kind rpm"),
         (vec!["--expect", "x", "a.tar"], "--health-command"),

@@ -79,6 +79,13 @@ impl Root {
         Glance::beneath(self).at(path).map(|(mark, _)| mark)
     }
 
+    /// Whether there is a file at a path.
+    pub(in crate::installer) fn is_file(&self, path: &str) -> bool {
+        let Ok((parent, name)) = self.parent(path) else { return false };
+        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
+        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+    }
+
     /// Copies the content of a file; its length and digest.
     pub(super) fn copy_out(&self, path: &str, to: &Path) -> io::Result<(u64, Digest)> {
         let (parent, name) = self.parent(path)?;

@@ -1,6 +1,6 @@
 //! `rpm`, called in the one way this agent calls it.
 
-use super::super::footprint::{Mark, Root};
+use super::super::footprint::Root;
 use super::super::install::Story;
 use super::super::others::{self, Turn};
 use super::super::packages::{Altered, Database, ManagerError, State};
@@ -42,12 +42,6 @@ impl Rpm {
         Self { root, database, lock_wait, deadline }
     }
 
-    /// The database of a tree, for a single look.
-    fn of_tree(tree: &Path) -> Self {
-        let database = PathBuf::from(config::RPM_DATABASE_DEFAULT);
-        Self { root: tree.to_owned(), database, lock_wait: Duration::ZERO, deadline: LOOK_PATIENCE }
-    }
-
     /// What this host lacks for RPM packages.
     pub(super) fn lacks(&self, root: &Root) -> Option<String> {
         if tool::find(RPM).is_none() {
@@ -60,8 +54,7 @@ impl Rpm {
     }
 
     fn has_database(&self, root: &Root) -> bool {
-        let is_file = |name: &&str| matches!(root.mark(&self.beside_database(name)), Ok(Mark::File { .. }));
-        DATABASES.iter().any(is_file)
+        DATABASES.iter().any(|name| root.is_file(&self.beside_database(name)))
     }
 
     /// A file of the directory the database is in, by its path from the root.
@@ -195,13 +188,10 @@ fn altered(line: &str) -> Option<Altered> {
     Some(Altered { path: path.to_owned(), is_configuration, told: line.trim().to_owned() })
 }
 
-/// The version of a package in the RPM database of a tree; `None` when it has no such package, or no such database.
-pub(crate) fn version(tree: &Path, package: &str) -> Result<Option<String>, String> {
-    let (rpm, root) = (Rpm::of_tree(tree), Root::of_packages(tree));
-    if !rpm.has_database(&root) {
-        return Ok(None);
-    }
-    let database = rpm.database().map_err(|error| crate::settled::chain(&error))?;
+/// The version of a package by the database of the root whose RPM packages are changed; `None` when it has no such
+/// package. Of another tree none is asked: to ask it is to write into it.
+pub(crate) fn version(config: &config::Rpm, package: &str) -> Result<Option<String>, String> {
+    let database = Rpm::new(config).database().map_err(|error| crate::settled::chain(&error))?;
     let mut versions = database.all().filter(|((name, _), _)| name == package).map(|(_, state)| state.version.clone());
     Ok(versions.next())
 }
