@@ -125,7 +125,8 @@ impl Site {
         }
         let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
         let waits = Waits::open(&data.waits(), heads.believed_ms(now_ms()))?;
-        let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone());
+        let rpm = &config.installers.rpm;
+        let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone(), rpm);
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
         let installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         attempt_log::prune(&data.logs())?;

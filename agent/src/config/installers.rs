@@ -17,8 +17,28 @@ pub struct Installers {
     pub put_deadline: Duration,
     /// Debian packages.
     pub debian: Debian,
+    /// RPM packages.
+    pub rpm: Rpm,
     /// File sets.
     pub file_set: FileSet,
+}
+
+/// Where the RPM database is, if nobody says otherwise. Where it moved this is a link to it.
+pub const RPM_DATABASE_DEFAULT: &str = "/var/lib/rpm";
+
+/// RPM packages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rpm {
+    /// Whether they are offered at all: not before the house says so.
+    pub enabled: bool,
+    /// The root whose packages are changed.
+    pub root: PathBuf,
+    /// The directory of their database, as from the root.
+    pub database: PathBuf,
+    /// How long to wait for others who work with packages.
+    pub lock_wait: Duration,
+    /// How long one call of rpm may take.
+    pub deadline: Duration,
 }
 
 /// Debian packages.
@@ -49,6 +69,7 @@ pub(super) struct Raw {
     prepare_deadline_ms: u64,
     put_deadline_ms: u64,
     debian: RawDebian,
+    rpm: RawRpm,
     #[serde(rename = "file-set")]
     file_set: RawFileSet,
 }
@@ -56,8 +77,8 @@ pub(super) struct Raw {
 impl Default for Raw {
     fn default() -> Self {
         const HOUR_MS: u64 = 60 * 60 * 1000;
-        let (debian, file_set) = (RawDebian::default(), RawFileSet::default());
-        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, file_set }
+        let (debian, rpm, file_set) = (RawDebian::default(), RawRpm::default(), RawFileSet::default());
+        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, rpm, file_set }
     }
 }
 
@@ -78,6 +99,23 @@ impl Default for RawDebian {
 
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
+struct RawRpm {
+    enabled: bool,
+    root: PathBuf,
+    database: PathBuf,
+    lock_wait_ms: u64,
+    deadline_ms: u64,
+}
+
+impl Default for RawRpm {
+    fn default() -> Self {
+        let RawDebian { enabled, root, lock_wait_ms, deadline_ms } = RawDebian::default();
+        Self { enabled, root, database: RPM_DATABASE_DEFAULT.into(), lock_wait_ms, deadline_ms }
+    }
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
 struct RawFileSet {
     root: PathBuf,
     directories: Vec<PathBuf>,
@@ -90,11 +128,12 @@ impl Default for RawFileSet {
 }
 
 pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
-    let Raw { prepare_deadline_ms, put_deadline_ms, debian, file_set } = raw;
+    let Raw { prepare_deadline_ms, put_deadline_ms, debian, rpm, file_set } = raw;
     for (field, ms) in [
         ("prepare_deadline_ms", *prepare_deadline_ms),
         ("put_deadline_ms", *put_deadline_ms),
         ("debian.deadline_ms", debian.deadline_ms),
+        ("rpm.deadline_ms", rpm.deadline_ms),
     ] {
         if ms == 0 {
             return wrong(format!("installers.{field}"), "nothing is that quick");
@@ -104,7 +143,12 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
         let problem = format!("{} directories, {DIRECTORIES_MAX} at most", file_set.directories.len());
         return wrong("installers.file-set.directories", problem);
     }
-    for (field, path) in [("debian.root", &debian.root), ("file-set.root", &file_set.root)] {
+    for (field, path) in [
+        ("debian.root", &debian.root),
+        ("rpm.root", &rpm.root),
+        ("rpm.database", &rpm.database),
+        ("file-set.root", &file_set.root),
+    ] {
         check_root(&format!("installers.{field}"), path)?;
     }
     for directory in &file_set.directories {
@@ -115,11 +159,19 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
     }
     let RawDebian { enabled, root, lock_wait_ms, deadline_ms } = debian.clone();
     let (lock_wait, deadline) = (Duration::from_millis(lock_wait_ms), Duration::from_millis(deadline_ms));
+    let rpm = Rpm {
+        enabled: rpm.enabled,
+        root: rpm.root.clone(),
+        database: rpm.database.clone(),
+        lock_wait: Duration::from_millis(rpm.lock_wait_ms),
+        deadline: Duration::from_millis(rpm.deadline_ms),
+    };
     let RawFileSet { root: file_root, directories } = file_set.clone();
     Ok(Installers {
         prepare_deadline: Duration::from_millis(*prepare_deadline_ms),
         put_deadline: Duration::from_millis(*put_deadline_ms),
         debian: Debian { enabled, root, lock_wait, deadline },
+        rpm,
         file_set: FileSet { root: file_root, directories },
     })
 }

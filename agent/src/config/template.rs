@@ -97,8 +97,8 @@ name = @NAME@
 # deadline_ms = 3600000
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
-# the others. Debian packages are offered when they are enabled here, and need dpkg and root; file sets need
-# directories they may put files into.
+# the others. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
+# need directories they may put files into, which nobody but root and the agent's user may write to.
 # [installers]
 # prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
 # put_deadline_ms = 3600000          # for putting it in place; then it is taken back
@@ -107,6 +107,12 @@ name = @NAME@
 # root = "/"                         # whose packages are changed
 # lock_wait_ms = 120000              # for others who work with packages
 # deadline_ms = 1800000              # for one call of dpkg
+# [installers.rpm]
+# enabled = false
+# root = "/"
+# database = "/var/lib/rpm"          # where rpm keeps it, as from the root
+# lock_wait_ms = 120000
+# deadline_ms = 1800000              # for one call of rpm
 # [installers.file-set]
 # root = "/"
 # directories = ["/etc/acme"]        # and nowhere else

@@ -62,9 +62,10 @@ impl Installer {
             return self.fail(job, against, &trouble, job.begun.to_version.clone(), log);
         }
         self.note(Record::Restored);
-        let restarted = self.restart(affected, log).await;
+        // Before its services run again: what they write from then on is theirs.
         let same = self.step(kind, job, log, |kind, job, _| kind.prove_old(job)).await;
         let same = same.unwrap_or_else(|died| Err(died.to_string()));
+        let restarted = self.restart(affected, log).await;
         if let Err(trouble) = restarted.map_err(|reason| reason.to_string()).and(same) {
             return self.fail(job, against, &trouble, job.begun.from_version.clone(), log);
         }

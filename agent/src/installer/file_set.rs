@@ -5,18 +5,22 @@
 //! with its owner and attributes, then lies beside, and going back is the same exchange. What the
 //! version before brought and this one does not is taken away in the same manner.
 
+mod change;
 mod places;
 
 use super::footprint::{Footprint, Mark, Root};
 use super::install::{Held, Install, Job, Look, PutError, Story};
+use super::record;
+use super::room::Room;
 use super::tree;
 use super::unpack::LIMITS;
 use crate::config;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain, reason};
+use change::Change;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
-use places::{Change, Places};
+use places::Places;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -39,17 +43,29 @@ pub(super) struct FileSet {
 
 impl FileSet {
     pub(super) fn new(config: &config::FileSet) -> Self {
-        Self { places: Places::new(Root::new(&config.root), config.directories.clone()) }
+        Self { places: Places::new(Root::own(&config.root), config.directories.clone()) }
     }
 
     fn root(&self) -> &Root {
         self.places.root()
     }
 
+    /// New files lie beside the old ones for a while, and copies of those in the holding.
+    fn check_room(&self, changes: &[Change], footprint: &Footprint, holding: &Path) -> Result<(), Refusal> {
+        let mut room = Room::beneath(self.root());
+        for change in changes {
+            if let Change::File { path, bytes, .. } = change {
+                room.need_at(path, *bytes)?;
+            }
+        }
+        footprint.need_room(&mut room, holding)?;
+        room.check()
+    }
+
     /// The first place that is not what the patch makes it.
     fn differs_from_new(&self, job: &Job) -> Result<Option<String>, FileError> {
         let Some(changes) = read(&job.holding())? else { return Ok(Some("nothing is prepared".to_owned())) };
-        let new = Root::new(&job.holding().join(NEW));
+        let new = Root::own(&job.holding().join(NEW));
         for change in &changes {
             let there = self.root().mark(change.path()).map_err(failed("examine", Path::new(change.path())))?;
             let wanted = match change {
@@ -76,10 +92,7 @@ fn same_but_owner(a: &Mark, b: &Mark) -> bool {
 
 /// What is to be changed; `None` when that was not decided yet.
 fn read(holding: &Path) -> Result<Option<Vec<Change>>, FileError> {
-    let path = holding.join(CHANGES);
-    let Some(bytes) = files::read_if_there(&path, CHANGES_BYTES_MAX)? else { return Ok(None) };
-    let changes = serde_json::from_slice(&bytes).map_err(|error| failed("understand", &path)(io::Error::other(error)));
-    changes.map(Some)
+    record::read_if_there(&holding.join(CHANGES), CHANGES_BYTES_MAX)
 }
 
 impl Install for FileSet {
@@ -108,12 +121,14 @@ impl Install for FileSet {
         let before = job.holding_before().map(|before| read(&before)).transpose()?.flatten().unwrap_or_default();
         let changes = self.places.changes(&new, &before)?;
         changes.iter().for_each(|change| story.tell(change.to_string()));
+        self.places.check_ways(&changes)?;
         let paths: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
-        let footprint = Footprint::take(self.root(), &paths, job.deadline)?;
+        let footprint = Footprint::take(self.root(), &paths, &[], job.deadline)?;
         self.places.check(&changes, &footprint)?;
+        self.check_room(&changes, &footprint, holding)?;
         footprint.keep(self.root(), &holding.join(KEPT), job.deadline)?;
         footprint.write(&holding.join(FOOTPRINT))?;
-        Ok(files::replace(&holding.join(CHANGES), &serde_json::to_vec(&changes).unwrap_or_default())?)
+        record::write(&holding.join(CHANGES), &changes, CHANGES_BYTES_MAX)
     }
 
     fn put(&self, job: &Job, _: &mut Story) -> Result<(), PutError> {
@@ -121,10 +136,7 @@ impl Install for FileSet {
         let holding = job.holding();
         let changes = read(&holding).map_err(io)?.unwrap_or_default();
         let footprint = Footprint::read(&holding.join(FOOTPRINT)).map_err(io)?;
-        if let Some((path, ..)) = footprint.differences(self.root()).map_err(io)?.first() {
-            let meanwhile = reason(ReasonCode::InstallFailed, format!("/{path} was changed meanwhile"));
-            return Err(PutError::NotBegun(meanwhile));
-        }
+        footprint.check_unchanged(self.root()).map_err(|refusal| PutError::NotBegun(refusal.reason))?;
         let put = self.places.put(&changes, &holding.join(NEW), &footprint, job.deadline);
         let midway = |act: String, error: io::Error| PutError::Midway(tree::io_refusal(&act, &error).reason);
         put.map_err(|(path, error)| midway(format!("put /{path} in place"), error))
@@ -132,11 +144,12 @@ impl Install for FileSet {
 
     fn look(&self, job: &Job) -> Result<Look, FileError> {
         let holding = job.holding();
-        let Some(changes) = read(&holding)? else { return Ok(Look { old: true, new: false, way_back: false }) };
+        let Some(changes) = read(&holding)? else { return Ok(Look { old: true, ..Look::default() }) };
         let footprint = Footprint::read(&holding.join(FOOTPRINT))?;
         let same = footprint.differences(self.root())?.is_empty();
         let old = same && !self.places.has_left_something(&changes)?;
-        Ok(Look { old, new: self.differs_from_new(job)?.is_none(), way_back: holding.join(KEPT).is_dir() })
+        let (new, way_back) = (self.differs_from_new(job)?.is_none(), holding.join(KEPT).is_dir());
+        Ok(Look { old, new, way_back, somebodys: None })
     }
 
     fn prove_new(&self, job: &Job) -> Result<(), Reason> {
@@ -150,12 +163,12 @@ impl Install for FileSet {
         let holding = job.holding();
         let changes = read(&holding).map_err(|error| chain(&error))?.unwrap_or_default();
         let footprint = Footprint::read(&holding.join(FOOTPRINT)).map_err(|error| chain(&error))?;
-        let back = self.places.take_back(&changes, &footprint);
-        back.map_err(|(path, error)| format!("cannot take /{path} back: {error}"))?;
-        for path in footprint.repair(self.root(), &holding.join(KEPT))? {
-            story.tell(format!("repaired /{path}"));
+        // What cannot be taken back so is repaired from its copy.
+        for (path, error) in self.places.take_back(&changes, &footprint) {
+            story.tell(format!("cannot take /{path} back: {}", chain(&error)));
         }
-        Ok(())
+        let repair = footprint.repair(self.root(), &holding.join(KEPT)).map_err(|error| chain(&error))?;
+        repair.tell(story)
     }
 
     fn prove_old(&self, job: &Job) -> Result<(), String> {
@@ -163,7 +176,7 @@ impl Install for FileSet {
         let differences = footprint.differences(self.root()).map_err(|error| chain(&error))?;
         match differences.first() {
             None => Ok(()),
-            Some((path, wanted, there)) => Err(format!("/{path} is {there:?}, was {wanted:?}")),
+            Some(difference) => Err(difference.told()),
         }
     }
 

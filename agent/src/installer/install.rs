@@ -94,7 +94,7 @@ pub enum PutError {
 }
 
 /// What is on the host, as far as an update changes it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
     /// It is exactly what it was before.
     pub old: bool,
@@ -102,6 +102,8 @@ pub struct Look {
     pub new: bool,
     /// What going back needs is there.
     pub way_back: bool,
+    /// What somebody else made of it since, when it is neither; nothing of that is guessed at.
+    pub somebodys: Option<String>,
 }
 
 /// A kind of patch. Steps are blocking; the engine runs them beside its own thread.

@@ -4,6 +4,8 @@ use super::debian::Debian;
 use super::directory_tree::DirectoryTree;
 use super::file_set::FileSet;
 use super::install::Install;
+use super::packages::Packages;
+use super::rpm::RpmPackages;
 use crate::config;
 use crate::settled::Refusal;
 use ledger::patch::InstallerKind;
@@ -58,7 +60,8 @@ impl Kinds {
     pub fn of(config: &config::Installers) -> Self {
         Self::from_all(vec![
             Arc::new(DirectoryTree::default()),
-            Arc::new(Debian::new(&config.debian)),
+            Arc::new(Packages(Debian::new(&config.debian))),
+            Arc::new(Packages(RpmPackages::new(&config.rpm))),
             Arc::new(FileSet::new(&config.file_set)),
         ])
     }

@@ -85,7 +85,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ => interrupted(records),
     };
     let announced = records.contains(&Record::Switching);
-    let Look { old, new, way_back } = observed.look;
+    let Look { old, new, way_back, ref somebodys } = observed.look;
     let (at_old, at_new) = (observed.current == begun.from, observed.current.as_ref() == Some(&begun.to));
     match &observed.current {
         // Until the switch is announced nothing of the host was changed, whatever it looks like.
@@ -93,6 +93,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
         _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
         _ if at_new && new && verdict == Some(None) => Plan::Finish { begun },
+        _ if let Some(somebodys) = somebodys => Plan::Stranded { begun, reason: stranded(somebodys) },
         _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
         _ if at_old || at_new => {
             let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
@@ -226,23 +227,25 @@ mod tests {
     }
 
     /// As a directory tree looks: never changed in place.
-    const WHOLE: Look = Look { old: true, new: true, way_back: true };
+    const WHOLE: Look = Look { old: true, new: true, way_back: true, somebodys: None };
 
     #[test]
     fn a_host_that_is_changed_in_place_goes_back_unless_it_is_untouched_or_known_to_be_healthy() {
         let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
         let until = |last: &[Record]| [&[Record::Begun(begun(Some(old.clone())))], last].concat();
-        let mixed = Look { old: false, new: false, way_back: true };
-        let whole = Look { new: true, ..mixed };
+        let mixed = || Look { way_back: true, ..Look::default() };
+        let whole = || Look { new: true, ..mixed() };
+        let somebodys = || Look { somebodys: Some("a person did it".to_owned()), ..mixed() };
         let (switching, healthy) = (Record::Switching, Record::Judged { against: None });
         let announced = until(std::slice::from_ref(&switching));
         for (what, records, current, look, expected) in [
-            ("changed by somebody else before", until(&[]), &old, mixed, "discard"),
+            ("changed by somebody else before", until(&[]), &old, mixed(), "discard"),
             ("announced, untouched", announced.clone(), &old, WHOLE, "discard"),
-            ("half put in place", announced.clone(), &old, mixed, "roll back"),
-            ("put in place, not noted", announced.clone(), &old, whole, "roll back"),
-            ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole, "finish"),
-            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed, "roll back"),
+            ("half put in place", announced.clone(), &old, mixed(), "roll back"),
+            ("put in place, not noted", announced.clone(), &old, whole(), "roll back"),
+            ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole(), "finish"),
+            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed(), "roll back"),
+            ("changed by somebody else since", announced.clone(), &new, somebodys(), "stranded"),
             ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };

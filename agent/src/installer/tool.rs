@@ -7,6 +7,7 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 use std::collections::VecDeque;
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use std::io::{self, BufRead as _, BufReader, Read, Seek as _, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +88,12 @@ impl Tool {
 
     /// Runs it to its end; what it said last, on both streams. It writes into memory of its own and not
     /// to the agent, so that it can go on writing when there is no agent any more.
-    pub(super) fn run(mut self) -> (Result<(), ToolError>, Vec<String>) {
+    pub(super) fn run(self) -> (Result<(), ToolError>, Vec<String>) {
+        self.run_hearing(|_| ())
+    }
+
+    /// The same, and has every line it said heard.
+    pub(super) fn run_hearing(mut self, hear: impl FnMut(&str)) -> (Result<(), ToolError>, Vec<String>) {
         let memory = memory(&self.name);
         let cloned = memory.and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
         let (out, err, said) = match cloned {
@@ -98,23 +104,33 @@ impl Tool {
             Ok(child) => child,
             Err(source) => return (Err(ToolError::Start { tool: self.name, source }), Vec::new()),
         };
-        let ended = end(child, &self.name, self.patience);
-        let lines = last(&said).map(last_lines).unwrap_or_default();
+        let ended = end(child, &self.name, Until::from_now(self.patience));
+        let (ended, lines) = match whole(&said) {
+            Ok(said) => (ended, last_lines(said, hear)),
+            Err(source) => (ended.and(Err(ToolError::Listen { tool: self.name, source })), Vec::new()),
+        };
         (ended.map_err(|error| error.saying(&lines)), lines)
     }
 
     /// Runs it to its end; everything it wrote to its standard output, at most `limit` bytes.
     pub(super) fn read(self, limit: u64) -> Result<Vec<u8>, ToolError> {
+        let (ended, bytes) = self.read_whatever(limit)?;
+        ended.map(|()| bytes)
+    }
+
+    /// The same, for tools whose end says less than what they wrote; how it ended comes first.
+    pub(super) fn read_whatever(self, limit: u64) -> Result<(Result<(), ToolError>, Vec<u8>), ToolError> {
         let tool = self.name.clone();
-        let (result, bytes) = self.stream(|from| {
+        let (ended, bytes) = self.stream(|from| {
             let mut bytes = Vec::new();
             from.take(limit + 1).read_to_end(&mut bytes).map(|_| bytes)
         })?;
-        let bytes = bytes.map_err(|source| ToolError::Listen { tool: tool.clone(), source })?;
-        if bytes.len() as u64 > limit {
-            return Err(ToolError::TooMuch { tool, limit });
+        match (ended, bytes) {
+            (Err(late @ ToolError::Deadline { .. }), _) => Err(late),
+            (_, Err(source)) => Err(ToolError::Listen { tool, source }),
+            (_, Ok(bytes)) if bytes.len() as u64 > limit => Err(ToolError::TooMuch { tool, limit }),
+            (ended, Ok(bytes)) => Ok((ended, bytes)),
         }
-        result.map(|()| bytes)
     }
 
     /// Runs it, and hands its standard output to `listen`. What is left of the output when that returns
@@ -128,12 +144,19 @@ impl Tool {
         let mut child = spawned.map_err(|source| ToolError::Start { tool: self.name.clone(), source })?;
         let (out, err) = (child.stdout.take(), child.stderr.take());
         let (say, said) = mpsc::channel();
-        std::thread::spawn(move || say.send(err.map(last_lines).unwrap_or_default()));
-        let heard = match out {
-            Some(mut out) => listen(&mut out),
-            None => listen(&mut io::empty()),
+        std::thread::spawn(move || say.send(err.map(|err| last_lines(err, |_| ())).unwrap_or_default()));
+        let until = Until::from_now(self.patience);
+        let (heard, late) = match (out, process(&child)) {
+            (Some(out), Some(process)) => {
+                let mut in_time = InTime { out, process, until, ended: None };
+                // Nobody hears the rest: a tool that goes on writing notices that, unless it is late already and
+                // has to hear of that first.
+                (listen(&mut in_time), Some(in_time).filter(|_| until.is_over()))
+            }
+            _ => (listen(&mut io::empty()), None),
         };
-        let ended = end(child, &self.name, self.patience);
+        let ended = end(child, &self.name, until);
+        drop(late);
         let lines = said.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
         Ok((ended.map_err(|error| error.saying(&lines)), heard))
     }
@@ -160,15 +183,15 @@ fn memory(name: &str) -> io::Result<File> {
     Ok(file)
 }
 
-/// The end of what was said. Whoever wrote shares the place in the file with us.
-fn last(mut said: &File) -> io::Result<impl Read> {
+/// All that was said. Whoever wrote shares the place in the file with us.
+fn whole(mut said: &File) -> io::Result<impl Read> {
     let end = said.stream_position()?;
-    let start = end.saturating_sub(LINES_MAX as u64 * LINE_BYTES_MAX);
-    said.seek(SeekFrom::Start(start))?;
-    Ok(said.take(end - start))
+    said.seek(SeekFrom::Start(0))?;
+    Ok(said.take(end))
 }
 
-fn last_lines(from: impl Read) -> Vec<String> {
+/// The last lines, each of which was heard as it went by.
+fn last_lines(from: impl Read, mut hear: impl FnMut(&str)) -> Vec<String> {
     let (mut lines, mut from) = (VecDeque::new(), BufReader::new(from));
     loop {
         let mut line = Vec::new();
@@ -177,6 +200,7 @@ fn last_lines(from: impl Read) -> Vec<String> {
             Ok(_) => {}
         }
         let text: String = String::from_utf8_lossy(&line).trim_end().chars().filter(|c| !c.is_control()).collect();
+        hear(&text);
         lines.push_back(text);
         if lines.len() > LINES_MAX {
             lines.pop_front();
@@ -184,19 +208,75 @@ fn last_lines(from: impl Read) -> Vec<String> {
     }
 }
 
+/// When patience ends.
+#[derive(Clone, Copy, Debug)]
+struct Until {
+    at: Instant,
+    patience: Duration,
+}
+
+impl Until {
+    fn from_now(patience: Duration) -> Self {
+        let now = Instant::now();
+        // Later than any clock can say is never.
+        let at = now.checked_add(patience).unwrap_or_else(|| now + Duration::from_secs(u64::from(u32::MAX)));
+        Self { at, patience }
+    }
+
+    fn is_over(self) -> bool {
+        Instant::now() >= self.at
+    }
+}
+
+/// What a tool writes, as long as there is time. A process it left behind may hold the pipe for ever: soon after
+/// the tool has ended its output has ended, too.
+struct InTime {
+    out: ChildStdout,
+    process: OwnedFd,
+    until: Until,
+    ended: Option<Instant>,
+}
+
+impl Read for InTime {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // Also of one that writes on and on.
+            if self.until.is_over() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            let moment = Timespec { tv_sec: 0, tv_nsec: MOMENT_NS };
+            match poll(&mut [PollFd::new(&self.out, PollFlags::IN)], Some(&moment)) {
+                Ok(0) | Err(Errno::INTR) => {}
+                Ok(_) => return self.out.read(buffer),
+                Err(error) => return Err(error.into()),
+            }
+            if self.ended.is_none() && has_ended(&self.process) {
+                self.ended = Some(Instant::now());
+            }
+            if self.ended.is_some_and(|ended| ended.elapsed() >= OUTPUT_WAIT) {
+                return Ok(0);
+            }
+        }
+    }
+}
+
+fn process(child: &Child) -> Option<OwnedFd> {
+    let process = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;
+    pidfd_open(process, PidfdFlags::empty()).ok()
+}
+
 /// Waits for the end, and makes one when it does not come.
-fn end(mut child: Child, tool: &str, patience: Duration) -> Result<(), ToolError> {
+fn end(mut child: Child, tool: &str, until: Until) -> Result<(), ToolError> {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let listen = |source| ToolError::Listen { tool: tool.to_owned(), source };
-    let held = group.map(|process| pidfd_open(process, PidfdFlags::empty()));
-    let deadline = Instant::now() + patience;
-    while let Some(Ok(held)) = &held
+    let held = process(&child);
+    while let Some(held) = &held
         && !has_ended(held)
     {
-        if Instant::now() >= deadline {
+        if until.is_over() {
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
             child.wait().map_err(listen)?;
-            return Err(ToolError::Deadline { tool: tool.to_owned(), patience });
+            return Err(ToolError::Deadline { tool: tool.to_owned(), patience: until.patience });
         }
     }
     let status = child.wait().map_err(listen)?;
@@ -231,8 +311,23 @@ mod tests {
         assert!(matches!(endless, Err(ToolError::Failed { .. })), "{endless:?}");
         assert_eq!(shell("printf abc", LONG).read(3).unwrap(), b"abc");
         assert!(matches!(shell("printf abcd", LONG).read(3), Err(ToolError::TooMuch { limit: 3, .. })));
+        let mut heard = 0;
+        let all = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done";
+        let (ended, _) = shell(all, LONG).run_hearing(|line| heard += usize::from(line.starts_with("line")));
+        assert!(ended.is_ok() && heard == 300, "all of it is heard, though not kept: {heard}");
         // One that writes without end ends when nobody listens any more.
         assert!(shell("yes", LONG).read(1000).is_err());
+    }
+
+    #[test]
+    fn nobody_listens_for_ever() {
+        let moment = Duration::from_millis(100);
+        for endless in ["sleep 1000", "echo one; exec sleep 1000", "exec >&-; sleep 1000", "exec yes"] {
+            let (ended, _) = shell(endless, moment).stream(|from| io::copy(from, &mut io::sink())).unwrap();
+            assert!(matches!(ended, Err(ToolError::Deadline { .. })), "{endless}: {ended:?}");
+        }
+        // Who has the pipe when the tool has gone has nothing more to say.
+        assert_eq!(shell("sleep 5 & echo one", LONG).read(1000).unwrap(), b"one\n");
     }
 
     #[test]

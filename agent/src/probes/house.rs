@@ -2,7 +2,6 @@
 //! in time and in bytes.
 
 use super::{Prober, connect_to};
-use crate::package_database;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::rt::TokioIo;
 use policy::health::{HouseProbe, Observation};
@@ -40,19 +39,12 @@ impl Prober {
                 Err(unknown) => Err(unknown),
             },
             HouseProbe::Unit { unit } => return self.unit(unit, patience).await,
-            HouseProbe::PackageVersion { package, .. } => package_database::version(tree, package)
-                .map(Observation::Package)
-                .map_err(|error| format!("the package database cannot be read: {error}")),
+            HouseProbe::PackageVersion { package, .. } => return self.package(package, tree, patience).await,
             HouseProbe::DiskFree { path, .. } => match expand(path) {
-                // A network file system may hang; nothing waits for it longer than for anything else.
                 Ok(path) => {
-                    let look = tokio::task::spawn_blocking(move || disk_free(&path));
-                    return match timeout(patience, look).await {
-                        Ok(Ok(Ok(bytes))) => Observation::Free { bytes },
-                        Ok(Ok(Err(why))) => Observation::Impossible(why),
-                        Ok(Err(died)) => Observation::Impossible(died.to_string()),
-                        Err(_) => Observation::TimedOut,
-                    };
+                    let about = format!("disk {path}");
+                    let look = move || disk_free(&path).map(|bytes| Observation::Free { bytes });
+                    return self.looks.look(&about, patience, look).await;
                 }
                 Err(unknown) => Err(unknown),
             },

@@ -2,13 +2,16 @@
 //! ([`policy::health`]).
 
 pub mod house;
+mod looks;
 
 use crate::attempt_log::AttemptLog;
-use crate::config::Health;
+use crate::config::{self, Health};
+use crate::installer::rpm;
 use crate::package_database;
 use crate::parameters::{Parameters, UnknownParameter};
 use crate::services::{kill_group, launch::Launcher};
 use ledger::patch::{HealthCheck, Probe};
+use looks::Looks;
 use policy::health::{Failure, Judgement, Observation, describe, describe_house, judge, judge_house};
 use std::collections::BTreeMap;
 use std::io;
@@ -31,13 +34,17 @@ pub struct Prober {
     launcher: Launcher,
     parameters: Parameters,
     health: Health,
+    looks: Looks,
+    /// Where RPM packages are installed, if they are.
+    rpm: Option<config::Rpm>,
 }
 
 impl Prober {
-    /// Commands are started by `launcher`, `{name}`s and `health` are this host's.
+    /// Commands are started by `launcher`, `{name}`s, `health` and `rpm` are this host's.
     #[must_use]
-    pub fn new(launcher: Launcher, parameters: Parameters, health: Health) -> Self {
-        Self { launcher, parameters, health }
+    pub fn new(launcher: Launcher, parameters: Parameters, health: Health, rpm: &config::Rpm) -> Self {
+        let rpm = rpm.enabled.then(|| rpm.clone());
+        Self { launcher, parameters, health, looks: Looks::default(), rpm }
     }
 
     /// Makes all checks of a patch, and of the house, against an installed tree, one after the other,
@@ -97,11 +104,26 @@ impl Prober {
                 Ok(port) => return connect_to(&port, patience).await,
                 Err(unknown) => Err(unknown.to_string()),
             },
-            Probe::PackageVersion { package, .. } => package_database::version(tree, package.as_str())
-                .map(Observation::Package)
-                .map_err(|error| format!("the package database cannot be read: {error}")),
+            Probe::PackageVersion { package, .. } => return self.package(package.as_str(), tree, patience).await,
         };
         observation.unwrap_or_else(Observation::Impossible)
+    }
+
+    /// Which version of a package the tree has.
+    async fn package(&self, package: &str, tree: &Path, patience: Duration) -> Observation {
+        let (about, package, tree) = (format!("packages of {}", tree.display()), package.to_owned(), tree.to_owned());
+        let rpm = self.rpm.clone().filter(|rpm| rpm.root == tree);
+        let look = move || {
+            let of_rpm = rpm.map(|rpm| rpm::version(&rpm, &package)).transpose();
+            let version = match of_rpm {
+                Ok(Some(Some(version))) => Ok(Some(version)),
+                Err(why) => Err(why),
+                // Only its own tool can read it; everything else says who it is in files.
+                Ok(None | Some(None)) => package_database::version(&tree, &package).map_err(|error| error.to_string()),
+            };
+            version.map(Observation::Package).map_err(|why| format!("the package database cannot be read: {why}"))
+        };
+        self.looks.look(&about, patience, look).await
     }
 
     /// Runs a command in the tree: bounded output, bounded time, nothing left behind.

@@ -4,9 +4,10 @@
 //! Where a host of a kind cannot be had, its tests say so in one line and pass.
 
 use crate::crash::{CHILD, child};
-use crate::support::bench::{Bench, Files, Packages, RealPackages, Snapshot, Tree, differences};
+use crate::support::bench::{Bench, Files, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
 use crate::support::disk::{Mount, Squeeze};
-use crate::support::endpoint::{Endpoint, approved_set, hear};
+use crate::support::endpoint::{Endpoint, approved_set, hear, says};
+use crate::support::left_out;
 use crate::support::node::{Node, World};
 use agent::installer::journal::{Moment, Record};
 use agent::settled::Settled;
@@ -48,7 +49,7 @@ impl Case {
         let bench = match B::new() {
             Ok(bench) => bench,
             Err(why) => {
-                eprintln!("left out: {why}");
+                left_out(&why);
                 return None;
             }
         };
@@ -260,7 +261,7 @@ async fn on_a_bad_disk<B: Bench>() {
     let states = case.states::<B>().await;
     let mut host = case.host::<B>(true).await;
     if host.mount.is_none() {
-        return eprintln!("left out: only root may mount a small disk");
+        return left_out("only root may mount a small disk");
     }
     type At = fn(&Record) -> bool;
     let steps: [(&str, At); 2] = [
@@ -353,6 +354,30 @@ async fn what_takes_too_long_is_not_done<B: Bench>() {
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
 }
 
+/// Somebody puts a file of his own into a directory that only the new version has. Going back leaves it where it
+/// is, and does not stumble over it.
+async fn what_somebody_put_into_a_new_directory_stays<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let Some(place) = host.bench.new_directory(2) else { return };
+    let old = host.snapshot();
+    let foreign = format!("{place}/foreign");
+    let patch = approved_set(&case.world, 4, host.bench.kind(), host.bench.artifacts(2), |manifest| {
+        manifest.health = List::new(vec![says(&format!("/usr/bin/touch {{tree}}/{foreign}"), "never")]).unwrap();
+    });
+    let settled = host.endpoint.apply(patch).await;
+    assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::RolledBack, "1.0.1"), "{settled}");
+    assert!(!host.endpoint.open().installer.is_interrupted());
+    let mut left = host.snapshot();
+    assert!(left.remove(&foreign).is_some() && left.remove(&place).is_some(), "nobody took it away");
+    let differences = differences(&old, &left);
+    assert!(differences.is_empty(), "{differences:#?}");
+    let newer = approved_set(&case.world, 5, host.bench.kind(), host.bench.artifacts(2), |manifest| {
+        manifest.health = List::new(vec![host.bench.probe(2)]).unwrap();
+    });
+    assert_eq!(host.endpoint.apply(newer).await.outcome, Outcome::Applied, "and is in nobody's way");
+}
+
 macro_rules! conformance {
     ($($kind:ident: $bench:ty,)*) => { $(
         mod $kind {
@@ -389,6 +414,11 @@ macro_rules! conformance {
             }
 
             #[tokio::test]
+            async fn what_somebody_put_into_a_new_directory_stays() {
+                super::what_somebody_put_into_a_new_directory_stays::<$bench>().await;
+            }
+
+            #[tokio::test]
             async fn what_was_verified_is_what_is_applied() {
                 super::swapped_between_check_and_use::<$bench>().await;
             }
@@ -400,5 +430,6 @@ conformance! {
     directory_tree: Tree,
     debian: Packages,
     debian_for_real: RealPackages,
+    rpm: Rpms,
     file_set: Files,
 }

@@ -6,6 +6,7 @@ use crate::support::archive::Archive;
 use crate::support::bench::{Bench, Packages, RealPackages, Snapshot, differences};
 use crate::support::debian::{Deb, dpkg, dpkg_install, packages, pair};
 use crate::support::endpoint::{Endpoint, approved_set, says};
+use crate::support::left_out;
 use crate::support::node::{Node, World};
 use agent::settled::Settled;
 use ledger::bounded::List;
@@ -21,20 +22,20 @@ use std::sync::Arc;
 use tar::EntryType;
 
 /// A host with `app` and `libapp` 1.0.1, installed by somebody else, and a ledger with patches for it.
-struct Case<B> {
-    world: Arc<World>,
-    endpoint: Endpoint,
+pub(crate) struct Case<B> {
+    pub(crate) world: Arc<World>,
+    pub(crate) endpoint: Endpoint,
     bench: B,
-    release: u64,
+    pub(crate) release: u64,
     _node: Node,
 }
 
 impl<B: Bench> Case<B> {
-    async fn bare(config: &str) -> Option<Self> {
+    pub(crate) async fn bare(config: &str) -> Option<Self> {
         let mut bench = match B::new() {
             Ok(bench) => bench,
             Err(why) => {
-                eprintln!("left out: {why}");
+                left_out(&why);
                 return None;
             }
         };
@@ -45,11 +46,11 @@ impl<B: Bench> Case<B> {
         Some(Self { world, endpoint, bench, release: 0, _node: node })
     }
 
-    fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Snapshot {
         self.bench.snapshot(&self.endpoint)
     }
 
-    fn patch(&mut self, artifacts: Vec<(&str, Vec<u8>)>) -> PatchId {
+    pub(crate) fn patch(&mut self, artifacts: Vec<(&str, Vec<u8>)>) -> PatchId {
         self.release += 1;
         let artifacts = artifacts.into_iter().map(|(name, bytes)| (name.to_owned(), bytes)).collect();
         approved_set(&self.world, self.release, InstallerKind::Debian, artifacts, |manifest| {
@@ -57,13 +58,13 @@ impl<B: Bench> Case<B> {
         })
     }
 
-    async fn apply(&mut self, artifacts: Vec<(&str, Vec<u8>)>) -> Settled {
+    pub(crate) async fn apply(&mut self, artifacts: Vec<(&str, Vec<u8>)>) -> Settled {
         let patch = self.patch(artifacts);
         self.endpoint.apply(patch).await
     }
 
     /// Ends as it should, for the reason it should, and the host is as it was.
-    async fn comes_to_nothing(
+    pub(crate) async fn comes_to_nothing(
         &mut self,
         what: &str,
         artifacts: Vec<(&str, Vec<u8>)>,
@@ -81,24 +82,24 @@ impl<B: Bench> Case<B> {
 }
 
 impl Case<Packages> {
-    async fn new() -> Option<Self> {
+    pub(crate) async fn new() -> Option<Self> {
         let case = Self::bare("").await?;
         assert!(dpkg_install(&case.root(), &pair("1.0.1")));
         Some(case)
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.bench.root()
     }
 
-    fn says(&self, package: &str) -> String {
+    pub(crate) fn says(&self, package: &str) -> String {
         let packages = packages(&self.root());
         packages.lines().find(|line| line.starts_with(package)).unwrap_or_default().to_owned()
     }
 }
 
 /// A release with the packages to go back to.
-fn with_old(new: &str, old: &str) -> Vec<(&'static str, Vec<u8>)> {
+pub(crate) fn with_old(new: &str, old: &str) -> Vec<(&'static str, Vec<u8>)> {
     let ([app, library], [old_app, old_library]) = (pair(new), pair(old));
     vec![("app.deb", app), ("libapp.deb", library), ("old-app.deb", old_app), ("old-libapp.deb", old_library)]
 }
@@ -188,8 +189,8 @@ async fn nothing_is_pulled_in_and_nothing_pushed_out() {
     foreign.control = foreign.control.replace("Architecture: all", "Architecture: sparc");
     case.comes_to_nothing("for others", vec![("foreign.deb", foreign.bytes())], refused, "architecture").await;
     let thief = Deb::new("thief", "1").data(Archive::new().directory("./etc/").file("./etc/by", "mine"));
-    // dpkg takes that back by itself: the host is not changed at all.
-    case.comes_to_nothing("another's file", vec![("thief.deb", thief.bytes())], refused, "bystander").await;
+    let owned = (Outcome::Refused, ReasonCode::Conflict);
+    case.comes_to_nothing("another's file", vec![("thief.deb", thief.bytes())], owned, "bystander").await;
 }
 
 #[tokio::test]
@@ -321,7 +322,7 @@ fn the_holder() {
 
 const HOLDER: &str = "COUNTERSIGN_TEST_HOLDER";
 
-struct Held(std::process::Child);
+pub(crate) struct Held(std::process::Child);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -330,7 +331,7 @@ impl Drop for Held {
     }
 }
 
-fn held_by_another(path: &std::path::Path) -> Held {
+pub(crate) fn held_by_another(path: &std::path::Path) -> Held {
     use std::io::BufRead as _;
     let mut holder = std::process::Command::new(std::env::current_exe().unwrap());
     holder.args(["--exact", "debian::the_holder", "--nocapture"]).env(HOLDER, path);

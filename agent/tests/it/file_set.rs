@@ -4,12 +4,13 @@ use crate::support::archive::Archive;
 use crate::support::bench::{ATTRIBUTE, Bench, Files, differences};
 use crate::support::disk::is_root;
 use crate::support::endpoint::{Endpoint, approved_set, canary};
+use crate::support::left_out;
 use crate::support::node::World;
 use ledger::bounded::List;
 use ledger::patch::InstallerKind;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::fs;
-use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use tar::EntryType;
 
 #[tokio::test]
@@ -73,6 +74,16 @@ async fn a_new_file_has_the_owner_and_attributes_of_the_one_whose_place_it_takes
     bench.build(&endpoint);
     let path = bench.root().join("etc/acme/main.conf");
     let old = fs::metadata(&path).unwrap();
+    let attribute = || {
+        let mut value = vec![0; 16];
+        let length = rustix::fs::lgetxattr(&path, ATTRIBUTE, &mut value[..]).unwrap_or(0);
+        value.truncate(length);
+        value
+    };
+    let had = attribute();
+    if had.is_empty() {
+        left_out("attributes: no root here, or no file system that keeps them");
+    }
     let patch = approved_set(&world, 1, InstallerKind::FileSet, bench.artifacts(1), |manifest| {
         manifest.health = List::new(vec![bench.probe(1)]).unwrap();
     });
@@ -83,10 +94,8 @@ async fn a_new_file_has_the_owner_and_attributes_of_the_one_whose_place_it_takes
     assert_eq!((new.uid(), new.gid(), new.mode() & 0o777), (old.uid(), old.gid(), 0o640));
     if is_root() {
         assert_eq!((new.uid(), new.gid()), (1234, 4321));
-        let mut value = [0; 16];
-        let length = rustix::fs::lgetxattr(&path, ATTRIBUTE, &mut value[..]).unwrap_or(0);
-        assert!([&b""[..], b"kept"].contains(&&value[..length]), "where there are attributes, they are kept");
     }
+    assert_eq!(attribute(), had);
     let left: Vec<_> = fs::read_dir(path.parent().unwrap()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert!(!left.iter().any(|name| name.to_string_lossy().starts_with(".countersign")), "{left:?}");
 
@@ -95,4 +104,72 @@ async fn a_new_file_has_the_owner_and_attributes_of_the_one_whose_place_it_takes
     assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
     assert!(!bench.root().join("etc/acme/conf.1/only-here.conf").exists());
     assert_eq!(fs::read_to_string(bench.root().join("etc/acme/by")).unwrap(), "not of the set");
+}
+
+/// A path in an archive whose header has no room for it.
+fn long(path: &str, content: &str) -> Archive {
+    let name = format!("{path}\0");
+    Archive::new()
+        .entry(EntryType::GNULongName, b"././@LongLink", 0o644, b"", name.as_bytes())
+        .file("etc/acme/long", content)
+}
+
+#[tokio::test]
+async fn names_as_long_as_a_name_may_be_are_put_in_place_and_taken_back() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    for (place, length) in [242, 243, 250, 255].into_iter().enumerate() {
+        let (name, release) = ("n".repeat(length), 10 * (u64::try_from(place).unwrap() + 1));
+        let path = bench.root().join("etc/acme").join(&name);
+        let before = bench.snapshot(&endpoint);
+        let set = |content| vec![("files.tar".to_owned(), long(&format!("etc/acme/{name}"), content).bytes())];
+        let sick = approved_set(&world, release, InstallerKind::FileSet, set("sick"), |manifest| {
+            manifest.health = List::new(vec![bench.probe(99)]).unwrap();
+        });
+        let settled = endpoint.apply(sick).await;
+        assert_eq!(settled.outcome, Outcome::RolledBack, "{length}: {settled}");
+        let differences = differences(&before, &bench.snapshot(&endpoint));
+        assert!(differences.is_empty(), "{length}: {differences:#?}");
+        for (release, content) in [(release + 1, "first"), (release + 2, "second")] {
+            let patch = approved_set(&world, release, InstallerKind::FileSet, set(content), |_| {});
+            assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied, "{length}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), content);
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_else_can_lead_files_elsewhere() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let sub = bench.root().join("etc/acme/sub");
+    fs::create_dir(&sub).unwrap();
+    let patch = |release: u64, content: &str| {
+        let set = Archive::new().file("etc/acme/sub/x.conf", content).bytes();
+        approved_set(&world, release, InstallerKind::FileSet, vec![("files.tar".to_owned(), set)], |_| {})
+    };
+    let mode = |mode: u32| fs::set_permissions(&sub, fs::Permissions::from_mode(mode)).unwrap();
+    mode(0o777);
+    let settled = endpoint.apply(patch(1, "1")).await;
+    assert_eq!(settled.outcome, Outcome::Refused, "{settled}");
+    assert!(settled.to_string().contains("\"sub\" on the way may be changed by others"), "{settled}");
+    if is_root() {
+        mode(0o755);
+        std::os::unix::fs::chown(&sub, Some(1234), None).unwrap();
+        let settled = endpoint.apply(patch(2, "2")).await;
+        assert_eq!(settled.outcome, Outcome::Refused, "{settled}");
+        std::os::unix::fs::chown(&sub, Some(0), None).unwrap();
+    }
+    mode(0o755);
+    let settled = endpoint.apply(patch(3, "3")).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    // A host whose directory anybody may change does not offer file sets at all.
+    fs::set_permissions(bench.root().join("etc/acme"), fs::Permissions::from_mode(0o777)).unwrap();
+    let lacks = endpoint.open().installer.kinds().statuses();
+    let lacks = lacks.into_iter().find(|status| status.kind == InstallerKind::FileSet).unwrap().lacks.unwrap();
+    assert!(lacks.contains("may be changed by others"), "{lacks}");
 }

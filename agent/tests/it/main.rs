@@ -9,6 +9,7 @@
 
 mod applying;
 mod archives;
+mod bystanders;
 mod commands;
 mod conformance;
 mod control;
@@ -20,6 +21,7 @@ mod following;
 mod house;
 mod refusals;
 mod restarts;
+mod rpm;
 mod services;
 mod support;
 mod windows;

@@ -3,7 +3,9 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_relation, parse_target};
-use crate::pack::{FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, Packed, TREE_NAME, pack, pack_packages};
+use crate::pack::{
+    FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack, pack_packages,
+};
 use crate::terminal::{Answer, facts};
 use crate::time::parse_milliseconds;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -26,8 +28,8 @@ type Command = List<Argument, { limits::ARGUMENTS_MAX }>;
 Packing the same input twice gives the same patch id. Files keep their modes without setuid; owners and times are left \
 out; links are kept as they are and must stay inside. Packages are merged into one tree, each with its control \
 paragraph in var/lib/dpkg/status.d/PACKAGE, where an installed version can be read.
-With --kind debian packages are kept as they are, for hosts that have dpkg: they are the closure, and no host asks a \
-resolver for more. With --kind file-set the input has files under their paths from the root of the host.
+With --kind debian or rpm packages are kept as they are, for hosts that have dpkg or rpm: they are the closure, and \
+no host asks a resolver for more. With --kind file-set the input has files under their paths from the root of the host.
 The result is DIR/manifest.json (edit it as you like before publishing) and DIR/artifacts/BLAKE3.
 JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifacts\": [{\"name\", \"size\", \"blake3\", \
 \"sha256\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
@@ -76,7 +78,7 @@ pub struct Pack {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// How it is installed
-    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "file-set"]))]
+    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "rpm", "file-set"]))]
     kind: InstallerKind,
     /// Hosts it is for: os=, arch=, hardware=, from=, label:NAME=, with commas between; may be repeated, any one
     /// must match
@@ -122,10 +124,11 @@ pub struct Pack {
     /// Where the packed patch is put; must not be there yet
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// One directory, one tar archive (plain, gzip, xz, zstd), or one or more Debian packages
+    /// One directory, one tar archive (plain, gzip, xz, zstd), or one or more Debian packages; with --kind rpm, RPM
+    /// packages
     #[arg(value_name = "INPUT", required = true)]
     inputs: Vec<PathBuf>,
-    /// With --kind debian: a package to go back to, in the version that hosts have now; may be repeated. Without, a
+    /// With --kind debian or rpm: a package to go back to, in the version that hosts have now; may be repeated. Without, a
     /// host goes back to what it installed itself, and refuses the patch when that is not what it has
     #[arg(long = "rollback", value_name = "PACKAGE")]
     rollback: Vec<PathBuf>,
@@ -147,20 +150,34 @@ struct PackView<'a> {
 impl Pack {
     pub(super) fn run(&self) -> Result<Answer, Failure> {
         let description = self.description()?;
-        if self.kind != InstallerKind::Debian && !self.rollback.is_empty() {
-            return Err(Failure::usage("--rollback belongs to --kind debian", "other kinds go back by themselves"));
+        let format = self.package_format();
+        if format.is_none() && !self.rollback.is_empty() {
+            let belongs = "--rollback belongs to --kind debian and --kind rpm";
+            return Err(Failure::usage(belongs, "other kinds go back by themselves"));
         }
-        let packed = match self.kind {
-            InstallerKind::Debian => pack_packages(&self.inputs, &self.rollback, &self.out, LIMITS, |artifacts| {
+        let packed = match (format, self.kind) {
+            (Some(format), _) => pack_packages(&self.inputs, &self.rollback, &self.out, format, LIMITS, |artifacts| {
                 description.manifest(artifacts)
             })?,
-            kind => {
-                let name = if kind == InstallerKind::FileSet { FILE_SET_NAME } else { TREE_NAME };
+            (None, kind) => {
+                let (name, shape) = match kind {
+                    InstallerKind::FileSet => (FILE_SET_NAME, Shape::FileSet),
+                    _ => (TREE_NAME, Shape::Tree),
+                };
                 let name = Name::new(name).expect("the names of packed trees are names");
-                pack(&self.inputs, &self.out, LIMITS, |artifact| description.manifest(vec![(name, artifact)]))?
+                pack(&self.inputs, &self.out, LIMITS, shape, |artifact| description.manifest(vec![(name, artifact)]))?
             }
         };
         Ok(self.answer(&packed))
+    }
+
+    /// What packages are that are kept as they are.
+    fn package_format(&self) -> Option<PackageFormat> {
+        match self.kind {
+            InstallerKind::Debian => Some(PackageFormat::Debian),
+            InstallerKind::Rpm => Some(PackageFormat::Rpm),
+            _ => None,
+        }
     }
 
     fn description(&self) -> Result<Description, Failure> {
@@ -231,7 +248,7 @@ impl Pack {
             rows.push(("  blake3", artifact.blake3.to_string()));
             rows.push(("  sha256", artifact.sha256.to_string()));
         }
-        if manifest.installer != InstallerKind::Debian {
+        if self.package_format().is_none() {
             rows.push(("tree", format!("{} entries, {} bytes", packed.entries, packed.tree_bytes)));
         }
         let packages = packed.packages.iter().map(|Package { name, version, architecture }| {

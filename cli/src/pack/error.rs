@@ -40,6 +40,14 @@ pub enum PackError {
         /// What is wrong with it.
         detail: String,
     },
+    /// An RPM package that cannot be packed.
+    #[error("{}: no RPM package: {detail}", input.display())]
+    RpmPackage {
+        /// The input.
+        input: PathBuf,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// Packages for different machines.
     #[error("{}: for {actual}, the packages before it are for {expected}", input.display())]
     Architecture {
@@ -129,6 +137,12 @@ pub enum EntryProblem {
     /// It is a link that leaves the tree.
     #[error("is a link to {0:?}, which may lead out of the tree")]
     LinkOut(String),
+    /// It is a link, where there may be none.
+    #[error("is a link: a file set has only files and directories, and an agent refuses others")]
+    LinkInSet,
+    /// It is called as agents call what is theirs.
+    #[error("has a name that agents use themselves")]
+    AgentsName,
     /// It is a hard link to nothing.
     #[error("is a hard link to {0:?}, which is no file before it")]
     LinkToNothing(String),
@@ -178,14 +192,19 @@ impl PackError {
             Self::Entry { problem: EntryProblem::LinkOut(_), .. } => {
                 "a tree is installed in a place of its own: make the link relative and keep it inside"
             }
+            Self::Entry { problem: EntryProblem::LinkInSet, .. } => {
+                "put a file there, or pack packages or a directory tree: those may have links"
+            }
+            Self::Entry { problem: EntryProblem::AgentsName, .. } => "choose another name",
             Self::Entry { problem: EntryProblem::Conflict, .. } => {
                 "inputs are merged into one tree: leave out one of the two"
             }
-            Self::Inputs(_) => "give one directory, one tar archive, or one or more Debian packages",
+            Self::Inputs(_) => "give one directory, one tar archive, or one or more packages",
             Self::ArtifactDiffers { .. } => "pack again: a manifest and its artifacts belong together",
             Self::Entry { .. } => "make the input again without it, or as it says",
             Self::Broken { .. } => "is it whole? Archives are tar, plain or compressed with gzip, xz or zstd",
             Self::Package { .. } => "is it a .deb file, and whole?",
+            Self::RpmPackage { .. } => "is it a binary .rpm file, and whole?",
             Self::Architecture { .. } => "pack a patch for each architecture",
             Self::Empty(_) => "give a tree with at least one file in it",
             Self::Bound { .. } => "make it shorter",

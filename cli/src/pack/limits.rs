@@ -33,6 +33,10 @@ pub const CONTROL_BYTES_MAX: u64 = 256 * 1024;
 pub const CONTROL_ARCHIVE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// Members of a Debian package: a version, control, data, and little else.
 pub const PACKAGE_MEMBERS_MAX: usize = 16;
+/// Values of an RPM package's header: `rpm`'s own limits are as large.
+pub const RPM_HEADER_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Tags of an RPM package's header.
+pub const RPM_TAGS_MAX: usize = 65_535;
 /// Memory for xz: what `xz -9` needs, twice.
 pub const XZ_MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Window of zstd, as a power of two: what `zstd --ultra -22` needs.

@@ -17,6 +17,7 @@ pub mod limits;
 pub mod manifest;
 mod output;
 mod packages;
+mod rpm;
 mod tree;
 
 pub use debian::{Package, STATUS_DIRECTORY};
@@ -24,7 +25,7 @@ pub use error::{EntryProblem, OutOfProportion, PackError};
 pub use limits::{LIMITS, Limits};
 pub(crate) use output::artifact_file;
 pub use output::{ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};
-pub use packages::pack_packages;
+pub use packages::{PackageFormat, pack_packages};
 
 use crate::files::{self, FileError};
 use ledger::artifact::PayloadDigests;
@@ -42,7 +43,7 @@ pub struct Packed {
     pub entries: usize,
     /// Content of all files together.
     pub tree_bytes: u64,
-    /// The Debian packages merged, by name; empty for other inputs.
+    /// The packages merged, or kept as they are, by name; empty for other inputs.
     pub packages: Vec<Package>,
 }
 
@@ -50,6 +51,18 @@ pub struct Packed {
 pub const TREE_NAME: &str = "tree.tar";
 /// What a packed file set is called within its patch.
 pub const FILE_SET_NAME: &str = "files.tar";
+
+/// What inputs are packed as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// A tree that is put somewhere as a whole.
+    Tree,
+    /// Files that are put in their places one by one.
+    FileSet,
+}
+
+/// How names begin that agents use for what is theirs.
+const AGENTS_PREFIX: &str = ".countersign-";
 
 /// Packs inputs as one tree into `out`, which must not be there yet. `describe` makes the manifest once
 /// length and digests of the artifact are known.
@@ -60,12 +73,16 @@ pub fn pack(
     inputs: &[PathBuf],
     out: &Path,
     limits: Limits,
+    shape: Shape,
     describe: impl FnOnce(PayloadDigests) -> Result<PatchManifest, PackError>,
 ) -> Result<Packed, PackError> {
     check_places(inputs, out)?;
     let staging = output::Staging::begin(out)?;
     let mut tree = staging.spool(limits)?;
     let packages = read_inputs(&mut tree, inputs, &limits)?;
+    if shape == Shape::FileSet {
+        check_file_set(&tree, &inputs[0])?;
+    }
     if tree.entries() == 0 {
         return Err(PackError::Empty(inputs[0].clone()));
     }
@@ -74,6 +91,20 @@ pub fn pack(
     let (entries, tree_bytes) = (tree.entries(), tree.bytes());
     staging.finish(&manifest)?;
     Ok(Packed { manifest, entries, tree_bytes, packages })
+}
+
+/// What no agent would put in place is not packed.
+fn check_file_set(tree: &Tree, input: &Path) -> Result<(), PackError> {
+    for (path, node) in tree.nodes() {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        let problem = match node {
+            tree::Node::Link { .. } => EntryProblem::LinkInSet,
+            _ if name.starts_with(AGENTS_PREFIX) => EntryProblem::AgentsName,
+            _ => continue,
+        };
+        return Err(PackError::Entry { input: input.to_owned(), entry: path.to_owned(), problem });
+    }
+    Ok(())
 }
 
 /// Nothing is overwritten, and the result is not packed into itself.
@@ -142,7 +173,7 @@ fn check_package(input: &Path, package: &Package, earlier: &[Package]) -> Result
     if earlier.iter().any(|known| known.name == package.name) {
         return Err(PackError::Inputs(format!("package {} is given twice", package.name)));
     }
-    let own = |package: &&Package| package.architecture != "all";
+    let own = |package: &&Package| package.architecture != "all" && package.architecture != "noarch";
     match earlier.iter().find(own) {
         Some(known) if own(&package) && known.architecture != package.architecture => Err(PackError::Architecture {
             input: input.to_owned(),

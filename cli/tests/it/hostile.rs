@@ -210,8 +210,10 @@ fn the_limits_of_a_tree_hold() {
     let problem = |entries: &[crate::archives::Entry]| {
         let hands = Hands::new();
         let input = hands.write("input", tar(entries));
-        let error =
-            cli::pack::pack(&[input], &hands.path("out"), small, |_| panic!("nothing to describe")).unwrap_err();
+        let error = cli::pack::pack(&[input], &hands.path("out"), small, cli::pack::Shape::Tree, |_| {
+            panic!("nothing to describe")
+        })
+        .unwrap_err();
         assert_eq!(left_behind(&hands), ["input"]);
         error.to_string()
     };

@@ -251,6 +251,121 @@ fn packages_for_hosts_with_a_package_manager_stay_as_they_are() {
 }
 
 #[test]
+fn a_package_whose_name_begins_like_one_to_go_back_to_is_none() {
+    let hands = Hands::new();
+    for (file, name) in [("a.deb", "old-fonts"), ("b.deb", "new-fonts"), ("c.deb", "fonts")] {
+        hands.write(file, deb(name, "2", "all", &[]));
+        hands.write(&format!("old-{file}"), deb(name, "1", "all", &[]));
+    }
+    let rollback = ["--rollback", "old-a.deb", "--rollback", "old-c.deb"];
+    let packed =
+        pack(&hands, "out", &[&["--kind", "debian", "a.deb", "b.deb", "c.deb"][..], &rollback].concat()).done().json();
+    let names: Vec<_> =
+        packed["artifacts"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    let expected = ["fonts.deb", "new-new-fonts.deb", "new-old-fonts.deb", "old-fonts.deb", "old-old-fonts.deb"];
+    assert_eq!(names, expected);
+}
+
+/// A header as rpm writes it: tags with text, and one with a number.
+fn rpm_header(words: &[(u32, &str)], numbers: &[(u32, u32)]) -> Vec<u8> {
+    let (mut index, mut store) = (Vec::new(), Vec::new());
+    let mut tag = |tag: u32, kind: u32, value: &[u8]| {
+        let at = u32::try_from(store.len()).unwrap();
+        [tag, kind, at, 1].iter().for_each(|number| index.extend_from_slice(&number.to_be_bytes()));
+        store.extend_from_slice(value);
+    };
+    numbers.iter().for_each(|(number, value)| tag(*number, 4, &value.to_be_bytes()));
+    words.iter().for_each(|(number, text)| tag(*number, 6, format!("{text}\0").as_bytes()));
+    let (count, length) = (index.len() / 16, store.len());
+    let lengths = [count, length].map(|number| u32::try_from(number).unwrap().to_be_bytes()).concat();
+    [vec![0x8e, 0xad, 0xe8, 1, 0, 0, 0, 0], lengths, index, store].concat()
+}
+
+/// As much of an RPM package as packing reads.
+fn rpm(name: &str, version: &str, more: &[(u32, &str)]) -> Vec<u8> {
+    let mut lead = vec![0xed, 0xab, 0xee, 0xdb];
+    lead.resize(96, 0);
+    let mut signatures = rpm_header(&[(269, "abc")], &[]);
+    signatures.resize(signatures.len().next_multiple_of(8), 0);
+    let words = [&[(1000, name), (1001, version), (1002, "1"), (1022, "noarch")][..], more].concat();
+    [lead, signatures, rpm_header(&words, &[(1003, 2)]), b"payload".to_vec()].concat()
+}
+
+#[test]
+fn rpm_packages_stay_as_they_are() {
+    let hands = Hands::new();
+    let source = [(1044, "hello.src.rpm")];
+    for (path, name, version) in [("a.rpm", "hello", "2"), ("b.rpm", "libhello", "2"), ("old.rpm", "hello", "1")] {
+        hands.write(path, rpm(name, version, &source));
+    }
+    let packed = pack(&hands, "out", &["--kind", "rpm", "--rollback", "old.rpm", "b.rpm", "a.rpm"]).done().json();
+    let names: Vec<_> =
+        packed["artifacts"].as_array().unwrap().iter().map(|one| one["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["hello.rpm", "libhello.rpm", "old-hello.rpm"]);
+    assert_eq!(packed["packages"][0]["version"], "2:2-1");
+    let manifest: Value = serde_json::from_slice(&fs::read(hands.path("out/manifest.json")).unwrap()).unwrap();
+    assert_eq!(manifest["installer"], "rpm");
+
+    hands.write("source.rpm", rpm("hello", "2", &[]));
+    hands.write("odd.rpm", rpm("../hello", "2", &source));
+    hands.write("cut.rpm", &rpm("hello", "2", &source)[..150]);
+    let mut large = rpm("hello", "2", &source);
+    large[104..108].copy_from_slice(&u32::MAX.to_be_bytes());
+    hands.write("large.rpm", large);
+    hands.write("a.deb", deb("hello", "2", "all", &[]));
+    for (input, code, says) in [
+        ("source.rpm", 1, "it is a source package"),
+        ("odd.rpm", 1, "is no name"),
+        ("cut.rpm", 1, "not readable as an RPM package"),
+        ("large.rpm", 1, "not readable as an RPM package"),
+        ("a.deb", 2, "a.deb is no RPM package"),
+    ] {
+        pack(&hands, "new", &["--kind", "rpm", input]).fails(code, says);
+        assert!(!hands.path("new").exists());
+    }
+}
+
+#[test]
+fn no_byte_of_an_rpm_package_is_taken_at_its_word() {
+    let hands = Hands::new();
+    let honest = rpm("hello", "2", &[(1044, "hello.src.rpm")]);
+    let identify = |bytes: &[u8]| {
+        let input = hands.write("a.rpm", bytes);
+        let enough = |_| Err(cli::pack::PackError::Inputs("enough was read".to_owned()));
+        let format = cli::pack::PackageFormat::Rpm;
+        cli::pack::pack_packages(&[input], &[], &hands.path("out"), format, cli::pack::LIMITS, enough).unwrap_err()
+    };
+    assert_eq!(identify(&honest).to_string(), "enough was read");
+    for place in 0..honest.len() {
+        // Whatever it says then, it says it; and a package that is cut off says that.
+        for byte in [0, 0x7f, 0x80, 0xff, honest[place] ^ 1] {
+            let mut changed = honest.clone();
+            changed[place] = byte;
+            identify(&changed);
+        }
+        let is_whole = place >= honest.len() - b"payload".len();
+        assert_eq!(identify(&honest[..place]).to_string() == "enough was read", is_whole, "{place}");
+    }
+}
+
+#[test]
+fn what_no_agent_puts_in_place_is_not_packed_into_a_file_set() {
+    let hands = Hands::new();
+    let files =
+        |name: &str, entry: crate::archives::Entry| hands.write(name, tar(&[file("etc/acme/a", 0o644, "a"), entry]));
+    files("link.tar", link("etc/acme/b", "a"));
+    files("agents.tar", file("etc/acme/.countersign-a", 0o644, "a"));
+    for (input, says) in [
+        ("link.tar", "link.tar: entry \"etc/acme/b\" is a link"),
+        ("agents.tar", "entry \"etc/acme/.countersign-a\" has a name that agents use themselves"),
+    ] {
+        pack(&hands, "out", &["--kind", "file-set", input]).fails(1, says);
+        assert!(!hands.path("out").exists());
+    }
+    pack(&hands, "out", &["link.tar"]).done();
+}
+
+#[test]
 fn a_file_set_is_packed_as_a_tree_is() {
     let hands = Hands::new();
     fs::create_dir_all(hands.path("set/etc/acme")).unwrap();
@@ -322,9 +437,10 @@ fn what_the_manifest_cannot_hold_is_named() {
         (vec!["--health-command", " ", "a.tar"], "no program"),
         (vec!["--health-package", "hello", "a.tar"], "expected name=version"),
         (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
-        (vec!["--kind", "rpm", "a.tar"], "invalid value 'rpm'"),
+        (vec!["--kind", "container", "a.tar"], "invalid value 'container'"),
+        (vec!["--kind", "rpm", "a.tar"], "a.tar is no RPM package"),
         (vec!["--kind", "debian", "a.tar"], "a.tar is no Debian package"),
-        (vec!["--rollback", "a.deb", "a.tar"], "--rollback belongs to --kind debian"),
+        (vec!["--rollback", "a.deb", "a.tar"], "--rollback belongs to --kind debian and --kind rpm"),
         (vec!["--expect", "x", "a.tar"], "--health-command"),
         (vec!["--probe-attempts", "3", "a.tar"], "--health"),
         (vec!["--health-command", "a", "--health-command", "b", "--expect", "c", "a.tar"], "belongs to one"),

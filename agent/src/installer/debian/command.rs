@@ -1,73 +1,27 @@
 //! `dpkg` and its companions, called in the one way this agent calls them.
 
 use super::super::install::Story;
+use super::super::others::{self, Turn};
+use super::super::packages::{Altered, Database, ManagerError};
 use super::super::tool::{self, Tool, ToolError};
-use super::database::{Database, FORMAT, LISTING_BYTES_MAX};
+use super::database::{self, FORMAT, LISTING_BYTES_MAX};
 use crate::config;
-use crate::files::{self, FileError, failed};
-use rustix::fs::FlockOperation;
-use rustix::io::Errno;
-use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
-use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::ffi::OsString;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The tools needed.
 const TOOLS: [&str; 3] = ["dpkg", "dpkg-deb", "dpkg-query"];
 /// How long looking something up may take.
 const LOOK_PATIENCE: Duration = Duration::from_secs(300);
-/// How often to look whether a lock is free.
-const LOCK_LOOK: Duration = Duration::from_millis(50);
 /// Variable that says on which root a dpkg of this agent works.
 const MARKER: &str = "COUNTERSIGN_DPKG_ROOT";
-/// Bytes looked at of what the kernel says about a process.
-const PROCESS_BYTES_MAX: usize = 256 * 1024;
 /// Largest output of `dpkg --verify`.
 const VERIFY_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
-/// Why packages could not be worked with.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum DpkgError {
-    /// A tool.
-    #[error(transparent)]
-    Tool(#[from] ToolError),
-    /// A file.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Somebody else works with packages.
-    #[error("somebody else works with packages: {} was not free for {waited:?}", path.display())]
-    Locked {
-        /// The lock.
-        path: PathBuf,
-        /// How long it was waited for.
-        waited: Duration,
-    },
-    /// It would take something away that the patch does not name.
-    #[error("dpkg would change what the patch does not name: {0}")]
-    Extraneous(String),
-}
-
-impl DpkgError {
-    pub(super) fn is_disk_full(&self) -> bool {
-        match self {
-            Self::Tool(error) => error.is_disk_full(),
-            Self::File(error) => error.is_disk_full(),
-            Self::Locked { .. } | Self::Extraneous(_) => false,
-        }
-    }
-}
-
-impl DpkgError {
-    /// Whether nobody at all can change packages here.
-    pub(super) fn is_read_only(&self) -> bool {
-        matches!(self, Self::File(error) if error.source.kind() == std::io::ErrorKind::ReadOnlyFilesystem)
-    }
-}
-
 /// The locks apt and dpkg take, held.
-pub(super) struct Lock {
+pub(in crate::installer) struct Lock {
     _frontend: File,
 }
 
@@ -122,110 +76,86 @@ impl Dpkg {
     }
 
     /// Takes the locks, or waits for whoever has them.
-    pub(super) fn lock(&self) -> Result<Lock, DpkgError> {
-        let deadline = Instant::now() + self.lock_wait;
-        let frontend = self.lock_one("lock-frontend", deadline)?;
+    pub(super) fn lock(&self) -> Result<Lock, ManagerError> {
+        let (turn, directory) = (Turn::within(self.lock_wait), self.admin_directory());
+        let frontend = turn.lock(&directory.join("lock-frontend"))?;
         // A dpkg that an agent left behind when it died holds this one only, until it is through …
-        drop(self.lock_one("lock", deadline)?);
+        drop(turn.lock(&directory.join("lock"))?);
         // … and when it had only just begun, not even that one yet.
-        while left_behind(&self.marker()) {
-            if Instant::now() >= deadline {
-                return Err(DpkgError::Locked { path: self.admin_directory(), waited: self.lock_wait });
-            }
-            std::thread::sleep(LOCK_LOOK);
-        }
+        turn.wait_for_left_behind("dpkg", &others::marker(MARKER, &self.root), &directory)?;
         Ok(Lock { _frontend: frontend })
     }
 
-    /// What every dpkg on this root is known by.
-    fn marker(&self) -> OsString {
-        option(&format!("{MARKER}="), &self.root)
-    }
-
-    fn lock_one(&self, name: &str, deadline: Instant) -> Result<File, DpkgError> {
-        let path = self.admin_directory().join(name);
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE_FILE_MODE);
-        let file = options.open(&path).map_err(failed("open", &path))?;
-        loop {
-            match rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(file),
-                Err(Errno::AGAIN | Errno::ACCESS) if Instant::now() < deadline => std::thread::sleep(LOCK_LOOK),
-                Err(Errno::AGAIN | Errno::ACCESS) => return Err(DpkgError::Locked { path, waited: self.lock_wait }),
-                Err(error) => return Err(failed("lock", &path)(error.into()).into()),
-            }
-        }
-    }
-
     /// Every package there is.
-    pub(super) fn database(&self) -> Result<Database, DpkgError> {
+    pub(super) fn database(&self) -> Result<Database, ManagerError> {
         let directory = option("--admindir=", &self.admin_directory());
         let tool = self.tool("dpkg-query", LOOK_PATIENCE).args([directory]).args(["--show", "--showformat", FORMAT]);
-        Ok(Database::parse(&tool.read(LISTING_BYTES_MAX)?))
+        Ok(database::parse(&tool.read(LISTING_BYTES_MAX)?))
     }
 
-    /// Tries an installation without doing it. Dependencies are not looked at in a trial; conflicts,
-    /// architectures and the packages themselves are.
-    pub(super) fn try_install(&self, packages: &[PathBuf]) -> Result<(), DpkgError> {
-        let (result, lines) = self.dpkg(LOOK_PATIENCE).args(["--no-act", "--install"]).args(packages).run();
-        result?;
-        let takes_away = |line: &&String| line.contains("removing") || line.contains("deconfigur");
-        match lines.iter().find(takes_away) {
-            Some(line) => Err(DpkgError::Extraneous(line.trim().to_owned())),
-            None => Ok(()),
+    /// Tries an installation without doing it. Dependencies are not looked at in a trial, and what must be there
+    /// before only of the first packages to be installed (`is_first`); conflicts, architectures and the packages
+    /// themselves are. All it says is listened to.
+    pub(super) fn try_install(&self, packages: &[PathBuf], is_first: bool) -> Result<(), ManagerError> {
+        let forced: &[&str] = if is_first { &[] } else { &["--force-depends"] };
+        let tool = self.dpkg(LOOK_PATIENCE).args(forced).args(["--no-act", "--install"]).args(packages);
+        let mut extraneous = None;
+        let (result, _) = tool.run_hearing(|line| {
+            if extraneous.is_none() && takes_away(line) {
+                extraneous = Some(line.trim().to_owned());
+            }
+        });
+        // It may fail because of that.
+        match extraneous {
+            Some(line) => Err(ManagerError::Extraneous(line)),
+            None => Ok(result?),
         }
     }
 
     /// Installs packages, all in one go, in the time that is left and at most in that of one call.
-    pub(super) fn install(&self, packages: &[PathBuf], left: Duration, story: &mut Story) -> Result<(), DpkgError> {
+    pub(super) fn install(&self, packages: &[PathBuf], left: Duration, story: &mut Story) -> Result<(), ManagerError> {
         self.act(self.dpkg(self.deadline.min(left)).args(["--install"]).args(packages), story)
     }
 
     /// Has dpkg write out what a killed one had left for later: it reads no selections at all, and that is
     /// reason enough for it.
-    pub(super) fn write_out(&self) -> Result<(), DpkgError> {
+    pub(super) fn write_out(&self) -> Result<(), ManagerError> {
         Ok(self.dpkg(LOOK_PATIENCE).args(["--set-selections"]).run().0?)
     }
 
     /// Has packages finish what they have left to do, triggers too.
-    pub(super) fn finish(&self, instances: &[String]) -> Result<(), DpkgError> {
+    pub(super) fn finish(&self, instances: &[String]) -> Result<(), ManagerError> {
         Ok(self.dpkg(self.deadline).args(["--configure"]).args(instances).run().0?)
     }
 
     /// Takes packages away, with all they brought; also ones that are broken, and ones others lean on:
     /// those others are about to go or have just gone back.
-    pub(super) fn purge(&self, instances: &[String], story: &mut Story) -> Result<(), DpkgError> {
+    pub(super) fn purge(&self, instances: &[String], story: &mut Story) -> Result<(), ManagerError> {
         let forced = ["--force-remove-reinstreq", "--force-depends", "--purge"];
         self.act(self.dpkg(self.deadline).args(forced).args(instances), story)
     }
 
-    fn act(&self, tool: Tool, story: &mut Story) -> Result<(), DpkgError> {
+    fn act(&self, tool: Tool, story: &mut Story) -> Result<(), ManagerError> {
         let (result, lines) = tool.run();
         lines.iter().filter(|line| !line.is_empty()).for_each(|line| story.tell(format!("dpkg: {line}")));
         Ok(result?)
     }
 
-    /// The first file that is not as its package has it, configuration files apart.
-    pub(super) fn verify(&self, instances: &[String]) -> Result<Option<String>, DpkgError> {
+    /// The files that are not as their packages have them.
+    pub(super) fn verify(&self, instances: &[String]) -> Result<Vec<Altered>, ManagerError> {
         let tool = self.dpkg(LOOK_PATIENCE).args(["--verify"]).args(instances);
         // It ends with a status of its own when something differs; what it says is what counts.
-        let (ended, said) = tool.stream(|from| {
-            let mut bytes = Vec::new();
-            std::io::Read::read_to_end(&mut std::io::Read::take(from, VERIFY_BYTES_MAX), &mut bytes).map(|_| bytes)
-        })?;
-        let said = said.map_err(|source| ToolError::Listen { tool: "dpkg".to_owned(), source })?;
+        let (ended, said) = tool.read_whatever(VERIFY_BYTES_MAX)?;
         let said = String::from_utf8_lossy(&said).into_owned();
-        // `??5?????? c /etc/…`: the letter says that it is a configuration file.
-        let differs = said.lines().find(|line| line.as_bytes().get(10) != Some(&b'c'));
-        match (ended, differs) {
-            (_, Some(line)) => Ok(Some(line.trim().to_owned())),
-            (Err(ToolError::Failed { .. }), None) if !said.is_empty() => Ok(None),
-            (ended, None) => ended.map(|()| None).map_err(Into::into),
+        let altered: Vec<Altered> = said.lines().filter_map(altered).collect();
+        match ended {
+            Err(ToolError::Failed { .. }) if !altered.is_empty() => Ok(altered),
+            ended => ended.map(|()| altered).map_err(Into::into),
         }
     }
 
     /// Some fields of a package's control paragraph.
-    pub(super) fn fields(&self, package: &Path, fields: &[&str], limit: u64) -> Result<String, DpkgError> {
+    pub(super) fn fields(&self, package: &Path, fields: &[&str], limit: u64) -> Result<String, ManagerError> {
         let bytes = self.tool("dpkg-deb", LOOK_PATIENCE).args(["--field"]).args([package]).args(fields).read(limit)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
@@ -236,26 +166,22 @@ impl Dpkg {
         package: &Path,
         which: &str,
         listen: impl FnOnce(&mut dyn std::io::Read) -> T,
-    ) -> Result<(Result<(), ToolError>, T), DpkgError> {
+    ) -> Result<(Result<(), ToolError>, T), ManagerError> {
         Ok(self.tool("dpkg-deb", LOOK_PATIENCE).args([which]).args([package]).stream(listen)?)
     }
 }
 
-/// Whether a dpkg runs that an agent started which is no more. What its scripts left running carries the
-/// marker as well, and is none; nor is what another user lets look like one.
-fn left_behind(marker: &OsStr) -> bool {
-    let Ok(processes) = std::fs::read_dir("/proc") else { return false };
-    let own = users(Path::new("/proc/self"));
-    processes.filter_map(|entry| Some(entry.ok()?.path())).filter(|process| users(process) == own).any(|process| {
-        let read = |name: &str| files::read(&process.join(name), PROCESS_BYTES_MAX).unwrap_or_default();
-        read("comm") == b"dpkg\n" && read("environ").split(|byte| *byte == 0).any(|one| one == marker.as_bytes())
-    })
+/// `??5?????? c /etc/…`: the letter says that it is a configuration file.
+fn altered(line: &str) -> Option<Altered> {
+    let path = line.get(12..)?.trim_start_matches('/').to_owned();
+    Some(Altered { path, is_configuration: line.as_bytes().get(10) == Some(&b'c'), told: line.trim().to_owned() })
 }
 
-/// Whose a process is: real, effective, saved and file system user, as the kernel writes them.
-fn users(process: &Path) -> Option<Vec<u8>> {
-    let status = files::read(&process.join("status"), PROCESS_BYTES_MAX).ok()?;
-    status.split(|byte| *byte == b'\n').find(|line| line.starts_with(b"Uid:")).map(<[u8]>::to_vec)
+/// Whether a line of a trial says that a package would have to go, or to stop working. A line about a file begins
+/// otherwise, whatever the file is called.
+fn takes_away(line: &str) -> bool {
+    let says = ["considering removing", "will remove", "deconfigur", "isappear"];
+    (line.starts_with("dpkg: ") || line.starts_with('(')) && says.iter().any(|words| line.contains(words))
 }
 
 /// `--option=path`, also for paths that are no text.

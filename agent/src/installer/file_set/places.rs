@@ -1,54 +1,21 @@
 //! The places of a file set on the host: which there may be, and the exchange of what is there.
 
 use super::super::deadline::Deadline;
-use super::super::footprint::{Footprint, Mark, Root, remove};
+use super::super::footprint::{BESIDE, Footprint, Mark, Root, WayError};
+use super::super::footprint::{beside, own, remove, split, write_beside};
 use super::super::unpack::DEPTH_MAX;
+use super::Change;
 use crate::files::{FileError, failed};
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, RenameFlags, Uid, XattrFlags};
+use rustix::fs::{Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
-use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
-use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-
-/// What stands beside a file while its place is changed: at first the new one, then the old one.
-const BESIDE: &str = ".countersign-";
-
-/// One thing a file set does to a host.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Change {
-    /// A directory, made where there is none.
-    Directory { path: String, mode: u32 },
-    /// A file, put in place of what is there.
-    File { path: String, mode: u32 },
-    /// A file that the version before brought, taken away.
-    Remove { path: String },
-}
-
-impl Change {
-    pub(super) fn path(&self) -> &str {
-        match self {
-            Self::Directory { path, .. } | Self::File { path, .. } | Self::Remove { path } => path,
-        }
-    }
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Directory { path, mode } => write!(f, "directory /{path} (mode {mode:o})"),
-            Self::File { path, mode } => write!(f, "file /{path} (mode {mode:o})"),
-            Self::Remove { path } => write!(f, "no file /{path} any more"),
-        }
-    }
-}
 
 /// A path, and what the operating system said about it.
 type Trouble = (String, io::Error);
@@ -73,23 +40,11 @@ impl Places {
         if self.directories.is_empty() {
             return Some("installers.file-set.directories names no directory files may be put into".to_owned());
         }
-        let no_directory = self.directories.iter().find(|directory| self.directory(relative(directory)).is_err());
-        no_directory.map(|directory| format!("{} is no directory here", directory.display()))
-    }
-
-    /// A directory reached without following any link: a link could lead out of what was allowed.
-    fn directory(&self, path: &str) -> rustix::io::Result<OwnedFd> {
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut place = rustix::fs::open(self.root.path(), flags, Mode::empty())?;
-        for part in path.split('/').filter(|part| !part.is_empty()) {
-            place = rustix::fs::openat(&place, part, flags | OFlags::NOFOLLOW, Mode::empty())?;
-        }
-        Ok(place)
-    }
-
-    fn parent<'a>(&self, path: &'a str) -> rustix::io::Result<(OwnedFd, &'a str)> {
-        let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
-        Ok((self.directory(parent)?, name))
+        self.directories.iter().find_map(|directory| match self.root.directory(relative(directory)) {
+            Ok(_) => None,
+            Err(WayError::System(_)) => Some(format!("{} is no directory here", directory.display())),
+            Err(error) => Some(format!("{}: {error}", directory.display())),
+        })
     }
 
     fn is_allowed(&self, path: &str) -> bool {
@@ -142,9 +97,29 @@ impl Places {
             } else if !metadata.is_file() {
                 return unsafe_(&path, "is a link: only files and directories may be in a file set");
             } else if self.is_allowed(&path) {
-                changes.push(Change::File { path, mode });
+                changes.push(Change::File { path, mode, bytes: metadata.len() });
             } else {
                 return unsafe_(&path, "is not in a directory that files may be put into on this host");
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every place can be reached, and by nobody else's leave.
+    pub(super) fn check_ways(&self, changes: &[Change]) -> Result<(), Refusal> {
+        for change in changes {
+            let path = change.path();
+            match self.root.parent(path) {
+                Err(error @ WayError::Others { .. }) => {
+                    let detail = format!("/{path} cannot be put in place safely: {error}");
+                    return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+                }
+                Err(WayError::System(error)) if error != Errno::NOENT => {
+                    let detail = format!("the way to /{path} is not by directories only: {error}");
+                    return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+                }
+                // What a link is in the way of, the link itself is refused for.
+                Ok(_) | Err(_) => {}
             }
         }
         Ok(())
@@ -153,8 +128,7 @@ impl Places {
     /// Whether everything can be put in place, and taken back.
     pub(super) fn check(&self, changes: &[Change], footprint: &Footprint) -> Result<(), Refusal> {
         for change in changes {
-            let path = change.path();
-            let there = footprint.0.get(path).unwrap_or(&Mark::Missing);
+            let (path, there) = (change.path(), footprint.get(change.path()));
             let fits = match change {
                 Change::Directory { .. } => matches!(there, Mark::Missing | Mark::Directory { .. }),
                 _ => matches!(there, Mark::Missing | Mark::File { .. }),
@@ -163,12 +137,8 @@ impl Places {
                 let detail = format!("/{path} is something else on this host, which is not replaced");
                 return Err(Refusal::new(ReasonCode::CannotRollBack, detail));
             }
-            match self.parent(path) {
-                Ok(_) | Err(Errno::NOENT) => {}
-                Err(error) => {
-                    let detail = format!("the way to /{path} is not by directories only: {error}");
-                    return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
-                }
+            if let Err(error @ WayError::Link(_)) = self.root.parent(path) {
+                return Err(Refusal::new(ReasonCode::ArchiveUnsafe, format!("/{path}: {error}")));
             }
         }
         Ok(())
@@ -187,7 +157,7 @@ impl Places {
             in_time(change)?;
             let made = match change {
                 Change::Directory { path, mode } => self.make_directory(path, *mode),
-                Change::File { path, mode } => self.write_beside(path, *mode, &new.join(path), footprint.0.get(path)),
+                Change::File { path, mode, .. } => self.write_beside(path, *mode, &new.join(path), footprint.get(path)),
                 Change::Remove { .. } => Ok(()),
             };
             made.map_err(|error| (change.path().to_owned(), error))?;
@@ -196,7 +166,7 @@ impl Places {
             in_time(change)?;
             let exchanged = match change {
                 Change::Directory { .. } => Ok(()),
-                Change::File { path, .. } => self.exchange(path, footprint.0.get(path) == Some(&Mark::Missing)),
+                Change::File { path, .. } => self.exchange(path, *footprint.get(path) == Mark::Missing),
                 Change::Remove { path } => self.set_aside(path),
             };
             exchanged.map_err(|error| (change.path().to_owned(), error))?;
@@ -204,38 +174,35 @@ impl Places {
         Ok(())
     }
 
+    /// A directory that is there already keeps its mode. One that is made gets it through the directory that was
+    /// opened: its name may bear something else a moment later.
     fn make_directory(&self, path: &str, mode: u32) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.root.parent(path)?;
         match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
             Err(Errno::EXIST) => return Ok(()),
             made => made?,
         }
-        rustix::fs::chmodat(&parent, name, Mode::from_raw_mode(mode), AtFlags::empty())?;
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let made = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
+        rustix::fs::fchmod(made, Mode::from_raw_mode(mode))?;
         Ok(rustix::fs::fsync(&parent)?)
     }
 
     /// The new file, beside the old one, with its owner and attributes.
-    fn write_beside(&self, path: &str, mode: u32, from: &Path, old: Option<&Mark>) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
-        let beside = beside(name);
-        remove(&parent, &beside)?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&parent, &beside, flags, Mode::from_raw_mode(0o600))?);
-        io::copy(&mut File::open(from)?, &mut file)?;
-        if let Some(Mark::File { uid, gid, attributes, .. }) = old {
-            rustix::fs::fchown(&file, Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)))?;
-            for (name, value) in attributes {
-                rustix::fs::fsetxattr(&file, name.as_str(), value, XattrFlags::empty())?;
-            }
+    fn write_beside(&self, path: &str, mode: u32, from: &Path, old: &Mark) -> io::Result<()> {
+        let (parent, name) = self.root.parent(path)?;
+        let file = write_beside(parent.as_fd(), name, &mut File::open(from)?)?;
+        match old {
+            Mark::File { uid, gid, attributes, .. } => own(&file, (*uid, *gid), mode, attributes)?,
+            _ => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?,
         }
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         file.sync_all()?;
         Ok(rustix::fs::fsync(&parent)?)
     }
 
     /// The new file in its place, the old one beside.
     fn exchange(&self, path: &str, is_new: bool) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.root.parent(path)?;
         let (parent, beside) = (parent.as_fd(), beside(name));
         let flags = if is_new { RenameFlags::NOREPLACE } else { RenameFlags::EXCHANGE };
         match rustix::fs::renameat_with(parent, &beside, parent, name, flags) {
@@ -247,7 +214,7 @@ impl Places {
     }
 
     fn set_aside(&self, path: &str) -> io::Result<()> {
-        let (parent, name) = self.parent(path)?;
+        let (parent, name) = self.root.parent(path)?;
         match rustix::fs::renameat(&parent, name, &parent, beside(name)) {
             Err(Errno::NOENT) => Ok(()),
             result => {
@@ -257,40 +224,32 @@ impl Places {
         }
     }
 
-    /// Puts the old files back that lie beside their places, and takes away new ones that do.
-    pub(super) fn take_back(&self, changes: &[Change], footprint: &Footprint) -> Result<(), Trouble> {
-        for change in changes.iter().filter(|change| !matches!(change, Change::Directory { .. })) {
-            let path = change.path();
-            self.take_one_back(path, footprint.0.get(path)).map_err(|error| (path.to_owned(), error))?;
-        }
-        Ok(())
+    /// Puts the old files back that lie beside their places, and takes away new ones that do. What cannot be
+    /// taken back stops nothing else.
+    pub(super) fn take_back(&self, changes: &[Change], footprint: &Footprint) -> Vec<Trouble> {
+        let files = changes.iter().filter(|change| !matches!(change, Change::Directory { .. })).map(Change::path);
+        let taken = files.map(|path| (path, self.take_one_back(path, footprint.get(path))));
+        taken.filter_map(|(path, taken)| taken.err().map(|error| (path.to_owned(), error))).collect()
     }
 
-    fn take_one_back(&self, path: &str, old: Option<&Mark>) -> io::Result<()> {
-        let (parent, name) = match self.parent(path) {
-            Err(Errno::NOENT) => return Ok(()),
+    fn take_one_back(&self, path: &str, old: &Mark) -> io::Result<()> {
+        let (parent, name) = match self.root.parent(path) {
+            Err(error) if error.is_gone() => return Ok(()),
             parent => parent?,
         };
         let beside = beside(name);
-        let (parts, is_old) = (path.rsplit_once('/'), old.is_some_and(|old| *old != Mark::Missing));
-        let beside_path = parts.map_or(beside.clone(), |(within, _)| format!("{within}/{beside}"));
-        match old {
-            Some(old) if is_old && self.root.mark(&beside_path)? == *old => {
-                rustix::fs::renameat(&parent, &beside, &parent, name)?;
-            }
-            _ => remove(&parent, &beside)?,
+        if *old != Mark::Missing && self.root.mark(&beside_path(path))? == *old {
+            rustix::fs::renameat(&parent, &beside, &parent, name)?;
+        } else {
+            remove(parent.as_fd(), &beside)?;
         }
         Ok(rustix::fs::fsync(&parent)?)
     }
 
     /// Whether something lies beside a place.
     pub(super) fn has_left_something(&self, changes: &[Change]) -> Result<bool, FileError> {
-        for change in changes {
-            let (within, name) = change.path().rsplit_once('/').unwrap_or(("", change.path()));
-            let path = format!("{within}/{}", beside(name));
-            if self.root.mark(path.trim_start_matches('/')).map_err(failed("examine", Path::new(&path)))?
-                != Mark::Missing
-            {
+        for path in changes.iter().map(|change| beside_path(change.path())) {
+            if self.root.mark(&path).map_err(failed("examine", Path::new(&path)))? != Mark::Missing {
                 return Ok(true);
             }
         }
@@ -300,19 +259,21 @@ impl Places {
     /// Takes away whatever lies beside the places.
     pub(super) fn clear(&self, changes: &[Change]) -> Result<(), FileError> {
         for change in changes {
-            let cleared = match self.parent(change.path()) {
-                Err(Errno::NOENT) => Ok(()),
-                Err(error) => Err(error),
-                Ok((parent, name)) => remove(&parent, &beside(name)),
+            let cleared = match self.root.parent(change.path()) {
+                Err(error) if error.is_gone() => Ok(()),
+                Err(error) => Err(error.into()),
+                Ok((parent, name)) => remove(parent.as_fd(), &beside(name)).map_err(io::Error::from),
             };
-            cleared.map_err(|error| failed("clear up beside", Path::new(change.path()))(error.into()))?;
+            cleared.map_err(failed("clear up beside", Path::new(change.path())))?;
         }
         Ok(())
     }
 }
 
-fn beside(name: &str) -> String {
-    format!("{BESIDE}{name}")
+/// What lies beside a path, by its path.
+fn beside_path(path: &str) -> String {
+    let (within, name) = split(path);
+    if within.is_empty() { beside(name) } else { format!("{within}/{}", beside(name)) }
 }
 
 /// A path of the configuration as archives have it.

@@ -4,6 +4,7 @@ use super::archive::{Archive, tree_of};
 use super::debian::{self, Real};
 use super::disk::Mount;
 use super::endpoint::{Endpoint, says};
+use super::rpm;
 use ledger::bounded::{Name, Text};
 use ledger::patch::{HealthCheck, InstallerKind, Probe};
 use std::collections::BTreeMap;
@@ -37,6 +38,12 @@ pub(crate) trait Bench: Sized {
 
     /// Passes when this release is the installed one.
     fn probe(&self, release: u64) -> HealthCheck;
+
+    /// A directory of the host that this release makes, and those before it do not have; `None` for kinds that
+    /// change nothing in place.
+    fn new_directory(&self, _release: u64) -> Option<String> {
+        None
+    }
 
     fn snapshot(&self, endpoint: &Endpoint) -> Snapshot;
 
@@ -201,6 +208,10 @@ impl Bench for Packages {
         package_probe("app", &format!("1.0.{release}"))
     }
 
+    fn new_directory(&self, release: u64) -> Option<String> {
+        Some(format!("usr/share/app/1.0.{release}"))
+    }
+
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         packages_snapshot(&self.root())
     }
@@ -264,6 +275,59 @@ impl Bench for RealPackages {
     }
 }
 
+/// RPM packages made for the test, in a root with nothing else.
+pub(crate) struct Rpms(pub(crate) TempDir);
+
+impl Rpms {
+    pub(crate) fn root(&self) -> PathBuf {
+        self.0.path().join("root")
+    }
+}
+
+impl Bench for Rpms {
+    fn new() -> Result<Self, String> {
+        rpm::lacking()?;
+        Ok(Self(tempfile::tempdir().unwrap()))
+    }
+
+    fn kind(&self) -> InstallerKind {
+        InstallerKind::Rpm
+    }
+
+    fn config(&self) -> String {
+        format!("[installers.rpm]\nenabled = true\nroot = \"{}\"\nlock_wait_ms = 20000", self.root().display())
+    }
+
+    fn target(&self, _: &Endpoint) -> PathBuf {
+        self.root()
+    }
+
+    fn build(&mut self, _: &Endpoint) {
+        rpm::bare_root(&self.root());
+        assert!(rpm::install(&self.root(), &[rpm::bystander("7")]));
+    }
+
+    fn artifacts(&self, release: u64) -> Vec<(String, Vec<u8>)> {
+        let [app, library] = rpm::pair(&format!("1.0.{release}"));
+        vec![("app.rpm".to_owned(), app), ("libapp.rpm".to_owned(), library)]
+    }
+
+    fn probe(&self, release: u64) -> HealthCheck {
+        package_probe("app", &format!("1.0.{release}-1"))
+    }
+
+    fn new_directory(&self, release: u64) -> Option<String> {
+        Some(format!("usr/share/app/1.0.{release}"))
+    }
+
+    fn snapshot(&self, _: &Endpoint) -> Snapshot {
+        // The database is pages in an order of their own; what it says is told by rpm.
+        let mut snapshot = snapshot(&self.root(), &["var/lib/rpm/", "var/tmp"]);
+        snapshot.insert("packages".to_owned(), (0, 0, 0, rpm::packages(&self.root()).into_bytes()));
+        snapshot
+    }
+}
+
 /// File sets.
 pub(crate) struct Files(pub(crate) TempDir);
 
@@ -323,6 +387,10 @@ impl Bench for Files {
 
     fn probe(&self, release: u64) -> HealthCheck {
         says("{tree}/etc/acme/version", &release.to_string())
+    }
+
+    fn new_directory(&self, release: u64) -> Option<String> {
+        Some(format!("etc/acme/conf.{release}"))
     }
 
     fn snapshot(&self, _: &Endpoint) -> Snapshot {

@@ -7,12 +7,23 @@ pub(crate) mod disk;
 pub(crate) mod endpoint;
 pub(crate) mod ledger;
 pub(crate) mod node;
+pub(crate) mod rpm;
 
 use std::future::Future;
 use std::time::Duration;
 
 /// How long anything may take on a busy machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// When it is set, as where CI has everything: a test that would be left out fails instead.
+const NOTHING_LEFT_OUT: &str = "COUNTERSIGN_NOTHING_LEFT_OUT";
+
+/// Says that a test was left out, and why.
+#[track_caller]
+pub(crate) fn left_out(why: &str) {
+    assert!(std::env::var_os(NOTHING_LEFT_OUT).is_none(), "left out, though {NOTHING_LEFT_OUT} is set: {why}");
+    eprintln!("left out: {why}");
+}
 
 /// Asks again and again until the answer is `Some`.
 pub(crate) async fn eventually<T, F: Future<Output = Option<T>>>(what: &str, mut ask: impl FnMut() -> F) -> T {
