@@ -2,10 +2,11 @@
 
 mod claims;
 
-pub use claims::Claim;
+use crate::shares::Origin;
 use claims::Claims;
-use consensus::member::{Crowd, NoRoom, OfferError, Ticket};
-use ledger::bounded::Name;
+pub(crate) use claims::{Claim, Claimant, NoClaim};
+pub use claims::{FORGERIES_MAX, FORGERY_COST};
+use consensus::member::{Crowd, OfferError, Ticket};
 use ledger::execution::ExecutedBlock;
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
@@ -163,12 +164,17 @@ impl Desk {
         *self.crowd.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(crowd);
     }
 
-    /// Claims a place in the pool for a transaction that says it is this organisation's.
+    /// Claims a place in the pool for a transaction, by what it says of itself.
     ///
     /// # Errors
-    /// [`NoRoom`] when none is left, or all that are left are claimed.
-    pub fn claim(&self, organisation: Option<Name>) -> Result<Claim, NoRoom> {
-        self.claims.claim(&self.crowd(), organisation)
+    /// [`NoClaim`] when none is left, all that are left are claimed, or as many by this address or key as it leaves.
+    pub(crate) fn claim(&self, claimant: Claimant) -> Result<Claim, NoClaim> {
+        self.claims.claim(&self.crowd(), claimant)
+    }
+
+    /// What came from there was not what it said.
+    pub(crate) fn forged(&self, origin: Origin) {
+        self.claims.forged(origin);
     }
 
     /// Watches the newest block.

@@ -1,9 +1,11 @@
-//! Fair shares: of everything that strangers hold there is so much for all, and so much for one address.
+//! Fair shares: of everything that strangers hold there is so much for all, and so much for one address. Where what
+//! there is for all is counted here too, no address holds more than it leaves: however many take all they are
+//! given, whoever comes next finds as much as each of them has.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
 
 /// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
@@ -31,8 +33,16 @@ impl std::fmt::Display for Origin {
 
 /// Counts what each address holds.
 pub(crate) struct Shares {
+    all: usize,
     most: usize,
-    held: Mutex<HashMap<Origin, usize>>,
+    held: Mutex<Held>,
+}
+
+#[derive(Default)]
+struct Held {
+    sum: usize,
+    /// By address; none is zero.
+    of: HashMap<Origin, usize>,
 }
 
 /// So many of an address's, until they are dropped.
@@ -42,9 +52,26 @@ pub(crate) struct Share {
     count: usize,
 }
 
+/// Why there is no share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoShare {
+    /// More than one address may have.
+    Most(usize),
+    /// The address would have more than it leaves to others, which is so much.
+    Leaves(usize),
+    /// More than there is for all.
+    All(usize),
+}
+
 impl Shares {
+    /// So much for each address, and whoever asks counts what all have.
     pub(crate) fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { most, held: Mutex::default() })
+        Self::of_all(usize::MAX, most)
+    }
+
+    /// So much for all, and so much of it for each address: it has no more than it leaves.
+    pub(crate) fn of_all(all: usize, most: usize) -> Arc<Self> {
+        Arc::new(Self { all, most, held: Mutex::default() })
     }
 
     /// What one address may hold.
@@ -54,25 +81,57 @@ impl Shares {
 
     /// One more for an address; `None` when it has its share.
     pub(crate) fn take(self: &Arc<Self>, origin: Origin) -> Option<Share> {
-        self.take_many(origin, 1)
+        self.take_many(origin, 1).ok()
     }
 
-    /// So many more for an address; `None` when that is more than its share.
-    pub(crate) fn take_many(self: &Arc<Self>, origin: Origin, count: usize) -> Option<Share> {
-        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        let of = held.get(&origin).copied().unwrap_or(0).checked_add(count).filter(|of| *of <= self.most)?;
-        held.insert(origin, of);
-        Some(Share { shares: self.clone(), origin, count })
+    /// So many more for an address, or nothing.
+    pub(crate) fn take_many(self: &Arc<Self>, origin: Origin, count: usize) -> Result<Share, NoShare> {
+        let mut held = self.held();
+        let free = self.all - held.sum;
+        let of = held.of.get(&origin).copied().unwrap_or(0).saturating_add(count);
+        if of > self.most {
+            return Err(NoShare::Most(self.most));
+        }
+        if count > free {
+            return Err(NoShare::All(self.all));
+        }
+        if of > free {
+            return Err(NoShare::Leaves(free));
+        }
+        held.sum += count;
+        held.of.insert(origin, of);
+        Ok(Share { shares: self.clone(), origin, count })
+    }
+
+    /// What there is for all.
+    #[cfg(test)]
+    pub(crate) fn free(&self) -> usize {
+        self.all - self.held().sum
+    }
+
+    /// The lock's holder only counts, so a panic elsewhere cannot have left it half-way.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    /// So many of it, or all there are.
+    pub(crate) fn split(&mut self, count: usize) -> Self {
+        let count = count.min(self.count);
+        self.count -= count;
+        Self { shares: self.shares.clone(), origin: self.origin, count }
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
-        let mut held = self.shares.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(of) = held.get_mut(&self.origin) {
+        let mut held = self.shares.held();
+        held.sum -= self.count;
+        if let Some(of) = held.of.get_mut(&self.origin) {
             *of -= self.count;
             if *of == 0 {
-                held.remove(&self.origin);
+                held.of.remove(&self.origin);
             }
         }
     }
@@ -126,7 +185,7 @@ mod tests {
         held.push(shares.take(origin("192.0.2.1")).unwrap());
         assert!(shares.take(origin("192.0.2.1")).is_none());
         held.clear();
-        assert!(shares.held.lock().unwrap().is_empty(), "addresses that hold nothing are forgotten");
+        assert!(shares.held().of.is_empty(), "addresses that hold nothing are forgotten");
     }
 
     /// What is taken at once is given or refused as a whole.
@@ -134,14 +193,46 @@ mod tests {
     fn many_are_taken_together_or_not_at_all() {
         let shares = Shares::new(10);
         let held = shares.take_many(origin("192.0.2.1"), 8).unwrap();
-        assert!(shares.take_many(origin("192.0.2.1"), 3).is_none());
-        assert!(shares.take_many(origin("192.0.2.1"), usize::MAX).is_none());
-        assert!(shares.take_many(origin("192.0.2.3"), 11).is_none());
+        for (last, count) in [(1, 3), (1, usize::MAX), (3, 11)] {
+            let refused = shares.take_many(origin(&format!("192.0.2.{last}")), count).err();
+            assert_eq!(refused, Some(NoShare::Most(10)));
+        }
         let rest = shares.take_many(origin("192.0.2.1"), 2).unwrap();
         drop(held);
-        assert!(shares.take_many(origin("192.0.2.1"), 8).is_some());
+        assert!(shares.take_many(origin("192.0.2.1"), 8).is_ok());
         drop(rest);
-        assert!(shares.held.lock().unwrap().is_empty(), "addresses that hold nothing are forgotten");
+        assert!(shares.held().of.is_empty(), "addresses that hold nothing are forgotten");
+    }
+
+    /// However many addresses take all they can get, the next gets as much as each of them.
+    #[test]
+    fn no_address_has_more_than_it_leaves() {
+        let shares = Shares::of_all(120, 100);
+        let mut held = Vec::new();
+        let mut greedy = |last: u8| {
+            let before = held.len();
+            held.extend(std::iter::from_fn(|| shares.take(origin(&format!("192.0.2.{last}")))));
+            held.len() - before
+        };
+        // Each comes when those before it have all they can get.
+        assert_eq!([greedy(1), greedy(2), greedy(3), greedy(4)], [60, 30, 15, 8]);
+        assert_eq!(shares.take_many(origin("192.0.2.1"), 1).err(), Some(NoShare::Leaves(7)));
+        assert_eq!(shares.take_many(origin("192.0.2.9"), 8).err(), Some(NoShare::All(120)));
+        assert!(shares.take_many(origin("192.0.2.9"), 7).is_ok());
+        held.clear();
+        assert_eq!((shares.free(), shares.held().of.len()), (120, 0));
+    }
+
+    #[test]
+    fn a_share_is_given_back_in_parts() {
+        let shares = Shares::of_all(20, 10);
+        let mut share = shares.take_many(origin("192.0.2.1"), 10).unwrap();
+        let part = share.split(4);
+        drop(share);
+        assert_eq!(shares.free(), 16);
+        assert_eq!(part.count, 4);
+        drop(part);
+        assert_eq!((shares.free(), shares.held().of.len()), (20, 0));
     }
 
     /// Whoever has an IPv6 network does not have a share for each of its addresses.

@@ -12,9 +12,8 @@ use proto::v1::GetSnapshotRequest;
 use serde::Serialize;
 use std::path::PathBuf;
 pub use taking::SnapshotError;
-use taking::{PART_PATIENCE, Taking};
+use taking::{Patience, Taking};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_stream::StreamExt as _;
 
 /// Bytes of a snapshot, unless somebody allows more: with 30 days of full blocks every second it is larger, and
 /// then a person should know.
@@ -27,8 +26,8 @@ A snapshot is everything a new node needs to begin at the newest height instead 
 hashes of the history, the state, the blocks of the last 30 days and, of older ones, all transactions but receipts. \
 It is written down as the node sends it; `countersign-node restore` believes nothing of it and checks everything \
 against the genesis file. So a node that lies could send for ever: the command stops at --max-bytes, when the node \
-says nothing for a minute, and when a sixteenth of the disk is all that is free. The file has its name when it is \
-whole, and what came of one that is not is removed.
+sends less than a mebibyte in a minute, and when a sixteenth of the disk is all that is free. The file has its name \
+when it is whole, and what came of one that is not is removed.
 JSON: {\"file\", \"chain_id\", \"height\", \"first_whole_height\", \"bytes\", \"parts\"}
 
 Examples:
@@ -88,12 +87,9 @@ impl Snapshot {
 /// Takes everything the node sends.
 async fn take(connection: &mut Connection, taking: &mut Taking) -> Result<(), Failure> {
     let stream = connection.ledger.get_snapshot(GetSnapshotRequest {}).await.map_err(NodeError::from)?;
-    let mut stream = stream.into_inner();
-    loop {
-        let next = tokio::time::timeout(PART_PATIENCE, stream.next()).await;
-        match next.map_err(|_| SnapshotError::Stalled { parts: taking.parts })? {
-            Some(piece) => taking.take(&piece.map_err(NodeError::from)?.part)?,
-            None => return Ok(()),
-        }
+    let (mut stream, mut patience) = (stream.into_inner(), Patience::new());
+    while let Some(piece) = patience.next(&mut stream).await? {
+        taking.take(&piece.map_err(NodeError::from)?)?;
     }
+    Ok(())
 }

@@ -1,10 +1,70 @@
 //! Places in the pool that are spoken for: by transactions whose signatures are being checked, or that are on
 //! their way to the core. Of a flood, no more signatures are checked than it will get places.
+//!
+//! A claim is made before anything is known of it but what it says itself. So no address claims more than it leaves
+//! to others, nor does one key of what its organisation has; and what an address brought that was not signed counts
+//! as claimed by it for a while.
 
-use consensus::member::{Crowd, NoRoom};
+use crate::shares::Origin;
+use consensus::member::{Crowd, NoRoom, OWN_PLACES_MAX};
 use ledger::bounded::Name;
-use std::collections::BTreeMap;
+use ledger::key::PublicKey;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long a transaction that was not what it says is held against the address it came from.
+pub const FORGERY_COST: Duration = Duration::from_secs(1);
+/// How many of them: no more than this is lost to others behind the address while the pool has room.
+pub const FORGERIES_MAX: usize = 1_024;
+/// Addresses of which such a thing is remembered: as many as there may be connections.
+const FORGERS_MAX: usize = 1_024;
+
+/// Who claims a place, as far as it is known.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimant {
+    /// Where the transaction comes from.
+    pub(crate) origin: Origin,
+    /// Who signed it, as it says.
+    pub(crate) signer: Option<PublicKey>,
+    /// Whose key that is, as far as it matters.
+    pub(crate) organisation: Option<Name>,
+}
+
+/// Why no place is given.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum NoClaim {
+    /// The pool, or what an organisation has of it, is full, or will be.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// The address has as much as it leaves.
+    #[error(
+        "transactions of address {origin} that are not admitted yet have, or wasted, {claimed} places, and it leaves \
+         {left} to others"
+    )]
+    Address {
+        /// Where they come from.
+        origin: Origin,
+        /// How many it has.
+        claimed: usize,
+        /// How many are left.
+        left: usize,
+    },
+    /// The key has as much as it leaves.
+    #[error(
+        "transactions of key {key} that are not admitted yet have {claimed} places, and it leaves {left} to others"
+    )]
+    Key {
+        /// Who signed them, as they say.
+        key: PublicKey,
+        /// How many it has.
+        claimed: usize,
+        /// How many are left.
+        left: usize,
+    },
+}
 
 /// Who claims how many places.
 #[derive(Default)]
@@ -15,30 +75,52 @@ pub(super) struct Claims {
 #[derive(Default)]
 struct Held {
     all: usize,
-    /// By organisation, as far as it mattered whose they are; none is zero.
-    of: BTreeMap<Name, usize>,
+    by_address: HashMap<Origin, usize>,
+    /// By organisation, as far as it mattered whose they are; none is empty.
+    of: BTreeMap<Name, OfOrganisation>,
+    /// When an address brought what was not signed, oldest first.
+    forged: HashMap<Origin, VecDeque<Instant>>,
+}
+
+#[derive(Default)]
+struct OfOrganisation {
+    all: usize,
+    by_address: HashMap<Origin, usize>,
+    by_key: HashMap<PublicKey, usize>,
 }
 
 /// One place, until this is dropped.
-pub struct Claim {
+pub(crate) struct Claim {
     claims: Arc<Claims>,
-    organisation: Option<Name>,
+    claimant: Claimant,
 }
 
 impl Claims {
     /// Claims a place of what a crowd leaves.
     ///
     /// # Errors
-    /// [`NoRoom`] when all that are left are spoken for.
-    pub(super) fn claim(self: &Arc<Self>, crowd: &Crowd, organisation: Option<Name>) -> Result<Claim, NoRoom> {
+    /// [`NoClaim`] when all that are left are spoken for, or as many by one address or key as it leaves to others.
+    pub(super) fn claim(self: &Arc<Self>, crowd: &Crowd, claimant: Claimant) -> Result<Claim, NoClaim> {
         let mut held = self.held();
-        let of_it = organisation.as_ref().and_then(|organisation| held.of.get(organisation)).copied().unwrap_or(0);
-        crowd.room_for(organisation.as_ref(), held.all, of_it)?;
-        if let Some(organisation) = &organisation {
-            held.of.insert(organisation.clone(), of_it + 1);
+        held.may_claim(crowd, &claimant)?;
+        held.add(&claimant);
+        Ok(Claim { claims: self.clone(), claimant })
+    }
+
+    /// An address brought something that was not what it said.
+    pub(super) fn forged(&self, origin: Origin) {
+        let now = Instant::now();
+        let mut held = self.held();
+        if held.forged.len() >= FORGERS_MAX {
+            held.forged.retain(|_, times| times.back().is_some_and(|last| now < *last + FORGERY_COST));
         }
-        held.all += 1;
-        Ok(Claim { claims: self.clone(), organisation })
+        if held.forged.len() < FORGERS_MAX || held.forged.contains_key(&origin) {
+            let times = held.forged.entry(origin).or_default();
+            if times.len() == FORGERIES_MAX {
+                times.pop_front();
+            }
+            times.push_back(now);
+        }
     }
 
     /// The lock's holder only counts, so a panic elsewhere cannot have left it half-way.
@@ -47,52 +129,102 @@ impl Claims {
     }
 }
 
-impl Drop for Claim {
-    fn drop(&mut self) {
-        let mut held = self.claims.held();
-        held.all -= 1;
-        let Some(organisation) = &self.organisation else { return };
-        if let Some(claimed) = held.of.get_mut(organisation) {
-            *claimed -= 1;
-            if *claimed == 0 {
-                held.of.remove(organisation);
-            }
+impl Held {
+    /// Whether there is a place, and not too many are claimed by one.
+    fn may_claim(&mut self, crowd: &Crowd, claimant: &Claimant) -> Result<(), NoClaim> {
+        let Claimant { origin, signer, organisation } = claimant;
+        let forged = self.forgeries(*origin);
+        let of = organisation.as_ref().and_then(|organisation| self.of.get(organisation));
+        let of_it = of.map_or(0, |of| of.all);
+        crowd.room_for(organisation.as_ref(), self.all, of_it)?;
+
+        let left_to_all = crowd.all.left.saturating_sub(self.all);
+        let address = |claimed: usize, left| NoClaim::Address { origin: *origin, claimed, left };
+        let by_address = count(&self.by_address, origin) + forged;
+        let Some(organisation) = organisation else {
+            return if by_address < left_to_all { Ok(()) } else { Err(address(by_address, left_to_all)) };
+        };
+        let places = crowd.organisations.get(organisation);
+        let left = places.map_or(usize::MAX, |places| places.left).saturating_sub(of_it);
+        let own = places.map_or(OWN_PLACES_MAX, |places| places.own).saturating_sub(of_it);
+        // Its own places are there whatever others take.
+        let left = left.min(left_to_all.max(own));
+        let by_address_of_it = of.map_or(0, |of| count(&of.by_address, origin)) + forged;
+        if by_address_of_it >= left {
+            return Err(address(by_address_of_it, left));
+        }
+        if own == 0 && by_address >= left_to_all {
+            return Err(address(by_address, left_to_all));
+        }
+        let Some(key) = *signer else { return Ok(()) };
+        let claimed = of.map_or(0, |of| count(&of.by_key, &key));
+        // Something of what its address may have is for the other keys behind it.
+        let left = left - by_address_of_it;
+        if claimed < left { Ok(()) } else { Err(NoClaim::Key { key, claimed, left }) }
+    }
+
+    fn add(&mut self, claimant: &Claimant) {
+        let Claimant { origin, signer, organisation } = claimant;
+        self.all += 1;
+        *self.by_address.entry(*origin).or_default() += 1;
+        let Some(organisation) = organisation else { return };
+        let of = self.of.entry(organisation.clone()).or_default();
+        of.all += 1;
+        *of.by_address.entry(*origin).or_default() += 1;
+        if let Some(signer) = signer {
+            *of.by_key.entry(*signer).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, claimant: &Claimant) {
+        let Claimant { origin, signer, organisation } = claimant;
+        self.all -= 1;
+        one_less(&mut self.by_address, origin);
+        let Some(organisation) = organisation else { return };
+        let Some(of) = self.of.get_mut(organisation) else { return };
+        of.all -= 1;
+        one_less(&mut of.by_address, origin);
+        if let Some(signer) = signer {
+            one_less(&mut of.by_key, signer);
+        }
+        if of.all == 0 {
+            self.of.remove(organisation);
+        }
+    }
+
+    /// What is held against an address; what is long ago is forgotten.
+    fn forgeries(&mut self, origin: Origin) -> usize {
+        let Some(times) = self.forged.get_mut(&origin) else { return 0 };
+        let now = Instant::now();
+        while times.front().is_some_and(|first| now >= *first + FORGERY_COST) {
+            times.pop_front();
+        }
+        let count = times.len();
+        if count == 0 {
+            self.forged.remove(&origin);
+        }
+        count
+    }
+}
+
+fn count<K: Eq + Hash>(counts: &HashMap<K, usize>, of: &K) -> usize {
+    counts.get(of).copied().unwrap_or(0)
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, of: &K) {
+    if let Some(count) = counts.get_mut(of) {
+        *count -= 1;
+        if *count == 0 {
+            counts.remove(of);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use consensus::member::Places;
-
-    fn name(text: &str) -> Name {
-        Name::new(text).expect("a name")
-    }
-
-    /// Two places are left for the depot and four for all: what is claimed beyond that is refused by the bound
-    /// it meets, and what is dropped is there again.
-    #[test]
-    fn no_more_is_claimed_than_is_left() {
-        let quota = NoRoom::Quota { organisation: name("depot"), pending: 6, most: 6 };
-        let full = NoRoom::Full { pending: 12, most: 12 };
-        let crowd = Crowd {
-            pending: 8,
-            all: Places { left: 4, own: 0, bound: full.clone() },
-            organisations: BTreeMap::from([(name("depot"), Places { left: 2, own: 2, bound: quota.clone() })]),
-        };
-        let claims = Arc::new(Claims::default());
-        let claim = |owner: Option<&str>| claims.claim(&crowd, owner.map(name));
-        let first = claim(Some("depot")).expect("room");
-        let second = claim(Some("depot")).expect("room");
-        assert_eq!(claim(Some("depot")).err(), Some(quota));
-        let others = [claim(None).expect("room"), claim(None).expect("room")];
-        assert_eq!(claim(None).err(), Some(full));
-        let bank = claim(Some("bank")).expect("a place of its own");
-        drop(first);
-        let again = claim(Some("depot")).expect("the place that was given back");
-        drop((again, second, others, bank));
-        let held = claims.held();
-        assert_eq!((held.all, held.of.len()), (0, 0), "nothing is left behind");
+impl Drop for Claim {
+    fn drop(&mut self) {
+        self.claims.held().remove(&self.claimant);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,12 @@
 
 use super::refusal::Refused;
 use super::{Services, wall_ms};
-use crate::desk::{Asked, Claim, Place};
-use consensus::member::{Event, NoRoom};
+use crate::desk::{Asked, Claim, Claimant, NoClaim, Place};
+use crate::shares::Origin;
+use consensus::member::Event;
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
+use ledger::key::PublicKey;
 use ledger::state::{ApplyError, BlockContext, State, StateView as _};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1;
@@ -25,41 +27,53 @@ pub(super) struct Welcome {
 }
 
 impl Services {
-    /// Parses and verifies. What there is no room for is refused unread, by whose it claims to be:
-    /// under load, a signature costs more than anything else.
-    pub(super) async fn welcome(&self, transactions: Vec<Vec<u8>>) -> Result<Vec<Result<Welcome, Refused>>, Refused> {
+    /// Parses and verifies what comes from somewhere. What there is no room for is refused unread, by whose it
+    /// claims to be: under load, a signature costs more than anything else. So what is not signed as it claims is
+    /// held against where it came from.
+    pub(super) async fn welcome(
+        &self,
+        origin: Origin,
+        transactions: Vec<Vec<u8>>,
+    ) -> Result<Vec<Result<Welcome, Refused>>, Refused> {
         let mut places = Vec::with_capacity(transactions.len());
         let mut roomy = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            let place = self.claim_for(&transaction)?;
+            let place = self.claim_for(origin, &transaction)?;
             if place.is_ok() {
                 roomy.push(transaction);
             }
             places.push(place);
         }
         let mut verified = self.verifier.each(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
-        let welcome = |place: Result<Option<Claim>, NoRoom>| {
+        let welcome = |place: Result<Option<Claim>, NoClaim>| {
             let place = place?;
-            let transaction = verified.next().ok_or_else(Refused::stopping)??;
+            let verdict = verified.next().ok_or_else(Refused::stopping)?;
+            let transaction = verdict.inspect_err(|_| self.desk.forged(origin))?;
             Ok(Welcome { transaction, place })
         };
         Ok(places.into_iter().map(welcome).collect())
     }
 
     /// The same of one.
-    pub(super) async fn welcome_one(&self, transaction: Vec<u8>) -> Result<Welcome, Refused> {
-        let welcome = self.welcome(vec![transaction]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+    pub(super) async fn welcome_one(&self, origin: Origin, transaction: Vec<u8>) -> Result<Welcome, Refused> {
+        let welcome = self.welcome(origin, vec![transaction]).await?.pop();
+        let welcome = welcome.unwrap_or_else(|| Err(Refused::stopping()));
         if welcome.as_ref().is_err_and(Refused::is_for_want_of_room) {
             tokio::time::sleep(NO_ROOM_PAUSE).await;
         }
         welcome
     }
 
-    /// A place in the pool. What is known already needs none: whoever asks again is answered for it.
-    fn claim_for(&self, transaction: &[u8]) -> Result<Result<Option<Claim>, NoRoom>, Refused> {
-        let owner = if self.desk.crowd().is_pressing() { self.claimed_owner(transaction)? } else { None };
-        match self.desk.claim(owner) {
-            Err(_) if self.is_known(transaction)? => Ok(Ok(None)),
+    /// A place in the pool. What is known already needs none, where there is no room: whoever asks again is
+    /// answered for it.
+    fn claim_for(&self, origin: Origin, transaction: &[u8]) -> Result<Result<Option<Claim>, NoClaim>, Refused> {
+        let signer = SignedTransaction::claimed_signer(transaction);
+        let organisation = match signer.filter(|_| self.desk.crowd().is_pressing()) {
+            Some(signer) => self.owner(signer)?,
+            None => None,
+        };
+        match self.desk.claim(Claimant { origin, signer, organisation }) {
+            Err(NoClaim::NoRoom(_) | NoClaim::Key { .. }) if self.is_known(transaction)? => Ok(Ok(None)),
             claimed => Ok(claimed.map(Some)),
         }
     }
@@ -82,9 +96,8 @@ impl Services {
         Ok(self.desk.is_pending(&id) || self.finalised(&id)?.is_some())
     }
 
-    /// The organisation whose signature bytes claim to have.
-    fn claimed_owner(&self, transaction: &[u8]) -> Result<Option<Name>, Refused> {
-        let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return Ok(None) };
+    /// The organisation whose key this is.
+    fn owner(&self, signer: PublicKey) -> Result<Option<Name>, Refused> {
         if let Some(owner) = self.store.key_owner(signer).map_err(Refused::internal)? {
             return Ok(Some(owner.organisation));
         }
@@ -109,10 +122,11 @@ impl Services {
     /// Takes in a batch of a stream; one answer each.
     pub(super) async fn submit_batch(
         &self,
+        origin: Origin,
         transactions: Vec<Vec<u8>>,
     ) -> Result<Vec<v1::SubmitStreamResponse>, Status> {
         let (mut ids, mut good) = (Vec::with_capacity(transactions.len()), Vec::with_capacity(transactions.len()));
-        for looked_at in self.welcome(transactions).await? {
+        for looked_at in self.welcome(origin, transactions).await? {
             ids.push(looked_at.map(|welcome| {
                 let id = welcome.transaction.id();
                 good.push(welcome);

@@ -5,7 +5,7 @@ use super::connections::Client;
 use super::refusal::Refused;
 use super::{Services, bytes32, wall_ms};
 use crate::artifacts::{self, ArtifactError, OF_CLIENTS, Pace, Transfer, Upload, pieces};
-use crate::shares::Share;
+use crate::shares::{NoShare, Origin, Share};
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::bounded::Name;
 use ledger::id::Digest;
@@ -24,8 +24,8 @@ use tonic::{Code, Request, Response, Status, Streaming};
 
 /// Payload bytes of one upload message.
 pub(super) const UPLOAD_PIECE_BYTES_MAX: usize = 256 * 1024;
-/// Downloads of one address at once: a quarter of all. Four addresses are needed to take every place, and a
-/// site of hundreds of endpoints behind one address fetches 32 at a time; the others are told when to come.
+/// Downloads of one address at once: a quarter of all, and no more than it leaves to others. A site of hundreds of
+/// endpoints behind one address fetches 32 at a time; the others are told when to come.
 pub(super) const DOWNLOADS_PER_ADDRESS_MAX: usize = artifacts::TRANSFERS_MAX / 4;
 
 #[tonic::async_trait]
@@ -147,16 +147,14 @@ impl Services {
                 let most = Client::downloads_max();
                 Refused::busy(format!("{most} downloads of this connection are under way, its limit"))
             })?;
-            let share = self.downloads.0.take(client.origin).ok_or_else(|| {
-                let (most, origin) = (self.downloads.0.most(), client.origin);
-                Refused::busy(format!("{most} downloads of address {origin} are under way, the limit of one address"))
-            })?;
+            let share = self.downloads.0.take_many(client.origin, 1);
+            let share = share.map_err(|no_share| no_download(client.origin, no_share))?;
             Ok::<_, Refused>((place, share))
         };
         let (place_of_connection, share) = client.map(share_of).transpose()?.unzip();
         let transfer = self.artifacts.transfer_to_client().ok_or_else(|| {
             let most = artifacts::TRANSFERS_MAX;
-            Refused::busy(format!("{most} downloads are under way, the limit of all clients together"))
+            no_download(Client::origin_of(client), NoShare::All(most))
         })?;
         Ok(Places { place_of_connection, share, transfer })
     }
@@ -189,6 +187,18 @@ impl Services {
         }
         Ok((publisher.organisation, grant))
     }
+}
+
+fn no_download(origin: Origin, no_share: NoShare) -> Refused {
+    Refused::busy(match no_share {
+        NoShare::Most(most) => {
+            format!("{most} downloads of address {origin} are under way, the limit of one address")
+        }
+        NoShare::Leaves(free) => {
+            format!("downloads of address {origin} are under way, as many as the {free} it leaves to others")
+        }
+        NoShare::All(all) => format!("{all} downloads are under way, the limit of all clients together"),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Clients' connections: only so many at once, altogether and of one address, none without a request, none that
 //! does not take its answers, and accepting goes on whatever happens to one.
 
+use super::refusal::Refused;
 use super::unread::Owed;
 use crate::artifacts::OF_CLIENTS;
 use crate::shares::{Origin, Share, Shares};
@@ -23,9 +24,6 @@ use tonic::transport::server::Connected;
 const CONNECTIONS_MAX: usize = 1_024;
 /// The part of the files this process may open that connections may take: the disk needs some, too.
 const SHARE_OF_FILES: u64 = 4;
-/// The part of all connections that one address may have. Half: a site of hundreds of endpoints behind one
-/// address stays connected, and whoever comes from elsewhere finds room.
-const SHARE_OF_CONNECTIONS: usize = 2;
 /// How long a connection may be there without one request. A client connects because it wants something.
 const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
 /// Downloads of one connection at once: an endpoint has one agent, and a patch few artifacts worth fetching
@@ -33,6 +31,9 @@ const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
 const DOWNLOADS_PER_CONNECTION_MAX: usize = 8;
 /// Uploads of one connection at once, for the same reasons.
 const UPLOADS_PER_CONNECTION_MAX: usize = 8;
+/// Streams of answers that one connection has open: its downloads, and as many others. Each takes a little memory for
+/// its buffers and its state for as long as it is open, whether it has something to say or not.
+pub const STREAMS_OF_ANSWERS_MAX: usize = 2 * DOWNLOADS_PER_CONNECTION_MAX;
 /// How long to wait after accepting failed, when files are short perhaps.
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -45,6 +46,8 @@ pub(super) struct Client {
     pub(super) downloads: Arc<Semaphore>,
     /// Places for this connection's uploads.
     pub(super) uploads: Arc<Semaphore>,
+    /// Places for this connection's streams of answers.
+    streams: Arc<Semaphore>,
     /// What it has not taken of its answers.
     pub(super) owed: Arc<Owed>,
     asked: Arc<AtomicBool>,
@@ -58,8 +61,6 @@ pub(super) struct Connection {
     patience: Option<Pin<Box<Sleep>>>,
     /// While there are answers to be taken.
     window: Option<Window>,
-    /// Bytes that went to the client.
-    written: u64,
     _place: OwnedSemaphorePermit,
     _share: Share,
 }
@@ -67,8 +68,8 @@ pub(super) struct Connection {
 /// A time in which answers are taken, at the pace of any transfer to a client.
 struct Window {
     ends: Pin<Box<Sleep>>,
-    /// What had been written, and what was gone, when it began.
-    since: (u64, u64),
+    /// What was gone when it began.
+    since: u64,
     /// Bytes that must go until it ends.
     least: u64,
 }
@@ -94,10 +95,23 @@ impl Client {
         UPLOADS_PER_CONNECTION_MAX
     }
 
+    /// A place for one more stream of answers.
+    pub(super) fn place_for_stream(&self) -> Result<OwnedSemaphorePermit, Refused> {
+        self.streams.clone().try_acquire_owned().map_err(|_| {
+            Refused::busy(format!("{STREAMS_OF_ANSWERS_MAX} streams of answers of this connection are open, its limit"))
+        })
+    }
+
     fn new(address: SocketAddr) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
-        let (downloads, uploads) = (places(DOWNLOADS_PER_CONNECTION_MAX), places(UPLOADS_PER_CONNECTION_MAX));
-        Self { origin: address.ip().into(), downloads, uploads, owed: Arc::default(), asked: Arc::default() }
+        Self {
+            origin: address.ip().into(),
+            downloads: places(DOWNLOADS_PER_CONNECTION_MAX),
+            uploads: places(UPLOADS_PER_CONNECTION_MAX),
+            streams: places(STREAMS_OF_ANSWERS_MAX),
+            owed: Arc::default(),
+            asked: Arc::default(),
+        }
     }
 }
 
@@ -114,7 +128,7 @@ pub(super) fn note_request(request: tonic::Request<()>) -> Result<tonic::Request
 pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> + Unpin {
     let most = connections_max();
     let places = Arc::new(Semaphore::new(most));
-    let shares = Shares::new((most / SHARE_OF_CONNECTIONS).max(1));
+    let shares = shares(most);
     let state = (listener, places, shares);
     let connections = futures::stream::unfold(state, |(listener, places, shares)| async move {
         let place = places.clone().acquire_owned().await.ok()?;
@@ -122,6 +136,12 @@ pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<C
         Some((Ok(Connection::new(stream, address, (place, share))), (listener, places, shares)))
     });
     Box::pin(connections)
+}
+
+/// No address has more connections than it leaves: a site of hundreds of endpoints behind one address stays
+/// connected, and whoever comes from elsewhere finds room, also when several have all they can get.
+fn shares(most: usize) -> Arc<Shares> {
+    Shares::of_all(most, most)
 }
 
 /// The next connection of an address that has not its share. An error is about the one that did not come, or
@@ -133,7 +153,7 @@ async fn accept(listener: &TcpListener, shares: &Arc<Shares>) -> (TcpStream, Soc
                 let origin = Origin::from(address.ip());
                 let Some(share) = shares.take(origin) else {
                     // It is closed unheard: to say why would cost what it must not have.
-                    tracing::debug!(%origin, most = shares.most(), "an address has its share of connections");
+                    tracing::debug!(%origin, "an address has its share of connections");
                     continue;
                 };
                 // A connection that ended at once says so when it is read.
@@ -157,7 +177,7 @@ impl Connection {
     fn new(stream: TcpStream, address: SocketAddr, (place, share): (OwnedSemaphorePermit, Share)) -> Self {
         let patience = Some(Box::pin(tokio::time::sleep(FIRST_REQUEST_MAX)));
         let (client, window) = (Client::new(address), None);
-        Self { stream, client, patience, window, written: 0, _place: place, _share: share }
+        Self { stream, client, patience, window, _place: place, _share: share }
     }
 
     /// Whether it has been there for too long without a request.
@@ -168,7 +188,8 @@ impl Connection {
         self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready())
     }
 
-    /// Whether it does not take its answers, nor gives them up.
+    /// Whether it does not take its answers, nor gives them up. Only bytes of answers count: the transport's own
+    /// words, which anybody can have as many of as he likes, take nothing of what is owed.
     fn is_stuck(&mut self, context: &mut Context<'_>) -> bool {
         let owed = &self.client.owed;
         loop {
@@ -179,14 +200,13 @@ impl Connection {
             }
             let window = self.window.get_or_insert_with(|| Window {
                 ends: Box::pin(tokio::time::sleep(OF_CLIENTS.window)),
-                since: (self.written, owed.gone()),
+                since: owed.gone(),
                 least: OF_CLIENTS.bytes_per_window_min.min(bytes as u64),
             });
             if window.ends.as_mut().poll(context).is_pending() {
                 return false;
             }
-            let (written, gone) = (self.written - window.since.0, owed.gone() - window.since.1);
-            if written.max(gone) < window.least {
+            if owed.gone() - window.since < window.least {
                 tracing::debug!(origin = %self.client.origin, bytes, "a client does not take its answers");
                 return true;
             }
@@ -196,10 +216,8 @@ impl Connection {
 
     /// What a write came to. What cannot be written now is not waited for any longer than it may.
     fn wrote(&mut self, wrote: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        match wrote {
-            Poll::Ready(Ok(bytes)) => self.written += bytes as u64,
-            Poll::Pending if self.is_stuck(context) => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
-            _ => {}
+        if wrote.is_pending() && self.is_stuck(context) {
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         wrote
     }
@@ -257,103 +275,4 @@ impl AsyncWrite for Connection {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use tokio::io::AsyncReadExt as _;
-    use tokio::time::{Instant, timeout};
-    use tokio_stream::StreamExt as _;
-
-    /// A door, and how many may be there of one address.
-    async fn door(most: usize) -> (SocketAddr, TcpListener, Arc<Shares>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        (listener.local_addr().unwrap(), listener, Shares::new(most))
-    }
-
-    /// A clock that stands until everybody waits shows what happens after any time.
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_without_a_request_is_closed_after_its_time() {
-        let (address, listener, _) = door(1).await;
-        let mut connections = incoming(listener);
-        let _silent = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        let since = Instant::now();
-        let error = connection.read_u8().await.unwrap_err();
-        assert_eq!((error.kind(), since.elapsed().as_secs()), (io::ErrorKind::TimedOut, FIRST_REQUEST_MAX.as_secs()));
-
-        // One that asked may then be silent for as long as it likes.
-        let _asking = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        let mut request = tonic::Request::new(());
-        request.extensions_mut().insert(connection.client.clone());
-        note_request(request).unwrap();
-        assert!(timeout(100 * FIRST_REQUEST_MAX, connection.read_u8()).await.is_err(), "it is still there");
-    }
-
-    /// A connection, and when it ends if something is owed to it for so long, of which so many bytes are
-    /// written every second.
-    async fn owing(written: usize) -> Option<u64> {
-        let (address, listener, _) = door(1).await;
-        let mut connections = incoming(listener);
-        let _client = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        connection.client.asked.store(true, Ordering::Relaxed);
-        let _debt = connection.client.owed.add(10 * 1024 * 1024);
-        let since = Instant::now();
-        for _ in 0..300 {
-            match timeout(Duration::from_secs(1), connection.read_u8()).await {
-                Ok(Err(error)) if error.kind() == io::ErrorKind::TimedOut => return Some(since.elapsed().as_secs()),
-                Ok(other) => panic!("{other:?}"),
-                // As if the client had taken it.
-                Err(_) => connection.written += written as u64,
-            }
-        }
-        None
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_that_does_not_take_its_answers_is_closed_after_its_time() {
-        let window = OF_CLIENTS.window.as_secs();
-        assert_eq!(owing(0).await, Some(window));
-        assert_eq!(owing(1_000).await, Some(window), "a little is not enough");
-        assert_eq!(owing(17 * 1024).await, None, "it reads");
-    }
-
-    /// Who gives up an answer takes it no more, and has done nothing wrong.
-    #[tokio::test(start_paused = true)]
-    async fn an_answer_that_is_given_up_is_not_waited_for() {
-        let (address, listener, _) = door(1).await;
-        let mut connections = incoming(listener);
-        let _client = TcpStream::connect(address).await.unwrap();
-        let mut connection = connections.next().await.unwrap().unwrap();
-        connection.client.asked.store(true, Ordering::Relaxed);
-        for _ in 0..10 {
-            let debt = connection.client.owed.add(1024 * 1024);
-            let end = timeout(OF_CLIENTS.window / 2, connection.read_u8()).await;
-            assert!(end.is_err(), "it was closed: {end:?}");
-            drop(debt);
-        }
-        let end = timeout(100 * OF_CLIENTS.window, connection.read_u8()).await;
-        assert!(end.is_err(), "it was closed: {end:?}");
-    }
-
-    #[tokio::test]
-    async fn one_address_has_its_share_of_connections_and_others_theirs() {
-        let (address, listener, shares) = door(2).await;
-        let _first = TcpStream::connect(address).await.unwrap();
-        let _second = TcpStream::connect(address).await.unwrap();
-        let held = [accept(&listener, &shares).await, accept(&listener, &shares).await];
-        // The third is closed unheard, the one from elsewhere is taken.
-        let mut third = TcpStream::connect(address).await.unwrap();
-        let elsewhere = tokio::net::TcpSocket::new_v4().unwrap();
-        elsewhere.bind("127.0.0.2:0".parse().unwrap()).unwrap();
-        let _fourth = elsewhere.connect(address).await.unwrap();
-        let (_, from, _share) = accept(&listener, &shares).await;
-        assert_eq!(from.ip().to_string(), "127.0.0.2");
-        assert_eq!(third.read(&mut [0]).await.unwrap_or(0), 0, "it was closed");
-        // And when one has gone, another may come.
-        drop(held);
-        let _fifth = TcpStream::connect(address).await.unwrap();
-        let (_, from, _share) = accept(&listener, &shares).await;
-        assert_eq!(from.ip().to_string(), "127.0.0.1");
-    }
-}
+mod tests;

@@ -7,14 +7,13 @@
 
 use super::connections::Client;
 use super::refusal::Refused;
-use crate::shares::{Origin, Share, Shares};
+use crate::shares::{NoShare, Origin, Share, Shares};
 use futures::future::{Either, Ready, ready};
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tonic::Status;
 use tonic::body::Body;
@@ -22,7 +21,7 @@ use tonic::codegen::{Bytes, Service, http};
 
 /// Bytes of requests that are here and not done with.
 pub const INTAKE_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// … of one address: a quarter of all.
+/// … of one address: a quarter of all, and no more than it leaves to others.
 pub const INTAKE_PER_ADDRESS_BYTES_MAX: usize = INTAKE_BYTES_MAX / 4;
 /// What an open request takes besides its message: its headers (16 KiB at most), the library's buffer (8 KiB) and
 /// the piece that came last (16 KiB).
@@ -42,9 +41,10 @@ const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The call whose messages are pieces of artifacts.
 const UPLOAD: &str = "/countersign.v1.Artifacts/Upload";
-/// Calls of many messages, with any time between them.
-const STREAMS: [&str; 4] = [
-    UPLOAD,
+/// Calls of many messages that are answered one by one, with any time between them. Of these a connection has few
+/// (`STREAMS_OF_ANSWERS_MAX`), and one that rests takes nothing here: or else whoever opens many and says nothing
+/// would have what others need.
+const CONVERSATIONS: [&str; 3] = [
     "/countersign.v1.Ledger/SubmitStream",
     "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
@@ -52,37 +52,34 @@ const STREAMS: [&str; 4] = [
 
 /// Counts what requests take.
 #[derive(Clone)]
-pub struct Intake {
-    all: Arc<Semaphore>,
-    shares: Arc<Shares>,
-}
+pub struct Intake(Arc<Shares>);
 
 /// Memory of a request, until it is dropped.
-pub(super) struct Held {
-    _all: OwnedSemaphorePermit,
-    _share: Share,
-}
+pub(super) type Held = Share;
 
 impl Default for Intake {
     fn default() -> Self {
-        let shares = Shares::new(INTAKE_PER_ADDRESS_BYTES_MAX);
-        Self { all: Arc::new(Semaphore::new(INTAKE_BYTES_MAX)), shares }
+        Self(Shares::of_all(INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX))
     }
 }
 
 impl Intake {
     /// So many bytes more for a client.
     pub(super) fn take(&self, origin: Origin, bytes: usize) -> Result<Held, Refused> {
-        let full = |of: &str, most: usize, limit: &str| {
-            Refused::busy(format!("requests{of} that are not done with take {most} bytes, the limit of {limit}"))
-                .retry_after(RETRY_AFTER_MS)
-        };
-        let share = self.shares.take_many(origin, bytes);
-        let share = share.ok_or_else(|| full(&format!(" of address {origin}"), self.shares.most(), "one address"))?;
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let all = self.all.clone().try_acquire_many_owned(count);
-        let all = all.map_err(|_| full("", INTAKE_BYTES_MAX, "all clients together"))?;
-        Ok(Held { _all: all, _share: share })
+        self.0.take_many(origin, bytes).map_err(|no_share| {
+            let message = match no_share {
+                NoShare::Most(most) => format!(
+                    "requests of address {origin} that are not done with take {most} bytes, the limit of one address"
+                ),
+                NoShare::Leaves(free) => format!(
+                    "requests of address {origin} that are not done with take as much as the {free} bytes it leaves"
+                ),
+                NoShare::All(all) => {
+                    format!("requests that are not done with take {all} bytes, the limit of all clients together")
+                }
+            };
+            Refused::busy(message).retry_after(RETRY_AFTER_MS)
+        })
     }
 }
 
@@ -110,14 +107,15 @@ impl<S: Service<http::Request<Body>, Response = http::Response<Body>>> Service<h
 
     fn call(&mut self, request: http::Request<Body>) -> Self::Future {
         let origin = Client::origin_of(request.extensions().get());
-        let Expected { most, is_stream } = Expected::of(request.uri().path());
+        let Expected { most, is_stream, rests } = Expected::of(request.uri().path());
         match self.intake.take(origin, REQUEST_BYTES) {
             Ok(held) => {
                 let request = request.map(|body| {
                     let frames = Frames::new(most);
                     let patience = Patience::new(is_stream);
                     let intake = self.intake.clone();
-                    Body::new(Intaken { body, frames, patience, intake, origin, message: None, _request: held })
+                    let request = Some(held);
+                    Body::new(Intaken { body, frames, patience, intake, origin, rests, message: None, request })
                 });
                 Either::Right(self.services.call(request))
             }
@@ -130,12 +128,15 @@ impl<S: Service<http::Request<Body>, Response = http::Response<Body>>> Service<h
 struct Expected {
     most: usize,
     is_stream: bool,
+    /// Whether it takes nothing between its messages.
+    rests: bool,
 }
 
 impl Expected {
     fn of(path: &str) -> Self {
         let most = if path == UPLOAD { UPLOAD_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
-        Self { most, is_stream: STREAMS.contains(&path) }
+        let rests = CONVERSATIONS.contains(&path);
+        Self { most, is_stream: rests || path == UPLOAD, rests }
     }
 }
 
@@ -228,12 +229,17 @@ struct Intaken {
     origin: Origin,
     /// For a message that came, or comes, in many pieces; until the next is asked for.
     message: Option<Held>,
-    _request: Held,
+    rests: bool,
+    /// `None` while it rests.
+    request: Option<Held>,
 }
 
 impl Intaken {
     /// Counts what came.
     fn count(&mut self, bytes: &[u8]) -> Result<(), Refused> {
+        if self.request.is_none() {
+            self.request = Some(self.intake.take(self.origin, REQUEST_BYTES)?);
+        }
         let (was_between, whole) = (self.frames.is_between(), self.frames.whole);
         let begun = self.frames.advance(bytes).map_err(|TooLong(length)| {
             Refused::invalid("size", format!("a message of {length} bytes, at most {}", self.frames.most))
@@ -271,6 +277,9 @@ impl HttpBody for Intaken {
             && let Err(refused) = self.count(bytes)
         {
             return Poll::Ready(Some(Err(refused.into())));
+        }
+        if polled.is_pending() && self.rests && self.frames.is_between() {
+            self.request = None;
         }
         // What has arrived goes first.
         if polled.is_pending() && self.is_late(context) {

@@ -40,7 +40,7 @@ impl ledger_server::Ledger for Services {
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
         // Until it was offered: from then on it is the pool's.
         let held = self.intake.take(origin, transaction.len())?;
-        let welcome = self.welcome_one(transaction).await?;
+        let welcome = self.welcome_one(origin, transaction).await?;
         let id = welcome.transaction.id();
         if let Some(place) = self.finalised(&id)? {
             return Ok(Response::new(submitted(id, Some(place))));
@@ -84,7 +84,7 @@ impl ledger_server::Ledger for Services {
             async move {
                 let batch: Vec<_> = batch.into_iter().collect::<Result<_, _>>()?;
                 let (transactions, _held): (Vec<_>, Vec<_>) = batch.into_iter().unzip();
-                services.submit_batch(transactions).await
+                services.submit_batch(origin, transactions).await
             }
         });
         let answers = answers.flat_map(|batch| {
@@ -97,7 +97,8 @@ impl ledger_server::Ledger for Services {
     }
 
     async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
-        let welcome = self.welcome_one(request.into_inner().transaction).await?;
+        let origin = Client::origin_of(Client::of(request.extensions()));
+        let welcome = self.welcome_one(origin, request.into_inner().transaction).await?;
         self.judge(&welcome.transaction)?;
         Ok(Response::new(v1::CheckResponse { id: welcome.transaction.id().0.to_vec() }))
     }

@@ -14,12 +14,13 @@ mod snapshot;
 mod unread;
 mod views;
 
-use crate::artifacts::Artifacts;
+use crate::artifacts::{Artifacts, TRANSFERS_MAX};
 use crate::desk::Desk;
 use crate::network::Network;
 use crate::shares::Shares;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
+pub use connections::STREAMS_OF_ANSWERS_MAX;
 use intake::Counted;
 pub use intake::{
     INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
@@ -41,7 +42,11 @@ use tokio::sync::watch;
 use tonic::service::InterceptorLayer;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use unread::Bounded;
-pub use unread::{ANSWERS_BYTES_MAX, ANSWERS_PER_ADDRESS_BYTES_MAX, ROOM_PATIENCE, Unread};
+pub use unread::{
+    ANSWERS_BYTES_MAX, ANSWERS_PER_ADDRESS_BYTES_MAX, ARTIFACT_PIECE_BYTES, HEAD_BYTES, OWN_ANSWERS_BYTES_MAX,
+    OWN_ANSWERS_PER_ADDRESS_BYTES_MAX, PIECE_BYTES, ROOM_PATIENCE, SHORT_ANSWER_BYTES, SHORT_ANSWERS_BYTES_MAX,
+    SHORT_ANSWERS_PER_ADDRESS_BYTES_MAX, Unread,
+};
 
 /// Requests one connection may have under way.
 const REQUESTS_PER_CONNECTION_MAX: usize = 256;
@@ -100,7 +105,7 @@ pub struct Downloads(Arc<Shares>);
 
 impl Default for Downloads {
     fn default() -> Self {
-        Self(Shares::new(artifacts::DOWNLOADS_PER_ADDRESS_MAX))
+        Self(Shares::of_all(TRANSFERS_MAX, artifacts::DOWNLOADS_PER_ADDRESS_MAX))
     }
 }
 

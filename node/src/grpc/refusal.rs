@@ -1,6 +1,7 @@
 //! Refusals: every refused call names the check, says what it saw and what to do about it.
 
 use crate::artifacts::{ArtifactError, NoPlace};
+use crate::desk::NoClaim;
 use crate::proof::AssemblyError;
 use consensus::member::{NoRoom, OfferError};
 use ledger::artifact::GrantError;
@@ -95,6 +96,16 @@ impl From<NoRoom> for Refused {
             NoRoom::Quota { .. } | NoRoom::QuotaOfBytes { .. } => "quota",
         };
         Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
+    }
+}
+
+impl From<NoClaim> for Refused {
+    fn from(no_claim: NoClaim) -> Self {
+        match no_claim {
+            NoClaim::NoRoom(no_room) => no_room.into(),
+            // As any other want of room.
+            no_claim => Self::busy(no_claim).retry_after(RETRY_AFTER_MS),
+        }
     }
 }
 

@@ -3,126 +3,87 @@
 //!
 //! An answer has its room before it is made, as large as it can be, and gives back what it does not need when it is
 //! there. The rest travels with its bytes: the library that keeps what a connection does not take drops it with the
-//! last of them.
+//! last of them. A stream has room for the piece it is making and for those under way: one that has nothing to say
+//! has none, and of those a connection has few.
 
+mod flowing;
 mod owed;
+mod room;
+mod whole;
 
 use super::connections::Client;
 use super::refusal::Refused;
-use crate::shares::{Origin, Queues};
-use http_body::{Body as HttpBody, Frame};
+use flowing::{Flowing, Reader};
+use http_body::Body as HttpBody;
 pub(super) use owed::Owed;
-use owed::{Debt, Line};
-use std::collections::VecDeque;
-use std::future::poll_fn;
+pub use room::{
+    ANSWERS_BYTES_MAX, ANSWERS_PER_ADDRESS_BYTES_MAX, OWN_ANSWERS_BYTES_MAX, OWN_ANSWERS_PER_ADDRESS_BYTES_MAX,
+    ROOM_PATIENCE, SHORT_ANSWERS_BYTES_MAX, SHORT_ANSWERS_PER_ADDRESS_BYTES_MAX, Unread,
+};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
-use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
+use std::task::{Context, Poll};
 use tonic::Status;
 use tonic::body::Body;
-use tonic::codegen::{Bytes, Service, http};
+use tonic::codegen::{Service, http};
+use whole::whole;
 
-/// Bytes of answers that their clients have not taken.
-pub const ANSWERS_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// … of one address: a quarter of all.
-pub const ANSWERS_PER_ADDRESS_BYTES_MAX: usize = ANSWERS_BYTES_MAX / 4;
-/// How long an answer waits for room. Whoever reads makes some at once.
-pub const ROOM_PATIENCE: Duration = Duration::from_secs(5);
-/// When to try again after "no room": the others have read then, or were shown out.
-const RETRY_AFTER_MS: u64 = 5_000;
 /// Around a message: five bytes before it.
 const FRAME_BYTES: usize = 5;
-/// The answer to a call that waits for something, finality or a disk: a few numbers. It must have no more room than
-/// it needs, because of these many wait.
-const SHORT_BYTES: usize = 256;
-/// Of a stream of heads, under way: some are small, and each of a site's endpoints may follow them.
-const HEADS_BYTES: usize = 32 * 1024;
-/// Of an artifact, under way: two pieces, and one that comes to them.
-const ARTIFACT_BYTES: usize = 256 * 1024;
-/// Of any other stream.
-const STREAM_BYTES: usize = 64 * 1024;
+/// The answer to a call that waits for something, finality or a disk: a few numbers. Of these many wait, and they
+/// have room of their own.
+pub const SHORT_ANSWER_BYTES: usize = 256;
+/// A head: its header, and the certificate of the largest set of validators.
+pub const HEAD_BYTES: usize = 32 * 1024;
+/// A piece of an artifact, with what the library puts together before it gives it out.
+pub const ARTIFACT_PIECE_BYTES: usize = 128 * 1024;
+/// A piece of any other stream, put together in the same way.
+pub const PIECE_BYTES: usize = 64 * 1024;
+/// What is handed to the library at once: as much as a frame of HTTP/2 has. With every one of them that went, the
+/// client is seen to read.
+const CHUNK_BYTES: usize = 16 * 1024;
 
 /// How much an answer may be, and whether it comes at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Shape {
+    /// A few numbers, when there is something to say.
+    Short,
     /// One message of at most so many bytes.
     One(usize),
-    /// Many, of which so many bytes are under way: the next is asked for when half of them are free.
-    Many(usize),
+    /// Many.
+    Many(Flow),
+}
+
+/// How a stream of answers flows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Flow {
+    /// What one piece may be.
+    piece: usize,
+    /// With so many bytes under way, the next piece waits.
+    under_way: usize,
 }
 
 impl Shape {
     fn of(path: &str) -> Self {
+        let many = |piece, under_way| Self::Many(Flow { piece, under_way });
         match path {
             "/countersign.v1.Ledger/Submit"
             | "/countersign.v1.Ledger/Check"
             | "/countersign.v1.Artifacts/Stat"
-            | "/countersign.v1.Artifacts/Upload" => Self::One(SHORT_BYTES),
-            "/countersign.v1.Ledger/WatchHeads" | "/grpc.health.v1.Health/Watch" => Self::Many(HEADS_BYTES),
+            | "/countersign.v1.Artifacts/Upload"
+            | "/grpc.health.v1.Health/Check" => Self::Short,
+            "/countersign.v1.Ledger/GetHead" => Self::One(HEAD_BYTES),
+            "/countersign.v1.Ledger/WatchHeads" | "/grpc.health.v1.Health/Watch" => many(HEAD_BYTES, HEAD_BYTES / 2),
             // One part under way, and one that is made meanwhile.
-            "/countersign.v1.Ledger/GetSnapshot" => Self::Many(2 * proto::MESSAGE_BYTES_MAX),
-            "/countersign.v1.Artifacts/Fetch" => Self::Many(ARTIFACT_BYTES),
+            "/countersign.v1.Ledger/GetSnapshot" => {
+                many(proto::MESSAGE_BYTES_MAX + PIECE_BYTES, proto::MESSAGE_BYTES_MAX)
+            }
+            "/countersign.v1.Artifacts/Fetch" => many(ARTIFACT_PIECE_BYTES, ARTIFACT_PIECE_BYTES),
             "/countersign.v1.Ledger/SubmitStream"
             | "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
-            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => Self::Many(STREAM_BYTES),
+            | "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo" => many(PIECE_BYTES, PIECE_BYTES / 2),
             _ => Self::One(proto::MESSAGE_BYTES_MAX + FRAME_BYTES),
         }
-    }
-
-    const fn bytes(self) -> usize {
-        match self {
-            Self::One(bytes) | Self::Many(bytes) => bytes,
-        }
-    }
-}
-
-/// Counts what answers take.
-#[derive(Clone)]
-pub struct Unread {
-    all: Arc<Semaphore>,
-    of_addresses: Arc<Queues<Origin>>,
-}
-
-/// Memory of an answer, until it is dropped.
-struct Room {
-    all: OwnedSemaphorePermit,
-    of_address: OwnedSemaphorePermit,
-}
-
-impl Room {
-    /// So many bytes of it, or what there is.
-    fn split(&mut self, bytes: usize) -> Option<Self> {
-        let bytes = bytes.min(self.all.num_permits());
-        Some(Self { all: self.all.split(bytes)?, of_address: self.of_address.split(bytes)? })
-    }
-}
-
-impl Default for Unread {
-    fn default() -> Self {
-        let of_addresses = Arc::new(Queues::new(ANSWERS_PER_ADDRESS_BYTES_MAX));
-        Self { all: Arc::new(Semaphore::new(ANSWERS_BYTES_MAX)), of_addresses }
-    }
-}
-
-impl Unread {
-    /// Room for an answer of so many bytes, in the order of asking.
-    async fn room(&self, origin: Origin, bytes: usize) -> Result<Room, Refused> {
-        let deadline = Instant::now() + ROOM_PATIENCE;
-        let full = |of: &str, most: usize, limit: &str| {
-            let message = format!("answers{of} that are not taken have {most} bytes, the limit of {limit}");
-            Refused::busy(message).retry_after(RETRY_AFTER_MS)
-        };
-        let count = u32::try_from(bytes).unwrap_or(u32::MAX);
-        let most = self.of_addresses.most();
-        let of_address = timeout_at(deadline, self.of_addresses.of(origin).acquire_many_owned(count)).await;
-        let of_address = of_address.ok().and_then(Result::ok);
-        let of_address = of_address.ok_or_else(|| full(&format!(" of address {origin}"), most, "one address"))?;
-        let all = timeout_at(deadline, self.all.clone().acquire_many_owned(count)).await.ok().and_then(Result::ok);
-        let all = all.ok_or_else(|| full("", ANSWERS_BYTES_MAX, "all clients together"))?;
-        Ok(Room { all, of_address })
     }
 }
 
@@ -156,100 +117,36 @@ where
         // The one that said it is ready is the one that is called.
         let next = self.services.clone();
         let mut services = std::mem::replace(&mut self.services, next);
-        let client: Option<&Client> = request.extensions().get();
-        let (origin, owed) = (Client::origin_of(client), client.map_or_else(Arc::default, |it| it.owed.clone()));
+        let client = request.extensions().get::<Client>().cloned();
         let shape = Shape::of(request.uri().path());
         let unread = self.unread.clone();
         Box::pin(async move {
-            let room = match unread.room(origin, shape.bytes()).await {
-                Ok(room) => room,
-                Err(refused) => return Ok(Status::from(refused).into_http()),
-            };
-            let (parts, body) = services.call(request).await?.into_parts();
-            let body = match shape {
-                Shape::One(_) => Body::new(whole(body, room, &owed).await),
-                Shape::Many(most) => Body::new(Flowing { body, line: Line::new(most / 2, room), owed }),
+            let origin = Client::origin_of(client.as_ref());
+            let owed = client.as_ref().map_or_else(Arc::default, |client| client.owed.clone());
+            let (parts, body) = match shape {
+                Shape::Short | Shape::One(_) => {
+                    let room = match shape {
+                        Shape::One(bytes) => unread.room(origin, bytes).await,
+                        _ => unread.short(origin, SHORT_ANSWER_BYTES),
+                    };
+                    let room = match room {
+                        Ok(room) => room,
+                        Err(refused) => return Ok(Status::from(refused).into_http()),
+                    };
+                    let (parts, body) = services.call(request).await?.into_parts();
+                    (parts, Body::new(whole(body, room, &owed).await))
+                }
+                Shape::Many(flow) => {
+                    let place = match client.as_ref().map(Client::place_for_stream).transpose() {
+                        Ok(place) => place,
+                        Err(refused) => return Ok(Status::from(refused).into_http()),
+                    };
+                    let (parts, body) = services.call(request).await?.into_parts();
+                    (parts, Body::new(Flowing::new(body, flow, unread, Reader { origin, owed, _place: place })))
+                }
             };
             Ok(http::Response::from_parts(parts, body))
         })
-    }
-}
-
-/// A piece of an answer, and what is held until nobody has its bytes any more.
-struct Piece<H> {
-    bytes: Bytes,
-    _held: H,
-}
-
-impl<H> AsRef<[u8]> for Piece<H> {
-    fn as_ref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-/// The same bytes; `held` is dropped with the last of them.
-fn holding<H: Send + 'static>(bytes: Bytes, held: H) -> Bytes {
-    Bytes::from_owner(Piece { bytes, _held: held })
-}
-
-/// A whole answer, with room for its bytes and not more.
-async fn whole(mut body: Body, mut room: Room, owed: &Arc<Owed>) -> Whole {
-    let mut frames = VecDeque::new();
-    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
-        frames.push_back(frame.map(|frame| {
-            frame.map_data(|bytes| {
-                // What was encoded lies in a buffer that may be twice as long.
-                let bytes = Bytes::copy_from_slice(&bytes);
-                let held: (Option<Room>, Debt) = (room.split(bytes.len()), owed.add(bytes.len()));
-                holding(bytes, held)
-            })
-        }));
-    }
-    Whole(frames)
-}
-
-/// An answer that is there.
-struct Whole(VecDeque<Result<Frame<Bytes>, Status>>);
-
-impl HttpBody for Whole {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.pop_front())
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// An answer that comes piece by piece: the next is asked for when there is room for it.
-struct Flowing {
-    body: Body,
-    line: Arc<Line<Room>>,
-    owed: Arc<Owed>,
-}
-
-impl HttpBody for Flowing {
-    type Data = Bytes;
-    type Error = Status;
-
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        ready!(self.line.poll_room(context));
-        let frame = ready!(Pin::new(&mut self.body).poll_frame(context));
-        Poll::Ready(frame.map(|frame| {
-            frame.map(|frame| {
-                frame.map_data(|bytes| {
-                    let held = (self.line.enter(bytes.len()), self.owed.add(bytes.len()));
-                    holding(bytes, held)
-                })
-            })
-        }))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
     }
 }
 

@@ -2,7 +2,7 @@
 //! one was told of are expected at their addresses, and have places there that strangers do not take.
 
 use crate::config::PeerAddress;
-use crate::shares::{Origin, Share, Shares};
+use crate::shares::{NoShare, Origin, Share, Shares};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
 use libp2p::multiaddr::Protocol;
@@ -21,7 +21,8 @@ use std::time::Duration;
 /// Connections of strangers that have not yet said whose they are. Each takes a file, and the disk needs some,
 /// too.
 pub const GREETINGS_MAX: usize = 64;
-/// … of one address: a quarter of all; and as many, apart from all, of the address of each configured peer.
+/// … of one address: a quarter of all, and no more than it leaves to others; and as many, apart from all, of the
+/// address of each configured peer.
 pub const GREETINGS_PER_ADDRESS_MAX: usize = GREETINGS_MAX / 4;
 /// How long a greeting may take, ours to others and theirs to us: a few times there and back over the worst line.
 /// The operating system knocks after one second and three, and then rests for ever longer: after that a new
@@ -31,7 +32,9 @@ pub const GREETING_TIMEOUT: Duration = Duration::from_secs(5);
 /// Why a connection is closed unheard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum NoPlace {
-    #[error("{GREETINGS_PER_ADDRESS_MAX} connections of address {0} have not said whose they are")]
+    #[error(
+        "connections of address {0} have not said whose they are: {GREETINGS_PER_ADDRESS_MAX}, or as many as it leaves"
+    )]
     Share(Origin),
     #[error("{GREETINGS_MAX} connections have not said whose they are")]
     Full,
@@ -41,36 +44,35 @@ enum NoPlace {
 pub(super) struct Greetings {
     /// Where configured peers are.
     expected: HashSet<Origin>,
-    shares: Arc<Shares>,
-    /// By connection: a share, and whether it is a stranger's.
-    knocking: HashMap<ConnectionId, (Share, bool)>,
-    strangers: usize,
+    of_expected: Arc<Shares>,
+    of_strangers: Arc<Shares>,
+    knocking: HashMap<ConnectionId, Share>,
 }
 
 impl Greetings {
     pub(super) fn new(peers: &[PeerAddress]) -> Self {
-        let expected = peers.iter().map(|peer| origin(&peer.address)).collect();
-        let shares = Shares::new(GREETINGS_PER_ADDRESS_MAX);
-        Self { expected, shares, knocking: HashMap::new(), strangers: 0 }
+        Self {
+            expected: peers.iter().map(|peer| origin(&peer.address)).collect(),
+            of_expected: Shares::new(GREETINGS_PER_ADDRESS_MAX),
+            of_strangers: Shares::of_all(GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX),
+            knocking: HashMap::new(),
+        }
     }
 
     /// Somebody knocks.
     fn begin(&mut self, connection: ConnectionId, origin: Origin) -> Result<(), NoPlace> {
-        let is_stranger = !self.expected.contains(&origin);
-        let share = self.shares.take(origin).ok_or(NoPlace::Share(origin))?;
-        if is_stranger && self.strangers >= GREETINGS_MAX {
-            return Err(NoPlace::Full);
-        }
-        self.strangers += usize::from(is_stranger);
-        self.knocking.insert(connection, (share, is_stranger));
+        let shares = if self.expected.contains(&origin) { &self.of_expected } else { &self.of_strangers };
+        let share = shares.take_many(origin, 1).map_err(|no_share| match no_share {
+            NoShare::All(_) => NoPlace::Full,
+            NoShare::Most(_) | NoShare::Leaves(_) => NoPlace::Share(origin),
+        })?;
+        self.knocking.insert(connection, share);
         Ok(())
     }
 
     /// It has said who it is, or gone.
     fn end(&mut self, connection: ConnectionId) {
-        if let Some((_, is_stranger)) = self.knocking.remove(&connection) {
-            self.strangers -= usize::from(is_stranger);
-        }
+        self.knocking.remove(&connection);
     }
 }
 
@@ -159,12 +161,14 @@ mod tests {
             greetings.begin(connection, place(last)).map(|()| connection)
         };
         let mut held = Vec::new();
-        for last in 0..4 {
-            for _ in 0..16 {
+        // Each takes all it can get: its share, or as many as it leaves to others.
+        for (last, most) in [(0, 16), (1, 16), (2, 16), (3, 8), (4, 4)] {
+            for _ in 0..most {
                 held.push(knock(&mut greetings, last).unwrap());
             }
             assert_eq!(knock(&mut greetings, last), Err(NoPlace::Share(place(last))));
         }
+        held.extend((5..9).map(|last| knock(&mut greetings, last).unwrap()));
         assert_eq!(knock(&mut greetings, 9), Err(NoPlace::Full));
         let expected: Vec<_> = (0..16).map(|_| knock(&mut greetings, 200).unwrap()).collect();
         assert_eq!(knock(&mut greetings, 200), Err(NoPlace::Share(place(200))));
@@ -175,7 +179,7 @@ mod tests {
             greetings.end(connection);
             greetings.end(connection);
         }
-        assert!(greetings.knocking.is_empty() && greetings.strangers == 0);
+        assert!(greetings.knocking.is_empty() && greetings.of_strangers.free() == GREETINGS_MAX);
         assert!(knock(&mut greetings, 9).is_ok());
     }
 

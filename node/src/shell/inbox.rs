@@ -8,8 +8,9 @@ use ledger::transaction::VerifiedTransaction;
 use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-/// Events of consensus and membership that may wait; who brings more has to wait himself.
-const URGENT_MAX: usize = 4_096;
+/// Events of consensus and membership that may wait; who brings more has to wait himself. As many as there are bytes
+/// for: so nobody who has his share of those takes the places of others.
+const URGENT_MAX: usize = URGENT_BYTES_MAX / EVENT_BYTES;
 /// Batches of offered and passed-on transactions that may wait.
 const BULK_MAX: usize = 64;
 /// Bytes of urgent events that may wait: thirty finalised blocks, or two thousand of the largest messages.
@@ -19,6 +20,12 @@ const URGENT_BYTES_MAX: usize = 32 * 1024 * 1024;
 pub const URGENT_PER_PEER_BYTES_MAX: usize = URGENT_BYTES_MAX / 32;
 /// Bytes of batches that may wait: as much as the whole pool takes.
 const BULK_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// What a batch counts at least: an even part of it.
+pub const BATCH_BYTES: usize = BULK_BYTES_MAX / BULK_MAX;
+/// Bytes of batches that one peer passed on: one of the largest, or four. Who passes on more is not read meanwhile.
+pub const BULK_PER_PEER_BYTES_MAX: usize = BULK_BYTES_MAX / 16;
+/// Bytes of batches that clients of this node offered: half of all, the rest being for what others admitted.
+pub const BULK_OF_CLIENTS_BYTES_MAX: usize = BULK_BYTES_MAX / 2;
 /// More than any consensus message has: the votes of 128 validators.
 const CONSENSUS_BYTES: usize = 16 * 1024;
 /// More than any other event has.
@@ -29,8 +36,8 @@ const EVENT_BYTES: usize = 1024;
 pub struct Inbox {
     urgent: Lane,
     bulk: Lane,
-    /// Urgent events of each peer.
-    of_peers: Arc<Queues<PublicKey>>,
+    /// Batches that clients offered.
+    of_clients: Arc<Semaphore>,
 }
 
 #[derive(Clone)]
@@ -38,12 +45,14 @@ struct Lane {
     events: mpsc::Sender<Held>,
     bytes: Arc<Semaphore>,
     bytes_max: usize,
+    /// What each peer has of it.
+    of_peers: Arc<Queues<PublicKey>>,
 }
 
 /// An event that waits, and the bytes it takes until it is taken out.
 struct Held {
     event: Event,
-    _of_peer: Option<OwnedSemaphorePermit>,
+    _of_speaker: Option<OwnedSemaphorePermit>,
     _bytes: OwnedSemaphorePermit,
 }
 
@@ -58,15 +67,17 @@ impl Inbox {
     /// # Errors
     /// [`Closed`] when nobody takes events out any more.
     pub async fn send(&self, event: Event) -> Result<(), Closed> {
-        let bulk = matches!(event, Event::Offered(_) | Event::Gossiped { .. });
-        let lane = if bulk { &self.bulk } else { &self.urgent };
-        let size = size(&event);
-        let of_peer = match speaker(&event) {
-            Some(peer) => Some(lane.room(self.of_peers.of(peer), size.min(self.of_peers.most())).await?),
-            None => None,
+        let (lane, size) = match event {
+            Event::Offered(_) | Event::Gossiped { .. } => (&self.bulk, size(&event).max(BATCH_BYTES)),
+            _ => (&self.urgent, size(&event)),
+        };
+        let of_speaker = match speaker(&event) {
+            Speaker::Peer(peer) => Some(lane.room(lane.of_peers.of(peer), size.min(lane.of_peers.most())).await?),
+            Speaker::Clients => Some(lane.room(self.of_clients.clone(), size.min(BULK_OF_CLIENTS_BYTES_MAX)).await?),
+            Speaker::Nobody => None,
         };
         let bytes = lane.room(lane.bytes.clone(), size.min(lane.bytes_max)).await?;
-        lane.events.send(Held { event, _of_peer: of_peer, _bytes: bytes }).await.map_err(|_| Closed)
+        lane.events.send(Held { event, _of_speaker: of_speaker, _bytes: bytes }).await.map_err(|_| Closed)
     }
 }
 
@@ -81,12 +92,21 @@ impl Lane {
     }
 }
 
-/// The peer whose stream an urgent event came on. Whether a peer is there says who sees to all of them, and must
-/// not wait for one.
-fn speaker(event: &Event) -> Option<PublicKey> {
+/// Of whose share an event is.
+enum Speaker {
+    /// The peer whose stream it came on.
+    Peer(PublicKey),
+    /// All clients.
+    Clients,
+    /// Whether a peer is there says who sees to all of them, and must not wait for one.
+    Nobody,
+}
+
+fn speaker(event: &Event) -> Speaker {
     match event {
-        Event::Said { peer, .. } | Event::Synced { peer, .. } => Some(*peer),
-        _ => None,
+        Event::Said { peer, .. } | Event::Synced { peer, .. } | Event::Gossiped { peer, .. } => Speaker::Peer(*peer),
+        Event::Offered(_) => Speaker::Clients,
+        _ => Speaker::Nobody,
     }
 }
 
@@ -115,15 +135,16 @@ pub struct Events {
 /// Both sides.
 #[must_use]
 pub fn inbox() -> (Inbox, Events) {
-    let (urgent, urgent_events) = lane(URGENT_MAX, URGENT_BYTES_MAX);
-    let (bulk, bulk_events) = lane(BULK_MAX, BULK_BYTES_MAX);
-    let of_peers = Arc::new(Queues::new(URGENT_PER_PEER_BYTES_MAX));
-    (Inbox { urgent, bulk, of_peers }, Events { urgent: urgent_events, bulk: bulk_events })
+    let (urgent, urgent_events) = lane(URGENT_MAX, URGENT_BYTES_MAX, URGENT_PER_PEER_BYTES_MAX);
+    let (bulk, bulk_events) = lane(BULK_MAX, BULK_BYTES_MAX, BULK_PER_PEER_BYTES_MAX);
+    let of_clients = Arc::new(Semaphore::new(BULK_OF_CLIENTS_BYTES_MAX));
+    (Inbox { urgent, bulk, of_clients }, Events { urgent: urgent_events, bulk: bulk_events })
 }
 
-fn lane(events_max: usize, bytes_max: usize) -> (Lane, mpsc::Receiver<Held>) {
+fn lane(events_max: usize, bytes_max: usize, per_peer_bytes_max: usize) -> (Lane, mpsc::Receiver<Held>) {
     let (events, received) = mpsc::channel(events_max);
-    (Lane { events, bytes: Arc::new(Semaphore::new(bytes_max)), bytes_max }, received)
+    let (bytes, of_peers) = (Arc::new(Semaphore::new(bytes_max)), Arc::new(Queues::new(per_peer_bytes_max)));
+    (Lane { events, bytes, bytes_max, of_peers }, received)
 }
 
 impl Events {
@@ -153,15 +174,23 @@ mod tests {
     use super::*;
     use ::tests::Chain;
     use consensus::Message;
+    use consensus::member::Ticket;
     use futures::FutureExt as _;
     use ledger::key::SecretKey;
 
-    /// A block of many transactions, from a peer.
-    fn batch(count: usize) -> Event {
+    fn peer(seed: u8) -> PublicKey {
+        SecretKey::from_seed(&[seed; 32]).public()
+    }
+
+    fn transaction() -> VerifiedTransaction {
         let mut chain = Chain::new(1);
         chain.publish();
-        let transaction = chain.finalise().executed.transactions[0].clone();
-        Event::Gossiped { peer: SecretKey::from_seed(&[1; 32]).public(), transactions: vec![transaction; count] }
+        chain.finalise().executed.transactions[0].clone()
+    }
+
+    /// A batch of transactions, from a peer.
+    fn batch(peer: PublicKey, count: usize) -> Event {
+        Event::Gossiped { peer, transactions: vec![transaction(); count] }
     }
 
     /// Large batches fill the inbox by their bytes long before their number does; consensus has room all the
@@ -169,19 +198,52 @@ mod tests {
     #[tokio::test]
     async fn the_inbox_is_bounded_by_bytes_and_the_load_does_not_fill_it_for_consensus() {
         let (inbox, mut events) = inbox();
-        let batch = || batch(2_000);
-        let (each, mut sent) = (size(&batch()), 0);
-        while inbox.send(batch()).now_or_never().is_some() {
+        let batch = |seed: usize| batch(peer(u8::try_from(seed % 100).unwrap()), 2_000);
+        let (each, mut sent) = (size(&batch(0)), 0);
+        while inbox.send(batch(sent)).now_or_never().is_some() {
             sent += 1;
         }
         assert!(sent < BULK_MAX && sent == BULK_BYTES_MAX / each, "{sent} batches of {each} bytes");
-        let peer = SecretKey::from_seed(&[2; 32]).public();
-        assert!(inbox.send(Event::Connected { peer }).now_or_never().is_some());
+        assert!(inbox.send(Event::Connected { peer: peer(2) }).now_or_never().is_some());
         assert!(matches!(events.recv().await, Some(Event::Connected { .. })), "it goes first");
         assert!(events.bulk().is_some());
-        assert!(inbox.send(batch()).now_or_never().is_some(), "there is room again");
+        assert!(inbox.send(batch(99)).now_or_never().is_some(), "there is room again");
         drop(events);
-        assert!(inbox.send(batch()).await.is_err(), "nobody waits for a node that is gone");
+        assert!(inbox.send(batch(98)).await.is_err(), "nobody waits for a node that is gone");
+    }
+
+    /// A peer that passes on as much as it can, in large batches or in small ones, is not read any further until it
+    /// was heard; what others pass on, and what clients offer, is heard after a peer's share.
+    #[tokio::test]
+    async fn one_peer_does_not_fill_the_lane_of_transactions() {
+        for count in [1, 2_000] {
+            let (inbox, mut events) = inbox();
+            let mut heard = 0;
+            while goes_in(&inbox, batch(peer(1), count)) {
+                heard += 1;
+            }
+            let each = size(&batch(peer(1), count)).max(BATCH_BYTES);
+            assert_eq!(heard, BULK_PER_PEER_BYTES_MAX / each, "batches of {count}");
+            assert!(heard > 0 && goes_in(&inbox, batch(peer(2), count)), "others are heard");
+            assert!(goes_in(&inbox, Event::Offered(vec![(transaction(), Ticket(1))])), "and clients");
+            for _ in 0..heard {
+                assert!(matches!(events.bulk(), Some(Event::Gossiped { peer: from, .. }) if from == peer(1)));
+            }
+            assert!(matches!(events.bulk(), Some(Event::Gossiped { peer: from, .. }) if from == peer(2)));
+            assert!(goes_in(&inbox, batch(peer(1), count)), "it was heard, and goes on");
+        }
+    }
+
+    /// However many clients offer something at once, what peers pass on finds room beside it.
+    #[tokio::test]
+    async fn clients_do_not_fill_the_lane_of_transactions() {
+        let (inbox, _events) = inbox();
+        let mut offered = 0;
+        while goes_in(&inbox, Event::Offered(vec![(transaction(), Ticket(1))])) {
+            offered += 1;
+        }
+        assert_eq!(offered, BULK_MAX / 2);
+        assert!(goes_in(&inbox, batch(peer(1), 1)));
     }
 
     /// Whether it went in at once, however many did before it.
@@ -199,18 +261,23 @@ mod tests {
     #[tokio::test]
     async fn one_peer_does_not_fill_the_urgent_lane() {
         let (inbox, mut events) = inbox();
-        let [flooder, honest] = [1, 2].map(|seed| SecretKey::from_seed(&[seed; 32]).public());
+        let [flooder, honest] = [1, 2].map(peer);
         let mut heard = 0;
         while goes_in(&inbox, said(flooder)) {
             heard += 1;
         }
         assert_eq!(heard, URGENT_PER_PEER_BYTES_MAX / size(&said(flooder)));
-        assert!(goes_in(&inbox, said(honest)), "others are heard");
+        for other in 3..3 + u8::try_from(URGENT_BYTES_MAX / URGENT_PER_PEER_BYTES_MAX - 2).unwrap() {
+            while goes_in(&inbox, said(peer(other))) {}
+        }
+        assert!(goes_in(&inbox, said(honest)), "others are heard, however many flood");
         assert!(goes_in(&inbox, Event::Disconnected { peer: flooder }), "it may go");
         for _ in 0..heard {
             assert!(matches!(events.urgent(), Some(Event::Said { peer, .. }) if peer == flooder));
         }
-        assert!(matches!(events.urgent(), Some(Event::Said { peer, .. }) if peer == honest));
+        while let Some(Event::Said { peer, .. }) = events.urgent()
+            && peer != honest
+        {}
         assert!(goes_in(&inbox, said(flooder)), "it was heard, and goes on");
     }
 }

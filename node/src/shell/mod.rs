@@ -5,7 +5,10 @@ mod inbox;
 mod journal;
 mod timers;
 
-pub use inbox::{Closed, Events, Inbox, URGENT_PER_PEER_BYTES_MAX, inbox};
+pub use inbox::{
+    BATCH_BYTES, BULK_OF_CLIENTS_BYTES_MAX, BULK_PER_PEER_BYTES_MAX, Closed, Events, Inbox, URGENT_PER_PEER_BYTES_MAX,
+    inbox,
+};
 pub use journal::{Journal, JournalError, Recovered};
 
 use crate::desk::Desk;

@@ -43,6 +43,15 @@ fn the_document_has_the_numbers_of_the_code() {
         [of_message, [grpc::MESSAGE_PATIENCE, grpc::STREAM_MESSAGE_PATIENCE].map(seconds).to_vec()].concat();
     let mebibytes = |bytes: &[usize]| bytes.iter().map(|bytes| format!("{} MiB", bytes >> 20)).collect::<Vec<_>>();
     let intake = mebibytes(&[grpc::INTAKE_BYTES_MAX, grpc::INTAKE_PER_ADDRESS_BYTES_MAX]);
+    let answers = mebibytes(&[grpc::ANSWERS_BYTES_MAX, grpc::ANSWERS_PER_ADDRESS_BYTES_MAX]);
+    let own_answers =
+        [mebibytes(&[grpc::OWN_ANSWERS_BYTES_MAX]), numbers(&[grpc::OWN_ANSWERS_PER_ADDRESS_BYTES_MAX])].concat();
+    let short_answers = [
+        numbers(&[grpc::SHORT_ANSWER_BYTES]),
+        mebibytes(&[grpc::SHORT_ANSWERS_BYTES_MAX, grpc::SHORT_ANSWERS_PER_ADDRESS_BYTES_MAX]),
+    ]
+    .concat();
+    let forgeries = [vec![seconds(desk::FORGERY_COST)], numbers(&[desk::FORGERIES_MAX])].concat();
     let greetings = numbers(&[network::GREETINGS_MAX, network::GREETINGS_PER_ADDRESS_MAX]);
     let gibibytes = |bytes: u64| vec![format!("{} GiB", bytes >> 30)];
     let rows = [
@@ -51,16 +60,19 @@ fn the_document_has_the_numbers_of_the_code() {
         ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
         ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
         ("requests that are not", [intake, numbers(&[grpc::REQUEST_BYTES])].concat()),
-        (
-            "answers that are not",
-            [
-                mebibytes(&[grpc::ANSWERS_BYTES_MAX, grpc::ANSWERS_PER_ADDRESS_BYTES_MAX]),
-                vec![seconds(grpc::ROOM_PATIENCE)],
-            ]
-            .concat(),
-        ),
+        ("answers that are not", [answers, vec![seconds(grpc::ROOM_PATIENCE)], numbers(&[grpc::HEAD_BYTES])].concat()),
+        ("… of addresses' own", own_answers),
+        ("… of a stream", numbers(&[grpc::HEAD_BYTES, grpc::ARTIFACT_PIECE_BYTES, grpc::PIECE_BYTES])),
+        ("… of one message", short_answers),
+        ("transactions of clients", forgeries),
+        ("requests under way", vec![format!("{} streams of answers", grpc::STREAMS_OF_ANSWERS_MAX)]),
         ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),
-        ("waiting to be heard from one", mebibytes(&[shell::URGENT_PER_PEER_BYTES_MAX])),
+        ("waiting to be heard from all", numbers(&[shell::BATCH_BYTES])),
+        ("… from all clients", mebibytes(&[shell::BULK_OF_CLIENTS_BYTES_MAX])),
+        (
+            "waiting to be heard from one",
+            mebibytes(&[shell::URGENT_PER_PEER_BYTES_MAX, shell::BULK_PER_PEER_BYTES_MAX]),
+        ),
         ("a message of a request", of_message),
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
         ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),

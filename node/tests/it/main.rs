@@ -11,6 +11,7 @@ mod artifacts;
 mod assembly;
 mod clients;
 mod configuration;
+mod crowds;
 mod disks;
 mod documentation;
 mod journal;

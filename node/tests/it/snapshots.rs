@@ -181,12 +181,8 @@ async fn slow_reader(site: &Site, address: &str) -> LedgerClient<Channel> {
     LedgerClient::new(endpoint.connect().await.unwrap())
 }
 
-/// Whoever reads a snapshot and does not take it has one place; others have theirs.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_address_reads_one_snapshot_at_a_time_and_others_read_theirs() {
-    let world = World::new(136);
-    let vendor = Site::validator(&world);
-    // More than all that waits between a node's disk and a reader.
+/// A chain whose snapshot is more than all that waits between a node's disk and a reader.
+fn with_a_long_chain(world: &World, vendor: &Site) {
     let mut chain = Chain::of(world.scenario.clone(), 136);
     let store = Store::create(vendor.data().join("chain"), world.scenario.genesis()).unwrap();
     for release in 1..=100 {
@@ -196,7 +192,38 @@ async fn one_address_reads_one_snapshot_at_a_time_and_others_read_theirs() {
         let block = chain.finalise();
         store.commit(&block.executed, &block.certificate).unwrap();
     }
-    drop(store);
+}
+
+/// Whoever begins a snapshot and reads nothing of it, or next to nothing, keeps its place for a while and not more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_that_is_not_read_is_given_up() {
+    let world = World::new(137);
+    let vendor = Site::validator(&world);
+    with_a_long_chain(&world, &vendor);
+    let node = vendor.start().await;
+    let silent = slow_reader(&vendor, "127.0.0.1").await.get_snapshot(GetSnapshotRequest {}).await.unwrap();
+    let mut other = slow_reader(&vendor, "127.0.0.1").await;
+    let refused = other.get_snapshot(GetSnapshotRequest {}).await;
+    assert_refused(&refused.expect_err("one address has two"), Code::ResourceExhausted, "quota");
+    // It is still there, and its place is another's.
+    wait_for("its place", async || other.get_snapshot(GetSnapshotRequest {}).await.ok()).await;
+    let mut parts = silent.into_inner();
+    let end = loop {
+        match parts.next().await {
+            Some(Ok(_)) => {}
+            end => break end,
+        }
+    };
+    assert!(matches!(&end, Some(Err(_))), "it has a whole snapshot: {end:?}");
+    node.stop();
+}
+
+/// Whoever reads a snapshot and does not take it has one place; others have theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_address_reads_one_snapshot_at_a_time_and_others_read_theirs() {
+    let world = World::new(136);
+    let vendor = Site::validator(&world);
+    with_a_long_chain(&world, &vendor);
     let node = vendor.start().await;
 
     let mut first = slow_reader(&vendor, "127.0.0.1").await;

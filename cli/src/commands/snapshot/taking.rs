@@ -9,6 +9,8 @@ use ledger::snapshot::SnapshotPart;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
+use tokio_stream::{Stream, StreamExt as _};
 
 /// Bytes before a part: its length.
 const LENGTH_BYTES: usize = 4;
@@ -16,8 +18,11 @@ const LENGTH_BYTES: usize = 4;
 const SHARE_LEFT_FREE: u64 = 16;
 /// Bytes written between two looks at the room on the disk.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
-/// How long a part may take: a node has a disk, too.
-pub(super) const PART_PATIENCE: Duration = Duration::from_secs(60);
+/// In this time so much of a snapshot must come, or its end: a node has a disk, too, but one that sends a little now
+/// and then could keep somebody waiting for years.
+const BYTES_MIN: u64 = 1024 * 1024;
+/// See [`BYTES_MIN`].
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Why a snapshot is not taken to its end. Nothing is left of it.
 #[derive(Debug, thiserror::Error)]
@@ -38,11 +43,11 @@ pub enum SnapshotError {
         /// Bytes that stay.
         reserve: u64,
     },
-    /// The node says nothing more.
-    #[error("the node sent no part for {} s, after {parts} of them", PART_PATIENCE.as_secs())]
-    Stalled {
-        /// Parts that came.
-        parts: u64,
+    /// The node says nothing more, or too little.
+    #[error("the node sent {bytes} bytes in {} s, at least {BYTES_MIN} must come", PATIENCE.as_secs())]
+    Slow {
+        /// Bytes that came.
+        bytes: u64,
     },
     /// Somebody does not want it any more.
     #[error("interrupted after {bytes} bytes")]
@@ -67,9 +72,39 @@ impl SnapshotError {
                     .to_owned()
             }
             Self::NoRoom { .. } => "make room, or choose another disk with --out".to_owned(),
-            Self::Stalled { .. } => "try again, or ask another node".to_owned(),
+            Self::Slow { .. } => "try again, or ask another node".to_owned(),
             Self::Interrupted { .. } => "nothing was kept: begin again when there is time".to_owned(),
         })
+    }
+}
+
+/// How long a node is waited for.
+pub(super) struct Patience {
+    until: Instant,
+    /// Since it began anew.
+    bytes: u64,
+}
+
+impl Patience {
+    /// Begins to wait.
+    pub(super) fn new() -> Self {
+        Self { until: Instant::now() + PATIENCE, bytes: 0 }
+    }
+
+    /// The next part; `None` at the end.
+    pub(super) async fn next<E>(
+        &mut self,
+        parts: &mut (impl Stream<Item = Result<proto::v1::SnapshotPart, E>> + Unpin),
+    ) -> Result<Option<Result<Vec<u8>, E>>, SnapshotError> {
+        let next = timeout_at(self.until, parts.next()).await;
+        let next = next.map_err(|_| SnapshotError::Slow { bytes: self.bytes })?;
+        if let Some(Ok(piece)) = &next {
+            self.bytes += piece.part.len() as u64;
+            if self.bytes >= BYTES_MIN {
+                *self = Self::new();
+            }
+        }
+        Ok(next.map(|piece| piece.map(|piece| piece.part)))
     }
 }
 
@@ -169,4 +204,44 @@ fn parse(piece: &[u8]) -> Result<SnapshotPart, String> {
         return Err(format!("{} bytes are not what its length says", part.len()));
     }
     decode(part).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    /// A node that sends a part of so many bytes every second, so many times: what came, when it ended, and how.
+    async fn from_a_node(bytes: usize, parts: u64) -> (u64, u64, Option<SnapshotError>) {
+        let piece = vec![7; bytes];
+        let parts = tokio_stream::iter(0..parts).then(|_| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Ok::<_, Infallible>(proto::v1::SnapshotPart { part: piece.clone() })
+        });
+        let mut parts = std::pin::pin!(parts);
+        let (since, mut patience, mut came) = (Instant::now(), Patience::new(), 0);
+        loop {
+            let end = match patience.next(&mut parts).await {
+                Ok(Some(Ok(part))) => {
+                    came += part.len() as u64;
+                    continue;
+                }
+                Ok(_) => None,
+                Err(slow) => Some(slow),
+            };
+            return (came, since.elapsed().as_secs(), end);
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_node_that_sends_a_little_now_and_then_is_given_up() {
+        let (_, seconds, end) = from_a_node(1, 1_000_000).await;
+        assert_eq!(seconds, PATIENCE.as_secs());
+        let end = end.expect("it is given up").to_string();
+        assert_eq!(end, "the node sent 60 bytes in 60 s, at least 1048576 must come");
+        // One that is slow gets it done, and so does one that has little to send.
+        let (came, seconds, end) = from_a_node(20 * 1024, 3_600).await;
+        assert!(end.is_none() && (came, seconds) == (3_600 * 20 * 1024, 3_600), "{end:?}");
+        assert!(from_a_node(10, 50).await.2.is_none());
+    }
 }

@@ -1,6 +1,7 @@
 //! What is counted, for how long, and how long it may take.
 
 use super::*;
+use futures::FutureExt as _;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,7 +31,7 @@ fn message(length: usize) -> Vec<u8> {
 }
 
 fn body(intake: &Intake, path: &str, pieces: Vec<(Duration, Vec<u8>)>) -> Intaken {
-    let Expected { most, is_stream } = Expected::of(path);
+    let Expected { most, is_stream, rests } = Expected::of(path);
     let origin = Origin::from(IpAddr::V4(Ipv4Addr::LOCALHOST));
     Intaken {
         body: Body::new(Pieces(pieces.into(), None)),
@@ -39,8 +40,14 @@ fn body(intake: &Intake, path: &str, pieces: Vec<(Duration, Vec<u8>)>) -> Intake
         intake: intake.clone(),
         origin,
         message: None,
-        _request: intake.take(origin, REQUEST_BYTES).unwrap_or_else(|refused| panic!("{refused:?}")),
+        rests,
+        request: Some(intake.take(origin, REQUEST_BYTES).unwrap_or_else(|refused| panic!("{refused:?}"))),
     }
+}
+
+/// Bytes that are taken.
+fn taken(intake: &Intake) -> usize {
+    INTAKE_BYTES_MAX - intake.0.free()
 }
 
 /// Reads to the end, which is a refusal; what came before it, and when it did.
@@ -81,18 +88,27 @@ async fn a_message_that_is_not_whole_in_time_is_refused_and_its_memory_is_free()
         assert_eq!(status.code(), Code::DeadlineExceeded, "case {number}");
         assert_eq!(proto::refusal(&status).unwrap().check, "slow", "case {number}");
         assert_eq!(took.as_secs(), seconds, "case {number}");
-        assert_eq!(intake.all.available_permits(), INTAKE_BYTES_MAX, "case {number}");
+        assert_eq!(taken(&intake), 0, "case {number}");
     }
 }
 
-/// Between the messages of a stream, nobody is in a hurry.
+/// Between the messages of a stream, nobody is in a hurry, and nothing is taken.
 #[tokio::test(start_paused = true)]
 async fn a_stream_may_rest_between_its_messages() {
     let intake = Intake::default();
+    let mut silent = body(&intake, SUBMIT_STREAM, vec![]);
+    assert!(poll_fn(|context| Pin::new(&mut silent).poll_frame(context)).now_or_never().is_none());
+    assert_eq!(taken(&intake), 0, "it has not said a word");
     let mut body = body(&intake, SUBMIT_STREAM, vec![(Duration::from_secs(100_000), message(10))]);
     assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().is_ok());
+    assert_eq!(taken(&intake), REQUEST_BYTES);
     let silence = poll_fn(|context| Pin::new(&mut body).poll_frame(context));
     assert!(tokio::time::timeout(Duration::from_secs(100_000), silence).await.is_err(), "it still waits");
+    assert_eq!(taken(&intake), 0, "it rests");
+    // An upload has its pace, and keeps what it has.
+    let mut upload = self::body(&intake, UPLOAD, vec![]);
+    assert!(poll_fn(|context| Pin::new(&mut upload).poll_frame(context)).now_or_never().is_none());
+    assert_eq!(taken(&intake), REQUEST_BYTES);
 }
 
 /// What a message takes is taken before it is here, and given back when its reader asks for the next.
@@ -104,10 +120,10 @@ async fn what_is_announced_is_counted_until_the_next_is_asked_for() {
     let mut body = body(&intake, SUBMIT_STREAM, pieces.into());
     for held in [50_000, 50_000, 0, 0] {
         assert!(poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await.unwrap().is_ok());
-        assert_eq!(INTAKE_BYTES_MAX - intake.all.available_permits(), REQUEST_BYTES + held);
+        assert_eq!(taken(&intake), REQUEST_BYTES + held);
     }
     drop(body);
-    assert_eq!(intake.all.available_permits(), INTAKE_BYTES_MAX);
+    assert_eq!(taken(&intake), 0);
 }
 
 /// However the bytes are cut, the messages are found in them.
@@ -127,17 +143,16 @@ fn messages_are_found_in_pieces_of_any_size() {
     assert_eq!(frames.advance(&message(MESSAGE_BYTES_MAX + 1)), Err(TooLong(MESSAGE_BYTES_MAX + 1)));
 }
 
-/// All addresses together have no more than all there is, and each its share of it.
+/// One address has its share, no address more than it leaves, and all together no more than there is.
 #[test]
 fn one_address_has_its_share_and_all_have_what_there_is() {
     let intake = Intake::default();
     let origin = |last| Origin::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)));
     let refused = |last, bytes| intake.take(origin(last), bytes).map(drop).unwrap_err().refusal.message;
-    let held: Vec<_> = (0..4).map(|last| intake.take(origin(last), INTAKE_PER_ADDRESS_BYTES_MAX)).collect();
-    assert!(held.iter().all(Result::is_ok));
-    assert!(refused(0, 1).contains("of address 192.0.2.0"));
-    assert!(refused(9, 1).contains("all clients together"));
-    drop(held);
-    assert!(refused(9, INTAKE_PER_ADDRESS_BYTES_MAX + 1).contains("of address 192.0.2.9"));
-    assert!(intake.take(origin(9), 1).is_ok());
+    assert!(refused(9, INTAKE_PER_ADDRESS_BYTES_MAX + 1).contains("the limit of one address"));
+    let held: Vec<_> = (0..3).map(|last| intake.take(origin(last), INTAKE_PER_ADDRESS_BYTES_MAX).unwrap()).collect();
+    let mut held: Vec<_> = held.into_iter().chain(intake.take(origin(3), INTAKE_PER_ADDRESS_BYTES_MAX / 2)).collect();
+    assert!(refused(3, 1 << 20).contains("of address 192.0.2.3") && refused(3, 1 << 20).contains("it leaves"));
+    held.push(intake.take(origin(9), INTAKE_PER_ADDRESS_BYTES_MAX / 4).expect("whoever comes next finds room"));
+    assert!(refused(10, INTAKE_PER_ADDRESS_BYTES_MAX / 2).contains("all clients together"));
 }

@@ -43,11 +43,10 @@ impl Drop for Debt {
     }
 }
 
-/// The pieces of a stream that are under way, and what is held for them.
-pub(super) struct Line<H> {
+/// The pieces of a stream that are under way.
+pub(super) struct Line {
     most: usize,
     under_way: Mutex<UnderWay>,
-    _held: H,
 }
 
 struct UnderWay {
@@ -56,15 +55,15 @@ struct UnderWay {
 }
 
 /// A piece under way, until it is dropped.
-pub(super) struct Place<H> {
-    line: Arc<Line<H>>,
+pub(super) struct Place {
+    line: Arc<Line>,
     bytes: usize,
 }
 
-impl<H> Line<H> {
+impl Line {
     /// Begins; with `most` bytes under way, the next piece waits.
-    pub(super) fn new(most: usize, held: H) -> Arc<Self> {
-        Arc::new(Self { most, under_way: Mutex::new(UnderWay { bytes: 0, waiting: None }), _held: held })
+    pub(super) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, under_way: Mutex::new(UnderWay { bytes: 0, waiting: None }) })
     }
 
     /// Whether one more piece may enter.
@@ -78,7 +77,7 @@ impl<H> Line<H> {
     }
 
     /// A piece goes on its way.
-    pub(super) fn enter(self: &Arc<Self>, bytes: usize) -> Place<H> {
+    pub(super) fn enter(self: &Arc<Self>, bytes: usize) -> Place {
         self.under_way().bytes += bytes;
         Place { line: self.clone(), bytes }
     }
@@ -89,7 +88,7 @@ impl<H> Line<H> {
     }
 }
 
-impl<H> Drop for Place<H> {
+impl Drop for Place {
     fn drop(&mut self) {
         let mut under_way = self.line.under_way();
         under_way.bytes -= self.bytes;
