@@ -181,10 +181,7 @@ async fn read_line(from: impl tokio::io::AsyncRead + Unpin, bytes_max: u64) -> i
 
 async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) -> Answer {
     match request {
-        Request::Status {} => match shown.status() {
-            Ok(status) => Answer::Status(Box::new(status)),
-            Err(error) => Answer::error(chain(&error), ""),
-        },
+        Request::Status {} => Answer::Status(Box::new(shown.status())),
         Request::Apply { patch, proof, now } => {
             let proof = match proof.map(hex::decode).transpose() {
                 Ok(proof) => proof,

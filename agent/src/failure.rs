@@ -4,6 +4,7 @@ use agent::config::ConfigError;
 use agent::data::DataError;
 use agent::follow::memory::MemoryError;
 use agent::installer::AdoptError;
+use agent::installer::journal::JournalError;
 use agent::key::KeyError;
 use agent::site::SiteError;
 use agent::worker::AskError;
@@ -111,6 +112,12 @@ impl From<SiteError> for Failure {
             SiteError::Key(error) => error.into(),
             SiteError::Data(error) => error.into(),
             SiteError::File(error) => error.into(),
+            SiteError::Journal(JournalError::File(error)) => error.into(),
+            SiteError::Journal(error) => {
+                let hint = "what was begun cannot be told: see what is installed, put it right by hand, then move the \
+                            journal away";
+                Self::new(error, Some(hint.to_owned()), NO_VERDICT)
+            }
             SiteError::Genesis { .. } => {
                 Self::new(error, Some("take the genesis file from somebody you trust".to_owned()), USAGE)
             }

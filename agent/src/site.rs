@@ -9,22 +9,25 @@ use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
-use crate::installer::{Installer, installs, journal::Observer};
+use crate::installer::journal::{JournalError, Observer};
+use crate::installer::{Installer, installs};
 use crate::key::{self, KeyError};
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
 use crate::settled::{Refusal, Settled};
-use crate::waits::Waits;
+use crate::waits::{Waited, Waits};
 use ledger::bounded::{Name, Version};
-use ledger::genesis::{Genesis, GenesisError};
+use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
 use ledger::id::PatchId;
 use ledger::key::SecretKey;
 use ledger::limits;
+use ledger::patch::InstallerKind;
 use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
 use policy::schedule::{Schedule, Wait};
-use policy::{Host, Pause, Policy, Subscription};
+use policy::{Host, Offered, Pause, Policy, Subscription};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +58,9 @@ pub enum SiteError {
     /// The nodes.
     #[error(transparent)]
     Sources(#[from] SourceError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -111,10 +117,7 @@ impl Site {
     ) -> Result<(Self, T), SiteError> {
         let data = DataDir::at(config.data_dir.clone());
         let key = key::read(&config.key)?;
-        let genesis_file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
-        let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
-        let genesis = Genesis::parse(&genesis_file).map_err(not_one)?;
-        let trust = TrustRoot::parse(&genesis_file).map_err(not_one)?;
+        let (genesis, trust) = trusted(&config)?;
         let sources = Sources::new(&config.ledger)?;
         let lock = data.lock()?;
         let done = locked(&data)?;
@@ -166,25 +169,31 @@ impl Site {
         Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
     }
 
-    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts the services of what is installed.
+    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts
+    /// the services of what was judged: those that have nothing to do with it first, and all of them
+    /// whatever comes of it.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`]; then the update stays open, and this is to be tried again.
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
+        self.installer.start_other_services().await;
+        let recovered = self.bring_to_an_end().await;
+        self.installer.start_services().await;
+        recovered
+    }
+
+    async fn bring_to_an_end(&mut self) -> Result<Option<Settled>, FileError> {
         let logs = self.data.logs();
         let now_ms = self.now_ms();
         let recovered =
             self.installer.recover(now_ms, |begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
-        let settled = match recovered {
-            Some((settled, log)) => {
-                tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before was brought to its end");
-                self.write_receipt(&settled, log, false)?;
-                Some(settled)
-            }
-            None => None,
-        };
-        self.installer.start_services().await;
-        Ok(settled)
+        let Some((settled, log)) = recovered else { return Ok(None) };
+        match self.installer.is_unfinished() {
+            true => tracing::error!(%settled, patch = %settled.patch, "an update cannot be brought to its end"),
+            false => tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before is at its end"),
+        }
+        self.write_receipt(&settled, log, false)?;
+        Ok(Some(settled))
     }
 
     /// Begins an attempt: what an earlier one left open is brought to its end first.
@@ -199,7 +208,8 @@ impl Site {
     }
 
     /// Puts a receipt on its way: on the disk before the journal says that the update is over, and
-    /// once, however often this is interrupted.
+    /// once, however often this is interrupted. An update that stays open has one that says so, and
+    /// another one at its end.
     ///
     /// # Errors
     /// [`FileError`].
@@ -212,7 +222,7 @@ impl Site {
         log.line(&format!("{settled}"));
         let log_digest = log.finish();
         if asked || self.attempts.is_news(settled) {
-            self.receipts.queue(settled, log_digest)?;
+            self.receipts.queue(settled, log_digest, self.installer.is_unfinished())?;
         }
         self.attempts.record(settled, now_ms(), asked)?;
         self.installer.close()
@@ -233,9 +243,18 @@ impl Site {
         }
     }
 
-    /// Asks once more for what was permitted: a download may outlast a window.
-    pub(crate) fn still_permits(&self, patch: &FinalizedPatch) -> Result<(), Refusal> {
-        self.policy().permit(patch.clone(), &self.host()?, self.now_ms()).map(drop).map_err(Refusal::from)
+    /// Asks once more for what was permitted, and again whenever it is called: a download may outlast a
+    /// window, and so may preparing. The facts about this host are those of now, the time is not.
+    pub(crate) fn still_permits(
+        &self,
+        patch: &FinalizedPatch,
+    ) -> Result<impl Fn() -> Result<(), Refusal> + Send + use<>, FileError> {
+        let (patch, host, law) = (patch.clone(), self.host()?, self.law());
+        Ok(move || law.policy().permit(patch.clone(), &host, law.now_ms()).map(drop).map_err(Refusal::from))
+    }
+
+    fn law(&self) -> Law {
+        Law { policy: self.config.policy.clone(), schedule_lifted: self.schedule_lifted, heads: self.heads.clone() }
     }
 
     /// From here on, or no more: windows and blackouts are no obstacle.
@@ -246,18 +265,7 @@ impl Site {
     /// House law now: while the ledger is known to be split, nothing is applied.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let mut policy = self.config.policy.clone();
-        if self.schedule_lifted {
-            policy.schedule = Schedule::default();
-        }
-        if let Some(evidence) = self.heads.split() {
-            let reason = format!(
-                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
-                evidence.display()
-            );
-            policy.pause = Some(Pause { reason, until_ms: None });
-        }
-        policy
+        self.law().policy()
     }
 
     /// The time now, as far as this host's clock is believed: never before the newest header.
@@ -271,16 +279,7 @@ impl Site {
     /// # Errors
     /// [`FileError`].
     pub fn host(&self) -> Result<Host, FileError> {
-        Ok(Host {
-            os: host_name(std::env::consts::OS),
-            architecture: host_name(std::env::consts::ARCH),
-            hardware: self.config.hardware.clone(),
-            labels: self.config.labels.clone(),
-            installed: installs::all_installed(&self.data.installs())?,
-            installers: self.installer.kinds().offered(),
-            awake_since_ms: self.waits.awake_since_ms(),
-            due_since_ms: self.waits.due_since_ms().clone(),
-        })
+        host(&self.config, self.installer.kinds().offered(), self.waits.waited())
     }
 
     /// The version installed of what an offer claims to be about; empty when none is, or nothing can be
@@ -290,6 +289,62 @@ impl Site {
         let of = Subscription { product: manifest.product, channel: manifest.channel };
         let installed = installs::installed(&self.data.installs(), &of);
         installed.ok().flatten().map(|installed| installed.meta.version).unwrap_or_default()
+    }
+}
+
+/// The trust root.
+fn trusted(config: &Config) -> Result<(GenesisBlock, TrustRoot), SiteError> {
+    let file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
+    let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
+    Ok((Genesis::parse(&file).map_err(not_one)?, TrustRoot::parse(&file).map_err(not_one)?))
+}
+
+/// The facts about a host, as they are now.
+///
+/// # Errors
+/// [`FileError`].
+pub(crate) fn host(
+    config: &Config,
+    installers: BTreeMap<InstallerKind, Offered>,
+    waited: Waited,
+) -> Result<Host, FileError> {
+    Ok(Host {
+        os: host_name(std::env::consts::OS),
+        architecture: host_name(std::env::consts::ARCH),
+        hardware: config.hardware.clone(),
+        labels: config.labels.clone(),
+        installed: installs::all_installed(&DataDir::at(config.data_dir.clone()).installs())?,
+        installers,
+        awake_since_ms: waited.awake_since_ms,
+        due_since_ms: waited.due_since_ms,
+    })
+}
+
+/// House law, with what it hangs on.
+pub(crate) struct Law {
+    policy: Policy,
+    schedule_lifted: bool,
+    heads: Arc<Heads>,
+}
+
+impl Law {
+    pub(crate) fn policy(&self) -> Policy {
+        let mut policy = self.policy.clone();
+        if self.schedule_lifted {
+            policy.schedule = Schedule::default();
+        }
+        if let Some(evidence) = self.heads.split() {
+            let reason = format!(
+                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
+                evidence.display()
+            );
+            policy.pause = Some(Pause { reason, until_ms: None });
+        }
+        policy
+    }
+
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.heads.believed_ms(now_ms())
     }
 }
 

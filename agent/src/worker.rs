@@ -20,6 +20,10 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
+/// Wait before it is tried again to bring an update to its end, at first …
+const OPEN_RETRY_MS_MIN: u64 = 15_000;
+/// … and at the most.
+const OPEN_RETRY_MS_MAX: u64 = 10 * 60 * 1000;
 /// Patches of one subscription tried in one pass.
 const CANDIDATES_MAX: usize = 16;
 /// What waits for its hour is proven again after this: it may have become urgent.
@@ -77,6 +81,22 @@ pub struct WorkerView {
     /// The restart of the host that something waits for.
     #[serde(default)]
     pub restart: Option<RestartView>,
+    /// An update that could not be brought to its end yet.
+    #[serde(default)]
+    pub open: Option<OpenView>,
+}
+
+/// An update that could not be brought to its end: nothing else is begun before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OpenView {
+    /// Of which patch.
+    pub patch: PatchId,
+    /// What is in the way, for people.
+    pub why: String,
+    /// When it is tried again.
+    pub look_again_ms: u64,
+    /// How often it was tried.
+    tries: u32,
 }
 
 /// A patch that only waits for its hour.
@@ -132,6 +152,7 @@ impl Worker {
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
             self.tend_restart().await;
+            self.tend_open().await;
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
             let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
@@ -154,7 +175,8 @@ impl Worker {
         }
     }
 
-    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window.
+    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window, nor does the
+    /// restart of the host that it may wait for already.
     ///
     /// # Errors
     /// [`AskError`].
@@ -172,8 +194,10 @@ impl Worker {
 
     /// The moment at which the first of what waits is looked at again.
     fn next_look_ms(&self) -> Option<u64> {
-        let restart = self.view.borrow().restart.as_ref().map(|restart| restart.look_again_ms);
-        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).min()
+        let view = self.view.borrow();
+        let restart = view.restart.as_ref().map(|restart| restart.look_again_ms);
+        let open = view.open.as_ref().map(|open| open.look_again_ms);
+        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).chain(open).min()
     }
 
     /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
@@ -181,6 +205,11 @@ impl Worker {
     /// # Errors
     /// [`AskError`] when there is no verdict at all. A refusal is a verdict.
     pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
+        if let Ok(patch) = full_id(patch)
+            && self.waits_for_restart(patch).await
+        {
+            return Err(AskError::AwaitsRestart(patch)); // It is in place: no node has to be asked for it.
+        }
         let offer = match proof {
             Some(proof) => {
                 let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch))
@@ -208,10 +237,11 @@ impl Worker {
 
     async fn update(&mut self, offer: &Offer) -> Result<Ending, FileError> {
         if let Some((patch, _)) = self.site.installer.to_be_judged() {
+            self.waits_for_restart(offer.patch).await;
             return Ok(Ending::AwaitsRestart(patch));
         }
         if self.site.installer.is_interrupted() {
-            self.site.recover().await?;
+            self.bring_to_an_end().await?;
         }
         self.show(Some(offer.patch));
         let ending = update(&mut self.site, offer).await;
@@ -222,6 +252,56 @@ impl Worker {
             Err(_) => {}
         }
         ending
+    }
+
+    /// Whether this patch is in place and waits for the host's restart, which whoever asks for it asks for
+    /// as well. Asking for another one does not restart the host.
+    async fn waits_for_restart(&mut self, patch: PatchId) -> bool {
+        let waits = self.site.installer.to_be_judged().is_some_and(|(waiting, _)| waiting == patch);
+        if waits {
+            self.tend_restart().await;
+        }
+        waits
+    }
+
+    /// Tries again, now and then, to bring an update to its end that could not be: a disk that was full
+    /// has room again, a lock was let go of, a person has put something right.
+    pub async fn tend_open(&mut self) {
+        let installer = &self.site.installer;
+        if !installer.is_interrupted() || installer.to_be_judged().is_some() {
+            self.view.send_if_modified(|view| view.open.take().is_some());
+            return;
+        }
+        let waits = |open: &OpenView| self.site.now_ms() < open.look_again_ms;
+        if self.view.borrow().open.as_ref().is_some_and(waits) {
+            return;
+        }
+        if let Err(error) = self.bring_to_an_end().await {
+            tracing::error!(error = chain(&error), "an update cannot be brought to its end; it is tried again");
+        }
+    }
+
+    async fn bring_to_an_end(&mut self) -> Result<(), FileError> {
+        let recovered = self.site.recover().await;
+        let why = match &recovered {
+            Ok(settled) => settled.as_ref().map(ToString::to_string),
+            Err(error) => Some(chain(error)),
+        };
+        let tries = self.view.borrow().open.as_ref().map_or(0, |open| open.tries).saturating_add(1);
+        let wait_ms = (OPEN_RETRY_MS_MIN << (tries - 1).min(20)).min(OPEN_RETRY_MS_MAX);
+        let (look_again_ms, installer) = (self.site.now_ms().saturating_add(wait_ms), &self.site.installer);
+        let waits = installer.to_be_judged().is_some();
+        let open = installer.open_update().filter(|_| !waits).map(|begun| begun.patch);
+        let view = |patch| OpenView { patch, why: why.unwrap_or_default(), look_again_ms, tries };
+        let open = open.map(view);
+        self.view.send_modify(|view| {
+            view.open = open;
+            if let Ok(Some(settled)) = &recovered {
+                view.last = Some(settled.clone());
+            }
+        });
+        self.show(None);
+        recovered.map(drop)
     }
 
     /// Restarts the host if something waits for that and it may be done now.
@@ -246,7 +326,7 @@ impl Worker {
 
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
     pub async fn pass(&mut self) {
-        if self.site.installer.to_be_judged().is_some() {
+        if self.site.installer.is_interrupted() {
             return; // One after the other.
         }
         let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();

@@ -2,7 +2,8 @@
 //! is there, so that the host becomes exactly old or exactly new.
 //!
 //! What was not judged healthy is taken back: the new version may be what brought the host down, and
-//! trying it again and again would keep it down.
+//! trying it again and again would keep it down. What was judged healthy stays, whatever the host looks
+//! like by now: from then on others may change it, and what they did is not the agent's to undo.
 
 use super::install::Look;
 use super::installs::VersionId;
@@ -10,6 +11,9 @@ use super::journal::{Begun, Record};
 use super::restarts::BootId;
 use ledger::bounded::Sentence;
 use ledger::receipt::{Reason, ReasonCode};
+
+/// How often an agent may begin anew while one and the same run of the host comes up.
+const CAME_UP_MAX: usize = 3;
 
 /// What is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +62,8 @@ pub enum Plan {
         /// The update.
         begun: Begun,
     },
-    /// The host is neither, by somebody else's hand: a person is needed, nothing is touched.
+    /// The host is neither, by somebody else's hand: a person is needed, nothing is touched, and nothing
+    /// else is begun until it is one or the other.
     Stranded {
         /// The update.
         begun: Begun,
@@ -78,7 +83,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         Record::Judged { against } => Some(against.clone()),
         _ => None,
     });
-    let restart = restart(records.last(), observed);
+    let restart = restart(records, observed);
     let reason = match (&verdict, &restart) {
         (Some(Some(against)), _) => against.clone(),
         (None, Some(Restart::Never(why))) => interrupted_because(why),
@@ -92,7 +97,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ if at_old && (old || !announced) => Plan::Discard { begun, reason },
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
         _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
-        _ if at_new && new && verdict == Some(None) => Plan::Finish { begun },
+        _ if at_new && verdict == Some(None) => Plan::Finish { begun },
         _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
         _ if at_old || at_new => {
             let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
@@ -117,13 +122,23 @@ enum Restart {
     Never(&'static str),
 }
 
-fn restart(last: Option<&Record>, observed: &Observed) -> Option<Restart> {
-    let Some(Record::Restarting { boot_id, deadline_ms }) = last else { return None };
-    Some(match &observed.boot_id {
-        Some(now) if now != boot_id => Restart::Done,
-        Some(_) if observed.now_ms < *deadline_ms => Restart::Awaited,
-        Some(_) => Restart::Never("the host was not restarted in time"),
-        None => Restart::Never("nobody can tell whether the host has restarted"),
+fn restart(records: &[Record], observed: &Observed) -> Option<Restart> {
+    let (before, coming_up) = match records.last()? {
+        Record::Restarting { boot_id, deadline_ms } => (boot_id, Err(*deadline_ms)),
+        Record::CameUp { boot_id } => (boot_id, Ok(())),
+        _ => return None,
+    };
+    let came_up = records.iter().filter(|record| matches!(record, Record::CameUp { .. })).count();
+    let Some(now) = &observed.boot_id else {
+        return Some(Restart::Never("nobody can tell whether the host has restarted"));
+    };
+    Some(match coming_up {
+        Err(_) if now != before => Restart::Done,
+        Err(deadline_ms) if observed.now_ms < deadline_ms => Restart::Awaited,
+        Err(_) => Restart::Never("the host was not restarted in time"),
+        Ok(()) if now != before => Restart::Never("the host went down again while it came up"),
+        Ok(()) if came_up < CAME_UP_MAX => Restart::Done,
+        Ok(()) => Restart::Never("the agent went down again and again while the host came up"),
     })
 }
 
@@ -136,7 +151,7 @@ fn interrupted(records: &[Record]) -> Reason {
         Some(Record::Begun(_)) => "while the new version was prepared",
         Some(Record::Prepared { .. }) => "before the switch",
         Some(Record::Switching) => "at the switch",
-        Some(Record::Switched | Record::Restarting { .. }) => "before health was judged",
+        Some(Record::Switched | Record::Restarting { .. } | Record::CameUp { .. }) => "before health was judged",
         Some(Record::Restarted) => "after the host had restarted, before health was judged",
         Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
     };
@@ -242,7 +257,9 @@ mod tests {
             ("half put in place", announced.clone(), &old, mixed, "roll back"),
             ("put in place, not noted", announced.clone(), &old, whole, "roll back"),
             ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole, "finish"),
-            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed, "roll back"),
+            // Somebody else may have upgraded it since: that is not taken back with it.
+            ("healthy, then changed", until(&[switching.clone(), healthy.clone()]), &new, mixed, "finish"),
+            ("healthy, no way back", until(&[switching.clone(), healthy]), &new, Look::default(), "finish"),
             ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };
@@ -256,7 +273,9 @@ mod tests {
         let boot_id = |text: &str| serde_json::from_str::<BootId>(&format!("{text:?}")).unwrap();
         let restarting = Record::Restarting { boot_id: boot_id("1-a"), deadline_ms: 100 };
         let waiting = vec![Record::Begun(begun(Some(old))), Record::Switching, Record::Switched, restarting];
-        let restarted = [waiting.clone(), vec![Record::Restarted]].concat();
+        let came_up = [waiting.clone(), vec![Record::CameUp { boot_id: boot_id("2-b") }]].concat();
+        let again = |count| [waiting.clone(), vec![came_up[came_up.len() - 1].clone(); count]].concat();
+        let restarted = [came_up.clone(), vec![Record::Restarted]].concat();
         let healthy = [restarted.clone(), vec![Record::Judged { against: None }]].concat();
         let mixed = Look { new: false, ..WHOLE };
         for (what, records, boot, now_ms, look, expected, detail) in [
@@ -266,6 +285,11 @@ mod tests {
             ("restarted late", &waiting, Some("2-b"), 500, WHOLE, "judge", ""),
             ("nobody knows", &waiting, None, 99, WHOLE, "roll back", "nobody can tell"),
             ("damaged meanwhile", &waiting, Some("2-b"), 99, mixed, "roll back", "before health"),
+            ("only the agent began anew", &came_up, Some("2-b"), 500, WHOLE, "judge", ""),
+            ("and anew", &again(CAME_UP_MAX - 1), Some("2-b"), 500, WHOLE, "judge", ""),
+            ("and anew, and anew", &again(CAME_UP_MAX), Some("2-b"), 500, WHOLE, "roll back", "again and again"),
+            ("the host went down as it came up", &came_up, Some("3-c"), 99, WHOLE, "roll back", "while it came up"),
+            ("nobody knows how often", &came_up, None, 99, WHOLE, "roll back", "nobody can tell"),
             (
                 "died while it was judged",
                 &restarted,

@@ -18,6 +18,7 @@ mod downloads;
 mod file_set;
 mod following;
 mod house;
+mod life;
 mod refusals;
 mod restarts;
 mod services;
