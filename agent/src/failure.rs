@@ -7,6 +7,7 @@ use agent::installer::AdoptError;
 use agent::installer::journal::JournalError;
 use agent::key::KeyError;
 use agent::site::SiteError;
+use agent::why::WhyError;
 use agent::worker::AskError;
 use agent::{FileError, control};
 use std::error::Error;
@@ -130,6 +131,21 @@ impl From<SiteError> for Failure {
                 Self::new(error, Some(hint.to_owned()), NO_VERDICT)
             }
         }
+    }
+}
+
+impl From<WhyError> for Failure {
+    fn from(error: WhyError) -> Self {
+        let (hint, code) = match &error {
+            WhyError::NotAnId(_) => ("ids are 64 hexadecimal digits; the beginning of one is enough", USAGE),
+            WhyError::Ambiguous(_) => ("give more digits", USAGE),
+            WhyError::Unknown(_) => (
+                "the agent was offered none, by its own looking or by `apply`; a whole id is always answered",
+                NO_VERDICT,
+            ),
+            WhyError::File(_) => ("", NO_VERDICT),
+        };
+        Self::new(error, Some(hint.to_owned()), code)
     }
 }
 

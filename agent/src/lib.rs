@@ -28,10 +28,12 @@ pub mod receipts;
 pub mod restart;
 pub mod services;
 pub mod settled;
+pub mod shelf;
 pub mod site;
 pub mod status;
 pub mod update;
 pub mod waits;
+pub mod why;
 pub mod worker;
 
 pub use files::FileError;

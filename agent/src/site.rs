@@ -16,7 +16,8 @@ use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
-use crate::settled::{Refusal, Settled};
+use crate::settled::{Refusal, Settled, chain};
+use crate::shelf::Shelf;
 use crate::waits::{Waited, Waits};
 use ledger::bounded::{Name, Version};
 use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
@@ -282,6 +283,13 @@ impl Site {
         host(&self.config, self.installer.kinds().offered(), self.waits.waited())
     }
 
+    /// Keeps a proof that was offered, for whoever asks later why.
+    pub(crate) fn keep_proof(&self, offer: &Offer) {
+        if let Err(error) = Shelf::at(&self.data.proofs()).keep(offer) {
+            tracing::warn!(error = chain(&error), "a proof is not kept");
+        }
+    }
+
     /// The version installed of what an offer claims to be about; empty when none is, or nothing can be
     /// told.
     pub(crate) fn version_installed(&self, offer: &Offer) -> Version {
@@ -297,6 +305,17 @@ fn trusted(config: &Config) -> Result<(GenesisBlock, TrustRoot), SiteError> {
     let file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
     let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
     Ok((Genesis::parse(&file).map_err(not_one)?, TrustRoot::parse(&file).map_err(not_one)?))
+}
+
+/// What an endpoint trusts, and what it remembers of the ledger, beside an agent that may be running.
+///
+/// # Errors
+/// [`SiteError`].
+pub fn remembered(config: &Config) -> Result<(TrustRoot, Arc<Heads>), SiteError> {
+    let (genesis, trust) = trusted(config)?;
+    let data = DataDir::at(config.data_dir.clone());
+    let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
+    Ok((trust, Arc::new(heads)))
 }
 
 /// The facts about a host, as they are now.
@@ -328,6 +347,11 @@ pub(crate) struct Law {
 }
 
 impl Law {
+    /// As it is for everybody.
+    pub(crate) fn of(policy: Policy, heads: Arc<Heads>) -> Self {
+        Self { policy, schedule_lifted: false, heads }
+    }
+
     pub(crate) fn policy(&self) -> Policy {
         let mut policy = self.policy.clone();
         if self.schedule_lifted {

@@ -229,6 +229,7 @@ impl Worker {
                 })?
             }
         };
+        self.site.keep_proof(&offer);
         match self.update(&offer).await? {
             Ending::Settled(settled) => Ok(settled),
             Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
@@ -362,6 +363,7 @@ impl Worker {
                     continue;
                 }
             };
+            self.site.keep_proof(&offer);
             if self.only_waits(&offer, of)? {
                 continue;
             }

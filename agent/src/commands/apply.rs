@@ -66,7 +66,7 @@ impl Apply {
 }
 
 /// One byte more than a proof file may have, so that one that is too large is refused as that.
-fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut proof = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limits::PROOF_BYTES_MAX as u64 + 1).read_to_end(&mut proof));
     read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT))?;

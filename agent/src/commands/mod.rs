@@ -4,6 +4,7 @@ mod adopt;
 mod apply;
 mod init;
 mod status;
+mod why;
 
 use crate::failure::{Failure, OK};
 use agent::clock;
@@ -43,6 +44,7 @@ Examples:
   countersign-agent run
   countersign-agent apply 66c5d1
   countersign-agent status -o json
+  countersign-agent why 66c5d1
 
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
@@ -60,6 +62,7 @@ enum Command {
     Run(Run),
     Apply(apply::Apply),
     Status(status::Status),
+    Why(why::Why),
 }
 
 /// Which configuration.
@@ -97,6 +100,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Run(run) => run.run(),
         Command::Apply(apply) => apply.run(),
         Command::Status(status) => status.run(),
+        Command::Why(why) => why.run(),
     }
 }
 

@@ -23,4 +23,5 @@ mod refusals;
 mod restarts;
 mod services;
 mod support;
+mod why;
 mod windows;
