@@ -341,17 +341,13 @@ pub(crate) fn host(
 
 /// House law, with what it hangs on.
 pub(crate) struct Law {
-    policy: Policy,
-    schedule_lifted: bool,
-    heads: Arc<Heads>,
+    pub(crate) policy: Policy,
+    /// Somebody at the host said that it waits for no window.
+    pub(crate) schedule_lifted: bool,
+    pub(crate) heads: Arc<Heads>,
 }
 
 impl Law {
-    /// As it is for everybody.
-    pub(crate) fn of(policy: Policy, heads: Arc<Heads>) -> Self {
-        Self { policy, schedule_lifted: false, heads }
-    }
-
     pub(crate) fn policy(&self) -> Policy {
         let mut policy = self.policy.clone();
         if self.schedule_lifted {

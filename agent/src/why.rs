@@ -1,7 +1,9 @@
 //! Why a host has a patch, or not: every check between the ledger and the host, with its verdict, from
-//! what lies on this host's disk. Nothing is asked for, and nothing is changed.
+//! what lies on this host's disk. Nothing is asked for, and nothing is changed. And what an update would do,
+//! without doing it.
 
 mod proof;
+mod would;
 
 use crate::attempts::{Attempts, Tried};
 use crate::clock::now_ms;
@@ -62,6 +64,11 @@ pub struct Why {
     pub installed: bool,
     /// Every check, in the order in which they are made.
     pub checks: Vec<Checked>,
+    /// What an update would do, if that was asked; it does it only if nothing is in the way.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub would: Vec<String>,
+    /// Whether nothing is in the way, or there is no way left to go.
+    pub well: bool,
     /// All of it in one sentence.
     pub answer: String,
 }
@@ -135,26 +142,62 @@ impl Held<'_> {
             Some(bytes) => Some(bytes),
             None => Shelf::at(&data.proofs()).proof(patch)?,
         };
-        let proof::Seen { mut checks, proven } =
-            proof::checks(patch, bytes.as_deref(), self.trust, self.heads.clock(now_ms()));
+        let kinds = Kinds::of(&self.config.installers);
+        let Examined { mut checks, manifest } = self.examine(patch, bytes.as_deref(), &kinds, false)?;
+        checks.extend([self.under_way()?, self.attempts(patch)?]);
+        let installed = manifest.as_ref().map(|manifest| self.has(manifest)).transpose()?.unwrap_or(false);
+        let (about, against) = (manifest.as_ref().map(about), against(&checks));
+        let (well, answer) = match against {
+            _ if installed => (true, "it is installed".to_owned()),
+            Some(against) => (false, format!("it is not installed, because of {against}")),
+            None => (true, "nothing is in the way: the agent installs it when it looks next".to_owned()),
+        };
+        Ok(Why { patch, about, installed, checks, would: Vec::new(), well, answer })
+    }
+
+    /// What `apply` would do with this proof, `now` or not, without doing it.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn would(&self, patch: PatchId, proof: &[u8], now: bool) -> Result<Why, FileError> {
+        let kinds = Kinds::of(&self.config.installers);
+        let Examined { mut checks, manifest } = self.examine(patch, Some(proof), &kinds, now)?;
+        let mut would = Vec::new();
+        if let Some(manifest) = &manifest {
+            checks.extend([would::plan(manifest, &kinds), would::room(manifest, self.data().path())?]);
+            would = would::steps(manifest, self.config)?;
+        }
+        checks.push(self.under_way()?);
+        let installed = manifest.as_ref().map(|manifest| self.has(manifest)).transpose()?.unwrap_or(false);
+        let (about, against) = (manifest.as_ref().map(about), against(&checks));
+        let (well, answer) = match against {
+            Some(against) => (false, format!("it would not be installed, because of {against}")),
+            None => (true, "it would be installed; nothing was changed".to_owned()),
+        };
+        Ok(Why { patch, about, installed, checks, would, well, answer })
+    }
+
+    /// The checks of a proof, and of this host; what it is about, be it proven or only claimed.
+    fn examine(
+        &self,
+        patch: PatchId,
+        bytes: Option<&[u8]>,
+        kinds: &Kinds,
+        schedule_lifted: bool,
+    ) -> Result<Examined, FileError> {
+        let proof::Seen { mut checks, proven } = proof::checks(patch, bytes, self.trust, self.heads.clock(now_ms()));
         let manifest = match &proven {
             Some(proven) => Some(proven.manifest().clone()),
-            None => bytes.as_deref().and_then(proofs::claimed).filter(|manifest| manifest.id() == patch),
+            None => bytes.and_then(proofs::claimed).filter(|manifest| manifest.id() == patch),
         };
-        let installed = manifest.as_ref().map(|manifest| self.has(manifest)).transpose()?.unwrap_or(false);
         if let Some(manifest) = &manifest {
+            let law = Law { policy: self.config.policy.clone(), schedule_lifted, heads: self.heads.clone() };
+            let host = site::host(self.config, kinds.offered(), waits::peek(&self.data().waits())?)?;
             let count = proven.as_ref().map(|proven| proven.count());
-            let law = Law::of(self.config.policy.clone(), self.heads.clone());
-            let waited = waits::peek(&data.waits())?;
-            let host = site::host(self.config, Kinds::of(&self.config.installers).offered(), waited)?;
-            let now_ms = law.now_ms();
-            let all = law.policy().checks(manifest, count, &host, now_ms);
+            let all = law.policy().checks(manifest, count, &host, law.now_ms());
             checks.extend(all.into_iter().map(|(check, said)| of_the_host(check, said, manifest)));
         }
-        checks.extend(self.of_the_agent(patch)?);
-        let about = manifest.as_ref().map(about);
-        let answer = answer(installed, &checks);
-        Ok(Why { patch, about, installed, checks, answer })
+        Ok(Examined { checks, manifest })
     }
 
     fn has(&self, manifest: &PatchManifest) -> Result<bool, FileError> {
@@ -163,16 +206,17 @@ impl Held<'_> {
         Ok(installed.is_some_and(|installed| installed.meta.patch == Some(manifest.id())))
     }
 
-    /// What the agent has under way, and what it tried.
-    fn of_the_agent(&self, patch: PatchId) -> Result<[Checked; 2], FileError> {
-        let data = self.data();
-        let (verdict, said) = match Journal::peek(&data.journal()) {
+    fn under_way(&self) -> Result<Checked, FileError> {
+        let (verdict, said) = match Journal::peek(&self.data().journal()) {
             Ok(records) => under_way(&records),
             Err(JournalError::File(error)) => return Err(error),
             Err(damaged) => (Verdict::No, damaged.to_string()),
         };
-        let under_way = Checked { part: "agent", check: "under way", verdict, said };
-        let attempts = Attempts::open(&data.attempts())?;
+        Ok(Checked { part: "agent", check: "under way", verdict, said })
+    }
+
+    fn attempts(&self, patch: PatchId) -> Result<Checked, FileError> {
+        let attempts = Attempts::open(&self.data().attempts())?;
         let now_ms = now_ms();
         let tried = attempts.all().find(|(tried, _)| **tried == patch).map(|(_, tried)| tried);
         let verdict = if attempts.may_try(patch, now_ms) { Verdict::Yes } else { Verdict::No };
@@ -180,8 +224,14 @@ impl Held<'_> {
             || "not tried yet".to_owned(),
             |tried| shown(tried, verdict, attempts.may_try(patch, u64::MAX)),
         );
-        Ok([under_way, Checked { part: "agent", check: "attempts", verdict, said }])
+        Ok(Checked { part: "agent", check: "attempts", verdict, said })
     }
+}
+
+/// What was examined.
+struct Examined {
+    checks: Vec<Checked>,
+    manifest: Option<PatchManifest>,
 }
 
 fn of_the_host(check: policy::Check, said: Result<Option<Leave>, policy::Reason>, manifest: &PatchManifest) -> Checked {
@@ -245,20 +295,10 @@ fn about(manifest: &PatchManifest) -> String {
     format!("{product} {version} (channel {channel}, release {release})")
 }
 
-fn answer(installed: bool, checks: &[Checked]) -> String {
-    match checks.iter().find(|checked| checked.verdict == Verdict::No) {
-        _ if installed => "it is installed".to_owned(),
-        Some(Checked { part, check, said, .. }) => format!("it is not installed, because of {part} {check}: {said}"),
-        None => "nothing is in the way: the agent installs it when it looks next".to_owned(),
-    }
-}
-
-impl Why {
-    /// Whether nothing is in the way, or there is no way left to go.
-    #[must_use]
-    pub fn is_well(&self) -> bool {
-        self.installed || self.checks.iter().all(|checked| checked.verdict == Verdict::Yes)
-    }
+/// The first check that says no, with its evidence.
+fn against(checks: &[Checked]) -> Option<String> {
+    let no = checks.iter().find(|checked| checked.verdict == Verdict::No)?;
+    Some(format!("{} {}: {}", no.part, no.check, no.said))
 }
 
 impl fmt::Display for Why {
@@ -274,6 +314,9 @@ impl fmt::Display for Why {
                 Verdict::Unknown => "-",
             };
             writeln!(f, "{part:<6} {check:<12} {verdict:<4} {said}")?;
+        }
+        for step in &self.would {
+            writeln!(f, "would      {step}")?;
         }
         write!(f, "answer     {}", self.answer)
     }

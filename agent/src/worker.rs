@@ -3,7 +3,8 @@
 use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::follow::Pace;
-use crate::follow::sources::{CallError, Source, id};
+use crate::follow::heads::Heads;
+use crate::follow::sources::{CallError, Source, Sources, id};
 use crate::proofs::{self, Offer};
 use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
@@ -11,6 +12,7 @@ use crate::site::Site;
 use crate::update::{Ending, update};
 use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
+use ledger::proof::TrustRoot;
 use ledger::receipt::Outcome;
 use policy::Subscription;
 use proto::v1;
@@ -223,10 +225,8 @@ impl Worker {
             None => {
                 let patch = self.find(patch).await?;
                 let Site { sources, heads, trust, .. } = &self.site;
-                proofs::obtain(patch, true, sources, heads, trust).await.map_err(|error| match error {
-                    Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
-                    error => AskError::NoNode(error),
-                })?
+                let offer = proofs::obtain(patch, true, sources, heads, trust).await;
+                offer.map_err(|error| not_obtained(patch, error))?
             }
         };
         self.site.keep_proof(&offer);
@@ -419,19 +419,58 @@ impl Worker {
         if let Ok(patch) = full_id(prefix) {
             return Ok(patch);
         }
-        let hex = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !hex {
-            return Err(AskError::NotAnId(prefix.chars().take(80).collect()));
-        }
-        let prefix = prefix.to_ascii_lowercase();
+        let prefix = as_prefix(prefix)?;
         let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
-        let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
-        let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
-        match found[..] {
-            [patch] => Ok(patch),
-            [] => Err(AskError::UnknownPatch(prefix)),
-            _ => Err(AskError::Ambiguous(prefix)),
+        the_one(&named, prefix)
+    }
+}
+
+/// The proof of a patch, from the nodes in turn, for somebody who only wants to look at it.
+///
+/// # Errors
+/// [`AskError`].
+pub async fn look_up(patch: &str, sources: &Sources, heads: &Heads, trust: &TrustRoot) -> Result<Offer, AskError> {
+    let found = match full_id(patch) {
+        Ok(found) => found,
+        Err(_) => {
+            let (prefix, mut trouble) = (as_prefix(patch)?, None);
+            let mut named = None;
+            for source in sources.all() {
+                match source.named(&prefix).await {
+                    Ok(answer) => {
+                        named = Some(answer);
+                        break;
+                    }
+                    Err(error) => trouble = Some(error),
+                }
+            }
+            the_one(&named.ok_or(AskError::NoNode(trouble))?, prefix)?
         }
+    };
+    proofs::obtain(found, true, sources, heads, trust).await.map_err(|error| not_obtained(found, error))
+}
+
+fn not_obtained(patch: PatchId, error: Option<CallError>) -> AskError {
+    match error {
+        Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
+        error => AskError::NoNode(error),
+    }
+}
+
+fn as_prefix(text: &str) -> Result<String, AskError> {
+    match (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err(AskError::NotAnId(text.chars().take(80).collect())),
+    }
+}
+
+fn the_one(named: &[v1::Patch], prefix: String) -> Result<PatchId, AskError> {
+    let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
+    let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
+    match found[..] {
+        [patch] => Ok(patch),
+        [] => Err(AskError::UnknownPatch(prefix)),
+        _ => Err(AskError::Ambiguous(prefix)),
     }
 }
 

@@ -6,9 +6,12 @@ use agent::clock::now_ms;
 use agent::config::Config;
 use agent::control::{self, Answer, Request};
 use agent::data::{DataDir, DataError};
+use agent::follow::sources::Sources;
+use agent::proofs;
 use agent::settled::Settled;
-use agent::site::{Site, SiteError, own_program};
-use agent::worker::Worker;
+use agent::site::{self, Site, SiteError, own_program};
+use agent::why::{Held, Why};
+use agent::worker::{self, Worker};
 use clap::Args;
 use ledger::limits;
 use ledger::receipt::Outcome;
@@ -34,6 +37,7 @@ Examples:
   countersign-agent apply 66c5d1
   countersign-agent apply 66c5d1 --from valkey.proof -o json
   countersign-agent apply 66c5d1 --now
+  countersign-agent apply 66c5d1 --dry-run
 
 A running agent is asked to do it; without one, this command does it itself.")]
 pub(super) struct Apply {
@@ -45,6 +49,10 @@ pub(super) struct Apply {
     /// Wait for no window, and for no blackout; everything else is checked.
     #[arg(long)]
     now: bool,
+    /// Say what would happen, and change nothing: not on this host, nor in the ledger. Ends with 0 if it
+    /// would be installed, with 1 if not.
+    #[arg(long)]
+    dry_run: bool,
     /// How the verdict is printed.
     #[arg(short, long, default_value = "text")]
     output: Output,
@@ -56,6 +64,14 @@ impl Apply {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
+        if self.dry_run {
+            let would = block_on(look(&config, &self.patch, proof, self.now))?;
+            match self.output {
+                Output::Text => print(&would.to_string())?,
+                Output::Json => print(&json(&would)?)?,
+            }
+            return Ok(if would.well { OK.into() } else { REFUSED.into() });
+        }
         let settled = block_on(settle(config, self.patch, proof, self.now))?;
         match self.output {
             Output::Text => print(&format!("patch {}: {settled}", settled.patch))?,
@@ -71,6 +87,25 @@ pub(super) fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     let read = File::open(path).and_then(|file| file.take(limits::PROOF_BYTES_MAX as u64 + 1).read_to_end(&mut proof));
     read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT))?;
     Ok(proof)
+}
+
+/// Beside a running agent, if there is one: only its files are read.
+async fn look(config: &Config, patch: &str, proof: Option<Vec<u8>>, now: bool) -> Result<Why, Failure> {
+    let (trust, heads) = site::remembered(config)?;
+    let held = Held { config, trust: &trust, heads: heads.clone() };
+    let (patch, proof) = match proof {
+        // A proof of something else is refused under the name that was asked for.
+        Some(proof) => match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch)) {
+            Some(claimed) => (claimed, proof),
+            None => (held.find(patch)?, proof),
+        },
+        None => {
+            let sources = Sources::new(&config.ledger).map_err(SiteError::from)?;
+            let offer = worker::look_up(patch, &sources, &heads, &trust).await?;
+            (offer.patch, offer.proof)
+        }
+    };
+    Ok(held.would(patch, &proof, now)?)
 }
 
 async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>, now: bool) -> Result<Settled, Failure> {

@@ -45,6 +45,6 @@ impl Why {
             Output::Text => print(&why.to_string())?,
             Output::Json => print(&json(&why)?)?,
         }
-        Ok(if why.is_well() { OK.into() } else { REFUSED.into() })
+        Ok(if why.well { OK.into() } else { REFUSED.into() })
     }
 }

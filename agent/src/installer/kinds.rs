@@ -6,7 +6,7 @@ use super::file_set::FileSet;
 use super::install::Install;
 use crate::config;
 use crate::settled::Refusal;
-use ledger::patch::InstallerKind;
+use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::ReasonCode;
 use policy::Offered;
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,14 @@ impl Kinds {
     pub fn offered(&self) -> BTreeMap<InstallerKind, Offered> {
         let offered = |status: KindStatus| (status.kind, status.lacks.map_or(Offered::Yes, Offered::No));
         self.statuses().into_iter().map(offered).collect()
+    }
+
+    /// Whether a manifest can be one of its kind, before anything is fetched.
+    ///
+    /// # Errors
+    /// [`Refusal`] says what it cannot be.
+    pub fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
+        self.offered_one(manifest.installer)?.plan(manifest)
     }
 
     /// A kind that is offered.

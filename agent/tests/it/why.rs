@@ -1,6 +1,6 @@
 //! Why a host has a patch, or not: from its own disk, whoever can be asked.
 
-use crate::support::archive::tree_of;
+use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
 use crate::support::node::World;
 use ledger::bounded::List;
@@ -141,6 +141,55 @@ async fn every_part_of_a_proof_says_no_by_itself() {
     let answer = ask(recalled, good.bytes());
     assert_eq!(answer.against(), ["file"], "{}", answer.text);
     answer.says("file", "no", "the proof of another patch");
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "[services.widget]\ncommand = [\"{tree}/bin/serve\"]");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    drop(endpoint.open());
+    let before = snapshot(endpoint.directory.path());
+    let run = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["apply", &patch.to_string()[..10], "--dry-run", "--config"]).arg(endpoint.config_path());
+        let output = command.args(more).env_remove("COUNTERSIGN_LOG").output().await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, text) = run(&[]).await;
+    assert_eq!(code, 0, "{text}");
+    for line in [
+        "host   plan         yes  1 artifacts",
+        "would      fetch tree.tar (",
+        "would      install directory trees: acme/widget 1.0.1 → 1.0.2",
+        "would      restart service widget",
+        "would      keep it if all of them pass, else go back to 1.0.1; and write a receipt",
+        "answer     it would be installed; nothing was changed",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    let (code, json) = run(&["-o", "json"]).await;
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!((code, json["well"].as_bool(), json["installed"].as_bool()), (0, Some(true), Some(false)));
+
+    assert!(snapshot(endpoint.directory.path()) == before);
+    assert!(world.receipts().is_empty() && node.asked().fetches.iter().all(|fetches| *fetches == 0));
+
+    // Also beside an agent that runs, and whatever the hour.
+    endpoint.configure(SHUT);
+    let held = endpoint.open();
+    let (code, text) = run(&[]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("answer     it would not be installed, because of host window: waits until"), "{text}");
+    assert_eq!(run(&["--now"]).await.0, 0);
+    drop(held);
+    endpoint.configure("");
+    assert_eq!(endpoint.apply(patch).await.to_version.as_str(), "1.0.2");
+    let (code, text) = run(&[]).await;
+    assert_eq!(code, 1, "{text}");
+    assert!(text.contains("because of host release: release 2 is not above release 2"), "{text}");
 }
 
 #[tokio::test]
