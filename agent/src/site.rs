@@ -1,5 +1,9 @@
 //! One endpoint: everything an update needs, opened in the right order.
 
+mod law;
+
+pub(crate) use law::{Law, host};
+
 use crate::attempt_log::{self, AttemptLog};
 use crate::attempts::Attempts;
 use crate::clock::now_ms;
@@ -18,17 +22,16 @@ use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
 use crate::settled::{Refusal, Settled, chain};
 use crate::shelf::Shelf;
-use crate::waits::{Waited, Waits};
-use ledger::bounded::{Name, Version};
+use crate::waits::Waits;
+use crate::worker::AskError;
+use ledger::bounded::Version;
 use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
 use ledger::id::PatchId;
 use ledger::key::SecretKey;
 use ledger::limits;
-use ledger::patch::InstallerKind;
 use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
-use policy::schedule::{Schedule, Wait};
-use policy::{Host, Offered, Pause, Policy, Subscription};
-use std::collections::BTreeMap;
+use policy::schedule::Wait;
+use policy::{Host, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -208,6 +211,17 @@ impl Site {
         Ok((run, log))
     }
 
+    /// Takes back the last update because somebody at the host says so.
+    ///
+    /// # Errors
+    /// [`AskError`] when nothing was changed.
+    pub(crate) async fn take_back(&mut self, patch: PatchId) -> Result<Settled, AskError> {
+        let (run, mut log) = self.begin(patch)?;
+        let settled = self.installer.take_back(run, patch, &mut log).await?;
+        self.write_receipt(&settled, log, true)?;
+        Ok(settled)
+    }
+
     /// Puts a receipt on its way: on the disk before the journal says that the update is over, and
     /// once, however often this is interrupted. An update that stays open has one that says so, and
     /// another one at its end.
@@ -316,61 +330,6 @@ pub fn remembered(config: &Config) -> Result<(TrustRoot, Arc<Heads>), SiteError>
     let data = DataDir::at(config.data_dir.clone());
     let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
     Ok((trust, Arc::new(heads)))
-}
-
-/// The facts about a host, as they are now.
-///
-/// # Errors
-/// [`FileError`].
-pub(crate) fn host(
-    config: &Config,
-    installers: BTreeMap<InstallerKind, Offered>,
-    waited: Waited,
-) -> Result<Host, FileError> {
-    Ok(Host {
-        os: host_name(std::env::consts::OS),
-        architecture: host_name(std::env::consts::ARCH),
-        hardware: config.hardware.clone(),
-        labels: config.labels.clone(),
-        installed: installs::all_installed(&DataDir::at(config.data_dir.clone()).installs())?,
-        installers,
-        awake_since_ms: waited.awake_since_ms,
-        due_since_ms: waited.due_since_ms,
-    })
-}
-
-/// House law, with what it hangs on.
-pub(crate) struct Law {
-    pub(crate) policy: Policy,
-    /// Somebody at the host said that it waits for no window.
-    pub(crate) schedule_lifted: bool,
-    pub(crate) heads: Arc<Heads>,
-}
-
-impl Law {
-    pub(crate) fn policy(&self) -> Policy {
-        let mut policy = self.policy.clone();
-        if self.schedule_lifted {
-            policy.schedule = Schedule::default();
-        }
-        if let Some(evidence) = self.heads.split() {
-            let reason = format!(
-                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
-                evidence.display()
-            );
-            policy.pause = Some(Pause { reason, until_ms: None });
-        }
-        policy
-    }
-
-    pub(crate) fn now_ms(&self) -> u64 {
-        self.heads.believed_ms(now_ms())
-    }
-}
-
-/// What the compiler calls this machine, as selectors do.
-fn host_name(text: &str) -> Name {
-    Name::new(text).expect("operating systems and architectures are named in lower-case letters, digits and _")
 }
 
 /// The path that starts this very program again, even after its file was replaced.

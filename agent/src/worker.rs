@@ -1,10 +1,17 @@
 //! The worker: brings what is approved onto this host, one patch at a time, by itself and when asked.
 
+mod naming;
+mod open;
+
+pub use naming::look_up;
+use naming::{as_prefix, full_id, not_obtained, the_one};
+pub use open::OpenView;
+
 use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::follow::Pace;
-use crate::follow::heads::Heads;
-use crate::follow::sources::{CallError, Source, Sources, id};
+use crate::follow::sources::{CallError, Source, id};
+use crate::installer::by_hand::ByHandError;
 use crate::proofs::{self, Offer};
 use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
@@ -12,7 +19,6 @@ use crate::site::Site;
 use crate::update::{Ending, update};
 use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
-use ledger::proof::TrustRoot;
 use ledger::receipt::Outcome;
 use policy::Subscription;
 use proto::v1;
@@ -22,10 +28,6 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::sleep;
 
-/// Wait before it is tried again to bring an update to its end, at first …
-const OPEN_RETRY_MS_MIN: u64 = 15_000;
-/// … and at the most.
-const OPEN_RETRY_MS_MAX: u64 = 10 * 60 * 1000;
 /// Patches of one subscription tried in one pass.
 const CANDIDATES_MAX: usize = 16;
 /// What waits for its hour is proven again after this: it may have become urgent.
@@ -33,16 +35,31 @@ const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
-/// Somebody asks for a patch.
+/// Somebody asks for something.
 pub struct Asked {
-    /// Its id, or the beginning of it.
-    pub patch: String,
-    /// Its proof file; without one, the nodes are asked.
-    pub proof: Option<Vec<u8>>,
-    /// Whether it waits for no window.
-    pub now: bool,
+    /// For what.
+    pub wish: Wish,
     /// Where the answer goes.
     pub answer: oneshot::Sender<Result<Settled, AskError>>,
+}
+
+/// What somebody at the host may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// That a patch is installed.
+    Apply {
+        /// Its id, or the beginning of it.
+        patch: String,
+        /// Its proof file; without one, the nodes are asked.
+        proof: Option<Vec<u8>>,
+        /// Whether it waits for no window.
+        now: bool,
+    },
+    /// That the last update is taken back.
+    TakeBack {
+        /// The patch: its id, or the beginning of it.
+        patch: String,
+    },
 }
 
 /// Why there is no verdict on what was asked for.
@@ -63,6 +80,9 @@ pub enum AskError {
     /// There is one when the host has restarted.
     #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
     AwaitsRestart(PatchId),
+    /// The last update is not taken back.
+    #[error("nothing is taken back")]
+    ByHand(#[from] ByHandError),
     /// The host's own disk.
     #[error("the host's own disk says no")]
     File(#[from] FileError),
@@ -86,19 +106,6 @@ pub struct WorkerView {
     /// An update that could not be brought to its end yet.
     #[serde(default)]
     pub open: Option<OpenView>,
-}
-
-/// An update that could not be brought to its end: nothing else is begun before.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct OpenView {
-    /// Of which patch.
-    pub patch: PatchId,
-    /// What is in the way, for people.
-    pub why: String,
-    /// When it is tried again.
-    pub look_again_ms: u64,
-    /// How often it was tried.
-    tries: u32,
 }
 
 /// A patch that only waits for its hour.
@@ -163,9 +170,9 @@ impl Worker {
                 biased;
                 job = asked.recv() => match job {
                     None => return,
-                    Some(Asked { patch, proof, now, answer }) => {
-                        // Whoever asked may be gone; the host is patched all the same.
-                        let _ = answer.send(self.apply_as_asked(&patch, proof, now).await);
+                    Some(Asked { wish, answer }) => {
+                        // Whoever asked may be gone; it is done all the same.
+                        let _ = answer.send(self.fulfil(wish).await);
                         continue;
                     }
                 },
@@ -175,6 +182,35 @@ impl Worker {
             self.pass().await;
             sleep(PASS_INTERVAL_MIN).await;
         }
+    }
+
+    /// Does what somebody at the host asks for.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn fulfil(&mut self, wish: Wish) -> Result<Settled, AskError> {
+        match wish {
+            Wish::Apply { patch, proof, now } => self.apply_as_asked(&patch, proof, now).await,
+            Wish::TakeBack { patch } => self.take_back(&patch).await,
+        }
+    }
+
+    /// Takes back the last update, if it is this one. It waits for no window, as no going back does.
+    ///
+    /// # Errors
+    /// [`AskError`] when nothing was changed.
+    pub async fn take_back(&mut self, patch: &str) -> Result<Settled, AskError> {
+        let last = self.site.installer.last_patch().ok_or(ByHandError::NoUpdate)?;
+        let prefix = as_prefix(patch)?;
+        let asked = if last.to_string().starts_with(&prefix) { last } else { self.find(patch).await? };
+        self.show(Some(asked));
+        let settled = self.site.take_back(asked).await;
+        self.show(None);
+        if let Ok(settled) = &settled {
+            self.view.send_modify(|view| view.last = Some(settled.clone()));
+            self.tend_restart().await;
+        }
+        settled
     }
 
     /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window, nor does the
@@ -263,46 +299,6 @@ impl Worker {
             self.tend_restart().await;
         }
         waits
-    }
-
-    /// Tries again, now and then, to bring an update to its end that could not be: a disk that was full
-    /// has room again, a lock was let go of, a person has put something right.
-    pub async fn tend_open(&mut self) {
-        let installer = &self.site.installer;
-        if !installer.is_interrupted() || installer.to_be_judged().is_some() {
-            self.view.send_if_modified(|view| view.open.take().is_some());
-            return;
-        }
-        let waits = |open: &OpenView| self.site.now_ms() < open.look_again_ms;
-        if self.view.borrow().open.as_ref().is_some_and(waits) {
-            return;
-        }
-        if let Err(error) = self.bring_to_an_end().await {
-            tracing::error!(error = chain(&error), "an update cannot be brought to its end; it is tried again");
-        }
-    }
-
-    async fn bring_to_an_end(&mut self) -> Result<(), FileError> {
-        let recovered = self.site.recover().await;
-        let why = match &recovered {
-            Ok(settled) => settled.as_ref().map(ToString::to_string),
-            Err(error) => Some(chain(error)),
-        };
-        let tries = self.view.borrow().open.as_ref().map_or(0, |open| open.tries).saturating_add(1);
-        let wait_ms = (OPEN_RETRY_MS_MIN << (tries - 1).min(20)).min(OPEN_RETRY_MS_MAX);
-        let (look_again_ms, installer) = (self.site.now_ms().saturating_add(wait_ms), &self.site.installer);
-        let waits = installer.to_be_judged().is_some();
-        let open = installer.open_update().filter(|_| !waits).map(|begun| begun.patch);
-        let view = |patch| OpenView { patch, why: why.unwrap_or_default(), look_again_ms, tries };
-        let open = open.map(view);
-        self.view.send_modify(|view| {
-            view.open = open;
-            if let Ok(Some(settled)) = &recovered {
-                view.last = Some(settled.clone());
-            }
-        });
-        self.show(None);
-        recovered.map(drop)
     }
 
     /// Restarts the host if something waits for that and it may be done now.
@@ -423,59 +419,6 @@ impl Worker {
         let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
         the_one(&named, prefix)
     }
-}
-
-/// The proof of a patch, from the nodes in turn, for somebody who only wants to look at it.
-///
-/// # Errors
-/// [`AskError`].
-pub async fn look_up(patch: &str, sources: &Sources, heads: &Heads, trust: &TrustRoot) -> Result<Offer, AskError> {
-    let found = match full_id(patch) {
-        Ok(found) => found,
-        Err(_) => {
-            let (prefix, mut trouble) = (as_prefix(patch)?, None);
-            let mut named = None;
-            for source in sources.all() {
-                match source.named(&prefix).await {
-                    Ok(answer) => {
-                        named = Some(answer);
-                        break;
-                    }
-                    Err(error) => trouble = Some(error),
-                }
-            }
-            the_one(&named.ok_or(AskError::NoNode(trouble))?, prefix)?
-        }
-    };
-    proofs::obtain(found, true, sources, heads, trust).await.map_err(|error| not_obtained(found, error))
-}
-
-fn not_obtained(patch: PatchId, error: Option<CallError>) -> AskError {
-    match error {
-        Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
-        error => AskError::NoNode(error),
-    }
-}
-
-fn as_prefix(text: &str) -> Result<String, AskError> {
-    match (1..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-        true => Ok(text.to_ascii_lowercase()),
-        false => Err(AskError::NotAnId(text.chars().take(80).collect())),
-    }
-}
-
-fn the_one(named: &[v1::Patch], prefix: String) -> Result<PatchId, AskError> {
-    let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
-    let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
-    match found[..] {
-        [patch] => Ok(patch),
-        [] => Err(AskError::UnknownPatch(prefix)),
-        _ => Err(AskError::Ambiguous(prefix)),
-    }
-}
-
-fn full_id(text: &str) -> Result<PatchId, AskError> {
-    text.parse().map_err(|_| AskError::NotAnId(text.chars().take(80).collect()))
 }
 
 /// Approved patches above what is installed, newest first. What a node lists is believed as far as

@@ -1,17 +1,14 @@
 //! `apply`: bring a patch onto this host now.
 
-use super::{ConfigArgs, Output, block_on, json, observer, print};
+use super::settling::{settle, show};
+use super::{ConfigArgs, Output, block_on, json, print};
 use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
-use agent::clock::now_ms;
 use agent::config::Config;
-use agent::control::{self, Answer, Request};
-use agent::data::{DataDir, DataError};
 use agent::follow::sources::Sources;
 use agent::proofs;
-use agent::settled::Settled;
-use agent::site::{self, Site, SiteError, own_program};
+use agent::site::{self, SiteError};
 use agent::why::{Held, Why};
-use agent::worker::{self, Worker};
+use agent::worker::{self, Wish};
 use clap::Args;
 use ledger::limits;
 use ledger::receipt::Outcome;
@@ -19,16 +16,6 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::{Duration, Instant};
-use tokio::time::{sleep, timeout};
-
-/// How long to wait for the receipt to be final when no agent runs that would see to it.
-const RECEIPT_WAIT: Duration = Duration::from_secs(15);
-/// How long an agent that holds the data directory may take until it can be asked: it may have begun
-/// just now, or be ending.
-const AGENT_WAIT: Duration = Duration::from_secs(10);
-/// How often to look.
-const AGENT_LOOK: Duration = Duration::from_millis(50);
 
 /// Bring a patch onto this host now, whatever was tried before; print the verdict.
 #[derive(Debug, Args)]
@@ -72,11 +59,9 @@ impl Apply {
             }
             return Ok(if would.well { OK.into() } else { REFUSED.into() });
         }
-        let settled = block_on(settle(config, self.patch, proof, self.now))?;
-        match self.output {
-            Output::Text => print(&format!("patch {}: {settled}", settled.patch))?,
-            Output::Json => print(&json(&settled)?)?,
-        }
+        let wish = Wish::Apply { patch: self.patch, proof, now: self.now };
+        let settled = block_on(settle(config, wish))?;
+        show(&settled, self.output)?;
         Ok(if settled.outcome == Outcome::Applied { OK.into() } else { REFUSED.into() })
     }
 }
@@ -106,52 +91,4 @@ async fn look(config: &Config, patch: &str, proof: Option<Vec<u8>>, now: bool) -
         }
     };
     Ok(held.would(patch, &proof, now)?)
-}
-
-async fn settle(config: Config, patch: String, proof: Option<Vec<u8>>, now: bool) -> Result<Settled, Failure> {
-    let data = DataDir::at(config.data_dir.clone());
-    let request = Request::Apply { patch: patch.clone(), proof: proof.as_ref().map(hex::encode), now };
-    let deadline = Instant::now() + AGENT_WAIT;
-    loop {
-        match control::ask(&data, &request).await? {
-            Some(Answer::Verdict(settled)) => return Ok(settled),
-            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
-            Some(Answer::Status(_)) => {
-                return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
-            }
-            None => {}
-        }
-        match Site::open(config.clone(), own_program().to_owned(), observer()) {
-            Err(SiteError::Data(DataError::InUse(_))) if Instant::now() < deadline => sleep(AGENT_LOOK).await,
-            site => return settle_here(site?, &patch, proof, now).await,
-        }
-    }
-}
-
-/// Without a running agent: everything it would do, once.
-async fn settle_here(mut site: Site, patch: &str, proof: Option<Vec<u8>>, now: bool) -> Result<Settled, Failure> {
-    site.recover().await?;
-    let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
-    let services = site.installer.services().clone();
-    for (place, source) in sources.all().iter().enumerate() {
-        match source.head().await {
-            Ok(head) => {
-                if let Err(disbelief) = heads.take(place, &head, now_ms()) {
-                    tracing::warn!(node = source.node(), %disbelief, "head not believed");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "node does not answer"),
-        }
-    }
-    let mut worker = Worker::new(site);
-    let settled = worker.apply_as_asked(patch, proof, now).await;
-    if settled.is_ok() {
-        match timeout(RECEIPT_WAIT, sender.send_all()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the receipt waits for the agent to run"),
-            Err(_) => tracing::warn!("the receipt waits for the agent to run"),
-        }
-    }
-    services.stop_all().await;
-    Ok(settled?)
 }

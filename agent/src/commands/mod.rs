@@ -3,6 +3,8 @@
 mod adopt;
 mod apply;
 mod init;
+mod rollback;
+mod settling;
 mod status;
 mod why;
 
@@ -45,6 +47,7 @@ Examples:
   countersign-agent apply 66c5d1
   countersign-agent status -o json
   countersign-agent why 66c5d1
+  countersign-agent rollback 66c5d1
 
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
@@ -61,6 +64,7 @@ enum Command {
     Adopt(adopt::Adopt),
     Run(Run),
     Apply(apply::Apply),
+    Rollback(rollback::Rollback),
     Status(status::Status),
     Why(why::Why),
 }
@@ -99,6 +103,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Adopt(adopt) => adopt.run(),
         Command::Run(run) => run.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Rollback(rollback) => rollback.run(),
         Command::Status(status) => status.run(),
         Command::Why(why) => why.run(),
     }

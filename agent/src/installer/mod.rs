@@ -7,6 +7,7 @@
 //! ([`installs`]).
 
 pub mod archive;
+pub mod by_hand;
 pub mod deadline;
 mod debian;
 pub mod digest;
@@ -291,6 +292,7 @@ impl Installer {
             to: VersionId::of_patch(patch),
             to_version: manifest.version.clone(),
             kind: manifest.installer,
+            by_hand: false,
         };
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })

@@ -5,6 +5,7 @@
 //! trying it again and again would keep it down. What was judged healthy stays, whatever the host looks
 //! like by now: from then on others may change it, and what they did is not the agent's to undo.
 
+use super::by_hand;
 use super::install::Look;
 use super::installs::VersionId;
 use super::journal::{Begun, Record};
@@ -86,6 +87,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
     let restart = restart(records, observed);
     let reason = match (&verdict, &restart) {
         (Some(Some(against)), _) => against.clone(),
+        (None, _) if begun.by_hand => by_hand::asked(),
         (None, Some(Restart::Never(why))) => interrupted_because(why),
         _ => interrupted(records),
     };
@@ -184,6 +186,7 @@ mod tests {
             from_version: Version::cut("1"),
             to_version: Version::cut("2"),
             kind: InstallerKind::DirectoryTree,
+            by_hand: false,
         }
     }
 
@@ -308,6 +311,24 @@ mod tests {
             if let Plan::RollBack { reason, .. } = plan {
                 assert!(reason.detail.as_str().contains(detail), "{what}: {reason}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_by_hand_goes_back_from_wherever_it_was_interrupted() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let began = Record::Begun(Begun { by_hand: true, ..begun(Some(old.clone())) });
+        let judged = Record::Judged { against: Some(by_hand::asked()) };
+        for (records, current, expected) in [
+            (vec![began.clone()], &new, "roll back"),
+            (vec![began.clone(), Record::Restarted], &new, "roll back"),
+            (vec![began.clone(), judged.clone()], &new, "roll back"),
+            (vec![began.clone(), judged.clone()], &old, "discard"),
+            (vec![began, judged, Record::Restored], &old, "discard"),
+        ] {
+            let observed = Observed { current: Some(current.clone()), look: WHOLE, ..Observed::default() };
+            let plan = recover(&records, &observed);
+            assert_eq!(word(&plan), (expected, Some(ReasonCode::Policy)), "{records:?}");
         }
     }
 

@@ -21,6 +21,7 @@ mod house;
 mod life;
 mod refusals;
 mod restarts;
+mod rollback;
 mod services;
 mod support;
 mod why;
