@@ -15,6 +15,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod data;
+pub mod doctor;
 pub mod download;
 mod files;
 pub mod follow;

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod apply;
+mod doctor;
 mod init;
 mod rollback;
 mod settling;
@@ -48,6 +49,7 @@ Examples:
   countersign-agent status -o json
   countersign-agent why 66c5d1
   countersign-agent rollback 66c5d1
+  countersign-agent doctor
 
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
@@ -67,6 +69,7 @@ enum Command {
     Rollback(rollback::Rollback),
     Status(status::Status),
     Why(why::Why),
+    Doctor(doctor::Doctor),
 }
 
 /// Which configuration.
@@ -106,6 +109,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Rollback(rollback) => rollback.run(),
         Command::Status(status) => status.run(),
         Command::Why(why) => why.run(),
+        Command::Doctor(doctor) => doctor.run(),
     }
 }
 

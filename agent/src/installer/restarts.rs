@@ -129,6 +129,20 @@ impl Restarts {
     }
 }
 
+/// Whether the host could be restarted, and be told from one that has restarted.
+///
+/// # Errors
+/// What is missing, for people.
+pub fn check(config: &config::Reboot) -> Result<(), String> {
+    let restarts = Restarts::new(config, true);
+    restarts.boot_id().map_err(|error| crate::settled::chain(&error))?;
+    match program(config) {
+        Ok(path) if path.is_file() => Ok(()),
+        Ok(path) => Err(format!("there is no {} here", path.display())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// What packages leave when the host is to be restarted.
 #[must_use]
 pub fn required(config: &config::Reboot) -> PathBuf {
@@ -136,10 +150,14 @@ pub fn required(config: &config::Reboot) -> PathBuf {
 }
 
 fn call(config: &config::Reboot) -> Result<(), RestartCause> {
-    let (name, arguments) = config.command.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
+    let arguments = config.command.get(1..).unwrap_or_default();
+    Ok(Tool::new(&program(config)?, config.patience).args(arguments).run().0?)
+}
+
+fn program(config: &config::Reboot) -> Result<PathBuf, RestartCause> {
+    let name = config.command.first().map_or("", String::as_str);
     let program = if name.contains('/') { Some(Path::new(name).to_owned()) } else { tool::find(name) };
-    let program = program.ok_or_else(|| RestartCause::NoTool(name.to_owned()))?;
-    Ok(Tool::new(&program, config.patience).args(arguments).run().0?)
+    program.ok_or_else(|| RestartCause::NoTool(name.to_owned()))
 }
 
 #[cfg(test)]

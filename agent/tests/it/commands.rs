@@ -256,6 +256,7 @@ async fn help_has_examples() {
         &["apply", "--help"],
         &["status", "--help"],
         &["why", "--help"],
+        &["doctor", "--help"],
         &["rollback", "--help"],
     ] {
         let ended = agent(command).await;

@@ -14,6 +14,7 @@ mod conformance;
 mod control;
 mod crash;
 mod debian;
+mod doctor;
 mod downloads;
 mod file_set;
 mod following;
