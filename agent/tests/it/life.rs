@@ -271,7 +271,7 @@ async fn a_damaged_journal_is_said_by_name_and_nothing_is_done() {
     damaged[20] ^= 1;
     std::fs::write(&journal, &damaged).unwrap();
     let mut command = tokio::process::Command::new(PROGRAM);
-    command.args(["run", "--config"]).arg(endpoint.config_path());
+    command.args(["run", "--config"]).arg(endpoint.config_path()).kill_on_drop(true);
     let ended = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&ended.stderr).into_owned();
     assert_eq!(ended.status.code(), Some(3), "{said}");
