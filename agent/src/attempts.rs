@@ -117,13 +117,16 @@ impl Attempts {
     pub fn record(&mut self, settled: &Settled, now_ms: u64, asked: bool) -> Result<(), FileError> {
         let code = settled.reason.as_ref().map(|reason| reason.code);
         let tried = self.stored.patches.entry(settled.patch).or_default();
-        if tried.run == settled.run {
+        let same = tried.run == settled.run;
+        if same && tried.outcome == Some(settled.outcome) {
             return Ok(()); // Told again, by a recovery that was itself interrupted.
         }
         let refused = is_refusal(settled.outcome);
+        // The same attempt may end otherwise than it first seemed: taken back later, after all.
+        let counted = same && tried.reasons.last() == Some(&ReasonCode::Interrupted);
         tried.run = settled.run;
         tried.outcome = Some(settled.outcome);
-        tried.interruptions += u32::from(code == Some(ReasonCode::Interrupted));
+        tried.interruptions += u32::from(code == Some(ReasonCode::Interrupted) && !counted);
         if !(refused && asked) {
             tried.refusals = if refused { tried.refusals.saturating_add(1) } else { 0 };
             let wait_ms = RETRY_MS_MIN << tried.refusals.max(1).saturating_sub(1).min(20);

@@ -6,6 +6,7 @@
 //! ```json
 //! {"status":{}}
 //! {"apply":{"patch":"66c5…","proof":"hexadecimal digits of a proof file"}}
+//! {"rollback":{"patch":"66c5…"}}
 //! ```
 //!
 //! `proof` may be left out; with `"now":true` the patch waits for no window. Answers are `{"status":…}`, `{"verdict":…}` or
@@ -16,9 +17,10 @@
 
 use crate::data::DataDir;
 use crate::files::{self, FileError, failed};
+use crate::installer::by_hand::ByHandError;
 use crate::settled::{Settled, chain};
 use crate::status::{Shown, Status};
-use crate::worker::{AskError, Asked};
+use crate::worker::{AskError, Asked, Wish};
 use ledger::limits;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -61,6 +63,11 @@ pub enum Request {
         /// Whether it waits for no window.
         #[serde(default)]
         now: bool,
+    },
+    /// Take back the last update.
+    Rollback {
+        /// The patch: its id, or the beginning of it.
+        patch: String,
     },
 }
 
@@ -181,25 +188,27 @@ async fn read_line(from: impl tokio::io::AsyncRead + Unpin, bytes_max: u64) -> i
 
 async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) -> Answer {
     match request {
-        Request::Status {} => match shown.status() {
-            Ok(status) => Answer::Status(Box::new(status)),
-            Err(error) => Answer::error(chain(&error), ""),
-        },
+        Request::Status {} => Answer::Status(Box::new(shown.status())),
         Request::Apply { patch, proof, now } => {
             let proof = match proof.map(hex::decode).transpose() {
                 Ok(proof) => proof,
                 Err(error) => return Answer::error(format!("proof: {error}"), "hexadecimal digits"),
             };
-            let (answer, verdict) = oneshot::channel();
-            if asked.try_send(Asked { patch, proof, now, answer }).is_err() {
-                return Answer::error("too many updates are asked for", "wait until one is over");
-            }
-            match verdict.await {
-                Ok(Ok(settled)) => Answer::Verdict(settled),
-                Ok(Err(error)) => Answer::error(chain(&error), hint(&error)),
-                Err(_) => Answer::error("the agent is stopping", "see the receipt when it runs again"),
-            }
+            fulfil(Wish::Apply { patch, proof, now }, asked).await
         }
+        Request::Rollback { patch } => fulfil(Wish::TakeBack { patch }, asked).await,
+    }
+}
+
+async fn fulfil(wish: Wish, asked: &mpsc::Sender<Asked>) -> Answer {
+    let (answer, verdict) = oneshot::channel();
+    if asked.try_send(Asked { wish, answer }).is_err() {
+        return Answer::error("too many updates are asked for", "wait until one is over");
+    }
+    match verdict.await {
+        Ok(Ok(settled)) => Answer::Verdict(settled),
+        Ok(Err(error)) => Answer::error(chain(&error), hint(&error)),
+        Err(_) => Answer::error("the agent is stopping", "see the receipt when it runs again"),
     }
 }
 
@@ -214,6 +223,11 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::AwaitsRestart(_) => {
             "`countersign-agent status` says for what the restart waits; nothing else is installed before"
         }
+        AskError::ByHand(ByHandError::InPlace(_) | ByHandError::NoWayBack(_)) => {
+            "have the version before published as a new release; it goes the way of every patch"
+        }
+        AskError::ByHand(ByHandError::Open(_)) => "`countersign-agent status` says what it waits for",
+        AskError::ByHand(_) => "`countersign-agent status` shows what is installed",
         AskError::File(_) => "",
     }
 }

@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::control::{ASKED_MAX, Control, Listening};
 use crate::follow::{self, Pace};
 use crate::installer::journal::Observer;
+use crate::settled::chain;
 use crate::site::{Site, SiteError};
 use crate::status::Shown;
 use crate::waits;
@@ -15,7 +16,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Runs an agent until `stop`. Its services are stopped then; an update under way is brought to its end
-/// when the agent runs again.
+/// when the agent runs again. One that cannot be brought to its end does not end the agent: it is said,
+/// and tried again.
 ///
 /// # Errors
 /// [`SiteError`] when it cannot begin.
@@ -33,8 +35,13 @@ pub async fn run(
         tracing::info!("installs {kind}");
     }
     let services = site.installer.services().clone();
+    let mut others = JoinSet::new();
+    // Before anything slow: a host whose agent judges an update for an hour is not asleep.
+    others.spawn(waits::keep_notes(site.waits.clone(), site.heads.clone()));
     tokio::select! {
-        recovered = site.recover() => drop(recovered?),
+        recovered = site.recover() => if let Err(error) = recovered {
+            tracing::error!(error = chain(&error), "an update cannot be brought to its end; it is tried again");
+        },
         // What is left of it is taken up when the agent runs again, as after a power cut.
         () = &mut stop => {
             services.stop_all().await;
@@ -42,7 +49,6 @@ pub async fn run(
         }
     }
 
-    let mut others = JoinSet::new();
     for place in 0..site.sources.all().len() {
         // Each follower strays in its own way, on every host in another.
         let seed = Digest::blake3(&[endpoint.as_bytes().as_slice(), &place.to_le_bytes()].concat());
@@ -51,7 +57,6 @@ pub async fn run(
     }
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
-    others.spawn(waits::keep_notes(site.waits.clone(), site.heads.clone()));
 
     let worker = Worker::new(site);
     let (ask, asked) = mpsc::channel(ASKED_MAX);

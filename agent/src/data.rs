@@ -89,6 +89,12 @@ impl DataDir {
         self.0.join("receipts")
     }
 
+    /// Proofs that were offered.
+    #[must_use]
+    pub fn proofs(&self) -> PathBuf {
+        self.0.join("proofs")
+    }
+
     /// One log per attempt.
     #[must_use]
     pub fn logs(&self) -> PathBuf {

@@ -4,8 +4,10 @@ use agent::config::ConfigError;
 use agent::data::DataError;
 use agent::follow::memory::MemoryError;
 use agent::installer::AdoptError;
+use agent::installer::journal::JournalError;
 use agent::key::KeyError;
 use agent::site::SiteError;
+use agent::why::WhyError;
 use agent::worker::AskError;
 use agent::{FileError, control};
 use std::error::Error;
@@ -111,6 +113,12 @@ impl From<SiteError> for Failure {
             SiteError::Key(error) => error.into(),
             SiteError::Data(error) => error.into(),
             SiteError::File(error) => error.into(),
+            SiteError::Journal(JournalError::File(error)) => error.into(),
+            SiteError::Journal(error) => {
+                let hint = "what was begun cannot be told: see what is installed, put it right by hand, then move the \
+                            journal away";
+                Self::new(error, Some(hint.to_owned()), NO_VERDICT)
+            }
             SiteError::Genesis { .. } => {
                 Self::new(error, Some("take the genesis file from somebody you trust".to_owned()), USAGE)
             }
@@ -123,6 +131,21 @@ impl From<SiteError> for Failure {
                 Self::new(error, Some(hint.to_owned()), NO_VERDICT)
             }
         }
+    }
+}
+
+impl From<WhyError> for Failure {
+    fn from(error: WhyError) -> Self {
+        let (hint, code) = match &error {
+            WhyError::NotAnId(_) => ("ids are 64 hexadecimal digits; the beginning of one is enough", USAGE),
+            WhyError::Ambiguous(_) => ("give more digits", USAGE),
+            WhyError::Unknown(_) => (
+                "the agent was offered none, by its own looking or by `apply`; a whole id is always answered",
+                NO_VERDICT,
+            ),
+            WhyError::File(_) => ("", NO_VERDICT),
+        };
+        Self::new(error, Some(hint.to_owned()), code)
     }
 }
 

@@ -3,7 +3,8 @@
 //!
 //! `receipts/RUN-PATCH.json` waits; `receipts/RUN-PATCH.tx` are the bytes that were signed and sent for
 //! it, so that an answer that got lost does not become a second receipt; `receipts/sent/` keeps the
-//! last ones that are final. A receipt's number is given when it is signed: the ledger wants exactly
+//! last ones that are final. An update that could be neither kept nor taken back has two: one that says
+//! so (`RUN-PATCH-open`), at once, because nobody knows how long it stays like that; and one of its end. A receipt's number is given when it is signed: the ledger wants exactly
 //! one more than the last, and the last is what the ledger says.
 
 use crate::clock::now_ms;
@@ -30,6 +31,8 @@ use tokio::sync::Notify;
 const WAITING_MAX: usize = 256;
 /// Receipts kept after they are final.
 const SENT_MAX: usize = 100;
+/// What stands behind the name of a receipt whose update is not at its end.
+const OPEN: &str = "-open";
 /// Largest waiting receipt.
 const WAITING_BYTES_MAX: usize = 16 * 1024;
 /// How long a signed receipt stays valid. Counted from the ledger's own time: this host's clock may be
@@ -74,12 +77,12 @@ impl Receipts {
     }
 
     /// Queues a receipt; on the disk when this returns. Doing it again for the same attempt does
-    /// nothing.
+    /// nothing, but that one whose update was `open` still has another one of its end.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn queue(&self, settled: &Settled, log_digest: Digest) -> Result<(), FileError> {
-        let name = format!("{:08}-{}", settled.run, settled.patch);
+    pub fn queue(&self, settled: &Settled, log_digest: Digest, open: bool) -> Result<(), FileError> {
+        let name = format!("{:08}-{}{}", settled.run, settled.patch, if open { OPEN } else { "" });
         let waiting = self.directory.join(format!("{name}.json"));
         if waiting.exists() || self.directory.join("sent").join(format!("{name}.tx")).exists() {
             return Ok(());
@@ -134,7 +137,10 @@ impl Receipts {
 
 fn names(directory: &Path) -> Result<Vec<String>, FileError> {
     let names = files::names(directory)?.into_iter();
-    Ok(names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect())
+    let mut names: Vec<_> = names.filter_map(|name| name.strip_suffix(".json").map(str::to_owned)).collect();
+    // What was open comes before its end.
+    names.sort_by_key(|name| (name.trim_end_matches(OPEN).to_owned(), !name.ends_with(OPEN)));
+    Ok(names)
 }
 
 /// Sends what waits.

@@ -103,7 +103,8 @@ impl Settled {
         Self {
             run: begun.run,
             patch: begun.patch,
-            from_version: begun.from_version.clone(),
+            // What is taken back by hand was installed before.
+            from_version: if begun.by_hand { begun.to_version.clone() } else { begun.from_version.clone() },
             to_version: begun.to_version.clone(),
             outcome: Outcome::Applied,
             reason: None,

@@ -1,5 +1,9 @@
 //! One endpoint: everything an update needs, opened in the right order.
 
+mod law;
+
+pub(crate) use law::{Law, host};
+
 use crate::attempt_log::{self, AttemptLog};
 use crate::attempts::Attempts;
 use crate::clock::now_ms;
@@ -9,22 +13,25 @@ use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
-use crate::installer::{Installer, installs, journal::Observer};
+use crate::installer::journal::{JournalError, Observer};
+use crate::installer::{Installer, installs};
 use crate::key::{self, KeyError};
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
-use crate::settled::{Refusal, Settled};
+use crate::settled::{Refusal, Settled, chain};
+use crate::shelf::Shelf;
 use crate::waits::Waits;
-use ledger::bounded::{Name, Version};
-use ledger::genesis::{Genesis, GenesisError};
+use crate::worker::AskError;
+use ledger::bounded::Version;
+use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
 use ledger::id::PatchId;
 use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
-use policy::schedule::{Schedule, Wait};
-use policy::{Host, Pause, Policy, Subscription};
+use policy::schedule::Wait;
+use policy::{Host, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +62,9 @@ pub enum SiteError {
     /// The nodes.
     #[error(transparent)]
     Sources(#[from] SourceError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// A file.
     #[error(transparent)]
     File(#[from] FileError),
@@ -111,10 +121,7 @@ impl Site {
     ) -> Result<(Self, T), SiteError> {
         let data = DataDir::at(config.data_dir.clone());
         let key = key::read(&config.key)?;
-        let genesis_file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
-        let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
-        let genesis = Genesis::parse(&genesis_file).map_err(not_one)?;
-        let trust = TrustRoot::parse(&genesis_file).map_err(not_one)?;
+        let (genesis, trust) = trusted(&config)?;
         let sources = Sources::new(&config.ledger)?;
         let lock = data.lock()?;
         let done = locked(&data)?;
@@ -167,25 +174,31 @@ impl Site {
         Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
     }
 
-    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts the services of what is installed.
+    /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts
+    /// the services of what was judged: those that have nothing to do with it first, and all of them
+    /// whatever comes of it.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`FileError`]; then the update stays open, and this is to be tried again.
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
+        self.installer.start_other_services().await;
+        let recovered = self.bring_to_an_end().await;
+        self.installer.start_services().await;
+        recovered
+    }
+
+    async fn bring_to_an_end(&mut self) -> Result<Option<Settled>, FileError> {
         let logs = self.data.logs();
         let now_ms = self.now_ms();
         let recovered =
             self.installer.recover(now_ms, |begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
-        let settled = match recovered {
-            Some((settled, log)) => {
-                tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before was brought to its end");
-                self.write_receipt(&settled, log, false)?;
-                Some(settled)
-            }
-            None => None,
-        };
-        self.installer.start_services().await;
-        Ok(settled)
+        let Some((settled, log)) = recovered else { return Ok(None) };
+        match self.installer.is_unfinished() {
+            true => tracing::error!(%settled, patch = %settled.patch, "an update cannot be brought to its end"),
+            false => tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before is at its end"),
+        }
+        self.write_receipt(&settled, log, false)?;
+        Ok(Some(settled))
     }
 
     /// Begins an attempt: what an earlier one left open is brought to its end first.
@@ -199,8 +212,20 @@ impl Site {
         Ok((run, log))
     }
 
+    /// Takes back the last update because somebody at the host says so.
+    ///
+    /// # Errors
+    /// [`AskError`] when nothing was changed.
+    pub(crate) async fn take_back(&mut self, patch: PatchId) -> Result<Settled, AskError> {
+        let (run, mut log) = self.begin(patch)?;
+        let settled = self.installer.take_back(run, patch, &mut log).await?;
+        self.write_receipt(&settled, log, true)?;
+        Ok(settled)
+    }
+
     /// Puts a receipt on its way: on the disk before the journal says that the update is over, and
-    /// once, however often this is interrupted.
+    /// once, however often this is interrupted. An update that stays open has one that says so, and
+    /// another one at its end.
     ///
     /// # Errors
     /// [`FileError`].
@@ -213,7 +238,7 @@ impl Site {
         log.line(&format!("{settled}"));
         let log_digest = log.finish();
         if asked || self.attempts.is_news(settled) {
-            self.receipts.queue(settled, log_digest)?;
+            self.receipts.queue(settled, log_digest, self.installer.is_unfinished())?;
         }
         self.attempts.record(settled, now_ms(), asked)?;
         self.installer.close()
@@ -234,9 +259,18 @@ impl Site {
         }
     }
 
-    /// Asks once more for what was permitted: a download may outlast a window.
-    pub(crate) fn still_permits(&self, patch: &FinalizedPatch) -> Result<(), Refusal> {
-        self.policy().permit(patch.clone(), &self.host()?, self.now_ms()).map(drop).map_err(Refusal::from)
+    /// Asks once more for what was permitted, and again whenever it is called: a download may outlast a
+    /// window, and so may preparing. The facts about this host are those of now, the time is not.
+    pub(crate) fn still_permits(
+        &self,
+        patch: &FinalizedPatch,
+    ) -> Result<impl Fn() -> Result<(), Refusal> + Send + use<>, FileError> {
+        let (patch, host, law) = (patch.clone(), self.host()?, self.law());
+        Ok(move || law.policy().permit(patch.clone(), &host, law.now_ms()).map(drop).map_err(Refusal::from))
+    }
+
+    fn law(&self) -> Law {
+        Law { policy: self.config.policy.clone(), schedule_lifted: self.schedule_lifted, heads: self.heads.clone() }
     }
 
     /// From here on, or no more: windows and blackouts are no obstacle.
@@ -247,18 +281,7 @@ impl Site {
     /// House law now: while the ledger is known to be split, nothing is applied.
     #[must_use]
     pub fn policy(&self) -> Policy {
-        let mut policy = self.config.policy.clone();
-        if self.schedule_lifted {
-            policy.schedule = Schedule::default();
-        }
-        if let Some(evidence) = self.heads.split() {
-            let reason = format!(
-                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
-                evidence.display()
-            );
-            policy.pause = Some(Pause { reason, until_ms: None });
-        }
-        policy
+        self.law().policy()
     }
 
     /// The time now, as far as this host's clock is believed: never before the newest header.
@@ -272,16 +295,14 @@ impl Site {
     /// # Errors
     /// [`FileError`].
     pub fn host(&self) -> Result<Host, FileError> {
-        Ok(Host {
-            os: host_name(std::env::consts::OS),
-            architecture: host_name(std::env::consts::ARCH),
-            hardware: self.config.hardware.clone(),
-            labels: self.config.labels.clone(),
-            installed: installs::all_installed(&self.data.installs())?,
-            installers: self.installer.kinds().offered(),
-            awake_since_ms: self.waits.awake_since_ms(),
-            due_since_ms: self.waits.due_since_ms().clone(),
-        })
+        host(&self.config, self.installer.kinds().offered(), self.waits.waited())
+    }
+
+    /// Keeps a proof that was offered, for whoever asks later why.
+    pub(crate) fn keep_proof(&self, offer: &Offer) {
+        if let Err(error) = Shelf::at(&self.data.proofs()).keep(offer) {
+            tracing::warn!(error = chain(&error), "a proof is not kept");
+        }
     }
 
     /// The version installed of what an offer claims to be about; empty when none is, or nothing can be
@@ -294,9 +315,22 @@ impl Site {
     }
 }
 
-/// What the compiler calls this machine, as selectors do.
-fn host_name(text: &str) -> Name {
-    Name::new(text).expect("operating systems and architectures are named in lower-case letters, digits and _")
+/// The trust root.
+fn trusted(config: &Config) -> Result<(GenesisBlock, TrustRoot), SiteError> {
+    let file = files::read(&config.ledger.genesis, limits::BLOCK_BYTES_MAX)?;
+    let not_one = |source| SiteError::Genesis { path: config.ledger.genesis.clone(), source };
+    Ok((Genesis::parse(&file).map_err(not_one)?, TrustRoot::parse(&file).map_err(not_one)?))
+}
+
+/// What an endpoint trusts, and what it remembers of the ledger, beside an agent that may be running.
+///
+/// # Errors
+/// [`SiteError`].
+pub fn remembered(config: &Config) -> Result<(TrustRoot, Arc<Heads>), SiteError> {
+    let (genesis, trust) = trusted(config)?;
+    let data = DataDir::at(config.data_dir.clone());
+    let heads = Heads::open(&genesis, &data, &config.ledger.nodes, config.ledger.max_age_ms)?;
+    Ok((trust, Arc::new(heads)))
 }
 
 /// The path that starts this very program again, even after its file was replaced.

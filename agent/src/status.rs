@@ -11,7 +11,8 @@ use crate::installer::restarts;
 use crate::receipts::Receipts;
 use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
-use crate::worker::WorkerView;
+use crate::settled::chain;
+use crate::worker::{OpenView, WorkerView};
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{ChainId, PatchId};
 use ledger::key::PublicKey;
@@ -53,6 +54,9 @@ pub struct Status {
     pub restart_required: Option<PathBuf>,
     /// What the agent does, and did.
     pub work: Option<WorkerView>,
+    /// What of this could not be found out, and why.
+    #[serde(default)]
+    pub trouble: Vec<String>,
 }
 
 /// When something may be changed next.
@@ -127,18 +131,17 @@ pub struct Shown {
 }
 
 impl Shown {
-    /// The state now.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn status(&self) -> Result<Status, FileError> {
+    /// The state now. What cannot be found out is said, and is no obstacle to the rest.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let mut trouble = Vec::new();
         let seen = self.heads.newest();
         let split = self.heads.split();
         let paused = match &split {
             Some(evidence) => Some(format!("the ledger was split, see {}", evidence.display())),
             None => paused(&self.config.policy),
         };
-        Ok(Status {
+        Status {
             running: true,
             name: self.config.name.clone(),
             endpoint: self.endpoint,
@@ -152,39 +155,48 @@ impl Shown {
                 nodes: self.heads.nodes(),
             }),
             installers: Kinds::of(&self.config.installers).statuses(),
-            installed: installed(&self.config)?,
+            installed: known(installed(&self.config), &mut trouble),
             services: self.services.views(),
-            receipts_waiting: self.receipts.waiting()?,
+            receipts_waiting: known(self.receipts.waiting(), &mut trouble),
             paused,
             schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
             restart_required: restart_required(&self.config),
             work: Some(self.work.borrow().clone()),
-        })
+            trouble,
+        }
     }
 }
 
 impl Status {
     /// What the disk says of an agent that does not run.
-    ///
-    /// # Errors
-    /// [`FileError`].
-    pub fn of_the_disk(config: &Config, endpoint: PublicKey) -> Result<Self, FileError> {
-        let receipts = Receipts::waiting_in(&DataDir::at(config.data_dir.clone()).receipts())?;
-        Ok(Self {
+    #[must_use]
+    pub fn of_the_disk(config: &Config, endpoint: PublicKey) -> Self {
+        let mut trouble = Vec::new();
+        let receipts = Receipts::waiting_in(&DataDir::at(config.data_dir.clone()).receipts());
+        Self {
             running: false,
             name: config.name.clone(),
             endpoint,
             ledger: None,
             installers: Kinds::of(&config.installers).statuses(),
-            installed: installed(config)?,
+            installed: known(installed(config), &mut trouble),
             services: Vec::new(),
-            receipts_waiting: receipts,
+            receipts_waiting: known(receipts, &mut trouble),
             paused: paused(&config.policy),
             schedule: schedule(&config.policy, now_ms()),
             restart_required: restart_required(config),
             work: None,
-        })
+            trouble,
+        }
     }
+}
+
+/// What was found out; else nothing, and why.
+fn known<T: Default>(found: Result<T, FileError>, trouble: &mut Vec<String>) -> T {
+    found.unwrap_or_else(|error| {
+        trouble.push(chain(&error));
+        T::default()
+    })
 }
 
 fn restart_required(config: &Config) -> Option<PathBuf> {
@@ -261,6 +273,9 @@ impl fmt::Display for Status {
         if let Some(paused) = &self.paused {
             writeln!(f, "PAUSED     {paused}")?;
         }
+        for trouble in &self.trouble {
+            writeln!(f, "TROUBLE    {trouble}")?;
+        }
         if let Some(file) = &self.restart_required {
             writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;
         }
@@ -290,6 +305,9 @@ impl fmt::Display for Status {
             }
             if let Some(RestartView { patch, why, .. }) = &work.restart {
                 writeln!(f, "restart    patch {patch}: {why}")?;
+            }
+            if let Some(OpenView { patch, why, .. }) = &work.open {
+                writeln!(f, "UNFINISHED patch {patch}: {why}")?;
             }
             for (patch, waiting) in &work.waiting {
                 writeln!(f, "waiting    patch {patch} ({}): {}", waiting.product, waiting.why)?;

@@ -12,13 +12,13 @@
 //!
 //! ```compile_fail
 //! async fn skip_the_download(installer: &mut agent::installer::Installer, permit: policy::Permit, log: &mut agent::attempt_log::AttemptLog) {
-//!     let applied = installer.apply(1, permit, log).await; // wants what is Ready
+//!     let applied = installer.apply(1, permit, || Ok(()), log).await; // wants what is Ready
 //! }
 //! ```
 //!
 //! ```compile_fail
 //! async fn skip_the_second_look(installer: &mut agent::installer::Installer, staged: agent::installer::Staged, log: &mut agent::attempt_log::AttemptLog) {
-//!     let applied = installer.apply(1, staged, log).await; // wants what is Ready
+//!     let applied = installer.apply(1, staged, || Ok(()), log).await; // wants what is Ready
 //! }
 //! ```
 //!
@@ -72,9 +72,10 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
     let patch = proofs::renew(offer, &site.sources, &site.heads, &site.trust).await?; // nobody withdrew it meanwhile
     site.remember(&patch, log)?;
-    site.still_permits(&patch)?; //                                               nor did its hour pass
+    let still = site.still_permits(&patch)?;
+    still()?; //                                                                  nor did its hour pass
     let ready = staged.confirm(&patch)?;
-    let applied = site.installer.apply(run, ready, log).await?; //                journal first
+    let applied = site.installer.apply(run, ready, still, log).await?; //         journal first; its hour is asked again
     let Some(applied) = site.installer.judged_now(applied, site.now_ms(), log) else {
         return Ok(Ending::AwaitsRestart(offer.patch)); //                         `recover` goes on from here
     };

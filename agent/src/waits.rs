@@ -29,6 +29,33 @@ struct Stored {
     due_since_ms: BTreeMap<PatchId, u64>,
 }
 
+/// What was waited for, as it stands on the disk.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Waited {
+    /// Since when the host is awake.
+    pub awake_since_ms: u64,
+    /// Since when patches are due.
+    pub due_since_ms: BTreeMap<PatchId, u64>,
+}
+
+/// Reads what was waited for, and takes note of nothing.
+///
+/// # Errors
+/// [`FileError`].
+pub fn peek(path: &Path) -> Result<Waited, FileError> {
+    let Stored { awake_since_ms, due_since_ms, .. } = read(path)?;
+    Ok(Waited { awake_since_ms, due_since_ms })
+}
+
+fn read(path: &Path) -> Result<Stored, FileError> {
+    let bytes = files::read_if_there(path, WAITS_BYTES_MAX)?;
+    let stored = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was waited for is not readable, begun anew");
+        None
+    });
+    Ok(stored.unwrap_or_default())
+}
+
 /// What is waited for on this host, and since when.
 #[derive(Clone, Debug)]
 pub struct Waits {
@@ -43,12 +70,7 @@ impl Waits {
     /// [`FileError`] when the file cannot be read. One that makes no sense is begun anew: the worst that
     /// follows is that something waits longer.
     pub fn open(path: &Path, now_ms: u64) -> Result<Self, FileError> {
-        let bytes = files::read_if_there(path, WAITS_BYTES_MAX)?;
-        let stored = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().unwrap_or_else(|error| {
-            tracing::warn!(%error, "what was waited for is not readable, begun anew");
-            None
-        });
-        let stored = Arc::new(Mutex::new(stored.unwrap_or_default()));
+        let stored = Arc::new(Mutex::new(read(path)?));
         let waits = Self { path: path.to_owned(), stored };
         waits.awake(now_ms)?;
         Ok(waits)
@@ -81,6 +103,13 @@ impl Waits {
     #[must_use]
     pub fn awake_since_ms(&self) -> u64 {
         self.stored().awake_since_ms
+    }
+
+    /// All of it, as it is now.
+    #[must_use]
+    pub fn waited(&self) -> Waited {
+        let Stored { awake_since_ms, due_since_ms, .. } = self.stored().clone();
+        Waited { awake_since_ms, due_since_ms }
     }
 
     /// Takes note that a patch could be installed here; since when it could.

@@ -1,5 +1,13 @@
 //! The worker: brings what is approved onto this host, one patch at a time, by itself and when asked.
 
+mod asked;
+mod naming;
+mod open;
+
+pub use asked::{AskError, Asked, Wish};
+pub use naming::look_up;
+pub use open::OpenView;
+
 use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::follow::Pace;
@@ -17,7 +25,7 @@ use proto::v1;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 
 /// Patches of one subscription tried in one pass.
@@ -26,41 +34,6 @@ const CANDIDATES_MAX: usize = 16;
 const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
-
-/// Somebody asks for a patch.
-pub struct Asked {
-    /// Its id, or the beginning of it.
-    pub patch: String,
-    /// Its proof file; without one, the nodes are asked.
-    pub proof: Option<Vec<u8>>,
-    /// Whether it waits for no window.
-    pub now: bool,
-    /// Where the answer goes.
-    pub answer: oneshot::Sender<Result<Settled, AskError>>,
-}
-
-/// Why there is no verdict on what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub enum AskError {
-    /// Not the beginning of an id.
-    #[error("{0:?} is not a patch id, nor the beginning of one")]
-    NotAnId(String),
-    /// No node knows it.
-    #[error("no node knows a patch {0}")]
-    UnknownPatch(String),
-    /// More than one begins so.
-    #[error("more than one patch begins with {0}")]
-    Ambiguous(String),
-    /// No node could be asked.
-    #[error("no node could be asked")]
-    NoNode(#[source] Option<CallError>),
-    /// There is one when the host has restarted.
-    #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
-    AwaitsRestart(PatchId),
-    /// The host's own disk.
-    #[error("the host's own disk says no")]
-    File(#[from] FileError),
-}
 
 /// What the worker does, for those who watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,6 +50,9 @@ pub struct WorkerView {
     /// The restart of the host that something waits for.
     #[serde(default)]
     pub restart: Option<RestartView>,
+    /// An update that could not be brought to its end yet.
+    #[serde(default)]
+    pub open: Option<OpenView>,
 }
 
 /// A patch that only waits for its hour.
@@ -132,6 +108,7 @@ impl Worker {
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
             self.tend_restart().await;
+            self.tend_open().await;
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
             let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
@@ -140,9 +117,9 @@ impl Worker {
                 biased;
                 job = asked.recv() => match job {
                     None => return,
-                    Some(Asked { patch, proof, now, answer }) => {
-                        // Whoever asked may be gone; the host is patched all the same.
-                        let _ = answer.send(self.apply_as_asked(&patch, proof, now).await);
+                    Some(Asked { wish, answer }) => {
+                        // Whoever asked may be gone; it is done all the same.
+                        let _ = answer.send(self.fulfil(wish).await);
                         continue;
                     }
                 },
@@ -154,64 +131,21 @@ impl Worker {
         }
     }
 
-    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window.
-    ///
-    /// # Errors
-    /// [`AskError`].
-    pub async fn apply_as_asked(
-        &mut self,
-        patch: &str,
-        proof: Option<Vec<u8>>,
-        now: bool,
-    ) -> Result<Settled, AskError> {
-        self.site.lift_schedule(now);
-        let settled = self.apply(patch, proof).await;
-        self.site.lift_schedule(false);
-        settled
-    }
-
     /// The moment at which the first of what waits is looked at again.
     fn next_look_ms(&self) -> Option<u64> {
-        let restart = self.view.borrow().restart.as_ref().map(|restart| restart.look_again_ms);
-        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).min()
-    }
-
-    /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
-    ///
-    /// # Errors
-    /// [`AskError`] when there is no verdict at all. A refusal is a verdict.
-    pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
-        let offer = match proof {
-            Some(proof) => {
-                let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch))
-                {
-                    Some(claimed) => claimed,
-                    // A proof of something else, or of nothing: refused under the name that was asked for.
-                    None => full_id(patch)?,
-                };
-                Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true }
-            }
-            None => {
-                let patch = self.find(patch).await?;
-                let Site { sources, heads, trust, .. } = &self.site;
-                proofs::obtain(patch, true, sources, heads, trust).await.map_err(|error| match error {
-                    Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
-                    error => AskError::NoNode(error),
-                })?
-            }
-        };
-        match self.update(&offer).await? {
-            Ending::Settled(settled) => Ok(settled),
-            Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
-        }
+        let view = self.view.borrow();
+        let restart = view.restart.as_ref().map(|restart| restart.look_again_ms);
+        let open = view.open.as_ref().map(|open| open.look_again_ms);
+        self.waiting.values().map(|waiting| waiting.look_again_ms).chain(restart).chain(open).min()
     }
 
     async fn update(&mut self, offer: &Offer) -> Result<Ending, FileError> {
         if let Some((patch, _)) = self.site.installer.to_be_judged() {
+            self.waits_for_restart(offer.patch).await;
             return Ok(Ending::AwaitsRestart(patch));
         }
         if self.site.installer.is_interrupted() {
-            self.site.recover().await?;
+            self.bring_to_an_end().await?;
         }
         self.show(Some(offer.patch));
         let ending = update(&mut self.site, offer).await;
@@ -246,7 +180,7 @@ impl Worker {
 
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
     pub async fn pass(&mut self) {
-        if self.site.installer.to_be_judged().is_some() {
+        if self.site.installer.is_interrupted() {
             return; // One after the other.
         }
         let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();
@@ -282,6 +216,7 @@ impl Worker {
                     continue;
                 }
             };
+            self.site.keep_proof(&offer);
             if self.only_waits(&offer, of)? {
                 continue;
             }
@@ -331,30 +266,6 @@ impl Worker {
         }
         Err(trouble)
     }
-
-    /// The one patch whose id begins so.
-    async fn find(&self, prefix: &str) -> Result<PatchId, AskError> {
-        if let Ok(patch) = full_id(prefix) {
-            return Ok(patch);
-        }
-        let hex = !prefix.is_empty() && prefix.len() <= 64 && prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if !hex {
-            return Err(AskError::NotAnId(prefix.chars().take(80).collect()));
-        }
-        let prefix = prefix.to_ascii_lowercase();
-        let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
-        let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
-        let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
-        match found[..] {
-            [patch] => Ok(patch),
-            [] => Err(AskError::UnknownPatch(prefix)),
-            _ => Err(AskError::Ambiguous(prefix)),
-        }
-    }
-}
-
-fn full_id(text: &str) -> Result<PatchId, AskError> {
-    text.parse().map_err(|_| AskError::NotAnId(text.chars().take(80).collect()))
 }
 
 /// Approved patches above what is installed, newest first. What a node lists is believed as far as

@@ -112,6 +112,10 @@ fn each_refusal_gives_its_reason() {
     let expected = Refusal::TooFewVotes { votes: 1, needed: 2 };
     assert_eq!(refusal(&mut table, Message::Skip(small_skip)), Some(expected));
 
+    let small_end = table.skip(&[0, 2], VoteKind::Precommit, SkipReason::Over, H, 0);
+    let expected = Refusal::TooFewVotes { votes: 2, needed: 3 };
+    assert_eq!(refusal(&mut table, Message::Skip(small_end)), Some(expected));
+
     let wrong_skip = table.skip(&[0, 2, 3], VoteKind::Prevote, SkipReason::Over, H, 0);
     assert!(matches!(refusal(&mut table, Message::Skip(wrong_skip)), Some(Refusal::WrongKind(_))));
 
@@ -145,6 +149,24 @@ fn a_round_far_ahead_is_entered_when_more_than_a_third_prove_to_be_there() {
     let skip = table.skip(&[0, 2], VoteKind::Prevote, SkipReason::Ahead, H, 1_000_000);
     table.hear(2, Message::Skip(skip));
     assert_eq!(table.replica.round(), Some(1_000_000));
+}
+
+/// A third of a set may be liars where it is not quite a third in whole numbers: who says that he is ahead is
+/// believed when one more says so than may lie.
+#[test]
+fn exactly_a_third_of_any_set_moves_nobody() {
+    for (count, liars) in [(3, 1), (4, 1), (5, 1), (6, 2), (7, 2), (9, 3), (10, 3)] {
+        let mut table = Table::of(count, 0);
+        table.start(H);
+        let who: Vec<_> = (1..=liars).collect();
+        let skip = table.skip(&who, VoteKind::Prevote, SkipReason::Ahead, H, 5);
+        let expected = Refusal::TooFewVotes { votes: liars, needed: liars + 1 };
+        assert_eq!(refusal(&mut table, Message::Skip(skip)), Some(expected), "{liars} of {count}");
+        let who: Vec<_> = (1..=liars + 1).collect();
+        let skip = table.skip(&who, VoteKind::Prevote, SkipReason::Ahead, H, 5);
+        assert_eq!(refusal(&mut table, Message::Skip(skip)), None);
+        assert_eq!(table.replica.round(), Some(5), "{} of {count}", liars + 1);
+    }
 }
 
 /// Two liars of four, more than the protocol bears, try to send it to the last round there is.

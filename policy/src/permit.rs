@@ -99,6 +99,49 @@ impl Permit {
     }
 }
 
+/// One of the checks of [`Policy::permit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    /// Whether the host follows the product on that channel.
+    Subscription,
+    /// Whether somebody said: nothing now.
+    Pause,
+    /// Whether a selector is for this host.
+    Target,
+    /// Whether it is newer than what is installed.
+    Release,
+    /// Whether what it needs is there, and what it cannot be with is not.
+    Relations,
+    /// Whether the host can install that kind.
+    Installer,
+    /// Whether the host may restart for it.
+    Restart,
+    /// Whether its hour has come.
+    Schedule,
+}
+
+impl Check {
+    /// Those that come before the question of the hour, in their order: only what could be installed now
+    /// waits for it.
+    const BEFORE_THE_HOUR: [Self; 7] =
+        [Self::Subscription, Self::Pause, Self::Target, Self::Release, Self::Relations, Self::Installer, Self::Restart];
+
+    /// What it is called.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Subscription => "subscription",
+            Self::Pause => "pause",
+            Self::Target => "target",
+            Self::Release => "release",
+            Self::Relations => "relations",
+            Self::Installer => "installer",
+            Self::Restart => "restart",
+            Self::Schedule => "window",
+        }
+    }
+}
+
 impl Policy {
     /// Decides, and gives leave.
     ///
@@ -134,17 +177,40 @@ impl Policy {
         self.decide(manifest, false, host, now_ms).map(drop)
     }
 
+    /// Every check of [`Policy::permit`] by itself, also those behind one that says no: for questions, and
+    /// without giving leave. Without the `count` of its approvals a patch is no emergency.
+    #[must_use]
+    pub fn checks(
+        &self,
+        manifest: &PatchManifest,
+        count: Option<&Count>,
+        host: &Host,
+        now_ms: u64,
+    ) -> Vec<(Check, Result<Option<Leave>, Reason>)> {
+        let one = |check| (check, self.check_one(check, manifest, host, now_ms).map(|()| None));
+        let hour = self.check_schedule(manifest, count.is_some_and(is_emergency), host, now_ms);
+        Check::BEFORE_THE_HOUR.into_iter().map(one).chain([(Check::Schedule, hour.map(Some))]).collect()
+    }
+
     fn decide(&self, manifest: &PatchManifest, emergency: bool, host: &Host, now_ms: u64) -> Result<Leave, Reason> {
-        self.check_subscription(manifest)?;
-        self.check_pause(now_ms)?;
-        let installed = host.installed(&manifest.product, &manifest.channel);
-        check_targets(&manifest.targets, host, installed)?;
-        check_release(manifest.release, installed)?;
-        check_relations(manifest, host)?;
-        check_installer(manifest, host)?;
-        self.check_restart(manifest)?;
-        // Last: only what could be installed now waits for its hour.
+        for check in Check::BEFORE_THE_HOUR {
+            self.check_one(check, manifest, host, now_ms)?;
+        }
         self.check_schedule(manifest, emergency, host, now_ms)
+    }
+
+    fn check_one(&self, check: Check, manifest: &PatchManifest, host: &Host, now_ms: u64) -> Result<(), Reason> {
+        let installed = host.installed(&manifest.product, &manifest.channel);
+        match check {
+            Check::Subscription => self.check_subscription(manifest),
+            Check::Pause => self.check_pause(now_ms),
+            Check::Target => check_targets(&manifest.targets, host, installed),
+            Check::Release => check_release(manifest.release, installed),
+            Check::Relations => check_relations(manifest, host),
+            Check::Installer => check_installer(manifest, host),
+            Check::Restart => self.check_restart(manifest),
+            Check::Schedule => self.check_schedule(manifest, false, host, now_ms).map(drop),
+        }
     }
 
     fn check_restart(&self, manifest: &PatchManifest) -> Result<(), Reason> {

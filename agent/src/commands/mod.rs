@@ -2,8 +2,12 @@
 
 mod adopt;
 mod apply;
+mod doctor;
 mod init;
+mod rollback;
+mod settling;
 mod status;
+mod why;
 
 use crate::failure::{Failure, OK};
 use agent::clock;
@@ -43,6 +47,9 @@ Examples:
   countersign-agent run
   countersign-agent apply 66c5d1
   countersign-agent status -o json
+  countersign-agent why 66c5d1
+  countersign-agent rollback 66c5d1
+  countersign-agent doctor
 
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
@@ -59,7 +66,10 @@ enum Command {
     Adopt(adopt::Adopt),
     Run(Run),
     Apply(apply::Apply),
+    Rollback(rollback::Rollback),
     Status(status::Status),
+    Why(why::Why),
+    Doctor(doctor::Doctor),
 }
 
 /// Which configuration.
@@ -96,7 +106,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Adopt(adopt) => adopt.run(),
         Command::Run(run) => run.run(),
         Command::Apply(apply) => apply.run(),
+        Command::Rollback(rollback) => rollback.run(),
         Command::Status(status) => status.run(),
+        Command::Why(why) => why.run(),
+        Command::Doctor(doctor) => doctor.run(),
     }
 }
 

@@ -31,7 +31,7 @@ impl Status {
             Some(Answer::Verdict(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
-            None => Shown::of_the_disk(&config, key::read(&config.key)?.public())?,
+            None => Shown::of_the_disk(&config, key::read(&config.key)?.public()),
         };
         match self.output {
             Output::Text => print(&status.to_string())?,

@@ -14,6 +14,9 @@ const PATIENCE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Longest time a patch may wait for its restart.
 const DEADLINE_MAX: Duration = Duration::from_secs(90 * 24 * 60 * 60);
 
+/// Longest time a host may take to come up.
+const UP_AFTER_MAX: Duration = Duration::from_secs(60 * 60);
+
 /// How a host is restarted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reboot {
@@ -25,6 +28,8 @@ pub struct Reboot {
     pub patience: Duration,
     /// How long a patch that is in place may wait for the restart; then it is taken back.
     pub deadline: Duration,
+    /// How long the host must have run before what waited for the restart is judged.
+    pub up_after: Duration,
 }
 
 /// `[reboot]` as it stands in the file.
@@ -36,6 +41,7 @@ pub(super) struct RawReboot {
     root: PathBuf,
     patience: String,
     deadline: String,
+    up_after: String,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
@@ -50,8 +56,8 @@ enum When {
 impl Default for RawReboot {
     fn default() -> Self {
         let command = vec!["systemctl".to_owned(), "reboot".to_owned()];
-        let (patience, deadline) = ("10m".to_owned(), "7d".to_owned());
-        Self { when: When::default(), command, root: "/".into(), patience, deadline }
+        let (patience, deadline, up_after) = ("10m".to_owned(), "7d".to_owned(), "2m".to_owned());
+        Self { when: When::default(), command, root: "/".into(), patience, deadline, up_after }
     }
 }
 
@@ -77,6 +83,7 @@ pub(super) fn parse(raw: &RawReboot) -> Result<(Restart, Reboot), Wrong> {
         root: raw.root.clone(),
         patience: duration("reboot.patience", &raw.patience, PATIENCE_MAX)?,
         deadline: duration("reboot.deadline", &raw.deadline, DEADLINE_MAX)?,
+        up_after: Duration::from_millis(milliseconds("reboot.up_after", &raw.up_after, UP_AFTER_MAX)?),
     };
     Ok((restart, reboot))
 }

@@ -149,9 +149,10 @@ name = @NAME@
 # when = "window"                    # "never": a patch that always needs it is refused; "window": while a
 #                                    # window is open, however urgent it is; "now": at once
 # command = ["systemctl", "reboot"]
-# root = "/"                         # of run/reboot-required and of proc/sys/kernel/random/boot_id
+# root = "/"                         # of run/reboot-required, proc/uptime and proc/sys/kernel/random/boot_id
 # patience = "10m"                   # for the host to go down, before it is asked again
 # deadline = "7d"                    # for a patch to be judged; then it is taken back
+# up_after = "2m"                    # how long the host must have run before it is judged
 
 # House law. While paused, nothing is applied.
 # [policy]

@@ -24,13 +24,13 @@ impl Installer {
 
     pub(super) async fn finish(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) -> Settled {
         log.line("healthy, kept");
-        let settled = self.step(kind, job, log, |kind, job, _| kind.settle(job)).await;
-        if let Err(error) = settled.unwrap_or_else(|died| Err(died.into_file_error())) {
-            tracing::warn!(error = chain(&error), "what going back needed is still there");
-        }
-        let kept: Vec<&VersionId> = [Some(&job.begun.to), job.begun.from.as_ref()].into_iter().flatten().collect();
-        if let Err(error) = job.place.prune(&kept[..kept.len().min(installs::VERSIONS_KEPT)]) {
-            tracing::warn!(error = chain(&error), "old versions are still there");
+        let cleared = self.step(kind, job, log, |kind, job, _| {
+            // One of them says no: the other may do all the same, and give room back.
+            let (settled, pruned) = (kind.settle(job), prune(job));
+            settled.and(pruned)
+        });
+        if let Err(error) = cleared.await.unwrap_or_else(|died| Err(died.into_file_error())) {
+            tracing::warn!(error = chain(&error), "what going back needed, or an old version, is still there");
         }
         Settled::applied(&job.begun)
     }
@@ -50,16 +50,24 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Settled {
         log.line(&format!("rolling back: {against}"));
+        // That it was judged healthy may have reached the disk without the agent knowing. Whoever read it
+        // after a power cut in the middle of going back would take what is half gone for whole.
+        if self.journal.is_in_doubt() {
+            self.unfinished = true;
+            return self.fail(job, against, "what the journal says cannot be told", log);
+        }
         // Back is the safe direction: it is gone even when the journal cannot be written any more. A
-        // journal that ends with the switch also leads back.
-        self.note(Record::Judged { against: Some(against.clone()) });
+        // journal that ends with the switch also leads back; and once it says so, it need not say it again.
+        if !matches!(self.journal.records().last(), Some(Record::Judged { against: Some(_) })) {
+            self.note(Record::Judged { against: Some(against.clone()) });
+        }
         let restored = self.step(kind, job, log, |kind, job, story| kind.restore(job, story)).await;
         let restored = restored.unwrap_or_else(|died| Err(died.to_string()));
         let switch = |()| job.place.switch(job.begun.from.as_ref()).map_err(|error| chain(&error));
         let back = restored.and_then(switch);
         self.unfinished = back.is_err();
         if let Err(trouble) = back {
-            return self.fail(job, against, &trouble, job.begun.to_version.clone(), log);
+            return self.fail(job, against, &trouble, log);
         }
         self.note(Record::Restored);
         // Before its services run again: what they write from then on is theirs.
@@ -67,27 +75,35 @@ impl Installer {
         let same = same.unwrap_or_else(|died| Err(died.to_string()));
         let restarted = self.restart(affected, log).await;
         if let Err(trouble) = restarted.map_err(|reason| reason.to_string()).and(same) {
-            return self.fail(job, against, &trouble, job.begun.from_version.clone(), log);
+            return self.fail(job, against, &trouble, log);
         }
-        self.discard_if_possible(kind, job);
+        self.discard_if_possible(kind, job, log).await;
         log.line("the old version is back, as it was, and so are its services");
         Settled::rolled_back(&job.begun, against)
     }
 
-    fn fail(&self, job: &Job, against: Reason, trouble: &str, there: Version, log: &mut AttemptLog) -> Settled {
+    fn fail(&self, job: &Job, against: Reason, trouble: &str, log: &mut AttemptLog) -> Settled {
         log.line(&format!("ROLLING BACK FAILED: {trouble}"));
         let detail = format!("{}; and rolling back failed: {trouble}", against.detail);
-        Settled::failed(&job.begun, reason(against.code, detail), there)
+        Settled::failed(&job.begun, reason(against.code, detail), version_there(job))
     }
 
     /// Throws away what was made of the new version: the host is old.
-    pub(super) fn discard(&self, kind: &Arc<dyn Install>, job: &Job) -> Result<(), FileError> {
-        kind.settle(job)?;
-        job.place.discard(&job.begun.to)
+    pub(super) async fn discard(
+        &self,
+        kind: &Arc<dyn Install>,
+        job: &Job,
+        log: &mut AttemptLog,
+    ) -> Result<(), FileError> {
+        let discarded = self.step(kind, job, log, |kind, job, _| {
+            kind.settle(job)?;
+            job.place.discard(&job.begun.to)
+        });
+        discarded.await.unwrap_or_else(|died| Err(died.into_file_error()))
     }
 
-    pub(super) fn discard_if_possible(&self, kind: &Arc<dyn Install>, job: &Job) {
-        if let Err(error) = self.discard(kind, job) {
+    pub(super) async fn discard_if_possible(&self, kind: &Arc<dyn Install>, job: &Job, log: &mut AttemptLog) {
+        if let Err(error) = self.discard(kind, job, log).await {
             tracing::warn!(error = chain(&error), "what was made of the new version is still there");
         }
     }
@@ -98,4 +114,16 @@ impl Installer {
             tracing::error!(error = chain(&error), "the journal cannot be written");
         }
     }
+}
+
+/// Removes the versions that nobody goes back to any more.
+fn prune(job: &Job) -> Result<(), FileError> {
+    let kept: Vec<&VersionId> = [Some(&job.begun.to), job.begun.from.as_ref()].into_iter().flatten().collect();
+    job.place.prune(&kept[..kept.len().min(installs::VERSIONS_KEPT)])
+}
+
+/// The version that the host says is installed; empty when none is, or nothing can be told.
+pub(super) fn version_there(job: &Job) -> Version {
+    let there = job.place.current().ok().flatten().and_then(|current| job.place.meta(&current).ok());
+    there.map(|meta| meta.version).unwrap_or_default()
 }

@@ -1,19 +1,24 @@
 //! The journal of the update under way: what is about to be done, on the disk before it is done.
 //!
 //! An append-only file of records, each `length u32 LE ‖ first 8 bytes of BLAKE3(payload) ‖ payload`
-//! (JSON). A record that was only half written when the power went was never written: the step it
-//! announces had not begun. When an update is over, the next one begins with an empty file.
+//! (JSON). When an update is over, the next one begins with an empty file.
+//!
+//! A record that was only half written when the power went was never written: the step it announces had
+//! not begun. There is at most one, and it is the last: each is on the disk before the next is written.
+//! Anything else that cannot be read is damage, and said by name ([`JournalError::Damaged`]): what it
+//! said is not guessed at, and nothing is done about the update until a person has seen to it.
 
 use super::installs::{self, VersionId};
 use super::restarts::BootId;
 use crate::files::{self, FileError, failed};
+use crate::settled::chain;
 use ledger::bounded::{Name, Product, Version};
 use ledger::id::{Digest, PatchId};
 use ledger::patch::InstallerKind;
 use ledger::receipt::Reason;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{Seek as _, SeekFrom, Write as _};
+use std::io::{self, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -47,6 +52,9 @@ pub struct Begun {
     /// By which kind of installer.
     #[serde(default = "installs::directory_tree")]
     pub kind: InstallerKind,
+    /// It is in place, was kept, and is being taken back because somebody at the host says so.
+    #[serde(default)]
+    pub by_hand: bool,
 }
 
 /// A step of an update.
@@ -72,7 +80,12 @@ pub enum Record {
         /// By when it must be judged.
         deadline_ms: u64,
     },
-    /// The host has restarted. Services are about to be started, and health judged.
+    /// The host has restarted, and is given time to come up. Services are about to be started.
+    CameUp {
+        /// Which run of the host this is.
+        boot_id: BootId,
+    },
+    /// The host has restarted, and is up. Health is about to be judged.
     Restarted,
     /// Health was judged: kept when there is no reason against it, else about to be rolled back.
     Judged {
@@ -98,11 +111,63 @@ pub enum Moment {
 /// Told of every record: for the log, and for tests that cut the power.
 pub type Observer = Box<dyn Fn(Moment, &Record) + Send + Sync>;
 
+/// Why a journal cannot be gone by.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The operating system said no.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// It says something that cannot be read, and that was not merely half written.
+    #[error("{} is damaged: {damage} ({about})", path.display())]
+    Damaged {
+        /// Where it is.
+        path: PathBuf,
+        /// What is wrong with it.
+        damage: Damage,
+        /// What can still be read.
+        about: String,
+    },
+}
+
+/// What is wrong with a journal.
+#[derive(Debug, thiserror::Error)]
+pub enum Damage {
+    /// There is a whole record behind one that is not: this is not the work of a power cut.
+    #[error("record {record}, at byte {at}, is not what was written, and there are others behind it")]
+    InTheMiddle {
+        /// Which, from 1.
+        record: usize,
+        /// Where it begins.
+        at: usize,
+    },
+    /// More than one record can have left.
+    #[error("there are {bytes} bytes at byte {at} that are no record, and one has {} at the most", FRAME_BYTES + RECORD_BYTES_MAX)]
+    TooLong {
+        /// Where they begin.
+        at: usize,
+        /// How many there are.
+        bytes: usize,
+    },
+    /// It is whole, and of a step this agent does not know.
+    #[error("record {record} is of no step this agent knows ({source}); a newer one may have written it")]
+    Unknown {
+        /// Which, from 1.
+        record: usize,
+        /// What the reader said.
+        source: serde_json::Error,
+    },
+    /// It begins in the middle of an update.
+    #[error("it does not begin with the beginning of an update")]
+    NoBeginning,
+}
+
 /// The journal.
 pub struct Journal {
     path: PathBuf,
     file: File,
     records: Vec<Record>,
+    /// Bytes of the records: what the file has beyond them was not to be written.
+    whole: u64,
     observer: Observer,
 }
 
@@ -110,18 +175,25 @@ impl Journal {
     /// Opens the journal and reads what is whole in it.
     ///
     /// # Errors
-    /// [`FileError`].
-    pub fn open(path: &Path, observer: Observer) -> Result<Self, FileError> {
-        let bytes = files::read_if_there(path, JOURNAL_BYTES_MAX)?.unwrap_or_default();
-        let (records, whole) = parse(&bytes);
+    /// [`JournalError`].
+    pub fn open(path: &Path, observer: Observer) -> Result<Self, JournalError> {
+        let Contents { records, whole } = Contents::read(path)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(files::PRIVATE_FILE_MODE);
-        let mut file = options.open(path).map_err(failed("open", path))?;
-        // What was half written is cut off, so that the next record does not stand behind it.
-        file.set_len(whole as u64).map_err(failed("cut", path))?;
-        file.seek(SeekFrom::End(0)).map_err(failed("seek in", path))?;
+        let file = options.open(path).map_err(failed("open", path))?;
+        let mut journal = Self { path: path.to_owned(), file, records, whole: whole as u64, observer };
+        journal.cut()?;
+        journal.file.seek(SeekFrom::End(0)).map_err(failed("seek in", path))?;
         files::sync_parent(path)?;
-        Ok(Self { path: path.to_owned(), file, records, observer })
+        Ok(journal)
+    }
+
+    /// Reads the records of a journal that somebody else may be writing.
+    ///
+    /// # Errors
+    /// [`JournalError`].
+    pub fn peek(path: &Path) -> Result<Vec<Record>, JournalError> {
+        Contents::read(path).map(|contents| contents.records)
     }
 
     /// The records of the update under way, or of the last one.
@@ -138,82 +210,120 @@ impl Journal {
 
     /// Begins an update.
     pub(super) fn begin(&mut self, begun: Begun) -> Result<(), FileError> {
-        self.file.set_len(0).map_err(failed("empty", &self.path))?;
-        self.file.rewind().map_err(failed("seek in", &self.path))?;
         self.records.clear();
+        self.whole = 0;
         self.append(Record::Begun(begun))
     }
 
-    /// Writes a record; when this returns it is on the disk.
+    /// Writes a record; when this returns it is on the disk. One that could not be written is cut off
+    /// again, at the latest before the next one ([`Journal::is_in_doubt`]).
     pub(super) fn append(&mut self, record: Record) -> Result<(), FileError> {
         (self.observer)(Moment::Before, &record);
-        let payload = serde_json::to_vec(&record).unwrap_or_default();
+        let frame = self.frame(&record)?;
+        self.cut()?;
+        let written = self.file.write_all(&frame).map_err(failed("write", &self.path));
+        if let Err(error) = written.and_then(|()| self.file.sync_data().map_err(failed("sync", &self.path))) {
+            if let Err(error) = self.cut() {
+                tracing::error!(error = chain(&error), "a record that could not be written is not cut off yet");
+            }
+            return Err(error);
+        }
+        (self.observer)(Moment::After, &record);
+        self.whole += frame.len() as u64;
+        self.records.push(record);
+        Ok(())
+    }
+
+    /// Whether there may be a record on the disk that this journal knows nothing of: one that could
+    /// neither be written nor cut off again.
+    pub(super) fn is_in_doubt(&mut self) -> bool {
+        self.cut().is_err()
+    }
+
+    /// Cuts off what is behind the records, so that the next one does not stand behind it.
+    fn cut(&mut self) -> Result<(), FileError> {
+        let there = self.file.metadata().map_err(failed("examine", &self.path))?.len();
+        if there != self.whole {
+            self.file.set_len(self.whole).map_err(failed("cut", &self.path))?;
+            self.file.seek(SeekFrom::Start(self.whole)).map_err(failed("seek in", &self.path))?;
+            self.file.sync_data().map_err(failed("sync", &self.path))?;
+        }
+        Ok(())
+    }
+
+    fn frame(&self, record: &Record) -> Result<Vec<u8>, FileError> {
+        let payload = serde_json::to_vec(record).map_err(io::Error::other);
+        let fits = |payload: &Vec<u8>| payload.len() <= RECORD_BYTES_MAX;
+        let too_long = || io::Error::new(io::ErrorKind::InvalidData, format!("more than {RECORD_BYTES_MAX} bytes"));
+        let payload = payload.and_then(|payload| Some(payload).filter(fits).ok_or_else(too_long));
+        let payload = payload.map_err(failed("make a record for", &self.path))?;
         let mut frame = Vec::with_capacity(FRAME_BYTES + payload.len());
         frame.extend_from_slice(&u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes());
         frame.extend_from_slice(&Digest::blake3(&payload).0[..8]);
         frame.extend_from_slice(&payload);
-        self.file.write_all(&frame).map_err(failed("write", &self.path))?;
-        self.file.sync_data().map_err(failed("sync", &self.path))?;
-        (self.observer)(Moment::After, &record);
-        self.records.push(record);
-        Ok(())
+        Ok(frame)
     }
 }
 
-/// The whole records at the beginning, and how many bytes they are.
-fn parse(bytes: &[u8]) -> (Vec<Record>, usize) {
-    let (mut records, mut place) = (Vec::new(), 0);
-    while let Some((record, length)) = parse_one(&bytes[place..]) {
-        records.push(record);
-        place += length;
-    }
-    (records, place)
+/// What is in a journal.
+#[derive(Debug, Default)]
+struct Contents {
+    records: Vec<Record>,
+    /// How many bytes they are.
+    whole: usize,
 }
 
-fn parse_one(bytes: &[u8]) -> Option<(Record, usize)> {
+impl Contents {
+    fn read(path: &Path) -> Result<Self, JournalError> {
+        let bytes = files::read_if_there(path, JOURNAL_BYTES_MAX)?.unwrap_or_default();
+        let mut contents = Self::default();
+        match contents.parse(&bytes) {
+            Ok(()) => Ok(contents),
+            Err(damage) => Err(JournalError::Damaged { path: path.to_owned(), damage, about: contents.about() }),
+        }
+    }
+
+    /// Takes in the whole records at the beginning, and makes sure that there is nothing behind them but
+    /// one that was half written.
+    fn parse(&mut self, bytes: &[u8]) -> Result<(), Damage> {
+        while let Some(payload) = payload(&bytes[self.whole..]) {
+            let record = serde_json::from_slice(payload);
+            self.records.push(record.map_err(|source| Damage::Unknown { record: self.records.len() + 1, source })?);
+            self.whole += FRAME_BYTES + payload.len();
+        }
+        let (at, left) = (self.whole, &bytes[self.whole..]);
+        if (1..left.len()).any(|place| payload(&left[place..]).is_some()) {
+            return Err(Damage::InTheMiddle { record: self.records.len() + 1, at });
+        }
+        if left.len() > FRAME_BYTES + RECORD_BYTES_MAX {
+            return Err(Damage::TooLong { at, bytes: left.len() });
+        }
+        match self.records.first() {
+            None | Some(Record::Begun(_)) => Ok(()),
+            Some(_) => Err(Damage::NoBeginning),
+        }
+    }
+
+    fn about(&self) -> String {
+        match self.records.first() {
+            Some(Record::Begun(begun)) => format!(
+                "it is about patch {} of {}; {} of its records can be read",
+                begun.patch,
+                begun.product,
+                self.records.len()
+            ),
+            _ => "which patch it is about cannot be read".to_owned(),
+        }
+    }
+}
+
+/// The payload of the record that stands at the beginning, if a whole one does.
+fn payload(bytes: &[u8]) -> Option<&[u8]> {
     let length = u32::from_le_bytes(bytes.get(..4)?.try_into().ok()?) as usize;
-    if length > RECORD_BYTES_MAX {
-        return None;
-    }
-    let payload = bytes.get(FRAME_BYTES..FRAME_BYTES + length)?;
-    if Digest::blake3(payload).0[..8] != bytes[4..FRAME_BYTES] {
-        return None;
-    }
-    Some((serde_json::from_slice(payload).ok()?, FRAME_BYTES + length))
+    // An empty one was never written; zeros look like one.
+    let payload = bytes.get(FRAME_BYTES..FRAME_BYTES + length).filter(|_| (1..=RECORD_BYTES_MAX).contains(&length))?;
+    (Digest::blake3(payload).0[..8] == bytes[4..FRAME_BYTES]).then_some(payload)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn silent() -> Observer {
-        Box::new(|_, _| {})
-    }
-
-    #[test]
-    fn cut_or_changed_anywhere_the_journal_is_a_beginning_of_what_was_written() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("journal");
-        let mut journal = Journal::open(&path, silent()).unwrap();
-        let written =
-            [Record::Switching, Record::Switched, Record::Judged { against: None }, Record::Restored, Record::Done];
-        for record in &written {
-            journal.append(record.clone()).unwrap();
-        }
-        let whole = std::fs::read(&path).unwrap();
-        for place in 0..whole.len() {
-            let mut changed = whole.clone();
-            changed[place] ^= 1;
-            for bytes in [&whole[..place], &changed[..]] {
-                std::fs::write(&path, bytes).unwrap();
-                let mut journal = Journal::open(&path, silent()).unwrap();
-                let count = journal.records().len();
-                assert!(count < written.len(), "{place}");
-                assert_eq!(journal.records(), &written[..count], "{place}");
-                // And it can be written on from there.
-                journal.append(Record::Done).unwrap();
-                assert_eq!(Journal::open(&path, silent()).unwrap().records().len(), count + 1, "{place}");
-            }
-        }
-    }
-}
+mod tests;

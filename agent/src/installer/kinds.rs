@@ -8,7 +8,7 @@ use super::packages::Packages;
 use super::rpm::RpmPackages;
 use crate::config;
 use crate::settled::Refusal;
-use ledger::patch::InstallerKind;
+use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::ReasonCode;
 use policy::Offered;
 use serde::{Deserialize, Serialize};
@@ -86,6 +86,14 @@ impl Kinds {
     pub fn offered(&self) -> BTreeMap<InstallerKind, Offered> {
         let offered = |status: KindStatus| (status.kind, status.lacks.map_or(Offered::Yes, Offered::No));
         self.statuses().into_iter().map(offered).collect()
+    }
+
+    /// Whether a manifest can be one of its kind, before anything is fetched.
+    ///
+    /// # Errors
+    /// [`Refusal`] says what it cannot be.
+    pub fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
+        self.offered_one(manifest.installer)?.plan(manifest)
     }
 
     /// A kind that is offered.

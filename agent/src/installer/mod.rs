@@ -7,6 +7,7 @@
 //! ([`installs`]).
 
 pub mod archive;
+pub mod by_hand;
 pub mod deadline;
 mod debian;
 pub mod digest;
@@ -48,7 +49,7 @@ use crate::settled::{Refusal, chain, reason};
 use deadline::Deadline;
 use install::{Held, Install, Job, PutError, Story};
 use installs::{Place, VersionId, VersionMeta};
-use journal::{Begun, Journal, Observer, Record};
+use journal::{Begun, Journal, JournalError, Observer, Record};
 use kinds::Kinds;
 use ledger::patch::PatchManifest;
 use ledger::receipt::{Reason, ReasonCode};
@@ -68,7 +69,7 @@ pub struct Installer {
     kinds: Kinds,
     restarts: Restarts,
     journal: Journal,
-    /// Neither old nor new: the journal stays open until it is.
+    /// Neither old nor new: the journal stays open until it is one of them.
     unfinished: bool,
     services: Arc<Services>,
     prober: Prober,
@@ -78,14 +79,14 @@ impl Installer {
     /// Opens the journal; what is open in it wants [`Installer::recover`] first.
     ///
     /// # Errors
-    /// [`FileError`].
+    /// [`JournalError`].
     pub fn open(
         data: &DataDir,
         config: &Config,
         services: Arc<Services>,
         prober: Prober,
         observer: Observer,
-    ) -> Result<Self, FileError> {
+    ) -> Result<Self, JournalError> {
         let journal = Journal::open(&data.journal(), observer)?;
         let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
         Ok(Self {
@@ -126,14 +127,7 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Result<Staged, Refusal> {
         let manifest = permit.patch().manifest();
-        if self.to_be_judged().is_some() {
-            let detail = "an earlier update is judged when the host has restarted; nothing else is begun before that";
-            return Err(Refusal::new(ReasonCode::InstallFailed, detail));
-        }
-        if self.unfinished {
-            let detail = "an earlier update could not be taken back yet; nothing else is begun before that";
-            return Err(Refusal::new(ReasonCode::InstallFailed, detail));
-        }
+        self.check_nothing_is_open()?;
         let kind = self.kinds.offered_one(manifest.installer)?;
         kind.plan(manifest)?;
         self.check_same_kind(&permit)?;
@@ -151,6 +145,18 @@ impl Installer {
         Ok(Staged { permit, kind, held })
     }
 
+    /// One after the other.
+    fn check_nothing_is_open(&self) -> Result<(), Refusal> {
+        let why = match (self.to_be_judged(), self.unfinished) {
+            _ if !self.journal.is_open() => return Ok(()),
+            (Some(_), _) => "is judged when the host has restarted",
+            (None, true) => "could not be taken back yet",
+            (None, false) => "is not at its end yet",
+        };
+        let detail = format!("an earlier update {why}; nothing else is begun before that");
+        Err(Refusal::new(ReasonCode::InstallFailed, detail))
+    }
+
     /// Packages would stay behind a tree that takes their place, and nobody would ever patch them.
     fn check_same_kind(&self, permit: &Permit) -> Result<(), Refusal> {
         let manifest = permit.patch().manifest();
@@ -166,30 +172,38 @@ impl Installer {
     }
 
     /// Makes what is ready the installed version, and restarts its services, unless the host has to
-    /// restart as a whole. Journal first.
+    /// restart as a whole. Journal first. When all is prepared, and right before the host is changed,
+    /// `still` is asked whether that may be done: preparing may outlast a window.
     ///
     /// # Errors
     /// [`Refusal`] when the host was not changed.
-    pub async fn apply(&mut self, run: u64, ready: Ready, log: &mut AttemptLog) -> Result<Applied, Refusal> {
+    pub async fn apply(
+        &mut self,
+        run: u64,
+        ready: Ready,
+        still: impl Fn() -> Result<(), Refusal>,
+        log: &mut AttemptLog,
+    ) -> Result<Applied, Refusal> {
         let Ready(Staged { permit, kind, held }) = ready;
         let mut job = self.describe(run, &permit)?;
         let manifest = permit.patch().manifest().clone();
         self.journal.begin(job.begun.clone())?;
-        if let Err(refusal) = self.prepare(&kind, &job, &manifest, held, log).await {
-            self.discard_if_possible(&kind, &job);
+        let prepared = self.prepare(&kind, &job, &manifest, held, log).await;
+        if let Err(refusal) = prepared.and_then(|()| still()) {
+            self.discard_if_possible(&kind, &job, log).await;
             return Err(refusal);
         }
         let wish = self.restarts.wish();
         job.deadline = Deadline::begin("putting the new version in place", self.put_deadline);
         if let Err(error) = self.journal.append(Record::Switching) {
-            self.discard_if_possible(&kind, &job);
+            self.discard_if_possible(&kind, &job, log).await;
             return Err(error.into());
         }
         let mut trouble = match self.put(&kind, &job, log).await {
             Ok(()) => None,
             Err(PutError::Midway(reason)) if !self.is_untouched(&kind, &job, log).await => Some(reason),
             Err(PutError::NotBegun(reason) | PutError::Midway(reason)) => {
-                self.discard_if_possible(&kind, &job);
+                self.discard_if_possible(&kind, &job, log).await;
                 return Err(Refusal::new(reason.code, reason.detail));
             }
         };
@@ -283,6 +297,7 @@ impl Installer {
             to: VersionId::of_patch(patch),
             to_version: manifest.version.clone(),
             kind: manifest.installer,
+            by_hand: false,
         };
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })

@@ -2,14 +2,19 @@
 //! is there, so that the host becomes exactly old or exactly new.
 //!
 //! What was not judged healthy is taken back: the new version may be what brought the host down, and
-//! trying it again and again would keep it down.
+//! trying it again and again would keep it down. What was judged healthy stays, whatever the host looks
+//! like by now: from then on others may change it, and what they did is not the agent's to undo.
 
+use super::by_hand;
 use super::install::Look;
 use super::installs::VersionId;
 use super::journal::{Begun, Record};
 use super::restarts::BootId;
 use ledger::bounded::Sentence;
 use ledger::receipt::{Reason, ReasonCode};
+
+/// How often an agent may begin anew while one and the same run of the host comes up.
+const CAME_UP_MAX: usize = 3;
 
 /// What is there.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -58,7 +63,8 @@ pub enum Plan {
         /// The update.
         begun: Begun,
     },
-    /// The host is neither, by somebody else's hand: a person is needed, nothing is touched.
+    /// The host is neither, by somebody else's hand: a person is needed, nothing is touched, and nothing
+    /// else is begun until it is one or the other.
     Stranded {
         /// The update.
         begun: Begun,
@@ -78,9 +84,10 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         Record::Judged { against } => Some(against.clone()),
         _ => None,
     });
-    let restart = restart(records.last(), observed);
+    let restart = restart(records, observed);
     let reason = match (&verdict, &restart) {
         (Some(Some(against)), _) => against.clone(),
+        (None, _) if begun.by_hand => by_hand::asked(),
         (None, Some(Restart::Never(why))) => interrupted_because(why),
         _ => interrupted(records),
     };
@@ -92,7 +99,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ if at_old && (old || !announced) => Plan::Discard { begun, reason },
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
         _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
-        _ if at_new && new && verdict == Some(None) => Plan::Finish { begun },
+        _ if at_new && verdict == Some(None) => Plan::Finish { begun },
         _ if let Some(somebodys) = somebodys => Plan::Stranded { begun, reason: stranded(somebodys) },
         _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
         _ if at_old || at_new => {
@@ -118,13 +125,23 @@ enum Restart {
     Never(&'static str),
 }
 
-fn restart(last: Option<&Record>, observed: &Observed) -> Option<Restart> {
-    let Some(Record::Restarting { boot_id, deadline_ms }) = last else { return None };
-    Some(match &observed.boot_id {
-        Some(now) if now != boot_id => Restart::Done,
-        Some(_) if observed.now_ms < *deadline_ms => Restart::Awaited,
-        Some(_) => Restart::Never("the host was not restarted in time"),
-        None => Restart::Never("nobody can tell whether the host has restarted"),
+fn restart(records: &[Record], observed: &Observed) -> Option<Restart> {
+    let (before, coming_up) = match records.last()? {
+        Record::Restarting { boot_id, deadline_ms } => (boot_id, Err(*deadline_ms)),
+        Record::CameUp { boot_id } => (boot_id, Ok(())),
+        _ => return None,
+    };
+    let came_up = records.iter().filter(|record| matches!(record, Record::CameUp { .. })).count();
+    let Some(now) = &observed.boot_id else {
+        return Some(Restart::Never("nobody can tell whether the host has restarted"));
+    };
+    Some(match coming_up {
+        Err(_) if now != before => Restart::Done,
+        Err(deadline_ms) if observed.now_ms < deadline_ms => Restart::Awaited,
+        Err(_) => Restart::Never("the host was not restarted in time"),
+        Ok(()) if now != before => Restart::Never("the host went down again while it came up"),
+        Ok(()) if came_up < CAME_UP_MAX => Restart::Done,
+        Ok(()) => Restart::Never("the agent went down again and again while the host came up"),
     })
 }
 
@@ -137,7 +154,7 @@ fn interrupted(records: &[Record]) -> Reason {
         Some(Record::Begun(_)) => "while the new version was prepared",
         Some(Record::Prepared { .. }) => "before the switch",
         Some(Record::Switching) => "at the switch",
-        Some(Record::Switched | Record::Restarting { .. }) => "before health was judged",
+        Some(Record::Switched | Record::Restarting { .. } | Record::CameUp { .. }) => "before health was judged",
         Some(Record::Restarted) => "after the host had restarted, before health was judged",
         Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
     };
@@ -170,6 +187,7 @@ mod tests {
             from_version: Version::cut("1"),
             to_version: Version::cut("2"),
             kind: InstallerKind::DirectoryTree,
+            by_hand: false,
         }
     }
 
@@ -244,8 +262,10 @@ mod tests {
             ("half put in place", announced.clone(), &old, mixed(), "roll back"),
             ("put in place, not noted", announced.clone(), &old, whole(), "roll back"),
             ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole(), "finish"),
-            ("healthy, then damaged", until(&[switching.clone(), healthy]), &new, mixed(), "roll back"),
-            ("changed by somebody else since", announced.clone(), &new, somebodys(), "stranded"),
+            // Somebody else may have upgraded it since: that is not taken back with it.
+            ("healthy, then changed", until(&[switching.clone(), healthy.clone()]), &new, somebodys(), "finish"),
+            ("healthy, no way back", until(&[switching.clone(), healthy]), &new, Look::default(), "finish"),
+            ("changed by somebody else meanwhile", announced.clone(), &new, somebodys(), "stranded"),
             ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };
@@ -259,7 +279,9 @@ mod tests {
         let boot_id = |text: &str| serde_json::from_str::<BootId>(&format!("{text:?}")).unwrap();
         let restarting = Record::Restarting { boot_id: boot_id("1-a"), deadline_ms: 100 };
         let waiting = vec![Record::Begun(begun(Some(old))), Record::Switching, Record::Switched, restarting];
-        let restarted = [waiting.clone(), vec![Record::Restarted]].concat();
+        let came_up = [waiting.clone(), vec![Record::CameUp { boot_id: boot_id("2-b") }]].concat();
+        let again = |count| [waiting.clone(), vec![came_up[came_up.len() - 1].clone(); count]].concat();
+        let restarted = [came_up.clone(), vec![Record::Restarted]].concat();
         let healthy = [restarted.clone(), vec![Record::Judged { against: None }]].concat();
         let mixed = Look { new: false, ..WHOLE };
         for (what, records, boot, now_ms, look, expected, detail) in [
@@ -269,6 +291,11 @@ mod tests {
             ("restarted late", &waiting, Some("2-b"), 500, WHOLE, "judge", ""),
             ("nobody knows", &waiting, None, 99, WHOLE, "roll back", "nobody can tell"),
             ("damaged meanwhile", &waiting, Some("2-b"), 99, mixed, "roll back", "before health"),
+            ("only the agent began anew", &came_up, Some("2-b"), 500, WHOLE, "judge", ""),
+            ("and anew", &again(CAME_UP_MAX - 1), Some("2-b"), 500, WHOLE, "judge", ""),
+            ("and anew, and anew", &again(CAME_UP_MAX), Some("2-b"), 500, WHOLE, "roll back", "again and again"),
+            ("the host went down as it came up", &came_up, Some("3-c"), 99, WHOLE, "roll back", "while it came up"),
+            ("nobody knows how often", &came_up, None, 99, WHOLE, "roll back", "nobody can tell"),
             (
                 "died while it was judged",
                 &restarted,
@@ -287,6 +314,24 @@ mod tests {
             if let Plan::RollBack { reason, .. } = plan {
                 assert!(reason.detail.as_str().contains(detail), "{what}: {reason}");
             }
+        }
+    }
+
+    #[test]
+    fn what_is_taken_back_by_hand_goes_back_from_wherever_it_was_interrupted() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let began = Record::Begun(Begun { by_hand: true, ..begun(Some(old.clone())) });
+        let judged = Record::Judged { against: Some(by_hand::asked()) };
+        for (records, current, expected) in [
+            (vec![began.clone()], &new, "roll back"),
+            (vec![began.clone(), Record::Restarted], &new, "roll back"),
+            (vec![began.clone(), judged.clone()], &new, "roll back"),
+            (vec![began.clone(), judged.clone()], &old, "discard"),
+            (vec![began, judged, Record::Restored], &old, "discard"),
+        ] {
+            let observed = Observed { current: Some(current.clone()), look: WHOLE, ..Observed::default() };
+            let plan = recover(&records, &observed);
+            assert_eq!(word(&plan), (expected, Some(ReasonCode::Policy)), "{records:?}");
         }
     }
 

@@ -72,11 +72,14 @@ impl Installer {
         self.journal.append(Record::Restarting { boot_id, deadline_ms: self.restarts.deadline_ms(now_ms) })
     }
 
-    /// The update that is judged when the host has restarted, with its deadline.
+    /// The update that is judged when the host has restarted, with its deadline. One that it has
+    /// restarted for is not waited for any more, but judged.
     #[must_use]
     pub fn to_be_judged(&self) -> Option<(PatchId, u64)> {
         match (self.journal.records().first(), self.journal.records().last()) {
-            (Some(Record::Begun(begun)), Some(Record::Restarting { deadline_ms, .. })) => {
+            (Some(Record::Begun(begun)), Some(Record::Restarting { boot_id, deadline_ms }))
+                if self.restarts.boot_id().is_ok_and(|now| now == *boot_id) =>
+            {
                 Some((begun.patch, *deadline_ms))
             }
             _ => None,
@@ -120,9 +123,8 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Settled {
         log.line("the host has restarted: what is in place is judged");
-        // First of all: what brings the host down while it is judged must not be judged again.
-        let noted = self.journal.append(Record::Restarted).map_err(|error| Refusal::from(error).reason);
-        let manifest = match noted.and_then(|()| self.left_manifest(job)) {
+        // First of all: what brings the host down while it comes up, or is judged, must not do so again.
+        let manifest = match self.note_came_up().and_then(|()| self.left_manifest(job)) {
             Ok(manifest) => manifest,
             Err(against) => return self.restore(kind, job, against, affected, log).await,
         };
@@ -130,9 +132,28 @@ impl Installer {
         let mut applied = Applied { manifest, kind, job, trouble: None, needs_restart: false };
         let affected = self.affected(&applied.job.begun, applied.manifest());
         applied.trouble = self.restart(&affected, log).await.err();
+        self.wait_until_up(log).await;
+        if applied.trouble.is_none() {
+            applied.trouble = self.journal.append(Record::Restarted).err().map(|error| Refusal::from(error).reason);
+        }
         match self.examine(&applied, log).await {
             Ok(()) => self.keep(applied, log).await,
             Err(against) => self.roll_back(applied, against, log).await,
+        }
+    }
+
+    fn note_came_up(&mut self) -> Result<(), Reason> {
+        let boot_id = self.restarts.boot_id();
+        let noted = boot_id.and_then(|boot_id| self.journal.append(Record::CameUp { boot_id }));
+        noted.map_err(|error| Refusal::from(error).reason)
+    }
+
+    /// A host that has only just restarted starts its services still: none of them is judged meanwhile.
+    async fn wait_until_up(&self, log: &mut AttemptLog) {
+        let wait = self.restarts.until_up();
+        if !wait.is_zero() {
+            log.line(&format!("the host comes up: judged in {} s", wait.as_secs()));
+            tokio::time::sleep(wait).await;
         }
     }
 
@@ -146,10 +167,16 @@ impl Installer {
 
     /// Notes that what was taken back had been judged after a restart: so is what is there now.
     pub(super) fn note_owed_restart(&self, settled: &Settled, log: &mut AttemptLog) {
-        if settled.outcome != Outcome::RolledBack || !self.journal.records().contains(&Record::Restarted) {
+        let boot_id = self.restarts.boot_id();
+        let ran = self.journal.records().iter().any(|record| match record {
+            Record::CameUp { .. } | Record::Restarted => true,
+            Record::Restarting { boot_id: before, .. } => boot_id.as_ref().is_ok_and(|now| now != before),
+            _ => false,
+        });
+        if settled.outcome != Outcome::RolledBack || !ran {
             return;
         }
-        let noted = self.restarts.boot_id().and_then(|boot_id| {
+        let noted = boot_id.and_then(|boot_id| {
             let owed = Owed { patch: settled.patch, boot_id };
             files::replace(&self.data.restart_owed(), &serde_json::to_vec(&owed).unwrap_or_default())
         });

@@ -10,11 +10,16 @@ use std::fmt;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Another one after every start of the kernel, beneath the root.
 const BOOT_ID: &str = "proc/sys/kernel/random/boot_id";
 /// What packages leave when the host is to be restarted, beneath the root.
 const REQUIRED: &str = "run/reboot-required";
+/// Seconds since the kernel started, beneath the root.
+const UPTIME: &str = "proc/uptime";
+/// Bytes of that file: two numbers.
+const UPTIME_BYTES_MAX: usize = 128;
 /// Bytes of a boot id: 36, and the end of the line.
 const BOOT_ID_BYTES_MAX: usize = 64;
 
@@ -80,6 +85,15 @@ impl Restarts {
         }
     }
 
+    /// How long it takes until the host counts as up; where nobody can tell since when it runs, it began
+    /// just now.
+    pub(super) fn until_up(&self) -> Duration {
+        let text = files::read(&self.config.root.join(UPTIME), UPTIME_BYTES_MAX).unwrap_or_default();
+        let text = String::from_utf8_lossy(&text);
+        let seconds = text.split([' ', '.']).next().and_then(|seconds| seconds.parse().ok());
+        self.config.up_after.saturating_sub(Duration::from_secs(seconds.unwrap_or(0)))
+    }
+
     /// Whether the host asks for a restart, if it does.
     pub(super) fn wish(&self) -> Option<Wish> {
         let metadata = std::fs::symlink_metadata(required(&self.config)).ok()?;
@@ -115,6 +129,20 @@ impl Restarts {
     }
 }
 
+/// Whether the host could be restarted, and be told from one that has restarted.
+///
+/// # Errors
+/// What is missing, for people.
+pub fn check(config: &config::Reboot) -> Result<(), String> {
+    let restarts = Restarts::new(config, true);
+    restarts.boot_id().map_err(|error| crate::settled::chain(&error))?;
+    match program(config) {
+        Ok(path) if path.is_file() => Ok(()),
+        Ok(path) => Err(format!("there is no {} here", path.display())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 /// What packages leave when the host is to be restarted.
 #[must_use]
 pub fn required(config: &config::Reboot) -> PathBuf {
@@ -122,21 +150,43 @@ pub fn required(config: &config::Reboot) -> PathBuf {
 }
 
 fn call(config: &config::Reboot) -> Result<(), RestartCause> {
-    let (name, arguments) = config.command.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
+    let arguments = config.command.get(1..).unwrap_or_default();
+    Ok(Tool::new(&program(config)?, config.patience).args(arguments).run().0?)
+}
+
+fn program(config: &config::Reboot) -> Result<PathBuf, RestartCause> {
+    let name = config.command.first().map_or("", String::as_str);
     let program = if name.contains('/') { Some(Path::new(name).to_owned()) } else { tool::find(name) };
-    let program = program.ok_or_else(|| RestartCause::NoTool(name.to_owned()))?;
-    Ok(Tool::new(&program, config.patience).args(arguments).run().0?)
+    program.ok_or_else(|| RestartCause::NoTool(name.to_owned()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn restarts(root: &Path, may: bool) -> Restarts {
         let hour = Duration::from_secs(3600);
         let command = vec!["/bin/sh".to_owned(), "-c".to_owned(), "exit 3".to_owned()];
-        Restarts::new(&config::Reboot { command, root: root.to_owned(), patience: hour, deadline: hour }, may)
+        let up_after = Duration::from_secs(120);
+        Restarts::new(&config::Reboot { command, root: root.to_owned(), patience: hour, deadline: hour, up_after }, may)
+    }
+
+    #[test]
+    fn a_host_is_up_when_it_has_run_for_a_while() {
+        let root = tempfile::tempdir().unwrap();
+        let restarts = restarts(root.path(), true);
+        std::fs::create_dir(root.path().join("proc")).unwrap();
+        for (uptime, wait_s) in
+            [("0.05 0.01\n", 120), ("119.99 400.00\n", 1), ("120.00 1.00\n", 0), ("9000000.1 1\n", 0)]
+        {
+            std::fs::write(root.path().join(UPTIME), uptime).unwrap();
+            assert_eq!(restarts.until_up(), Duration::from_secs(wait_s), "{uptime}");
+        }
+        // Who cannot tell waits all of it.
+        for strange in ["", "soon", "-5 1"] {
+            std::fs::write(root.path().join(UPTIME), strange).unwrap();
+            assert_eq!(restarts.until_up(), Duration::from_secs(120), "{strange}");
+        }
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::Installer;
 use super::deadline::Deadline;
+use super::ending::version_there;
 use super::install::Job;
 use super::installs::Place;
 use super::journal::{Begun, Record};
@@ -9,6 +10,7 @@ use super::recover::{self, Observed, Plan};
 use crate::attempt_log::AttemptLog;
 use crate::files::{self, FileError};
 use crate::settled::Settled;
+use ledger::receipt::Reason;
 use policy::Subscription;
 use std::time::Duration;
 
@@ -19,8 +21,24 @@ impl Installer {
         self.journal.is_open()
     }
 
+    /// Whether the last attempt to bring one to its end left the host neither old nor new.
+    #[must_use]
+    pub fn is_unfinished(&self) -> bool {
+        self.journal.is_open() && self.unfinished
+    }
+
+    /// The update that was begun and not brought to its end.
+    #[must_use]
+    pub fn open_update(&self) -> Option<&Begun> {
+        match self.journal.records().first() {
+            Some(Record::Begun(begun)) if self.journal.is_open() => Some(begun),
+            _ => None,
+        }
+    }
+
     /// Finishes or takes back what was interrupted, and judges what the host had to restart for; how it
-    /// ended, if anything was. The host is exactly old or exactly new afterwards.
+    /// ended, if anything was. The host is exactly old or exactly new afterwards, or the update stays
+    /// open ([`Installer::is_unfinished`]) and this is to be tried again.
     ///
     /// # Errors
     /// [`FileError`] when it cannot even be seen what is there.
@@ -40,13 +58,14 @@ impl Installer {
         log.line("an update was begun, and is not over");
         let Some(kind) = self.kinds.even_if_not_offered(job.begun.kind) else {
             let reason = recover::stranded(&format!("this agent knows no {}", policy::kind_words(job.begun.kind)));
-            return Ok(Some((Settled::failed(&job.begun, reason, job.begun.from_version.clone()), log)));
+            return Ok(Some((self.strand(&job, reason, &mut log), log)));
         };
         let look = self.step(&kind, &job, &mut log, |kind, job, _| kind.look(job)).await;
         let look = look.unwrap_or_else(|died| Err(died.into_file_error()))?;
         let boot_id = self.restarts.boot_id().ok();
         let observed = Observed { current: job.place.current()?, look, boot_id, now_ms };
         let affected: Vec<_> = self.services.all().iter().filter(|service| service.of == of).cloned().collect();
+        self.unfinished = false;
         let settled = match recover::recover(self.journal.records(), &observed) {
             Plan::Nothing => return Ok(None),
             Plan::Await { .. } => {
@@ -57,18 +76,21 @@ impl Installer {
             Plan::Finish { .. } => self.finish(&kind, &job, &mut log).await,
             Plan::Discard { begun, reason } => {
                 log.line("the old version is in place, what was made of the new one is thrown away");
-                self.discard(&kind, &job)?;
+                self.discard(&kind, &job, &mut log).await?;
                 Settled::rolled_back(&begun, reason)
             }
             Plan::RollBack { reason, .. } => self.restore(&kind, &job, reason, &affected, &mut log).await,
-            Plan::Stranded { begun, reason } => {
-                log.line(&format!("A PERSON IS NEEDED: {reason}"));
-                let there = observed.current.as_ref().and_then(|id| job.place.meta(id).ok());
-                Settled::failed(&begun, reason, there.map(|meta| meta.version).unwrap_or_default())
-            }
+            Plan::Stranded { reason, .. } => self.strand(&job, reason, &mut log),
         };
         self.note_owed_restart(&settled, &mut log);
         Ok(Some((settled, log)))
+    }
+
+    /// Leaves everything as it is, for a person: and the update open, so that nothing is put on top of it.
+    fn strand(&mut self, job: &Job, reason: Reason, log: &mut AttemptLog) -> Settled {
+        log.line(&format!("A PERSON IS NEEDED: {reason}"));
+        self.unfinished = true;
+        Settled::failed(&job.begun, reason, version_there(job))
     }
 
     /// Ends the update under way: its receipt is on its way. One that could be neither finished nor

@@ -255,6 +255,9 @@ async fn help_has_examples() {
         &["run", "--help"],
         &["apply", "--help"],
         &["status", "--help"],
+        &["why", "--help"],
+        &["doctor", "--help"],
+        &["rollback", "--help"],
     ] {
         let ended = agent(command).await;
         assert_eq!(ended.code, 0);

@@ -43,7 +43,9 @@ async fn the_child() {
     let config = Config::read(Path::new(config)).unwrap();
     let mut site = Site::open(config, PROGRAM.into(), deadly(die_at.parse().unwrap())).unwrap();
     site.recover().await.unwrap();
-    if !patch.is_empty() {
+    if let Some(patch) = patch.strip_prefix(BACK) {
+        let _ = Worker::new(site).take_back(patch).await.unwrap();
+    } else if !patch.is_empty() {
         match Worker::new(site).apply(patch, None).await {
             Ok(_) | Err(AskError::AwaitsRestart(_)) => {}
             Err(error) => panic!("{error}"),
@@ -51,9 +53,20 @@ async fn the_child() {
     }
 }
 
+/// What stands before a patch that is to be taken back.
+const BACK: &str = "back ";
+
+/// Starts the child, which takes a patch back; whether it died where it was told to.
+pub(crate) async fn child_takes_back(endpoint: &Endpoint, patch: PatchId, die_at: usize) -> bool {
+    child_with_orders(endpoint, &format!("{BACK}{patch}"), die_at).await
+}
+
 /// Starts the child; whether it died where it was told to.
 pub(crate) async fn child(endpoint: &Endpoint, patch: Option<PatchId>, die_at: usize) -> bool {
-    let patch = patch.map(|patch| patch.to_string()).unwrap_or_default();
+    child_with_orders(endpoint, &patch.map(|patch| patch.to_string()).unwrap_or_default(), die_at).await
+}
+
+async fn child_with_orders(endpoint: &Endpoint, patch: &str, die_at: usize) -> bool {
     let status = tokio::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "crash::the_child"])
         .env(CHILD, format!("{}|{patch}|{die_at}", endpoint.config_path().display()))

@@ -156,9 +156,10 @@ async fn bytes_changed_between_check_and_use_are_not_used() {
         file.write_all_at(&[byte[0] ^ 1], place).unwrap();
 
         let ready = staged.confirm(&again).unwrap();
-        let refusal = site.installer.apply(1, ready, &mut log).await.unwrap_err();
+        let refusal = site.installer.apply(1, ready, || Ok(()), &mut log).await.unwrap_err();
         assert_eq!(refusal.reason.code, ReasonCode::ArtifactDigest, "{place}: {refusal:?}");
         assert!(case.endpoint.installed().is_none());
+        site.installer.close().unwrap();
         file.write_all_at(&byte, place).unwrap();
     }
 }

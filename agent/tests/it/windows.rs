@@ -25,7 +25,7 @@ fn status(worker: &Worker) -> agent::status::Status {
         receipts: site.receipts.clone(),
         work: worker.watch(),
     };
-    shown.status().unwrap()
+    shown.status()
 }
 
 #[tokio::test]

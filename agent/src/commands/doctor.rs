@@ -1,0 +1,38 @@
+//! `doctor`: what the agent needs, thing by thing.
+
+use super::{ConfigArgs, Output, block_on, json, print};
+use crate::failure::{Failure, OK, REFUSED};
+use agent::doctor;
+use clap::Args;
+use std::process::ExitCode;
+
+/// Look at each thing the agent needs: key, directories, room, tools, journal, nodes, TLS, clock; say what to
+/// do about what is not well.
+///
+/// Nothing is changed, and a running agent is not disturbed. It is to be run as the agent's user.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign-agent doctor
+  countersign-agent doctor -o json
+
+Exit codes: 0 nothing is in the way of an update (there may be warnings); 1 something is.")]
+pub(super) struct Doctor {
+    /// How it is printed.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Doctor {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+        let report = block_on(async { Ok(doctor::examine(&config).await) })?;
+        match self.output {
+            Output::Text => print(&report.to_string())?,
+            Output::Json => print(&json(&report)?)?,
+        }
+        Ok(if report.is_well() { OK.into() } else { REFUSED.into() })
+    }
+}

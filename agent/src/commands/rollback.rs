@@ -1,0 +1,40 @@
+//! `rollback`: take back the last update.
+
+use super::settling::{settle, show};
+use super::{ConfigArgs, Output, block_on};
+use crate::failure::{Failure, OK, REFUSED};
+use agent::worker::Wish;
+use clap::Args;
+use ledger::receipt::Outcome;
+use std::process::ExitCode;
+
+/// Take back the last update of this host: the version before, as it was, and its services. It waits for no
+/// window; a receipt says that it was done by hand, and the agent does not install the patch again by itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign-agent rollback 66c5d1
+  countersign-agent rollback 66c5d1 -o json
+
+Directory trees can be taken back: the version before is kept until the next update. Where a patch was put into
+the place of what was there (packages, file sets), that was thrown away when the patch was kept.
+A running agent is asked to do it; without one, this command does it itself.
+Exit codes: 0 taken back; 1 it could not be brought to its end; 3 nothing was done.")]
+pub(super) struct Rollback {
+    /// The patch of the last update: its id, or the beginning of it.
+    patch: String,
+    /// How the verdict is printed.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Rollback {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+        let settled = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
+        show(&settled, self.output)?;
+        Ok(if settled.outcome == Outcome::RolledBack { OK.into() } else { REFUSED.into() })
+    }
+}

@@ -1,0 +1,81 @@
+//! Having a running agent do something, or doing it without one.
+
+use super::{Output, json, observer, print};
+use crate::failure::{Failure, NO_VERDICT};
+use agent::clock::now_ms;
+use agent::config::Config;
+use agent::control::{self, Answer, Request};
+use agent::data::{DataDir, DataError};
+use agent::settled::Settled;
+use agent::site::{Site, SiteError, own_program};
+use agent::worker::{Wish, Worker};
+use std::time::{Duration, Instant};
+use tokio::time::{sleep, timeout};
+
+/// How long to wait for the receipt to be final when no agent runs that would see to it.
+const RECEIPT_WAIT: Duration = Duration::from_secs(15);
+/// How long an agent that holds the data directory may take until it can be asked: it may have begun
+/// just now, or be ending.
+const AGENT_WAIT: Duration = Duration::from_secs(10);
+/// How often to look.
+const AGENT_LOOK: Duration = Duration::from_millis(50);
+
+/// Prints a verdict.
+pub(super) fn show(settled: &Settled, output: Output) -> Result<(), Failure> {
+    match output {
+        Output::Text => print(&format!("patch {}: {settled}", settled.patch)),
+        Output::Json => print(&json(settled)?),
+    }
+}
+
+/// Has a running agent do it, or does it here.
+pub(super) async fn settle(config: Config, wish: Wish) -> Result<Settled, Failure> {
+    let data = DataDir::at(config.data_dir.clone());
+    let request = match wish.clone() {
+        Wish::Apply { patch, proof, now } => Request::Apply { patch, proof: proof.map(hex::encode), now },
+        Wish::TakeBack { patch } => Request::Rollback { patch },
+    };
+    let deadline = Instant::now() + AGENT_WAIT;
+    loop {
+        match control::ask(&data, &request).await? {
+            Some(Answer::Verdict(settled)) => return Ok(settled),
+            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Status(_)) => {
+                return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
+            }
+            None => {}
+        }
+        match Site::open(config.clone(), own_program().to_owned(), observer()) {
+            Err(SiteError::Data(DataError::InUse(_))) if Instant::now() < deadline => sleep(AGENT_LOOK).await,
+            site => return settle_here(site?, wish).await,
+        }
+    }
+}
+
+/// Without a running agent: everything it would do, once.
+async fn settle_here(mut site: Site, wish: Wish) -> Result<Settled, Failure> {
+    site.recover().await?;
+    let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
+    let services = site.installer.services().clone();
+    for (place, source) in sources.all().iter().enumerate() {
+        match source.head().await {
+            Ok(head) => {
+                if let Err(disbelief) = heads.take(place, &head, now_ms()) {
+                    tracing::warn!(node = source.node(), %disbelief, "head not believed");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "node does not answer"),
+        }
+    }
+    let mut worker = Worker::new(site);
+    let settled = worker.fulfil(wish).await;
+    if settled.is_ok() {
+        match timeout(RECEIPT_WAIT, sender.send_all()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "the receipt waits for the agent to run"),
+            Err(_) => tracing::warn!("the receipt waits for the agent to run"),
+        }
+    }
+    services.stop_all().await;
+    Ok(settled?)
+}

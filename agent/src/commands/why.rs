@@ -1,0 +1,50 @@
+//! `why`: why this host has a patch, or not.
+
+use super::apply::read_proof;
+use super::{ConfigArgs, Output, json, print};
+use crate::failure::{Failure, OK, REFUSED};
+use agent::site;
+use agent::why::Held;
+use clap::Args;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Say why this host has a patch, or not: every check of its proof and of this host, with its verdict.
+///
+/// Answered from what lies on this host's disk, whether an agent runs or not: the proof that was offered
+/// last, what is installed, the configuration, what was tried. Nobody is asked, and nothing is changed.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign-agent why 66c5d1
+  countersign-agent why 66c5d1 --from valkey.proof
+  countersign-agent why 66c5d1 -o json
+
+Exit codes: 0 it is installed, or nothing is in the way; 1 something is: the answer names it.")]
+pub(super) struct Why {
+    /// The patch: its id, or the beginning of one that this host knows of.
+    patch: String,
+    /// Its proof file; without, the one that was offered last.
+    #[arg(long, value_name = "FILE.proof")]
+    from: Option<PathBuf>,
+    /// How the answer is printed.
+    #[arg(short, long, default_value = "text")]
+    output: Output,
+    #[command(flatten)]
+    config: ConfigArgs,
+}
+
+impl Why {
+    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+        let proof = self.from.as_deref().map(read_proof).transpose()?;
+        let (trust, heads) = site::remembered(&config)?;
+        let held = Held { config: &config, trust: &trust, heads };
+        let why = held.why(held.find(&self.patch)?, proof)?;
+        match self.output {
+            Output::Text => print(&why.to_string())?,
+            Output::Json => print(&json(&why)?)?,
+        }
+        Ok(if why.well { OK.into() } else { REFUSED.into() })
+    }
+}

@@ -1,0 +1,129 @@
+//! Taking back the last update because somebody at the host says so.
+//!
+//! It is the same way back as after a failed check, in the same journal: what is interrupted in the
+//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do. Where a patch
+//! was put into the place of what was there, that was thrown away when the patch was kept.
+
+use super::Installer;
+use super::deadline::Deadline;
+use super::ending::version_there;
+use super::install::{Install, Job};
+use super::installs::Place;
+use super::journal::{Begun, Record};
+use crate::attempt_log::AttemptLog;
+use crate::files::FileError;
+use crate::settled::{Settled, reason};
+use ledger::bounded::{Product, Version};
+use ledger::id::PatchId;
+use ledger::receipt::{Reason, ReasonCode};
+use policy::Subscription;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Why the last update cannot be taken back by hand.
+#[derive(Debug, thiserror::Error)]
+pub enum ByHandError {
+    /// There was none.
+    #[error("nothing was updated here yet")]
+    NoUpdate,
+    /// Another one was the last.
+    #[error("the last update here was patch {last} of {product}; only that one can be taken back")]
+    NotTheLast {
+        /// Which.
+        last: PatchId,
+        /// Of what.
+        product: Product,
+    },
+    /// It is not over.
+    #[error("patch {0} is not at its end yet")]
+    Open(PatchId),
+    /// It came to nothing, or was taken back.
+    #[error("patch {patch} is not installed: {there} is")]
+    NotInstalled {
+        /// Which.
+        patch: PatchId,
+        /// What is, for people.
+        there: String,
+    },
+    /// Its kind puts things into the place of others.
+    #[error("{0} cannot be taken back by hand: what was before was thrown away when they were kept")]
+    InPlace(&'static str),
+    /// What was before is not there, or not as it was.
+    #[error("what was before cannot be gone back to: {0}")]
+    NoWayBack(String),
+    /// The host's own disk.
+    #[error("the host's own disk says no")]
+    File(#[from] FileError),
+}
+
+/// Why what was taken back by hand was taken back.
+pub(super) fn asked() -> Reason {
+    reason(ReasonCode::Policy, "taken back by hand, at the host")
+}
+
+impl Installer {
+    /// The patch of the last update, however it ended.
+    #[must_use]
+    pub fn last_patch(&self) -> Option<PatchId> {
+        match self.journal.records().first() {
+            Some(Record::Begun(begun)) => Some(begun.patch),
+            _ => None,
+        }
+    }
+
+    /// The update that could be taken back, if it is this one.
+    fn last_update(&self, patch: PatchId) -> Result<Begun, ByHandError> {
+        let records = self.journal.records();
+        let Some(Record::Begun(begun)) = records.first().cloned() else { return Err(ByHandError::NoUpdate) };
+        if begun.patch != patch {
+            return Err(ByHandError::NotTheLast { last: begun.patch, product: begun.product });
+        }
+        match self.journal.is_open() {
+            true => Err(ByHandError::Open(patch)),
+            false => Ok(begun),
+        }
+    }
+
+    async fn way_back(&self, patch: PatchId, log: &mut AttemptLog) -> Result<(Arc<dyn Install>, Job), ByHandError> {
+        let begun = self.last_update(patch)?;
+        let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
+        let place = Place::new(&self.data.installs(), &of);
+        let job = Job { begun, place, deadline: Deadline::begin("going back", Duration::MAX) };
+        if job.place.current()?.as_ref() != Some(&job.begun.to) {
+            let there = Some(version_there(&job)).filter(|there| *there != Version::default());
+            let there = there.map_or_else(|| "nothing".to_owned(), |there| there.to_string());
+            return Err(ByHandError::NotInstalled { patch, there });
+        }
+        let kind = self.kinds.even_if_not_offered(job.begun.kind).filter(|kind| kind.runs_from().is_none());
+        let kind = kind.ok_or(ByHandError::InPlace(policy::kind_words(job.begun.kind)))?;
+        let old = self.step(&kind, &job, log, |kind, job, _| kind.prove_old(job)).await;
+        old.unwrap_or_else(|died| Err(died.to_string())).map_err(ByHandError::NoWayBack)?;
+        Ok((kind, job))
+    }
+
+    /// Takes back the last update, as `run`.
+    ///
+    /// # Errors
+    /// [`ByHandError`] when nothing was changed.
+    pub async fn take_back(&mut self, run: u64, patch: PatchId, log: &mut AttemptLog) -> Result<Settled, ByHandError> {
+        let (kind, mut job) = self.way_back(patch, log).await?;
+        let had_restarted = self.journal.records().contains(&Record::Restarted);
+        job.begun.run = run;
+        job.begun.by_hand = true;
+        // From here on an agent that is interrupted goes on going back.
+        self.journal.begin(job.begun.clone())?;
+        // What runs since the host has restarted is gone only when it has restarted once more.
+        if had_restarted && let Err(error) = self.journal.append(Record::Restarted) {
+            // Nothing was changed: nothing is to be gone on with.
+            self.journal.append(Record::Done)?;
+            return Err(error.into());
+        }
+        let of = |service: &&crate::config::Service| {
+            service.of.product == job.begun.product && service.of.channel == job.begun.channel
+        };
+        let affected: Vec<_> = self.services.all().iter().filter(of).cloned().collect();
+        let settled = self.restore(&kind, &job, asked(), &affected, log).await;
+        self.note_owed_restart(&settled, log);
+        Ok(settled)
+    }
+}

@@ -1,0 +1,67 @@
+//! What an update would do, from its manifest and this host: nothing of it is done.
+
+use super::{Checked, Verdict};
+use crate::config::Config;
+use crate::data::DataDir;
+use crate::files::{FileError, failed};
+use crate::installer::installs;
+use crate::installer::kinds::Kinds;
+use ledger::patch::{PatchManifest, Reboot};
+use policy::{Restart, Subscription};
+use std::io;
+use std::path::Path;
+
+/// Whether the manifest can be what it says it is.
+pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
+    let (verdict, said) = match kinds.plan(manifest) {
+        Ok(()) => (Verdict::Yes, format!("{} artifacts", manifest.artifacts.len())),
+        Err(refusal) => (Verdict::No, refusal.reason.to_string()),
+    };
+    Checked { part: "host", check: "plan", verdict, said }
+}
+
+/// Whether there is room for what would be fetched. Whether there is for what comes out of it is found
+/// out when that is prepared.
+pub(super) fn room(manifest: &PatchManifest, data: &Path) -> Result<Checked, FileError> {
+    let needed = manifest.artifacts.iter().fold(0u64, |sum, artifact| sum.saturating_add(artifact.size));
+    // The directory may not be there yet.
+    let there = data.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
+    let stat = rustix::fs::statvfs(there).map_err(|error| failed("examine", there)(io::Error::from(error)))?;
+    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+    let verdict = if needed < free { Verdict::Yes } else { Verdict::No };
+    let said = format!("{needed} bytes to fetch, {free} are free in {}", there.display());
+    Ok(Checked { part: "host", check: "room", verdict, said })
+}
+
+/// What would be done, in its order.
+pub(super) fn steps(manifest: &PatchManifest, config: &Config) -> Result<Vec<String>, FileError> {
+    let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
+    let installed = installs::installed(&DataDir::at(config.data_dir.clone()).installs(), &of)?;
+    let from = installed.map_or_else(|| "nothing".to_owned(), |installed| installed.meta.version.to_string());
+    let fetch = |artifact: &ledger::patch::Artifact| format!("fetch {} ({} bytes)", artifact.name, artifact.size);
+    let mut steps: Vec<_> = manifest.artifacts.iter().map(fetch).collect();
+    let kind = policy::kind_words(manifest.installer);
+    steps.push(format!("install {kind}: {} {from} → {}", of.product, manifest.version));
+    steps.extend(restart(manifest.reboot, config.policy.restart));
+    let named = |service: &&crate::config::Service| service.of == of || manifest.services.contains(&service.name);
+    let services = config.services.iter().filter(named);
+    steps.extend(services.map(|service| format!("restart service {}", service.name)));
+    let (checks, house, soak) = (manifest.health.len(), config.health.checks.len(), config.health.soak);
+    steps.push(format!("ask {checks} checks of the patch and {house} of this house, for {soak:?} after they passed"));
+    steps.push(format!("keep it if all of them pass, else go back to {from}; and write a receipt"));
+    Ok(steps)
+}
+
+/// What would become of the restart that it may need.
+fn restart(reboot: Reboot, may: Restart) -> Option<String> {
+    let when = match may {
+        Restart::Never => return None,
+        Restart::Window => "in a window",
+        Restart::Now => "at once",
+    };
+    match reboot {
+        Reboot::Never => None,
+        Reboot::IfNeeded => Some(format!("restart the host {when}, if it asks for that, before what follows")),
+        Reboot::Required => Some(format!("restart the host {when}, before what follows")),
+    }
+}

@@ -1,0 +1,169 @@
+//! What somebody at the host asks for.
+
+use super::Worker;
+use super::naming::{as_prefix, full_id, not_obtained, the_one};
+use crate::clock::now_ms;
+use crate::files::FileError;
+use crate::follow::sources::CallError;
+use crate::installer::by_hand::ByHandError;
+use crate::proofs::{self, Offer};
+use crate::settled::Settled;
+use crate::site::Site;
+use crate::update::Ending;
+use ledger::id::PatchId;
+use tokio::sync::oneshot;
+
+/// Somebody asks for something.
+pub struct Asked {
+    /// For what.
+    pub wish: Wish,
+    /// Where the answer goes.
+    pub answer: oneshot::Sender<Result<Settled, AskError>>,
+}
+
+/// What somebody at the host may ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// That a patch is installed.
+    Apply {
+        /// Its id, or the beginning of it.
+        patch: String,
+        /// Its proof file; without one, the nodes are asked.
+        proof: Option<Vec<u8>>,
+        /// Whether it waits for no window.
+        now: bool,
+    },
+    /// That the last update is taken back.
+    TakeBack {
+        /// The patch: its id, or the beginning of it.
+        patch: String,
+    },
+}
+
+/// Why there is no verdict on what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum AskError {
+    /// Not the beginning of an id.
+    #[error("{0:?} is not a patch id, nor the beginning of one")]
+    NotAnId(String),
+    /// No node knows it.
+    #[error("no node knows a patch {0}")]
+    UnknownPatch(String),
+    /// More than one begins so.
+    #[error("more than one patch begins with {0}")]
+    Ambiguous(String),
+    /// No node could be asked.
+    #[error("no node could be asked")]
+    NoNode(#[source] Option<CallError>),
+    /// There is one when the host has restarted.
+    #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
+    AwaitsRestart(PatchId),
+    /// The last update is not taken back.
+    #[error("nothing is taken back")]
+    ByHand(#[from] ByHandError),
+    /// The host's own disk.
+    #[error("the host's own disk says no")]
+    File(#[from] FileError),
+}
+
+impl Worker {
+    /// Does what somebody at the host asks for.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn fulfil(&mut self, wish: Wish) -> Result<Settled, AskError> {
+        match wish {
+            Wish::Apply { patch, proof, now } => self.apply_as_asked(&patch, proof, now).await,
+            Wish::TakeBack { patch } => self.take_back(&patch).await,
+        }
+    }
+
+    /// Takes back the last update, if it is this one. It waits for no window, as no going back does.
+    ///
+    /// # Errors
+    /// [`AskError`] when nothing was changed.
+    pub async fn take_back(&mut self, patch: &str) -> Result<Settled, AskError> {
+        let last = self.site.installer.last_patch().ok_or(ByHandError::NoUpdate)?;
+        let prefix = as_prefix(patch)?;
+        let asked = if last.to_string().starts_with(&prefix) { last } else { self.find(patch).await? };
+        self.show(Some(asked));
+        let settled = self.site.take_back(asked).await;
+        self.show(None);
+        if let Ok(settled) = &settled {
+            self.view.send_modify(|view| view.last = Some(settled.clone()));
+            self.tend_restart().await;
+        }
+        settled
+    }
+
+    /// [`Worker::apply`], now if somebody at the host says so: then it waits for no window, nor does the
+    /// restart of the host that it may wait for already.
+    ///
+    /// # Errors
+    /// [`AskError`].
+    pub async fn apply_as_asked(
+        &mut self,
+        patch: &str,
+        proof: Option<Vec<u8>>,
+        now: bool,
+    ) -> Result<Settled, AskError> {
+        self.site.lift_schedule(now);
+        let settled = self.apply(patch, proof).await;
+        self.site.lift_schedule(false);
+        settled
+    }
+
+    /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
+    ///
+    /// # Errors
+    /// [`AskError`] when there is no verdict at all. A refusal is a verdict.
+    pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
+        if let Ok(patch) = full_id(patch)
+            && self.waits_for_restart(patch).await
+        {
+            return Err(AskError::AwaitsRestart(patch)); // It is in place: no node has to be asked for it.
+        }
+        let offer = match proof {
+            Some(proof) => {
+                let patch = match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch))
+                {
+                    Some(claimed) => claimed,
+                    // A proof of something else, or of nothing: refused under the name that was asked for.
+                    None => full_id(patch)?,
+                };
+                Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true }
+            }
+            None => {
+                let patch = self.find(patch).await?;
+                let Site { sources, heads, trust, .. } = &self.site;
+                let offer = proofs::obtain(patch, true, sources, heads, trust).await;
+                offer.map_err(|error| not_obtained(patch, error))?
+            }
+        };
+        self.site.keep_proof(&offer);
+        match self.update(&offer).await? {
+            Ending::Settled(settled) => Ok(settled),
+            Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
+        }
+    }
+
+    /// Whether this patch is in place and waits for the host's restart, which whoever asks for it asks for
+    /// as well. Asking for another one does not restart the host.
+    pub(super) async fn waits_for_restart(&mut self, patch: PatchId) -> bool {
+        let waits = self.site.installer.to_be_judged().is_some_and(|(waiting, _)| waiting == patch);
+        if waits {
+            self.tend_restart().await;
+        }
+        waits
+    }
+
+    /// The one patch whose id begins so.
+    async fn find(&self, prefix: &str) -> Result<PatchId, AskError> {
+        if let Ok(patch) = full_id(prefix) {
+            return Ok(patch);
+        }
+        let prefix = as_prefix(prefix)?;
+        let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
+        the_one(&named, prefix)
+    }
+}

@@ -1,0 +1,124 @@
+//! What `doctor` finds, thing by thing.
+
+use crate::crash::child;
+use crate::support::archive::{snapshot, tree_of};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::node::World;
+use std::os::unix::fs::PermissionsExt as _;
+
+struct Seen {
+    code: i32,
+    text: String,
+    findings: Vec<(String, String, String, String)>,
+}
+
+async fn doctor(endpoint: &Endpoint) -> Seen {
+    let run = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["doctor", "--config"]).arg(endpoint.config_path()).args(more).env_remove("COUNTERSIGN_LOG");
+        let output = command.output().await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let ((code, text), (_, json)) = (run(&[]).await, run(&["-o", "json"]).await);
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let word = |finding: &serde_json::Value, field: &str| finding[field].as_str().unwrap().to_owned();
+    let finding =
+        |finding| (word(finding, "about"), word(finding, "mark"), word(finding, "said"), word(finding, "hint"));
+    Seen { code, text, findings: json["findings"].as_array().unwrap().iter().map(finding).collect() }
+}
+
+impl Seen {
+    /// There is a finding like this, and one that is not well has a hint.
+    #[track_caller]
+    fn says(&self, about: &str, mark: &str, evidence: &str) {
+        let fits = |(is_about, is, said, hint): &&(String, String, String, String)| {
+            is_about == about && is == mark && said.contains(evidence) && (mark == "ok") == hint.is_empty()
+        };
+        assert!(self.findings.iter().any(|finding| fits(&finding)), "{about} {mark} {evidence}:\n{}", self.text);
+    }
+
+    /// What is in the way.
+    fn fails(&self) -> Vec<&str> {
+        self.findings.iter().filter(|(_, mark, ..)| mark == "fail").map(|(about, ..)| about.as_str()).collect()
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_well_is_told_so_and_nothing_is_changed() {
+    let world = World::new();
+    let (one, two) = (world.node().await, world.node().await);
+    let endpoint = Endpoint::new(&world, &[&one, &two], "");
+    approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let before = snapshot(endpoint.directory.path());
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (0, vec![]), "{}", seen.text);
+    seen.says("directory", "warn", "is not there yet");
+    seen.says("agent", "warn", "does not run");
+    seen.says("nodes", "ok", "2 answer, and agree");
+    seen.says("key", "ok", &endpoint.key.public().to_string());
+    seen.says("installer", "ok", "directory trees");
+    seen.says("clock", "ok", "the newest header, of height");
+    assert!(seen.text.contains("looked at: 0 fail, "), "{}", seen.text);
+    assert!(snapshot(endpoint.directory.path()) == before);
+}
+
+#[tokio::test]
+async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
+    let world = World::new();
+    let node = world.node().await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let gone = node.at(closed);
+    let endpoint = Endpoint::new(&world, &[&node, &gone], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    assert!(child(&endpoint, Some(patch), 8).await);
+    let private = |mode| std::fs::Permissions::from_mode(mode);
+    std::fs::set_permissions(endpoint.data().join("receipts"), private(0o755)).unwrap();
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (0, vec![]), "{}", seen.text);
+    seen.says("directory", "warn", "receipts has mode 755");
+    seen.says("journal", "warn", &format!("patch {patch} of acme/widget is not at its end"));
+    seen.says("node", "warn", "does not answer");
+    seen.says("nodes", "warn", "one answers");
+
+    // Each of these is in the way.
+    let key = endpoint.path("endpoint.key");
+    std::fs::set_permissions(&key, private(0o644)).unwrap();
+    let journal = endpoint.data().join("journal");
+    let mut damaged = std::fs::read(&journal).unwrap();
+    damaged[20] ^= 1;
+    std::fs::write(&journal, &damaged).unwrap();
+    let nowhere = endpoint.path("nowhere");
+    endpoint.configure(&format!(
+        "[reboot]\nwhen = \"now\"\nroot = \"{0}\"\n[installers.file-set]\nroot = \"{0}\"\ndirectories = [\"/etc/acme\"]",
+        nowhere.display()
+    ));
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (1, vec!["key", "installer", "restart", "journal"]), "{}", seen.text);
+    seen.says("journal", "fail", "is damaged: record 1");
+    assert!(seen.text.contains("FAIL  key") && seen.text.contains("hint: chmod 600"), "{}", seen.text);
+
+    std::fs::write(endpoint.path("genesis"), "no genesis").unwrap();
+    let seen = doctor(&endpoint).await;
+    seen.says("trust root", "fail", "is no genesis file");
+}
+
+#[tokio::test]
+async fn nodes_that_are_silent_or_lie_and_a_clock_that_does_not_fit_are_told_apart() {
+    let world = World::new();
+    let (node, mut endpoint) = (world.node().await, None);
+    for (ledger, fails, evidence) in [
+        ("max_age_ms = 1", vec!["clock"], "STALE, nothing is applied"),
+        ("server_name = \"elsewhere.example\"", vec!["nodes"], "none answers"),
+    ] {
+        let host = endpoint.insert(Endpoint::new(&world, &[&node], ""));
+        host.ledger = ledger.to_owned();
+        host.configure("");
+        let seen = doctor(host).await;
+        assert_eq!((seen.code, seen.fails()), (1, fails), "{ledger}: {}", seen.text);
+        assert!(seen.text.contains(evidence), "{ledger}: {}", seen.text);
+    }
+    std::fs::write(endpoint.as_ref().unwrap().path("ca.pem"), "no roots").unwrap();
+    let seen = doctor(endpoint.as_ref().unwrap()).await;
+    assert_eq!(seen.code, 1, "{}", seen.text);
+}

@@ -1,0 +1,116 @@
+//! The last update, taken back by hand.
+
+use crate::crash::{child, child_takes_back};
+use crate::support::archive::tree_of;
+use crate::support::bench::{Bench, Files};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set};
+use crate::support::node::World;
+use ledger::patch::InstallerKind;
+use ledger::receipt::{Outcome, ReasonCode};
+use std::process::Output;
+
+async fn rollback(endpoint: &Endpoint, patch: &str) -> (i32, String) {
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["rollback", patch, "--config"]).arg(endpoint.config_path()).env_remove("COUNTERSIGN_LOG");
+    let Output { status, stdout, stderr } = command.output().await.unwrap();
+    let said = if status.code() == Some(0) { stdout } else { [stdout, stderr].concat() };
+    (status.code().unwrap(), String::from_utf8(said).unwrap())
+}
+
+#[tokio::test]
+async fn the_last_update_is_taken_back_with_a_receipt_and_left_alone_then() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let old = endpoint.tree();
+    let (first, last) = (approved(&world, 2, tree_of("1.0.2"), |_| {}), approved(&world, 3, tree_of("1.0.3"), |_| {}));
+    let (code, said) = rollback(&endpoint, &first.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("nothing was updated here yet"), "{said}");
+    assert_eq!(endpoint.apply(first).await.outcome, Outcome::Applied);
+
+    let (code, said) = rollback(&endpoint, &last.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains(&format!("the last update here was patch {first}")) && said.contains("hint:"), "{said}");
+    let (code, said) = rollback(&endpoint, &first.to_string()[..12]).await;
+    let expected = "rolled-back: policy: taken back by hand, at the host (1.0.2 → 1.0.1)";
+    assert_eq!((code, said), (0, format!("patch {first}: {expected}\n")));
+    assert!(endpoint.tree() == old);
+    let receipt = world.receipts().last().cloned().unwrap();
+    let code = receipt.reason.map(|reason| reason.code);
+    assert_eq!((receipt.outcome, receipt.attempt, code), (Outcome::RolledBack, 2, Some(ReasonCode::Policy)));
+
+    // Once is enough; and by itself the agent does not bring it back, but what comes after it.
+    let (code, said) = rollback(&endpoint, &first.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("is not installed: 1.0.1 is"), "{said}");
+    let mut worker = endpoint.worker().await;
+    assert!(!worker.site().attempts.may_try(first, u64::MAX));
+    worker.pass().await;
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.3"));
+}
+
+#[tokio::test]
+async fn what_cannot_be_gone_back_to_is_said_and_nothing_is_changed() {
+    let world = World::new();
+    let node = world.node().await;
+    let mut bench = Files::new().unwrap();
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let patch = approved_set(&world, 1, InstallerKind::FileSet, bench.artifacts(1), |_| {});
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    let before = bench.snapshot(&endpoint);
+    let (code, said) = rollback(&endpoint, &patch.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(
+        said.contains("file sets cannot be taken back by hand") && said.contains("hint: have the version"),
+        "{said}"
+    );
+    assert!(bench.snapshot(&endpoint) == before);
+
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let tree = endpoint.installed().unwrap().tree;
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    std::fs::write(tree.join("share/only-in-1.0.1"), "changed by somebody").unwrap();
+    let (code, said) = rollback(&endpoint, &patch.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("is not what it was: its digest is"), "{said}");
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+}
+
+#[tokio::test]
+async fn killed_anywhere_it_is_taken_back_or_not_begun() {
+    let world = World::new();
+    let node = world.node().await;
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let mut place = 0;
+    loop {
+        let endpoint = Endpoint::new(&world, &[&node], "");
+        endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+        let old = endpoint.tree();
+        assert!(!child(&endpoint, Some(patch), usize::MAX).await);
+        let (new, receipts) = (endpoint.tree(), world.receipts().len());
+        let died = child_takes_back(&endpoint, patch, place).await;
+        let mut site = endpoint.open();
+        site.recover().await.unwrap();
+        assert!(!site.installer.is_interrupted(), "place {place}");
+        site.sender().send_all().await.unwrap();
+        let last = world.receipts()[receipts..].last().cloned().unwrap();
+        let reason = last.reason.map(|reason| reason.code);
+        // Before the first record nothing was begun; then it is gone through with.
+        let expected =
+            if place == 0 { (Outcome::Applied, None) } else { (Outcome::RolledBack, Some(ReasonCode::Policy)) };
+        assert_eq!((last.outcome, reason), expected, "place {place}");
+        assert!(endpoint.tree() == if place == 0 { new } else { old }, "place {place}");
+        assert!(!site.attempts.may_try(patch, u64::MAX), "place {place}: the agent does not bring it back");
+        if !died {
+            break;
+        }
+        place += 1;
+    }
+    // Begun, judged, restored, done: before and after each.
+    assert_eq!(place, 8);
+}
