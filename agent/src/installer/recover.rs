@@ -63,6 +63,14 @@ pub enum Plan {
         /// The update.
         begun: Begun,
     },
+    /// Somebody else put something else there meanwhile, whole, and in his own name: what he decided stays,
+    /// nothing is touched, and the update is over.
+    Overtaken {
+        /// The update.
+        begun: Begun,
+        /// What was found.
+        reason: Reason,
+    },
     /// The host is neither, by somebody else's hand: a person is needed, nothing is touched, and nothing
     /// else is begun until it is one or the other.
     Stranded {
@@ -100,7 +108,7 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
         _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
         _ if at_new && verdict == Some(None) => Plan::Finish { begun },
-        _ if let Some(somebodys) = somebodys => Plan::Stranded { begun, reason: stranded(somebodys) },
+        _ if let Some(somebodys) = somebodys => Plan::Overtaken { begun, reason: stranded(somebodys) },
         _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
         _ if at_old || at_new => {
             let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
@@ -204,6 +212,7 @@ mod tests {
             Plan::Finish { .. } => ("finish", None),
             Plan::Await { .. } => ("await", None),
             Plan::Judge { .. } => ("judge", None),
+            Plan::Overtaken { reason, .. } => ("overtaken", Some(reason.code)),
             Plan::Stranded { reason, .. } => ("stranded", Some(reason.code)),
         }
     }
@@ -265,7 +274,7 @@ mod tests {
             // Somebody else may have upgraded it since: that is not taken back with it.
             ("healthy, then changed", until(&[switching.clone(), healthy.clone()]), &new, somebodys(), "finish"),
             ("healthy, no way back", until(&[switching.clone(), healthy]), &new, Look::default(), "finish"),
-            ("changed by somebody else meanwhile", announced.clone(), &new, somebodys(), "stranded"),
+            ("changed by somebody else meanwhile", announced.clone(), &new, somebodys(), "overtaken"),
             ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };

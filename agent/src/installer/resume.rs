@@ -80,6 +80,10 @@ impl Installer {
                 Settled::rolled_back(&begun, reason)
             }
             Plan::RollBack { reason, .. } => self.restore(&kind, &job, reason, &affected, &mut log).await,
+            Plan::Overtaken { reason, .. } => {
+                log.line(&format!("somebody else has decided: {reason}"));
+                Settled::failed(&job.begun, reason, version_there(&job))
+            }
             Plan::Stranded { reason, .. } => self.strand(&job, reason, &mut log),
         };
         self.note_owed_restart(&settled, &mut log);
