@@ -3,7 +3,7 @@
 use consensus::member::{Mempool, MempoolLimits, NoRoom, Source};
 use ledger::bounded::{Name, Sentence, Text};
 use ledger::id::{PatchId, TransactionId};
-use ledger::key::SecretKey;
+use ledger::key::{PublicKey, SecretKey};
 use ledger::transaction::{Payload, VerifiedTransaction};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tests::Scenario;
@@ -25,6 +25,8 @@ struct Crowded {
     pool: Mempool,
     owners: BTreeMap<TransactionId, (Name, u64)>,
     nonce: u64,
+    /// Who signs; without, everything is somebody else's, as the receipts of many hosts are.
+    key: Option<u8>,
 }
 
 fn name(text: &str) -> Name {
@@ -33,7 +35,7 @@ fn name(text: &str) -> Name {
 
 impl Crowded {
     fn new(limits: MempoolLimits) -> Self {
-        Self { scenario: Scenario::new(5), pool: Mempool::new(limits), owners: BTreeMap::new(), nonce: 0 }
+        Self { scenario: Scenario::new(5), pool: Mempool::new(limits), owners: BTreeMap::new(), nonce: 0, key: None }
     }
 
     /// An ordinary transaction of some 250 bytes.
@@ -50,7 +52,12 @@ impl Crowded {
 
     fn sign(&mut self, payload: Payload) -> VerifiedTransaction {
         self.nonce += 1;
-        self.scenario.transaction(&SecretKey::from_seed(&[1; 32]), self.nonce, 1, payload)
+        let mut seed = [0; 32];
+        match self.key {
+            Some(key) => seed[31] = key,
+            None => seed[..8].copy_from_slice(&self.nonce.to_le_bytes()),
+        }
+        self.scenario.transaction(&SecretKey::from_seed(&seed), self.nonce, 1, payload)
     }
 
     fn offer(&mut self, organisation: &str, transaction: VerifiedTransaction, source: Source) -> Result<(), NoRoom> {
@@ -165,33 +172,102 @@ fn more_organisations_than_places_are_served_in_turn() {
     assert!(served.values().all(|count| *count == 3), "{served:?}");
 }
 
-/// A signer's second transaction may need its first: an organisation's queue is never reordered, also where a
-/// large one does not fit and smaller ones behind it would.
+/// A key's second transaction may need its first: what it signed is never reordered, also where a large one does not
+/// fit and smaller ones behind it would.
 #[test]
-fn the_order_of_an_organisation_is_kept() {
+fn the_order_of_a_key_is_kept() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     let mut dice = tests::Dice::new(3);
     for _ in 0..400 {
+        let (number, organisation) = *dice.pick(&[(0, "bank"), (10, "clinic"), (20, "depot")]).unwrap();
+        crowded.key = Some(number + u8::try_from(dice.below(3)).unwrap());
         let transaction = if dice.below(5) == 0 { crowded.large() } else { crowded.small() };
-        let organisation = *dice.pick(&["bank", "clinic", "depot", "vendor"]).unwrap();
         crowded.offer(organisation, transaction, Source::Client).unwrap();
     }
-    let mut expected: BTreeMap<Name, VecDeque<u64>> = BTreeMap::new();
+    let mut expected: BTreeMap<PublicKey, VecDeque<u64>> = BTreeMap::new();
     for transaction in crowded.pool.candidates() {
-        let (owner, number) = crowded.owners[&transaction.id()].clone();
-        expected.entry(owner).or_default().push_back(number);
+        let (_, number) = crowded.owners[&transaction.id()];
+        expected.entry(transaction.signer()).or_default().push_back(number);
     }
+    assert!(expected.len() > 8 && expected.values().all(|numbers| numbers.len() > 10), "{expected:?}");
     let mut blocks = 0;
     while !crowded.pool.is_empty() {
         blocks += 1;
         assert!(blocks < 400, "it goes on without end");
         for transaction in crowded.pool.for_block(25, 40_000) {
             let (owner, number) = crowded.owners[&transaction.id()].clone();
-            assert_eq!(expected.get_mut(&owner).unwrap().pop_front(), Some(number), "{owner}");
+            assert_eq!(expected.get_mut(&transaction.signer()).unwrap().pop_front(), Some(number), "{owner}");
             crowded.pool.remove(&transaction.id());
         }
     }
     assert_eq!(crowded.pool.bytes(), 0);
+}
+
+/// A key that was stolen, or has gone mad, is one of its organisation's: it takes half of the places and no more, the
+/// others always find some, and what they say does not wait for the end of what it says.
+#[test]
+fn one_key_does_not_shut_out_the_others_of_its_organisation() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.key = Some(1);
+    let refused = loop {
+        let transaction = crowded.small();
+        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
+            break refused;
+        }
+    };
+    let mad = crowded.small().signer();
+    let quota = NoRoom::QuotaOfKey { key: mad, pending: 2_250, left: 2_250 };
+    assert_eq!(refused, quota);
+    let crowd = crowded.pool.crowd();
+    assert!(crowd.is_pressing(), "or nobody would ask whose a transaction is");
+    assert_eq!(crowd.room_of(&mad, 0), Err(quota), "and nobody looks at its signatures any more");
+    assert!(!crowd.organisations.contains_key(&name("depot")) || crowd.organisations[&name("depot")].left > 2_000);
+
+    // Others: a key that wants as much, and one with little to say.
+    for key in [2, 3] {
+        crowded.key = Some(key);
+        let mut admitted = 0;
+        loop {
+            let transaction = crowded.small();
+            match crowded.offer("depot", transaction, Source::Client) {
+                Ok(()) => admitted += 1,
+                Err(NoRoom::QuotaOfKey { pending, left, .. }) => {
+                    break assert!(pending == admitted && pending >= left, "{admitted}: {pending}, {left}");
+                }
+                Err(other) => panic!("{other}"),
+            }
+        }
+        assert!(admitted > 500, "{admitted} of key {key}");
+    }
+    crowded.key = Some(4);
+    let transaction = crowded.small();
+    let id = transaction.id();
+    crowded.offer("depot", transaction, Source::Client).unwrap();
+    let block = crowded.pool.for_block(8, BYTES_MAX);
+    let keys: BTreeMap<PublicKey, usize> = block.iter().fold(BTreeMap::new(), |mut counts, transaction| {
+        *counts.entry(transaction.signer()).or_default() += 1;
+        counts
+    });
+    assert!(block.iter().any(|transaction| transaction.id() == id), "{keys:?}");
+    assert!(keys.len() == 4 && keys.values().all(|count| *count <= 3), "{keys:?}");
+}
+
+/// Bytes are places, too.
+#[test]
+fn one_key_does_not_fill_its_organisations_bytes() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.key = Some(1);
+    let refused = loop {
+        let transaction = crowded.large();
+        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
+            break refused;
+        }
+    };
+    let NoRoom::QuotaOfKeyOfBytes { bytes, left, .. } = refused else { panic!("{refused}") };
+    assert!(bytes <= left && left - bytes < 40 * 1_024, "{refused}");
+    crowded.key = Some(2);
+    let transaction = crowded.large();
+    crowded.offer("depot", transaction, Source::Client).unwrap();
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! Transactions admitted and not yet finalised: bounded by number and bytes, altogether and for each
-//! organisation; and every block takes of every organisation in turn.
+//! organisation; and every block takes of every organisation in turn, and of its keys in turn.
 
+mod bounds;
 mod length;
 mod pace;
+mod queue;
 mod room;
 
 use length::Length;
 use pace::Pace;
+use queue::Queue;
 pub use room::{Crowd, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
 use ledger::transaction::VerifiedTransaction;
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 
 struct Waiting {
     transaction: VerifiedTransaction,
@@ -21,15 +24,6 @@ struct Waiting {
     source: Source,
     /// How many blocks were committed since it came.
     passed_over: u32,
-}
-
-/// What waits of one organisation.
-struct Queue {
-    /// Places of its transactions: all of a signer's are of one organisation, so its order is kept.
-    places: BTreeSet<u64>,
-    bytes: usize,
-    /// When it last had a turn, or came: of two that have spent as much, the lower one is first.
-    served: u64,
 }
 
 /// A transaction that is still waiting after a block or more.
@@ -104,7 +98,7 @@ impl Mempool {
     /// How many wait of one organisation, and their bytes.
     #[must_use]
     pub fn of(&self, organisation: &Name) -> (usize, usize) {
-        self.queues.get(organisation).map_or((0, 0), |queue| (queue.places.len(), queue.bytes))
+        self.queues.get(organisation).map_or((0, 0), |queue| (queue.len(), queue.bytes()))
     }
 
     /// Whether this one waits.
@@ -132,83 +126,18 @@ impl Mempool {
         if self.contains(&transaction.id()) {
             return Ok(());
         }
-        let size = transaction.bytes().len();
-        if let Some(no_room) = self.room(&organisation, size, source) {
+        let (size, signer) = (transaction.bytes().len(), transaction.signer());
+        if let Some(no_room) = self.room(&organisation, &signer, size, source) {
             return Err(no_room);
         }
-        if !self.queues.contains_key(&organisation) {
-            let queue = Queue { places: BTreeSet::new(), bytes: 0, served: turn(&mut self.next_turn) };
-            self.queues.insert(organisation.clone(), queue);
-        }
-        if let Some(queue) = self.queues.get_mut(&organisation) {
-            queue.places.insert(self.next_place);
-            queue.bytes += size;
-        }
+        let turn = turn(&mut self.next_turn);
+        let queue = self.queues.entry(organisation.clone()).or_insert_with(|| Queue::new(turn));
+        queue.insert(signer, self.next_place, size, turn);
         self.bytes += size;
         self.places.insert(transaction.id(), self.next_place);
         self.waiting.insert(self.next_place, Waiting { transaction, organisation, source, passed_over: 0 });
         self.next_place += 1;
         Ok(())
-    }
-
-    /// Which bound so many bytes more of an organisation would meet.
-    fn room(&self, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
-        let queue = self.queues.get(organisation);
-        if let Some(bound) = queue.and_then(|queue| self.room_in(queue, organisation, size, source)) {
-            return Some(bound);
-        }
-        let (places, bytes) = queue.map_or((0, 0), |queue| (queue.places.len(), queue.bytes));
-        let is_own = places < OWN_PLACES_MAX && bytes + size <= OWN_PLACES_BYTES_MAX;
-        if is_own { None } else { self.room_in_all(size, source) }
-    }
-
-    /// Which bound of the whole pool so many bytes more would meet.
-    fn room_in_all(&self, size: usize, source: Source) -> Option<NoRoom> {
-        let (pending, most) = (self.len(), source.share(self.limits.transactions_max));
-        if pending >= most {
-            return Some(NoRoom::Full { pending, most });
-        }
-        let (bytes, most) = (self.bytes, source.share(self.limits.bytes_max));
-        (bytes + size > most).then_some(NoRoom::FullOfBytes { bytes, most })
-    }
-
-    /// Which bound of one organisation they would meet.
-    fn room_in(&self, queue: &Queue, organisation: &Name, size: usize, source: Source) -> Option<NoRoom> {
-        let (most, bytes_most) = self.most_of(organisation, &self.last_with_little());
-        let (pending, most) = (queue.places.len(), source.share(most));
-        if pending >= most {
-            return Some(NoRoom::Quota { organisation: organisation.clone(), pending, most });
-        }
-        let (bytes, most) = (queue.bytes, source.share(bytes_most));
-        let is_met = bytes + size > most;
-        is_met.then(|| NoRoom::QuotaOfBytes { organisation: organisation.clone(), bytes, most })
-    }
-
-    /// What clients are told before anything of theirs is looked at: any transaction has a byte.
-    #[must_use]
-    pub fn crowd(&self) -> Crowd {
-        let most = Source::Client.share(self.limits.transactions_max);
-        let all = match self.room_in_all(1, Source::Client) {
-            Some(bound) => Places { left: 0, own: 0, bound },
-            None => Places { left: most - self.len(), own: 0, bound: NoRoom::Full { pending: most, most } },
-        };
-        let is_short = all.left <= most / 2;
-        let little = self.last_with_little();
-        let left = self.queues.iter().filter_map(|(organisation, queue)| {
-            let most = Source::Client.share(self.most_of(organisation, &little).0);
-            let places = Places {
-                left: most.saturating_sub(queue.places.len()),
-                own: OWN_PLACES_MAX.saturating_sub(queue.places.len()),
-                bound: NoRoom::Quota { organisation: organisation.clone(), pending: most, most },
-            };
-            let places = match self.room_in(queue, organisation, 1, Source::Client) {
-                Some(bound) => Places { left: 0, own: 0, bound },
-                None if queue.bytes >= OWN_PLACES_BYTES_MAX => Places { own: 0, ..places },
-                None => places,
-            };
-            (is_short || places.left <= most / 2).then(|| (organisation.clone(), places))
-        });
-        Crowd { pending: self.len(), all, organisations: left.collect() }
     }
 
     /// Everything that waits, oldest first.
@@ -238,7 +167,7 @@ impl Mempool {
     pub fn is_ripe(&self, transactions: usize) -> bool {
         let transactions = self.length.most(transactions);
         let queues = self.queues.values().zip(self.budgets(transactions));
-        let places: usize = queues.map(|(queue, budget)| queue.places.len().min(budget)).sum();
+        let places: usize = queues.map(|(queue, budget)| queue.len().min(budget)).sum();
         places >= transactions || self.has_little_beside_much()
     }
 
@@ -263,12 +192,12 @@ impl Mempool {
     }
 
     fn has_little(&self, organisation: &Name, queue: &Queue) -> bool {
-        self.pace.is_little(organisation, queue.places.len())
+        self.pace.is_little(organisation, queue.len())
     }
 
     fn has_little_beside_much(&self) -> bool {
         let little = self.queues.iter().any(|(organisation, queue)| self.has_little(organisation, queue));
-        little && self.queues.values().any(|queue| self.pace.is_much(queue.places.len()))
+        little && self.queues.values().any(|queue| self.pace.is_much(queue.len()))
     }
 
     /// The share of an organisation, while others have little to say.
@@ -277,12 +206,12 @@ impl Mempool {
         other.map(|(since, _)| self.pace.share(*since))
     }
 
-    /// How many transactions and bytes of one organisation may wait.
-    fn most_of(&self, organisation: &Name, little: &[Option<(u64, &Name)>; 2]) -> (usize, usize) {
+    /// How many transactions and bytes of one organisation may wait, for this source.
+    fn most_of(&self, organisation: &Name, little: &[Option<(u64, &Name)>; 2], source: Source) -> (usize, usize) {
         let (places, bytes) = (self.limits.per_organisation_max, self.limits.per_organisation_bytes_max);
-        let Some(share) = self.share_of(organisation, little) else { return (places, bytes) };
-        let waiting = share.saturating_mul(SHARES_WAITING_MAX);
-        (places.min(waiting), bytes.min(waiting.saturating_mul(PLACE_BYTES)))
+        let waiting =
+            self.share_of(organisation, little).map_or(usize::MAX, |share| share.saturating_mul(SHARES_WAITING_MAX));
+        (source.share(places.min(waiting)), source.share(bytes.min(waiting.saturating_mul(PLACE_BYTES))))
     }
 
     /// How many even places of a block of so many each organisation may spend.
@@ -303,10 +232,11 @@ impl Mempool {
     ///   or coming, is the longest ago. Who has spent its budget has no more.
     /// - A transaction costs its bytes, and no less than the bytes of an even place: so a share is one of
     ///   places as much as of bytes.
-    /// - One organisation's transactions keep their order: whose next does not fit has no more turns.
+    /// - Of an organisation the keys have turns in the same way. One key's transactions keep their order: whose
+    ///   next does not fit has no more turns.
     fn in_turn(&self, transactions: usize, bytes: usize, budgets: Vec<usize>) -> Vec<u64> {
         let even = bytes / transactions.max(1);
-        let mut queues: Vec<_> = self.queues.values().map(|queue| queue.places.iter()).collect();
+        let mut queues: Vec<_> = self.queues.values().map(Queue::turns).collect();
         let coming = self.queues.values().enumerate().map(|(index, queue)| Reverse((0, queue.served, index)));
         let mut turns: BinaryHeap<Reverse<(usize, u64, usize)>> = coming.collect();
         let (mut taken, mut room) = (Vec::with_capacity(transactions.min(self.len())), bytes);
@@ -316,13 +246,16 @@ impl Mempool {
                 continue;
             }
             let Some(place) = queues[index].next() else { continue };
-            let size = self.waiting[place].transaction.bytes().len();
+            let size = self.waiting[&place].transaction.bytes().len();
             if size > room {
+                turns.push(Reverse((spent, served, index)));
                 continue;
             }
             room -= size;
-            taken.push(*place);
-            turns.push(Reverse((spent.saturating_add(size.max(even)), served, index)));
+            taken.push(place);
+            let cost = size.max(even);
+            queues[index].spent(cost);
+            turns.push(Reverse((spent.saturating_add(cost), served, index)));
         }
         taken
     }
@@ -342,7 +275,7 @@ impl Mempool {
             }
         }
         let queues = &self.queues;
-        self.pace.committed(counts, |organisation| queues.get(organisation).map_or(0, |queue| queue.places.len()));
+        self.pace.committed(counts, |organisation| queues.get(organisation).map_or(0, Queue::len));
     }
 
     /// Takes one out; whose it was.
@@ -352,10 +285,8 @@ impl Mempool {
         let size = transaction.bytes().len();
         self.bytes -= size;
         let queue = self.queues.get_mut(&organisation)?;
-        queue.places.remove(&place);
-        queue.bytes -= size;
-        queue.served = turn(&mut self.next_turn);
-        if queue.places.is_empty() {
+        queue.remove(&transaction.signer(), place, size, turn(&mut self.next_turn));
+        if queue.is_empty() {
             self.queues.remove(&organisation);
         }
         Some(organisation)

@@ -158,6 +158,7 @@ impl Held {
         }
         let Some(key) = *signer else { return Ok(()) };
         let claimed = of.map_or(0, |of| count(&of.by_key, &key));
+        crowd.room_of(&key, claimed)?;
         // Something of what its address may have is for the other keys behind it.
         let left = left - by_address_of_it;
         if claimed < left { Ok(()) } else { Err(NoClaim::Key { key, claimed, left }) }

@@ -93,7 +93,10 @@ impl From<NoRoom> for Refused {
     fn from(no_room: NoRoom) -> Self {
         let check = match no_room {
             NoRoom::Full { .. } | NoRoom::FullOfBytes { .. } => "mempool-full",
-            NoRoom::Quota { .. } | NoRoom::QuotaOfBytes { .. } => "quota",
+            NoRoom::Quota { .. }
+            | NoRoom::QuotaOfBytes { .. }
+            | NoRoom::QuotaOfKey { .. }
+            | NoRoom::QuotaOfKeyOfBytes { .. } => "quota",
         };
         Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
     }

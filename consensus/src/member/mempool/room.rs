@@ -1,6 +1,7 @@
 //! How much may wait, whose, and how a refusal says which bound it met.
 
 use ledger::bounded::Name;
+use ledger::key::PublicKey;
 use std::collections::BTreeMap;
 
 /// Transactions that may wait altogether: at 4,400 a second, what two seconds bring.
@@ -100,6 +101,30 @@ pub enum NoRoom {
         /// How many may.
         most: usize,
     },
+    /// The key has as many places of its organisation's as it leaves to the others.
+    #[error(
+        "{pending} transactions of key {key} are waiting, and it leaves {left} places to its organisation's others"
+    )]
+    QuotaOfKey {
+        /// Whose.
+        key: PublicKey,
+        /// How many wait.
+        pending: usize,
+        /// How many are left.
+        left: usize,
+    },
+    /// The key has as many bytes of its organisation's as it leaves to the others.
+    #[error(
+        "transactions of key {key} of {bytes} bytes are waiting, and it leaves {left} to its organisation's others"
+    )]
+    QuotaOfKeyOfBytes {
+        /// Whose.
+        key: PublicKey,
+        /// How many bytes wait.
+        bytes: usize,
+        /// How many are left.
+        left: usize,
+    },
     /// The organisation has its bytes.
     #[error("transactions of {organisation} of {bytes} bytes are waiting, one organisation's quota is {most} bytes")]
     QuotaOfBytes {
@@ -122,6 +147,8 @@ pub struct Crowd {
     /// What is left for organisations: for those that have taken half of their places or more, and for every
     /// one that has something waiting when half of all are taken.
     pub organisations: BTreeMap<Name, Places>,
+    /// What is left for keys: for those that have half of what they may of their organisation's places, or more.
+    pub keys: BTreeMap<PublicKey, Places>,
 }
 
 /// Places for transactions of clients.
@@ -139,7 +166,7 @@ impl Default for Crowd {
     /// Of a pool that has not said anything yet: nobody is refused beforehand.
     fn default() -> Self {
         let all = Places { left: usize::MAX, own: 0, bound: NoRoom::Full { pending: 0, most: 0 } };
-        Self { pending: 0, all, organisations: BTreeMap::new() }
+        Self { pending: 0, all, organisations: BTreeMap::new(), keys: BTreeMap::new() }
     }
 }
 
@@ -163,9 +190,20 @@ impl Crowd {
         }
     }
 
+    /// Whether there is one more place for a key that has claimed so many.
+    ///
+    /// # Errors
+    /// [`NoRoom`].
+    pub fn room_of(&self, key: &PublicKey, claimed: usize) -> Result<(), NoRoom> {
+        match self.keys.get(key) {
+            Some(places) if claimed >= places.left => Err(places.bound.clone()),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether it matters whose a transaction is.
     #[must_use]
     pub fn is_pressing(&self) -> bool {
-        !self.organisations.is_empty() || self.all.left == 0
+        !self.organisations.is_empty() || !self.keys.is_empty() || self.all.left == 0
     }
 }

@@ -31,6 +31,7 @@ fn crowd(all: usize, depot: usize, own: usize) -> Crowd {
         pending: 8,
         all: Places { left: all, own: 0, bound: full() },
         organisations: BTreeMap::from([(name("depot"), Places { left: depot, own, bound: quota() })]),
+        keys: BTreeMap::new(),
     }
 }
 
@@ -124,6 +125,18 @@ fn a_key_claims_no_more_than_it_leaves_to_the_other_keys_of_its_organisation() {
         let other = claims.claim(&crowd, claimant(address, 2, Some("depot")));
         assert!(other.is_ok(), "another key finds a place, also behind an address of the first: {:?}", other.err());
     }
+}
+
+/// A key that has its half of what waits of its organisation claims nothing more, though its organisation may.
+#[test]
+fn a_key_with_its_share_of_the_pool_claims_nothing_more() {
+    let claims = Arc::new(Claims::default());
+    let bound = NoRoom::QuotaOfKey { key: PublicKey([1; 32]), pending: 50, left: 50 };
+    let one_more = Places { left: 1, own: 0, bound: bound.clone() };
+    let crowd = Crowd { keys: BTreeMap::from([(PublicKey([1; 32]), one_more)]), ..crowd(1_000, 100, 0) };
+    let (held, why) = greedy(&claims, &crowd, &claimant(1, 1, Some("depot")));
+    assert_eq!((held.len(), why), (1, bound.into()));
+    assert!(claims.claim(&crowd, claimant(1, 2, Some("depot"))).is_ok());
 }
 
 /// What was not signed costs its address, and nobody else, for a while.
