@@ -43,10 +43,10 @@ async fn the_guide_to_an_endpoint_leads_from_nothing_to_a_proven_update() {
         "now          approved: 2 of 2 approvals from 2 of 2 organisations",
         "\ngreetings from 2\n",
         "published, approved, not recalled, not halted",
-        "ended vendor-a",
     ] {
         assert!(said.contains(promise), "{promise:?} is not in\n{said}");
     }
+    assert!(log.contains("ended vendor-a"), "{log}");
     for outcome in ["refused ", "applied "] {
         let receipts = said.lines().filter(|line| line.contains("edge-1") && line.contains(outcome));
         assert!(receipts.count() > 0, "no receipt says {outcome}:\n{said}");
