@@ -5,6 +5,7 @@
 //! programs people use.
 
 pub mod client;
+pub mod ending;
 pub mod guide;
 pub mod join;
 pub mod layout;
