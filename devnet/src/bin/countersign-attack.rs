@@ -8,6 +8,7 @@ use devnet::guide;
 use devnet::layout::Devnet;
 use serde_json::json;
 use std::error::Error;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -19,11 +20,12 @@ use std::process::ExitCode;
 #[command(
     name = "countersign-attack",
     version,
-    after_help = "Every drill has a control: the same thing unaltered succeeds, so that a refusal means something.
-Exit codes: 0 every attack was refused by the check its drill promises, or finished from the honest source where that
+    after_help = "\
+Every drill has a control: the same thing unaltered succeeds, so that a refusal means something.
+Exit codes: 0 every attack was refused by the check its drill promises, or finished from the honest source where that \
 is the promise; 1 something got through, or was refused by another check; 2 usage or environment.
-JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played,
-unsettled, other-check, control-failed, got-through), \"trials\": [{\"tried\", \"times\", \"checks\", \"verdict\",
+JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played, \
+unsettled, other-check, control-failed, got-through), \"trials\": [{\"tried\", \"times\", \"checks\", \"verdict\", \
 \"detail\"}], \"controls\", \"measured\": [{\"what\", \"value\", \"at_most\"}], \"trouble\", \"ms\"}]}
 
 Examples:
@@ -130,9 +132,9 @@ fn list(drills: &[Drill], output: Format) {
     }
 }
 
-#[expect(clippy::print_stdout, reason = "a program's answer belongs on standard output")]
-fn print(line: &str) {
-    println!("{line}");
+fn print(text: &str) {
+    // When nobody reads any more, the exit code is all that is left.
+    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
 }
 
 #[expect(clippy::print_stderr, reason = "progress belongs on standard error")]
