@@ -27,7 +27,7 @@ build: setup
 
 PREFIX ?= $(HOME)/.local
 TARGET := $(or $(CARGO_TARGET_DIR),target)/debug
-PROGRAMS := countersign countersign-node countersign-agent countersign-devnet
+PROGRAMS := countersign countersign-node countersign-agent countersign-devnet countersign-attack
 install: build
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix $(TARGET)/,$(PROGRAMS))
 

@@ -33,16 +33,23 @@ pub enum ClientError {
 /// # Errors
 /// [`ClientError`].
 pub async fn connect(url: &str, ca: &Path) -> Result<LedgerClient<Channel>, ClientError> {
+    Ok(LedgerClient::new(channel(url, ca).await?)
+        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX))
+}
+
+/// A connection to a node, for any of its services.
+///
+/// # Errors
+/// [`ClientError`].
+pub async fn channel(url: &str, ca: &Path) -> Result<Channel, ClientError> {
     proto::install_tls_provider();
     let pem = std::fs::read(ca).map_err(|error| ClientError::Roots(ca.display().to_string(), error))?;
     let failed = |source| ClientError::Connect { url: url.to_owned(), source };
     let endpoint = Endpoint::from_shared(url.to_owned()).map_err(failed)?;
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(pem));
     let endpoint = endpoint.tls_config(tls).map_err(failed)?.tcp_nodelay(true).timeout(CALL_TIMEOUT);
-    let channel = endpoint.connect().await.map_err(failed)?;
-    Ok(LedgerClient::new(channel)
-        .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
-        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX))
+    endpoint.connect().await.map_err(failed)
 }
 
 /// Asks a node where it stands.

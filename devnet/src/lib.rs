@@ -4,7 +4,9 @@
 //! for benchmarks. Nothing that production depends on is here, and nothing here reaches around the
 //! programs people use.
 
+pub mod attack;
 pub mod client;
+pub mod ending;
 pub mod guide;
 pub mod join;
 pub mod layout;

@@ -1,6 +1,7 @@
 //! Raise a whole ledger on one machine: the program.
 
 use clap::{Parser, Subcommand};
+use devnet::ending::{self, Interrupted};
 use devnet::join;
 use devnet::layout::{self, Devnet};
 use devnet::raise::{self, Plan};
@@ -148,7 +149,7 @@ async fn main() -> ExitCode {
     };
     match execute(arguments.command).await {
         Ok(code) => code,
-        Err(error) if error.is::<Interrupted>() => ExitCode::from(INTERRUPTED_CODE),
+        Err(error) if error.is::<Interrupted>() => ExitCode::from(ending::INTERRUPTED_CODE),
         Err(error) => {
             report(&*error);
             ExitCode::FAILURE
@@ -162,7 +163,7 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             let (subscriptions, addresses) = (subscribe, Vec::new());
             let plan = Plan { dir, validators, agents, subscriptions, heartbeat_ms, seal_ms, addresses };
             let work = async { Ok(raise::up(&plan, &mut |line| say(line)).await?) };
-            let devnet = ended_with_it(&plan.dir, work).await?;
+            let devnet = ending::ended_with_it(&plan.dir, &mut |line| say(line), work).await?;
             guide::guide(&devnet).iter().for_each(|line| say(line));
             print(&devnet.dir.join(layout::FILE_NAME).display().to_string());
         }
@@ -204,8 +205,9 @@ async fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
             if check {
                 return Ok(ExitCode::SUCCESS);
             }
-            let (mut say, mut print) = (|line: &str| say(line), |line: &str| print(line));
-            if !ended_with_it(&ledger, story::play(&script, &mut say, &mut print)).await? {
+            let (mut say, mut print) = (|line: &str| self::say(line), |line: &str| print(line));
+            let mut told = |line: &str| self::say(line);
+            if !ending::ended_with_it(&ledger, &mut told, story::play(&script, &mut say, &mut print)).await? {
                 return Ok(ExitCode::FAILURE);
             }
         }
@@ -257,45 +259,6 @@ async fn start(dir: &Path, name: Option<&str>) -> Result<(), Box<dyn Error>> {
     started.iter().for_each(|name| say(&format!("started {name}")));
     Ok(())
 }
-
-/// Does something that starts processes; when it fails, or somebody ends this program, what was started ends
-/// too.
-async fn ended_with_it<T>(
-    ledger: &Path,
-    work: impl Future<Output = Result<T, Box<dyn Error>>>,
-) -> Result<T, Box<dyn Error>> {
-    // One that was there before is somebody else's.
-    let is_new = Devnet::load(ledger).is_err();
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
-    let result = tokio::select! {
-        result = work => result,
-        _ = tokio::signal::ctrl_c() => Err(Interrupted.into()),
-        _ = terminate.recv() => Err(Interrupted.into()),
-    };
-    if result.is_err()
-        && is_new
-        && let Ok(mut devnet) = Devnet::load(ledger)
-    {
-        let ended = processes::down(&mut devnet)?;
-        say(&format!("ended what was started: {}", ended.join(", ")));
-    }
-    result
-}
-
-/// Somebody has ended this program.
-#[derive(Debug)]
-struct Interrupted;
-
-impl std::fmt::Display for Interrupted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("interrupted")
-    }
-}
-
-impl Error for Interrupted {}
-
-/// As shells have it: 128 and the number of SIGINT.
-const INTERRUPTED_CODE: u8 = 130;
 
 #[expect(clippy::print_stdout, reason = "a program's answer belongs on standard output")]
 fn print(line: &str) {

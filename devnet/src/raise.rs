@@ -387,35 +387,29 @@ pub fn add_agent(devnet: &mut Devnet, name: &str, more: &str) -> Result<(), Rais
     devnet.save().map_err(io_error("cannot write devnet.json"))
 }
 
-/// Makes and enrols an agent without starting it.
+/// Makes and enrols an agent without starting it. It follows the site's node and another one.
 ///
 /// # Errors
 /// [`RaiseError`].
 pub fn make_agent(devnet: &Devnet, name: &str, more: &str) -> Result<Agent, RaiseError> {
-    let directory = devnet.dir.join("agents").join(name);
-    let site = devnet.node(SITE).ok_or_else(|| RaiseError::Plan("this devnet has no site node".to_owned()))?;
+    let site = devnet.node(SITE).ok_or_else(no_site)?;
     let second = devnet.nodes.iter().find(|node| node.name != SITE).unwrap_or(site);
+    make_agent_of(devnet, name, &[&site.grpc, &second.grpc], more)
+}
+
+/// Makes and enrols an agent that follows these nodes, without starting it.
+///
+/// # Errors
+/// [`RaiseError`].
+pub fn make_agent_of(devnet: &Devnet, name: &str, nodes: &[&str], more: &str) -> Result<Agent, RaiseError> {
+    let directory = devnet.dir.join("agents").join(name);
+    let site = devnet.node(SITE).ok_or_else(no_site)?;
     let operator = devnet.key(SITE, "operator").ok_or_else(|| RaiseError::Plan("no operator key".to_owned()))?;
     let path = directory.display().to_string();
     let (ca, genesis) = (devnet.ca.display().to_string(), devnet.genesis.display().to_string());
-    let key = run(
-        "countersign-agent",
-        &[
-            "init",
-            "--dir",
-            &path,
-            "--name",
-            name,
-            "--node",
-            &site.grpc,
-            "--node",
-            &second.grpc,
-            "--ca",
-            &ca,
-            "--genesis",
-            &genesis,
-        ],
-    )?;
+    let mut arguments = vec!["init", "--dir", &path, "--name", name, "--ca", &ca, "--genesis", &genesis];
+    arguments.extend(nodes.iter().flat_map(|node| ["--node", node]));
+    let key = run("countersign-agent", &arguments)?;
     let config = directory.join("agent.toml");
     let mut text = fs::read_to_string(&config).map_err(io_error("cannot read agent.toml"))?;
     text += more;
@@ -442,4 +436,8 @@ pub fn make_agent(devnet: &Devnet, name: &str, more: &str) -> Result<Agent, Rais
     )?;
     let log = devnet.dir.join("logs").join(format!("{name}.log"));
     Ok(Agent { name: name.to_owned(), key, config, data_dir: directory.join("data"), log, pid: None })
+}
+
+fn no_site() -> RaiseError {
+    RaiseError::Plan("this devnet has no site node".to_owned())
 }

@@ -5,6 +5,7 @@
 
 mod accountability;
 mod agents;
+mod attack;
 mod disks;
 mod guides;
 mod hostile;

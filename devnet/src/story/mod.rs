@@ -12,6 +12,7 @@ use crate::raise::{self, Plan, SITE};
 use proto::v1::{ListReceiptsRequest, Receipt};
 use report::Report;
 pub use report::latency;
+pub(crate) use report::table;
 use stage::{Host, PRODUCT, Packages};
 use std::error::Error;
 use std::fs;

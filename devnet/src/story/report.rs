@@ -195,7 +195,8 @@ pub fn latency(ms: f64) -> String {
     if ms > 0.0 { format!("{ms:.1} ms") } else { "–".to_owned() }
 }
 
-fn table(header: &[&str]) -> Table {
+/// A table that fits into a terminal, and into a log.
+pub(crate) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Dynamic).set_header(header);
     // A terminal may be narrower, a log has no width: what is longer is broken into lines.

@@ -1,0 +1,42 @@
+//! The drills, one file each: the sentence of the threat, what is tried, and the control.
+
+mod approvers_minus_one;
+mod arbitrary_software;
+mod decoding_bombs;
+mod dependency_confusion;
+mod downgrade;
+mod endless_data;
+mod freeze;
+mod hostile_archives;
+mod mix_and_match;
+mod recalled;
+mod replay;
+mod rollback_of_the_view;
+mod slow_retrieval;
+mod stolen_endpoint_key;
+mod stolen_vendor_key;
+mod tampered_proofs;
+mod wrong_device;
+
+use super::Drill;
+
+/// All drills, in the order they are played.
+pub const DRILLS: [Drill; 17] = [
+    arbitrary_software::DRILL,
+    endless_data::DRILL,
+    slow_retrieval::DRILL,
+    wrong_device::DRILL,
+    stolen_vendor_key::DRILL,
+    approvers_minus_one::DRILL,
+    tampered_proofs::DRILL,
+    mix_and_match::DRILL,
+    freeze::DRILL,
+    rollback_of_the_view::DRILL,
+    downgrade::DRILL,
+    recalled::DRILL,
+    dependency_confusion::DRILL,
+    hostile_archives::DRILL,
+    stolen_endpoint_key::DRILL,
+    replay::DRILL,
+    decoding_bombs::DRILL,
+];

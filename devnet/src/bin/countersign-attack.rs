@@ -1,0 +1,154 @@
+//! The drills an endpoint must withstand: the program, also `countersign attack`.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Parser, ValueEnum};
+use devnet::attack::{self, AttackError, DRILLS, Drill, Script};
+use devnet::ending::{INTERRUPTED_CODE, until_interrupted};
+use devnet::guide;
+use devnet::layout::Devnet;
+use serde_json::json;
+use std::error::Error;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// Attack endpoints of a throw-away ledger, and show which check refuses each attack.
+///
+/// Raises four validators and a site on loopback, plays every drill on fresh agents, and ends everything it
+/// started.
+#[derive(Parser)]
+#[command(
+    name = "countersign-attack",
+    version,
+    after_help = "\
+Every drill has a control: the same thing unaltered succeeds, so that a refusal means something.
+Exit codes: 0 every attack was refused by the check its drill promises, or finished from the honest source where that \
+is the promise; 1 something got through, or was refused by another check; 2 usage or environment.
+JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played, \
+unsettled, other-check, control-failed, got-through), \"trials\": [{\"tried\", \"times\", \"checks\", \"verdict\", \
+\"detail\"}], \"controls\", \"measured\": [{\"what\", \"value\", \"at_most\"}], \"trouble\", \"ms\"}]}
+
+Examples:
+  countersign attack
+  countersign attack --list
+  countersign attack --drill freeze --drill hostile-archives -o json
+  countersign attack --dir /tmp/drills --keep"
+)]
+struct Arguments {
+    /// Say which drills there are, and play none
+    #[arg(long)]
+    list: bool,
+    /// Play this drill; may be repeated; all of them if not given
+    #[arg(long = "drill", value_name = "NAME", value_parser = PossibleValuesParser::new(DRILLS.map(|drill| drill.name)))]
+    drills: Vec<String>,
+    /// Where everything goes; must not exist, or be empty; a temporary directory, removed at the end, if not given
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Leave the ledger running and its files where they are, and say where to look
+    #[arg(long)]
+    keep: bool,
+    /// How the answer is written
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    output: Format,
+}
+
+/// How the answer is written.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A line for each drill, for people.
+    Table,
+    /// One document, for programs.
+    Json,
+}
+
+/// Something got through.
+const GOT_THROUGH: u8 = 1;
+/// Usage or environment.
+const ENVIRONMENT: u8 = 2;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let drills = chosen(&arguments.drills);
+    if arguments.list {
+        list(&drills, arguments.output);
+        return ExitCode::SUCCESS;
+    }
+    match until_interrupted(execute(&arguments, drills)).await {
+        Ok(code) => code,
+        Err(AttackError::Interrupted(_)) => ExitCode::from(INTERRUPTED_CODE),
+        Err(error) => {
+            report(&error);
+            ExitCode::from(ENVIRONMENT)
+        }
+    }
+}
+
+/// The drills named, in the order they are played; all of them when none is.
+fn chosen(names: &[String]) -> Vec<Drill> {
+    let is_meant = |drill: &&Drill| names.is_empty() || names.iter().any(|name| name == drill.name);
+    DRILLS.iter().filter(is_meant).copied().collect()
+}
+
+async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<ExitCode, AttackError> {
+    // Kept until the end: it removes what is in it, after everybody who works there is gone.
+    let temporary = match arguments.dir {
+        Some(_) => None,
+        None => Some(tempfile::Builder::new().prefix("countersign-attack-").tempdir()?),
+    };
+    let dir = arguments.dir.clone().or_else(|| temporary.as_ref().map(|made| made.path().to_owned()));
+    let script = Script { drills, dir: dir.unwrap_or_default(), keep: arguments.keep };
+    let played = attack::play(&script, &mut say).await?;
+    match arguments.output {
+        Format::Table => print(played.text().trim_end()),
+        Format::Json => print(&format!("{:#}", json!(played))),
+    }
+    if arguments.keep {
+        if let Some(kept) = temporary {
+            say(&format!("kept: {}", kept.keep().display()));
+        }
+        show_around(&script.dir);
+    }
+    Ok(match (played.as_promised, played.is_incomplete()) {
+        (true, _) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(GOT_THROUGH),
+        (false, true) => ExitCode::from(ENVIRONMENT),
+    })
+}
+
+fn show_around(dir: &Path) {
+    if let Ok(devnet) = Devnet::load(&dir.join(attack::LEDGER)) {
+        guide::guide(&devnet).iter().for_each(|line| say(line));
+    }
+}
+
+fn list(drills: &[Drill], output: Format) {
+    match output {
+        Format::Table => drills.iter().for_each(|drill| print(&format!("{:<22} {}", drill.name, drill.attack))),
+        Format::Json => {
+            let drills: Vec<_> = drills.iter().map(|it| json!({ "name": it.name, "attack": it.attack })).collect();
+            print(&format!("{:#}", json!({ "drills": drills })));
+        }
+    }
+}
+
+fn print(text: &str) {
+    // When nobody reads any more, the exit code is all that is left.
+    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
+}
+
+#[expect(clippy::print_stderr, reason = "progress belongs on standard error")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}
+
+#[expect(clippy::print_stderr, reason = "a program's error belongs on standard error")]
+fn report(error: &AttackError) {
+    eprintln!("error: {error}");
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        eprintln!("  because: {error}");
+        cause = error.source();
+    }
+    eprintln!("hint: {}", error.hint());
+}
