@@ -1,5 +1,6 @@
 //! Files: read within bounds, written whole or not at all.
 
+use ledger::limits;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,6 +40,14 @@ pub enum FileError {
         /// Where.
         path: PathBuf,
     },
+    /// It is there already, and is something else than what would take its place.
+    #[error("{} exists, and is no {what}", path.display())]
+    Other {
+        /// What it was to be.
+        what: &'static str,
+        /// Where.
+        path: PathBuf,
+    },
     /// It could not be written.
     #[error("cannot write {}", path.display())]
     Write {
@@ -54,6 +63,7 @@ impl FileError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Exists { .. } => Some("nothing is ever overwritten: choose another name, or move it away".to_owned()),
+            Self::Other { .. } => Some("choose another name, or move it away".to_owned()),
             Self::Read { source, .. } => Some(match source.kind() {
                 io::ErrorKind::NotFound => "check the path; it begins in the directory you are in".to_owned(),
                 io::ErrorKind::PermissionDenied => "check who owns the file, and its mode".to_owned(),
@@ -157,8 +167,20 @@ impl Write for New {
     }
 }
 
-/// Writes a file, whole, in the place of an older one if there is one.
-pub(crate) fn write_over(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
+/// Writes a file, whole, in the place of an older one of its kind (or an empty one), if there is one.
+pub(crate) fn write_over(
+    path: &Path,
+    what: &'static str,
+    bytes: &[u8],
+    is_one: impl Fn(&[u8]) -> bool,
+) -> Result<(), FileError> {
+    if exists(path) {
+        let is_alike = fs::metadata(path).is_ok_and(|old| old.is_file())
+            && read(path, what, limits::PROOF_BYTES_MAX).is_ok_and(|old| old.is_empty() || is_one(&old));
+        if !is_alike {
+            return Err(FileError::Other { what, path: path.to_owned() });
+        }
+    }
     let written = stage(path, bytes, PUBLIC_MODE)?;
     let persisted = written.persist(path).map(|_| ());
     persisted.map_err(|error| FileError::Write { path: path.to_owned(), source: error.error })
@@ -184,4 +206,34 @@ pub(crate) fn directory_of(path: &Path) -> &Path {
 /// Whether a path names something, a dangling link included.
 pub(crate) fn exists(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
+    use super::*;
+
+    /// A key that lies where a proof is to go is not lost for it.
+    #[test]
+    fn only_what_is_of_its_kind_is_written_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("redis.proof");
+        let is_proof = |bytes: &[u8]| bytes.starts_with(b"proof");
+        let write = |bytes: &[u8]| write_over(&path, "proof file", bytes, is_proof);
+        write(b"proof 1").unwrap();
+        write(b"proof 2").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"proof 2");
+        // As `mktemp` leaves it.
+        fs::write(&path, b"").unwrap();
+        write(b"proof 3").unwrap();
+        for other in [&b"secret_key = \"00\""[..], &vec![b'p'; limits::PROOF_BYTES_MAX + 1]] {
+            fs::write(&path, other).unwrap();
+            let refused = write(b"proof 4").unwrap_err();
+            assert_eq!(refused.to_string(), format!("{} exists, and is no proof file", path.display()));
+            assert_eq!(fs::read(&path).unwrap(), other);
+        }
+        let refused = write_over(directory.path(), "proof file", b"proof", is_proof).unwrap_err();
+        assert!(matches!(refused, FileError::Other { .. }), "{refused}");
+    }
 }

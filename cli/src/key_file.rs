@@ -191,10 +191,11 @@ impl KeyFile {
     pub fn read(path: &Path) -> Result<Self, KeyFileError> {
         let failed = |source| FileError::Read { what: "key file", path: path.to_owned(), source };
         let mode = std::fs::metadata(path).map_err(failed)?.permissions().mode() & 0o777;
-        if mode & 0o077 != 0 {
+        // First whether it is one at all: nobody is told to take another file's rights away.
+        let (public, secret) = parse(path)?;
+        if mode & 0o077 != 0 && secret.is_some() {
             return Err(KeyFileError::Exposed { path: path.to_owned(), mode });
         }
-        let (public, secret) = parse(path)?;
         let secret = secret.ok_or_else(|| KeyFileError::PublicOnly { path: path.to_owned() })?;
         Ok(Self { public, secret })
     }

@@ -428,11 +428,56 @@ fn a_block_is_no_longer_than_a_few_quiet_ones() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.offer_many("depot", 1_000);
     assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 1_000, "nothing is known of how long blocks take");
-    crowded.pool.took(1, 10);
-    crowded.pool.took(1_000, 210);
+    let [few, many] = [1, 1_000].map(|count| crowded.pool.for_block(count, BYTES_MAX));
+    crowded.pool.took(&few, 10);
+    crowded.pool.took(&many, 210);
     assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 400, "80 ms, at a fifth of one each");
     assert!(crowded.pool.is_ripe(1_000));
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 400)]));
+}
+
+/// What is long takes long: a block of a few large transactions is no quiet one, and not longer than others either.
+#[test]
+fn a_few_large_transactions_are_not_taken_for_a_quiet_block() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 1_000);
+    let [few, many] = [1, 1_000].map(|count| crowded.pool.for_block(count, BYTES_MAX));
+    let mut large = Vec::new();
+    for _ in 0..40 {
+        large.push(crowded.large());
+    }
+    for _ in 0..10 {
+        crowded.pool.took(&few, 10);
+        crowded.pool.took(&many, 210);
+    }
+    let bound = crowded.pool.for_block(1_000, BYTES_MAX).len();
+    for _ in 0..10 {
+        // Fifteen of seventeen places, at a fifth of a millisecond each.
+        crowded.pool.took(&large[..15], 10 + 15 * 17 / 5);
+    }
+    assert!(crowded.pool.for_block(1_000, BYTES_MAX).len().abs_diff(bound) < 20, "{bound}");
+    for transaction in large {
+        crowded.offer("bank", transaction, Source::Peer).unwrap();
+    }
+    let block = crowded.pool.for_block(1_000, BYTES_MAX);
+    assert!(block.iter().map(|transaction| transaction.bytes().len()).sum::<usize>() <= bound * 1_024);
+    assert!(block.iter().any(|transaction| transaction.bytes().len() > 16 * 1_024));
+}
+
+/// Who says a few long things in every block has much to say, and does not make everybody else wait as one who has
+/// little.
+#[test]
+fn many_large_transactions_are_much() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    for _ in 0..10 {
+        crowded.offer_many("depot", 300);
+        for _ in 0..15 {
+            let transaction = crowded.large();
+            crowded.offer("bank", transaction, Source::Peer).unwrap();
+        }
+        let expected = counts([("bank", 15), ("depot", 300)]);
+        assert_eq!(crowded.block(1_000, BYTES_MAX), expected, "neither is bounded for the other's sake");
+    }
 }
 
 /// The same offers give the same blocks.

@@ -5,8 +5,9 @@
 //! before it, and inside a finalised block. Checking it costs more than everything else that happens
 //! to it together.
 //!
-//! Long batches are checked by threads that step back when the machine is busy: what is final soon is what is in
-//! the pool already, and the votes for it must not wait for the signatures of what comes after it.
+//! Long batches of clients are checked by threads that step back when the machine is busy: what is final soon is what
+//! is in the pools already, and the votes for it must not wait for the signatures of what comes after it. What peers
+//! bring was admitted by one of them, may be in the block that is voted for, and never steps back.
 
 use crate::crew::{Crew, Stopping};
 use ledger::encoding::encode;
@@ -32,6 +33,9 @@ pub struct Verifier {
     met: Arc<Mutex<Met>>,
 }
 
+/// What came of a batch, in its order.
+pub type Verdicts = Vec<Result<VerifiedTransaction, TransactionError>>;
+
 /// Transactions checked lately, by the BLAKE3 of their bytes, signature included. Two generations:
 /// when the young one is full, the old one is forgotten whole.
 #[derive(Default)]
@@ -51,20 +55,25 @@ impl Verifier {
         Ok(Self { chain, short, long, met: Arc::default() })
     }
 
-    fn crew(&self, batch: usize) -> &Crew {
-        if batch <= SHORT_BATCH_MAX { &self.short } else { &self.long }
-    }
-
-    /// Checks bytes from outside, one verdict each.
+    /// Checks what a client offers, one verdict each.
     ///
     /// # Errors
     /// [`Stopping`].
-    pub async fn each(
-        &self,
-        transactions: Vec<Vec<u8>>,
-    ) -> Result<Vec<Result<VerifiedTransaction, TransactionError>>, Stopping> {
+    pub async fn offered(&self, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
+        let crew = if transactions.len() <= SHORT_BATCH_MAX { &self.short } else { &self.long };
+        self.each(crew, transactions).await
+    }
+
+    /// Checks what a peer brings, one verdict each.
+    ///
+    /// # Errors
+    /// [`Stopping`].
+    pub async fn passed_on(&self, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
+        self.each(&self.short, transactions).await
+    }
+
+    async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
         let this = self.clone();
-        let crew = self.crew(transactions.len());
         crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
@@ -146,7 +155,7 @@ mod tests {
         let mut forged = good.clone();
         *forged.last_mut().expect("a transaction has bytes") ^= 1;
         for _ in 0..3 {
-            let verdicts = verifier.each(vec![good.clone(), forged.clone()]).await.expect("not stopping");
+            let verdicts = verifier.offered(vec![good.clone(), forged.clone()]).await.expect("not stopping");
             assert_eq!(verdicts[0].as_ref().map(VerifiedTransaction::bytes), Ok(good.as_slice()));
             assert!(matches!(verdicts[1], Err(TransactionError::Signature(_))), "{:?}", verdicts[1]);
         }

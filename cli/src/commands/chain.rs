@@ -132,7 +132,7 @@ impl Show {
         let view = check(answer.get_ref(), height, &connection, validators.as_ref())?;
         if let Some(out) = &self.out {
             let bytes = export(&mut connection, trust.as_ref(), answer.get_ref(), &view.header).await?;
-            files::write_over(out, &bytes)?;
+            files::write_over(out, "head file", &bytes, |old| decode::<HeadFile>(old).is_ok())?;
             note(&format!(
                 "The header is in {}, {} bytes: it needs nothing but the trust root.",
                 out.display(),

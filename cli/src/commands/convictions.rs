@@ -8,6 +8,7 @@ use crate::options::Global;
 use crate::terminal::{Answer, note};
 use crate::view::{ConvictionView, conviction_table};
 use clap::Args;
+use ledger::encoding::decode;
 use ledger::evidence::Evidence;
 use ledger::fork::EvidenceFile;
 use ledger::key::PublicKey;
@@ -64,7 +65,8 @@ impl Convictions {
         }
         match (&self.out, newest) {
             (Some(out), Some(evidence)) => {
-                files::write_over(out, &EvidenceFile::evidence(connection.chain_id, evidence).bytes())?;
+                let bytes = EvidenceFile::evidence(connection.chain_id, evidence).bytes();
+                files::write_over(out, "evidence file", &bytes, |old| decode::<EvidenceFile>(old).is_ok())?;
                 note(&format!("The evidence of the newest one is in {}.", out.display()));
             }
             (Some(_), None) => note("Nobody is convicted: no evidence was written."),

@@ -142,7 +142,7 @@ impl Get {
         if bundle.publish.transaction.transaction.payload.patch() != Some(patch) {
             return Err(unbelievable("it is of another patch".to_owned()).into());
         }
-        files::write_over(&self.out, &bytes)?;
+        files::write_over(&self.out, "proof file", &bytes, |old| ProofBundle::parse(old).is_ok())?;
         let view = GotView {
             patch,
             file: self.out.display().to_string(),

@@ -229,7 +229,7 @@ impl<C: Chain> Member<C> {
                 if let Some((_, since_ms)) = self.built.filter(|(block, _)| *block == certificate.block)
                     && certificate.round == 0
                 {
-                    self.mempool.took(executed.transactions.len(), self.now.steady_ms.saturating_sub(since_ms));
+                    self.mempool.took(&executed.transactions, self.now.steady_ms.saturating_sub(since_ms));
                 }
                 self.commit(&executed, certificate)
             }

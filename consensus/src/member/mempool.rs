@@ -42,6 +42,9 @@ const SAY_AGAIN_AFTER: u32 = 4;
 
 /// Bytes that go with a place of a share: more than an ordinary transaction has.
 const PLACE_BYTES: usize = 1024;
+/// Bytes of a transaction that is long, and still no more than one of those that make much or little: a patch with
+/// some pages of notes. Sixteen of the longest there may be are much.
+const LONG_BYTES: usize = 8 * 1024;
 /// Shares of one organisation that may wait while it gets no more than a share of a block. More would have
 /// signatures checked long before their time, and fewer would make blocks of what others have not heard of yet.
 const SHARES_WAITING_MAX: usize = 48;
@@ -149,7 +152,11 @@ impl Mempool {
     /// much one offers, the others lose nothing of their share, and wait for no more than one of its.
     #[must_use]
     pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
-        let transactions = self.length.most(transactions);
+        let most = self.length.most(transactions);
+        // A shorter block has fewer bytes, too, but room for a large transaction.
+        let shorter = (most * PLACE_BYTES).max(OWN_PLACES_BYTES_MAX);
+        let bytes = if most < transactions { bytes.min(shorter) } else { bytes };
+        let transactions = most;
         let places = self.in_turn(transactions, bytes, self.budgets(transactions));
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
@@ -192,12 +199,12 @@ impl Mempool {
     }
 
     fn has_little(&self, organisation: &Name, queue: &Queue) -> bool {
-        self.pace.is_little(organisation, queue.len())
+        self.pace.is_little(organisation, queue.weight())
     }
 
     fn has_little_beside_much(&self) -> bool {
         let little = self.queues.iter().any(|(organisation, queue)| self.has_little(organisation, queue));
-        little && self.queues.values().any(|queue| self.pace.is_much(queue.len()))
+        little && self.queues.values().any(|queue| self.pace.is_much(queue.weight()))
     }
 
     /// The share of an organisation, while others have little to say.
@@ -260,22 +267,27 @@ impl Mempool {
         taken
     }
 
-    /// A block of this node with so many transactions was final in its first round, so long after it was begun:
+    /// A block of this node with these transactions was final in its first round, so long after it was begun:
     /// blocks to come are as long as this allows.
-    pub fn took(&mut self, transactions: usize, milliseconds: u64) {
-        self.length.took(transactions, milliseconds);
+    pub fn took(&mut self, transactions: &[VerifiedTransaction], milliseconds: u64) {
+        let places = transactions.iter().map(|transaction| transaction.bytes().len().div_ceil(PLACE_BYTES));
+        self.length.took(places.sum(), milliseconds);
     }
 
     /// A block is final: what it had is out, and who had much in it is known.
     pub fn committed<'a>(&mut self, ids: impl Iterator<Item = &'a TransactionId>) {
-        let mut counts = BTreeMap::new();
+        let mut weights: BTreeMap<Name, (usize, usize)> = BTreeMap::new();
         for id in ids {
+            let size = self.get(id).map_or(0, |transaction| transaction.bytes().len());
             if let Some(organisation) = self.remove(id) {
-                *counts.entry(organisation).or_default() += 1;
+                let (places, bytes) = weights.entry(organisation).or_default();
+                *places += 1;
+                *bytes += size;
             }
         }
+        let weights = weights.into_iter().map(|(organisation, (places, bytes))| (organisation, weight(places, bytes)));
         let queues = &self.queues;
-        self.pace.committed(counts, |organisation| queues.get(organisation).map_or(0, Queue::len));
+        self.pace.committed(weights.collect(), |organisation| queues.get(organisation).map_or(0, Queue::weight));
     }
 
     /// Takes one out; whose it was.
@@ -308,6 +320,12 @@ impl Mempool {
         };
         places.iter().filter_map(look).collect()
     }
+}
+
+/// How much so many transactions of so many bytes are, in ordinary ones: a few long ones are no more than a few,
+/// and many long ones more than many.
+fn weight(places: usize, bytes: usize) -> usize {
+    places.max(bytes / LONG_BYTES)
 }
 
 /// The next number.

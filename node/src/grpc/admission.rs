@@ -44,7 +44,7 @@ impl Services {
             }
             places.push(place);
         }
-        let mut verified = self.verifier.each(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
+        let mut verified = self.verifier.offered(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
         let welcome = |place: Result<Option<Claim>, NoClaim>| {
             let place = place?;
             let verdict = verified.next().ok_or_else(Refused::stopping)?;

@@ -135,7 +135,7 @@ impl Door {
             }
             PeerMessage::Transactions(list) => {
                 let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
-                let verdicts = self.verifier.each(bytes).await?;
+                let verdicts = self.verifier.passed_on(bytes).await?;
                 let transactions = verdicts.into_iter().collect::<Result<_, _>>()?;
                 Event::Gossiped { peer, transactions }
             }

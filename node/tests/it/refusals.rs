@@ -232,23 +232,23 @@ async fn a_full_pool_says_so_and_when_to_come_back() {
     let world = World::new(33);
     // Nobody finalises anything here: everything stays in the pool.
     let mut site = Site::observer(&world, "bank");
-    site.raw.mempool.transactions_max = 28;
-    site.raw.mempool.per_organisation_max = 24;
+    site.raw.mempool.transactions_max = 40;
+    site.raw.mempool.per_organisation_max = 60;
     let site = site.configured();
     let node = site.start().await;
-    // Clients get three quarters of each bound: eighteen of the bank's, twenty-one altogether; and sixteen places
-    // are everybody's own.
+    // Clients get three quarters of each bound: forty-five of the bank's, of which one key has no more than it leaves,
+    // thirty altogether; and sixteen places are everybody's own.
     let clinic = |number: u64| {
         let mut transaction = world.enroll(number).transaction().clone();
         transaction.nonce = 1_000 + number;
         let signed: SignedTransaction = transaction.sign(&world.key("clinic", Role::Operator));
         encode(&signed)
     };
-    let banks: Vec<_> = (0..18).map(|number| world.enroll(number)).collect();
+    let banks: Vec<_> = (0..23).map(|number| world.enroll(number)).collect();
     for transaction in &banks {
         assert_eq!(node.submit(transaction.bytes(), 0).await.unwrap().state(), TransactionState::Pending);
     }
-    let status = node.submit(world.enroll(18).bytes(), 0).await.unwrap_err();
+    let status = node.submit(world.enroll(23).bytes(), 0).await.unwrap_err();
     assert_refused(&status, Code::ResourceExhausted, "quota");
     for number in 100..116 {
         node.submit(&clinic(number), 0).await.unwrap();
@@ -259,7 +259,7 @@ async fn a_full_pool_says_so_and_when_to_come_back() {
     for transaction in &banks {
         assert_eq!(node.submit(transaction.bytes(), 0).await.unwrap().state(), TransactionState::Pending);
     }
-    crate::support::wait_for("all that wait", async || (node.status().await.pending == 34).then_some(())).await;
+    crate::support::wait_for("all that wait", async || (node.status().await.pending == 39).then_some(())).await;
 
     // Waiting for what does not come ends when it was asked to, and leaves it pending.
     let id = banks[0].id().0.to_vec();

@@ -11,6 +11,7 @@ use crate::terminal::Answer;
 use crate::trust::Trust;
 use clap::Args;
 use ledger::certificate::FinalizedHeader;
+use ledger::encoding::decode;
 use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork as LedgerFork};
 use serde::Serialize;
@@ -220,7 +221,8 @@ impl Both {
         let mut view = ForkView::new(height, &proven, [&self.a.name, &self.b.name]);
         view.may_be_earlier = Some(!is_first);
         if let Some(out) = out {
-            files::write_over(out, &EvidenceFile::fork(self.trust.chain_id(), fork).bytes())?;
+            let bytes = EvidenceFile::fork(self.trust.chain_id(), fork).bytes();
+            files::write_over(out, "evidence file", &bytes, |old| decode::<EvidenceFile>(old).is_ok())?;
             view.file = Some(out.display().to_string());
         }
         Ok(Answer::new(view.text(), &view).with_code(EXIT_REFUSED))

@@ -13,11 +13,11 @@ const PARTS: u64 = 8;
 
 /// What blocks took lately.
 pub(super) struct Length {
-    /// Fewer transactions than this are hardly felt, and no block is ever bounded to fewer than four times as many.
+    /// Fewer places than this are hardly felt, and no block is ever bounded to fewer than four times as many.
     few: usize,
     /// Microseconds of a height with few.
     quiet: Option<u64>,
-    /// Nanoseconds that each transaction adds.
+    /// Nanoseconds that each place adds.
     each: Option<u64>,
 }
 
@@ -26,14 +26,15 @@ impl Length {
         Self { few: few.max(1), quiet: None, each: None }
     }
 
-    /// A block of this node was proposed and became final in its first round.
-    pub(super) fn took(&mut self, transactions: usize, milliseconds: u64) {
+    /// A block of this node was proposed and became final in its first round. A transaction has as many places as
+    /// kibibytes it has begun: what is long takes long to send and to hash.
+    pub(super) fn took(&mut self, places: usize, milliseconds: u64) {
         let took = milliseconds.saturating_mul(1_000);
-        if transactions < self.few {
+        if places < self.few {
             self.quiet = Some(blend(self.quiet, took));
-        } else if let Some(quiet) = self.quiet.filter(|_| transactions >= 4 * self.few) {
+        } else if let Some(quiet) = self.quiet.filter(|_| places >= 4 * self.few) {
             let added = took.saturating_sub(quiet).saturating_mul(1_000);
-            self.each = Some(blend(self.each, added / transactions as u64));
+            self.each = Some(blend(self.each, added / places as u64));
         }
     }
 

@@ -45,6 +45,11 @@ impl Queue {
         self.bytes
     }
 
+    /// How much that is, in ordinary transactions.
+    pub(super) fn weight(&self) -> usize {
+        super::weight(self.places, self.bytes)
+    }
+
     /// How many wait of one key, and their bytes.
     pub(super) fn of(&self, key: &PublicKey) -> (usize, usize) {
         self.lines.get(key).map_or((0, 0), |line| (line.places.len(), line.bytes))
