@@ -88,6 +88,14 @@ pub fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
+/// What was judged of the health of a version that is not kept, because of this.
+pub(crate) fn health(against: &Reason) -> Health {
+    match against.code {
+        ReasonCode::HealthFailed | ReasonCode::ServiceFailed => Health::Failed,
+        _ => Health::NotRun,
+    }
+}
+
 impl Settled {
     /// Nothing was changed.
     #[must_use]
@@ -115,10 +123,7 @@ impl Settled {
     /// The old version is back.
     #[must_use]
     pub fn rolled_back(begun: &Begun, reason: Reason) -> Self {
-        let health = match reason.code {
-            ReasonCode::HealthFailed | ReasonCode::ServiceFailed => Health::Failed,
-            _ => Health::NotRun,
-        };
+        let health = health(&reason);
         let to_version = begun.from_version.clone();
         Self { outcome: Outcome::RolledBack, reason: Some(reason), health, to_version, ..Self::applied(begun) }
     }
@@ -126,7 +131,7 @@ impl Settled {
     /// Neither version could be reached; `installed` is what is there.
     #[must_use]
     pub fn failed(begun: &Begun, reason: Reason, installed: Version) -> Self {
-        let health = Health::Failed;
+        let health = health(&reason);
         Self { outcome: Outcome::Failed, reason: Some(reason), health, to_version: installed, ..Self::applied(begun) }
     }
 }

@@ -12,7 +12,7 @@ use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::Heads;
 use crate::installer::installs;
-use crate::installer::journal::{Journal, JournalError, Record};
+use crate::installer::journal::{Begun, Journal, JournalError, Record};
 use crate::installer::kinds::Kinds;
 use crate::proofs;
 use crate::shelf::Shelf;
@@ -60,7 +60,7 @@ pub struct Why {
     pub patch: PatchId,
     /// What it claims to be; proven only if the proof is.
     pub about: Option<String>,
-    /// Whether it is installed.
+    /// Whether it is installed, and its update over.
     pub installed: bool,
     /// Every check, in the order in which they are made.
     pub checks: Vec<Checked>,
@@ -144,10 +144,14 @@ impl Held<'_> {
         };
         let kinds = Kinds::of(&self.config.installers);
         let Examined { mut checks, manifest } = self.examine(patch, bytes.as_deref(), &kinds, false)?;
-        checks.extend([self.under_way()?, self.attempts(patch)?]);
-        let installed = manifest.as_ref().map(|manifest| self.has(manifest)).transpose()?.unwrap_or(false);
+        let UnderWay { check, open } = self.under_way()?;
+        // What is in place and not judged yet may be taken back: it does not count.
+        let not_over = (open == Some(patch)).then(|| format!("its update is not over: {}", check.said));
+        checks.extend([check, self.attempts(patch)?]);
+        let installed = not_over.is_none() && self.has(manifest.as_ref())?;
         let (about, against) = (manifest.as_ref().map(about), against(&checks));
         let (well, answer) = match against {
+            _ if let Some(not_over) = not_over => (false, not_over),
             _ if installed => (true, "it is installed".to_owned()),
             Some(against) => (false, format!("it is not installed, because of {against}")),
             None => (true, "nothing is in the way: the agent installs it when it looks next".to_owned()),
@@ -167,8 +171,9 @@ impl Held<'_> {
             checks.extend([would::plan(manifest, &kinds), would::room(manifest, self.data().path())?]);
             would = would::steps(manifest, self.config)?;
         }
-        checks.push(self.under_way()?);
-        let installed = manifest.as_ref().map(|manifest| self.has(manifest)).transpose()?.unwrap_or(false);
+        let UnderWay { check, open } = self.under_way()?;
+        checks.push(check);
+        let installed = open != Some(patch) && self.has(manifest.as_ref())?;
         let (about, against) = (manifest.as_ref().map(about), against(&checks));
         let (well, answer) = match against {
             Some(against) => (false, format!("it would not be installed, because of {against}")),
@@ -200,19 +205,24 @@ impl Held<'_> {
         Ok(Examined { checks, manifest })
     }
 
-    fn has(&self, manifest: &PatchManifest) -> Result<bool, FileError> {
+    fn has(&self, manifest: Option<&PatchManifest>) -> Result<bool, FileError> {
+        let Some(manifest) = manifest else { return Ok(false) };
         let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
         let installed = installs::installed(&self.data().installs(), &of)?;
         Ok(installed.is_some_and(|installed| installed.meta.patch == Some(manifest.id())))
     }
 
-    fn under_way(&self) -> Result<Checked, FileError> {
-        let (verdict, said) = match Journal::peek(&self.data().journal()) {
-            Ok(records) => under_way(&records),
+    fn under_way(&self) -> Result<UnderWay, FileError> {
+        let (open, said) = match Journal::peek(&self.data().journal()) {
+            Ok(records) => match open_update(&records) {
+                None => (None, Ok("no other update is".to_owned())),
+                Some(begun) => (Some(begun.patch), Err(under_way(begun, &records))),
+            },
             Err(JournalError::File(error)) => return Err(error),
-            Err(damaged) => (Verdict::No, damaged.to_string()),
+            Err(damaged) => (None, Err(damaged.to_string())),
         };
-        Ok(Checked { part: "agent", check: "under way", verdict, said })
+        let (verdict, said) = said.map_or_else(|said| (Verdict::No, said), |said| (Verdict::Yes, said));
+        Ok(UnderWay { check: Checked { part: "agent", check: "under way", verdict, said }, open })
     }
 
     fn attempts(&self, patch: PatchId) -> Result<Checked, FileError> {
@@ -232,6 +242,13 @@ impl Held<'_> {
 struct Examined {
     checks: Vec<Checked>,
     manifest: Option<PatchManifest>,
+}
+
+/// What the agent is at.
+struct UnderWay {
+    check: Checked,
+    /// The patch whose update was begun and is not over.
+    open: Option<PatchId>,
 }
 
 fn of_the_host(check: policy::Check, said: Result<Option<Leave>, policy::Reason>, manifest: &PatchManifest) -> Checked {
@@ -261,10 +278,14 @@ fn fine(check: policy::Check, manifest: &PatchManifest) -> String {
     }
 }
 
-fn under_way(records: &[Record]) -> (Verdict, String) {
-    let Some(Record::Begun(begun)) = records.first().filter(|_| records.last() != Some(&Record::Done)) else {
-        return (Verdict::Yes, "no other update is".to_owned());
-    };
+fn open_update(records: &[Record]) -> Option<&Begun> {
+    match records.first() {
+        Some(Record::Begun(begun)) if records.last() != Some(&Record::Done) => Some(begun),
+        _ => None,
+    }
+}
+
+fn under_way(begun: &Begun, records: &[Record]) -> String {
     let step = match records.last() {
         Some(Record::Restarting { deadline_ms, .. }) => {
             format!("waits for the host to restart, by {}", Moment(*deadline_ms))
@@ -273,10 +294,7 @@ fn under_way(records: &[Record]) -> (Verdict, String) {
         Some(Record::Judged { against: None }) => "is kept".to_owned(),
         _ => "is under way, or was interrupted".to_owned(),
     };
-    (
-        Verdict::No,
-        format!("patch {} of {} {step}; nothing else is begun before that is over", begun.patch, begun.product),
-    )
+    format!("patch {} of {} {step}; nothing else is begun before that is over", begun.patch, begun.product)
 }
 
 fn shown(tried: &Tried, verdict: Verdict, later: bool) -> String {

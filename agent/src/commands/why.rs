@@ -20,7 +20,8 @@ Examples:
   countersign-agent why 66c5d1 --from valkey.proof
   countersign-agent why 66c5d1 -o json
 
-Exit codes: 0 it is installed, or nothing is in the way; 1 something is: the answer names it.")]
+Exit codes: 0 it is installed, or nothing is in the way; 1 something is, or its update is not over: the answer
+says so.")]
 pub(super) struct Why {
     /// The patch: its id, or the beginning of one that this host knows of.
     patch: String,

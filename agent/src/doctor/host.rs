@@ -115,8 +115,9 @@ pub(super) fn installers(config: &Config) -> Vec<Finding> {
     let wanted = |kind| match kind {
         InstallerKind::DirectoryTree => true,
         InstallerKind::Debian => config.installers.debian.enabled,
+        InstallerKind::Rpm => config.installers.rpm.enabled,
         InstallerKind::FileSet => !config.installers.file_set.directories.is_empty(),
-        _ => false,
+        InstallerKind::ImageSlot | InstallerKind::Container | InstallerKind::Script => false,
     };
     let finding = |KindStatus { kind, lacks }: KindStatus| {
         let words = policy::kind_words(kind);

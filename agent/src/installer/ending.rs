@@ -108,6 +108,26 @@ impl Installer {
         }
     }
 
+    /// Throws away what preparing took from a host on which somebody else has decided: its packages are his. Nothing
+    /// says any more that the new version is installed; its holding goes with the end of the update.
+    pub(super) async fn give_way(
+        &mut self,
+        kind: &Arc<dyn Install>,
+        job: &Job,
+        log: &mut AttemptLog,
+    ) -> Result<(), FileError> {
+        let settled = self.step(kind, job, log, |kind, job, _| {
+            kind.settle(job)?;
+            match job.place.current()?.as_ref() == Some(&job.begun.to) {
+                true => job.place.switch(job.begun.from.as_ref()),
+                false => Ok(()),
+            }
+        });
+        settled.await.unwrap_or_else(|died| Err(died.into_file_error()))?;
+        self.overtaken = Some((job.place.clone(), job.begun.to.clone()));
+        Ok(())
+    }
+
     /// Writes a record whose absence recovery can live with.
     fn note(&mut self, record: Record) {
         if let Err(error) = self.journal.append(record) {

@@ -28,6 +28,7 @@ use super::journal::Begun;
 use crate::download::Verified;
 use crate::files::FileError;
 use crate::settled::Refusal;
+use ledger::bounded::Version;
 use ledger::patch::{Artifact, InstallerKind, PatchManifest};
 use ledger::receipt::Reason;
 use std::path::{Path, PathBuf};
@@ -103,7 +104,24 @@ pub struct Look {
     /// What going back needs is there.
     pub way_back: bool,
     /// What somebody else made of it since, when it is neither; nothing of that is guessed at.
-    pub somebodys: Option<String>,
+    pub somebodys: Option<Somebodys>,
+}
+
+/// What somebody else made of the host in the middle of an update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Somebodys {
+    /// Another version, and all of it is properly there: he has decided.
+    Whole {
+        /// What was found.
+        told: String,
+        /// The version that is there; empty when it is more than one.
+        version: Version,
+    },
+    /// Anything else: only a person can tell what it is meant to be.
+    Between {
+        /// What was found.
+        told: String,
+    },
 }
 
 /// A kind of patch. Steps are blocking; the engine runs them beside its own thread.

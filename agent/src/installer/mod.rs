@@ -71,6 +71,8 @@ pub struct Installer {
     journal: Journal,
     /// Neither old nor new: the journal stays open until it is one of them.
     unfinished: bool,
+    /// A holding that nobody needs any more when the update is over, because somebody else has decided.
+    overtaken: Option<(Place, VersionId)>,
     services: Arc<Services>,
     prober: Prober,
 }
@@ -98,6 +100,7 @@ impl Installer {
             restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
             journal,
             unfinished: false,
+            overtaken: None,
             services,
             prober,
         })

@@ -6,11 +6,11 @@
 //! like by now: from then on others may change it, and what they did is not the agent's to undo.
 
 use super::by_hand;
-use super::install::Look;
+use super::install::{Look, Somebodys};
 use super::installs::VersionId;
 use super::journal::{Begun, Record};
 use super::restarts::BootId;
-use ledger::bounded::Sentence;
+use ledger::bounded::{Sentence, Version};
 use ledger::receipt::{Reason, ReasonCode};
 
 /// How often an agent may begin anew while one and the same run of the host comes up.
@@ -63,13 +63,15 @@ pub enum Plan {
         /// The update.
         begun: Begun,
     },
-    /// Somebody else put something else there meanwhile, whole, and in his own name: what he decided stays,
-    /// nothing is touched, and the update is over.
+    /// Somebody else put something else there meanwhile, and all of it is properly there: what he decided
+    /// stays, what was only there for the update is thrown away, and the update is over.
     Overtaken {
         /// The update.
         begun: Begun,
         /// What was found.
         reason: Reason,
+        /// The version that is there.
+        there: Version,
     },
     /// The host is neither, by somebody else's hand: a person is needed, nothing is touched, and nothing
     /// else is begun until it is one or the other.
@@ -108,7 +110,10 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
         _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
         _ if at_new && verdict == Some(None) => Plan::Finish { begun },
-        _ if let Some(somebodys) = somebodys => Plan::Overtaken { begun, reason: stranded(somebodys) },
+        _ if let Some(Somebodys::Whole { told, version }) = somebodys => {
+            Plan::Overtaken { begun, reason: stranded(told), there: version.clone() }
+        }
+        _ if let Some(Somebodys::Between { told }) = somebodys => Plan::Stranded { begun, reason: stranded(told) },
         _ if (at_old || at_new) && way_back => Plan::RollBack { begun, reason },
         _ if at_old || at_new => {
             let reason = stranded(&format!("{} was not judged healthy, and the way back is gone", begun.to));
@@ -177,7 +182,7 @@ pub(super) fn stranded(found: &str) -> Reason {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::bounded::{Name, Product, Version};
+    use ledger::bounded::{Name, Product};
     use ledger::id::{Digest, PatchId};
     use ledger::patch::InstallerKind;
 
@@ -262,7 +267,10 @@ mod tests {
         let until = |last: &[Record]| [&[Record::Begun(begun(Some(old.clone())))], last].concat();
         let mixed = || Look { way_back: true, ..Look::default() };
         let whole = || Look { new: true, ..mixed() };
-        let somebodys = || Look { somebodys: Some("a person did it".to_owned()), ..mixed() };
+        let told = || "a person did it".to_owned();
+        let by = |somebodys| Look { somebodys: Some(somebodys), ..mixed() };
+        let somebodys = || by(Somebodys::Whole { told: told(), version: Version::cut("3") });
+        let between = || by(Somebodys::Between { told: told() });
         let (switching, healthy) = (Record::Switching, Record::Judged { against: None });
         let announced = until(std::slice::from_ref(&switching));
         for (what, records, current, look, expected) in [
@@ -273,8 +281,11 @@ mod tests {
             ("healthy", until(&[switching.clone(), healthy.clone()]), &new, whole(), "finish"),
             // Somebody else may have upgraded it since: that is not taken back with it.
             ("healthy, then changed", until(&[switching.clone(), healthy.clone()]), &new, somebodys(), "finish"),
-            ("healthy, no way back", until(&[switching.clone(), healthy]), &new, Look::default(), "finish"),
+            ("healthy, no way back", until(&[switching.clone(), healthy.clone()]), &new, Look::default(), "finish"),
             ("changed by somebody else meanwhile", announced.clone(), &new, somebodys(), "overtaken"),
+            ("half changed by somebody else", announced.clone(), &new, between(), "stranded"),
+            ("half changed, not noted", announced.clone(), &old, between(), "stranded"),
+            ("healthy, then half changed", until(&[switching, healthy]), &new, between(), "finish"),
             ("no way back", announced, &old, Look::default(), "stranded"),
         ] {
             let observed = Observed { current: Some(current.clone()), look, ..Observed::default() };

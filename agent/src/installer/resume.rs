@@ -9,8 +9,8 @@ use super::journal::{Begun, Record};
 use super::recover::{self, Observed, Plan};
 use crate::attempt_log::AttemptLog;
 use crate::files::{self, FileError};
-use crate::settled::Settled;
-use ledger::receipt::Reason;
+use crate::settled::{self, Settled, chain};
+use ledger::receipt::{Health, Reason};
 use policy::Subscription;
 use std::time::Duration;
 
@@ -66,6 +66,7 @@ impl Installer {
         let observed = Observed { current: job.place.current()?, look, boot_id, now_ms };
         let affected: Vec<_> = self.services.all().iter().filter(|service| service.of == of).cloned().collect();
         self.unfinished = false;
+        self.overtaken = None;
         let settled = match recover::recover(self.journal.records(), &observed) {
             Plan::Nothing => return Ok(None),
             Plan::Await { .. } => {
@@ -80,9 +81,10 @@ impl Installer {
                 Settled::rolled_back(&begun, reason)
             }
             Plan::RollBack { reason, .. } => self.restore(&kind, &job, reason, &affected, &mut log).await,
-            Plan::Overtaken { reason, .. } => {
+            Plan::Overtaken { reason, there, .. } => {
                 log.line(&format!("somebody else has decided: {reason}"));
-                Settled::failed(&job.begun, reason, version_there(&job))
+                self.give_way(&kind, &job, &mut log).await?;
+                Settled { health: self.health_so_far(), ..Settled::failed(&job.begun, reason, there) }
             }
             Plan::Stranded { reason, .. } => self.strand(&job, reason, &mut log),
         };
@@ -94,7 +96,20 @@ impl Installer {
     fn strand(&mut self, job: &Job, reason: Reason, log: &mut AttemptLog) -> Settled {
         log.line(&format!("A PERSON IS NEEDED: {reason}"));
         self.unfinished = true;
-        Settled::failed(&job.begun, reason, version_there(job))
+        Settled { health: self.health_so_far(), ..Settled::failed(&job.begun, reason, version_there(job)) }
+    }
+
+    /// What was judged, as far as the journal knows.
+    fn health_so_far(&self) -> Health {
+        let judged = self.journal.records().iter().rev().find_map(|record| match record {
+            Record::Judged { against } => Some(against),
+            _ => None,
+        });
+        match judged {
+            None => Health::NotRun,
+            Some(None) => Health::Passed,
+            Some(Some(against)) => settled::health(against),
+        }
     }
 
     /// Ends the update under way: its receipt is on its way. One that could be neither finished nor
@@ -107,6 +122,12 @@ impl Installer {
             return Ok(());
         }
         self.journal.append(Record::Done)?;
+        // Not before: as long as the update is open, its holding says what somebody else has changed.
+        if let Some((place, version)) = self.overtaken.take()
+            && let Err(error) = place.discard(&version)
+        {
+            tracing::warn!(error = chain(&error), "what was made of the new version is still there");
+        }
         files::remove(&self.data.restarting())
     }
 }

@@ -5,15 +5,16 @@ use crate::crash::child;
 use crate::debian::{Case, with_old};
 use crate::support::archive::Archive;
 use crate::support::bench::{Packages, differences};
-use crate::support::debian::{Deb, dpkg_install, pair};
+use crate::support::debian::{Deb, dpkg, dpkg_install, pair};
 use crate::support::disk::Mount;
 use crate::support::endpoint::{approved_set, hear, says};
 use crate::support::left_out;
 use agent::installer::journal::{Moment, Observer, Record};
 use agent::worker::Worker;
 use ledger::bounded::List;
+use ledger::id::PatchId;
 use ledger::patch::InstallerKind;
-use ledger::receipt::{Outcome, ReasonCode};
+use ledger::receipt::{Health, Outcome, ReasonCode};
 use std::fs;
 use std::process::Command;
 
@@ -108,15 +109,21 @@ async fn somebody_elses_packages_are_not_guessed_at() {
     let patch = case.patch(with_old("1.0.2", "1.0.1"));
     assert!(child(&case.endpoint, Some(patch), after_put).await);
     assert!(dpkg_install(&case.root(), &pair("1.0.9")));
-    let before = case.snapshot();
+    let mut before = case.snapshot();
+    let all = before.len();
+    before.retain(|path, _| !path.contains(".countersign-"));
+    assert!(before.len() < all, "room is kept for going back");
     let mut site = case.endpoint.open();
     let settled = site.recover().await.unwrap().unwrap();
-    assert_eq!(settled.outcome, Outcome::Failed, "{settled}");
+    assert_eq!((settled.outcome, settled.health), (Outcome::Failed, Health::NotRun), "{settled}");
+    assert_eq!(settled.to_version.as_str(), "1.0.9", "what is there");
     assert!(settled.to_string().contains("app is 1.0.9"), "{settled}");
     assert!(!site.installer.is_interrupted(), "what a person decided blocks nothing");
     drop(site);
     let found = differences(&before, &case.snapshot());
     assert!(found.is_empty(), "{found:#?}");
+    assert!(case.endpoint.installed().is_none(), "the patch is not what is installed");
+    assert!(!holds(&case, patch), "its holding is gone");
 
     // Somebody changes another package: that is no matter of this update.
     assert!(dpkg_install(&case.root(), &pair("1.0.1")));
@@ -129,6 +136,58 @@ async fn somebody_elses_packages_are_not_guessed_at() {
     assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
     assert_eq!(case.says("app"), "app:all 1.0.1 install ok installed");
     assert_eq!(case.says("bystander"), "bystander:all 8 install ok installed");
+}
+
+/// Whether anything is left of what was made of a patch.
+fn holds(case: &Case<Packages>, patch: PatchId) -> bool {
+    let (mut waiting, patch) = (vec![case.endpoint.data().join("installs")], patch.to_string());
+    while let Some(directory) = waiting.pop() {
+        for entry in fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().contains(&patch) {
+                return true;
+            }
+            if entry.file_type().unwrap().is_dir() {
+                waiting.push(entry.path());
+            }
+        }
+    }
+    false
+}
+
+#[tokio::test]
+async fn what_somebody_else_left_half_done_stays_open_until_it_is_whole() {
+    let Some(mut case) = Case::new().await else { return };
+    let ([app, _], [newest_app, newest_library]) = (pair("1.0.2"), pair("1.0.9"));
+    let patch = case.patch(with_old("1.0.2", "1.0.1"));
+    assert!(child(&case.endpoint, Some(patch), 7).await);
+    // The patch's own program is unpacked only, its library is somebody else's.
+    let file = case.endpoint.path("app.deb");
+    fs::write(&file, app).unwrap();
+    assert!(dpkg(&case.root(), &["--unpack", file.to_str().unwrap()]));
+    let mut site = case.endpoint.open();
+    for (package, evidence) in [
+        (newest_library.clone(), "app is 1.0.2 (install ok unpacked); libapp is 1.0.9"),
+        // Gone altogether may be on its way.
+        (newest_library.clone(), "app is not installed, not 1.0.1 or 1.0.2: somebody else changed it"),
+    ] {
+        assert!(dpkg_install(&case.root(), &[package]));
+        let before = case.snapshot();
+        let settled = site.recover().await.unwrap().unwrap();
+        assert_eq!((settled.outcome, settled.health), (Outcome::Failed, Health::NotRun), "{settled}");
+        assert!(settled.to_string().contains(evidence), "{settled}");
+        assert!(settled.to_string().contains("a person has to say what it shall be"), "{settled}");
+        assert!(site.installer.is_interrupted() && site.installer.is_unfinished(), "{settled}");
+        let found = differences(&before, &case.snapshot());
+        assert!(found.is_empty() && holds(&case, patch), "{found:#?}");
+        assert!(dpkg(&case.root(), &["--purge", "app"]));
+    }
+    // He has ended what he began.
+    assert!(dpkg_install(&case.root(), &[newest_library, newest_app]));
+    let settled = site.recover().await.unwrap().unwrap();
+    assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::Failed, "1.0.9"), "{settled}");
+    assert!(!site.installer.is_interrupted(), "what a person decided blocks nothing");
+    let left: Vec<_> = case.snapshot().into_keys().filter(|path| path.contains(".countersign-")).collect();
+    assert!(left.is_empty() && !holds(&case, patch), "{left:?}");
 }
 
 #[tokio::test]

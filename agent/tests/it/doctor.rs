@@ -104,6 +104,20 @@ async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
 }
 
 #[tokio::test]
+async fn every_kind_the_house_wants_is_looked_at() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let nowhere = endpoint.path("nowhere");
+    for (kind, words) in [("debian", "no Debian packages: "), ("rpm", "no RPM packages: ")] {
+        endpoint.configure(&format!("[installers.{kind}]\nenabled = true\nroot = \"{}\"", nowhere.display()));
+        let seen = doctor(&endpoint).await;
+        assert_eq!((seen.code, seen.fails()), (1, vec!["installer"]), "{kind}: {}", seen.text);
+        seen.says("installer", "fail", words);
+    }
+}
+
+#[tokio::test]
 async fn nodes_that_are_silent_or_lie_and_a_clock_that_does_not_fit_are_told_apart() {
     let world = World::new();
     let (node, mut endpoint) = (world.node().await, None);

@@ -1,5 +1,6 @@
 //! Why a host has a patch, or not: from its own disk, whoever can be asked.
 
+use crate::crash::child;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
 use crate::support::node::World;
@@ -92,6 +93,26 @@ async fn what_waits_for_its_hour_is_told_from_what_is_installed_and_from_what_wa
     let answer = why(&endpoint, &sick.to_string(), &[]);
     assert_eq!((answer.code, answer.against()), (1, vec!["attempts"]), "{}", answer.text);
     answer.says("attempts", "no", "rolled-back (health-failed); not tried again by itself");
+}
+
+#[tokio::test]
+async fn what_is_in_place_and_not_judged_is_not_called_installed() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    // The agent dies after the switch: `current` leads to what nobody has judged.
+    assert!(child(&endpoint, Some(patch), 8).await);
+    let answer = why(&endpoint, &patch.to_string(), &[]);
+    assert_eq!(answer.code, 1, "{}", answer.text);
+    let said = format!("its update is not over: patch {patch} of acme/widget is under way, or was interrupted");
+    assert!(answer.answer.starts_with(&said), "{}", answer.answer);
+    answer.says("under way", "no", "nothing else is begun");
+
+    let settled = endpoint.open().recover().await.unwrap().unwrap();
+    let answer = why(&endpoint, &patch.to_string(), &[]);
+    assert!(answer.answer.starts_with("it is not installed, because of"), "{settled}: {}", answer.text);
 }
 
 #[tokio::test]

@@ -1,17 +1,22 @@
 //! The closure of a patch: which packages it brings, and what the host had of them before.
 
+use super::super::install::Somebodys;
 use super::super::record;
 use super::database::{Database, Instance};
 use super::{NEW, OLD};
 use crate::files::FileError;
 use crate::settled::Refusal;
+use ledger::bounded::Version;
 use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// Largest closure file.
 const CLOSURE_BYTES_MAX: usize = 1024 * 1024;
 /// What a package that is all there says of itself.
 pub(in crate::installer) const INSTALLED: &str = "install ok installed";
+/// What is asked where somebody else left something half done.
+pub(super) const ASKED: &str = ", and a person has to say what it shall be";
 
 /// What the database says of a package.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -120,6 +125,23 @@ impl Package {
         is_somebodys.then(told)
     }
 
+    /// Whether it is there in a version that neither this update nor its way back brings.
+    fn is_foreign(&self, database: &Database) -> bool {
+        let old = self.old.as_ref().map(|old| &old.version);
+        let there = database.state(&self.name, &self.architecture);
+        there.is_some_and(|there| there.version != self.version && Some(&there.version) != old)
+    }
+
+    /// What is there of it, unless that is properly installed in whichever version, or never was there.
+    fn is_not_whole(&self, database: &Database) -> Option<String> {
+        let there = database.state(&self.name, &self.architecture);
+        let is_whole = match &there {
+            None => self.old.is_none(),
+            Some(there) => !there.version.is_empty() && there.is_like(&State::installed(&there.version)),
+        };
+        (!is_whole).then(|| format!("{} is {}", self.name, State::shown(&there)))
+    }
+
     pub(in crate::installer) fn new_file(&self, holding: &Path) -> PathBuf {
         holding.join(NEW).join(&self.file)
     }
@@ -153,6 +175,29 @@ impl Closure {
         self.packages.iter().find_map(|package| package.is_somebodys(database, may_be_gone))
     }
 
+    /// The same, and whether it is a decision: it is when he installed another version, and nothing of the closure is
+    /// left half done. A package that is only gone may have been on its way out, or in.
+    pub(super) fn somebodys(&self, database: &Database, may_be_gone: bool) -> Option<Somebodys> {
+        let told = self.is_somebodys(database, may_be_gone)?;
+        let half = self.packages.iter().find_map(|package| package.is_not_whole(database));
+        let is_foreign = self.packages.iter().any(|package| package.is_foreign(database));
+        Some(match half {
+            None if is_foreign => Somebodys::Whole { told, version: self.version_there(database) },
+            Some(half) if !told.starts_with(&half) => Somebodys::Between { told: format!("{half}; {told}{ASKED}") },
+            _ => Somebodys::Between { told: format!("{told}{ASKED}") },
+        })
+    }
+
+    /// The one version in which all of it is there; empty when there is more than one.
+    fn version_there(&self, database: &Database) -> Version {
+        let there = |package: &Package| Some(database.state(&package.name, &package.architecture)?.version);
+        let versions: BTreeSet<_> = self.packages.iter().filter_map(there).collect();
+        match versions.first() {
+            Some(version) if versions.len() == 1 => Version::cut(version),
+            _ => Version::default(),
+        }
+    }
+
     /// The files of the new packages, go by go.
     pub(in crate::installer) fn new_goes(&self, holding: &Path) -> Vec<Vec<PathBuf>> {
         in_goes(self.changes().map(|package| (package.go, package.new_file(holding))))
@@ -174,7 +219,7 @@ impl Closure {
 }
 
 fn in_goes(files: impl Iterator<Item = (usize, PathBuf)>) -> Vec<Vec<PathBuf>> {
-    let mut goes = std::collections::BTreeMap::<usize, Vec<PathBuf>>::new();
+    let mut goes = BTreeMap::<usize, Vec<PathBuf>>::new();
     files.for_each(|(go, file)| goes.entry(go).or_default().push(file));
     goes.into_values().collect()
 }

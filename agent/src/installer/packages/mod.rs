@@ -34,6 +34,7 @@ use super::install::{Held, Install, Job, Look, PutError, Story};
 use super::room::Reserve;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain, reason};
+use closure::ASKED;
 use error::install_failed;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
@@ -244,7 +245,7 @@ impl<M: Manager> Install for Packages<M> {
         };
         let database = self.database().map_err(unseen)?;
         let old = self.is_old(&written, &database).is_ok();
-        let somebodys = if old { None } else { written.closure.is_somebodys(&database, M::LEAVES_GONE) };
+        let somebodys = if old { None } else { written.closure.somebodys(&database, M::LEAVES_GONE) };
         drop(turn);
         let mut back = written.closure.changes().filter_map(|package| package.old_file(&holding));
         Ok(Look { old, new: self.prove_new(job).is_ok(), way_back: back.all(|file| file.is_file()), somebodys })
@@ -280,7 +281,7 @@ impl<M: Manager> Install for Packages<M> {
             return self.0.clear_scratch(&written).map_err(|error| chain(&error));
         }
         if let Some(somebodys) = written.closure.is_somebodys(&database, M::LEAVES_GONE) {
-            return Err(format!("{somebodys}, and a person has to say what it shall be"));
+            return Err(format!("{somebodys}{ASKED}"));
         }
         let went = self.go_back(&written.closure, &holding, story);
         let repair = written.footprint.repair(root, &holding.join(KEPT)).map_err(|error| chain(&error))?;
