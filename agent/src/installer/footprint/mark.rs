@@ -81,9 +81,24 @@ impl Root {
 
     /// Whether there is a file at a path.
     pub(in crate::installer) fn is_file(&self, path: &str) -> bool {
-        let Ok((parent, name)) = self.parent(path) else { return false };
-        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        self.kind(path).is_ok_and(|kind| kind == Some(FileType::RegularFile))
+    }
+
+    /// Whether there is a symbolic link at a path.
+    pub(in crate::installer) fn is_link(&self, path: &str) -> bool {
+        self.kind(path).is_ok_and(|kind| kind == Some(FileType::Symlink))
+    }
+
+    /// What kind of thing is at a path, without looking into it; `None` when there is nothing.
+    pub(in crate::installer) fn kind(&self, path: &str) -> io::Result<Option<FileType>> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_gone() => return Ok(None),
+            reached => reached?,
+        };
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(error) if is_gone(error) => Ok(None),
+            stat => Ok(Some(FileType::from_raw_mode(stat?.st_mode))),
+        }
     }
 
     /// Copies the content of a file; its length and digest.
