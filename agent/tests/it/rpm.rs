@@ -220,6 +220,23 @@ async fn a_log_that_is_written_all_the_time_stops_no_update_and_no_way_back() {
     assert_eq!(fs::read_to_string(&log).unwrap(), "before\nput\nmeanwhile\n");
 }
 
+/// Whoever owns a directory of a package may give what is in it the names that rpm gives what it leaves.
+#[tokio::test]
+async fn a_directory_named_like_what_rpm_leaves_stops_no_way_back() {
+    let Some(mut case) = Case::new().await else { return };
+    fs::create_dir(case.root().join("usr/bin/app;6560a1b2")).unwrap();
+    let before = case.snapshot();
+    let patch = case.patch(with_old("1.0.2", "1.0.1"));
+    assert!(child(&case.endpoint, Some(patch), AFTER_PUT).await);
+    // Longer than anybody can read, and not what was there.
+    fs::File::create(case.root().join("etc/app/app.conf.rpmnew")).unwrap().set_len(1 << 43).unwrap();
+    let mut site = case.endpoint.open();
+    let settled = site.recover().await.unwrap().unwrap();
+    assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+    drop(site);
+    case.is(&before, "taken back");
+}
+
 /// What a killed rpm leaves: one package twice, one not at all, files under names of its own, others gone.
 #[tokio::test]
 async fn what_a_killed_rpm_left_is_noticed_and_taken_back() {

@@ -134,10 +134,10 @@ impl Manager for RpmPackages {
     }
 
     fn has_scratch(&self, written: &Written) -> bool {
-        strays::find(&self.root, &written.footprint).is_ok_and(|strays| !strays.is_empty())
+        !strays::find(&self.root, &written.footprint).files.is_empty()
     }
 
-    fn clear_scratch(&self, written: &Written) -> Result<(), ManagerError> {
-        Ok(strays::clear(&self.root, &written.footprint)?)
+    fn clear_scratch(&self, written: &Written) -> Result<Vec<String>, ManagerError> {
+        Ok(strays::clear(&self.root, &written.footprint))
     }
 }
