@@ -167,8 +167,7 @@ impl Install for FileSet {
         for (path, error) in self.places.take_back(&changes, &footprint) {
             story.tell(format!("cannot take /{path} back: {}", chain(&error)));
         }
-        let repair = footprint.repair(self.root(), &holding.join(KEPT)).map_err(|error| chain(&error))?;
-        repair.tell(story)
+        footprint.repair(self.root(), &holding.join(KEPT)).tell(story)
     }
 
     fn prove_old(&self, job: &Job) -> Result<(), String> {

@@ -18,10 +18,11 @@ use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain};
 use ledger::receipt::ReasonCode;
 pub(super) use mark::Mark;
-use mark::{Glance, Identity};
+use mark::{Glance, Identity, Reach};
 use mend::{Content, Mended};
 pub(super) use mend::{own, write_beside};
 pub(super) use root::{BESIDE, Root, WayError, beside, remove, split};
+use rustix::fs::FileType;
 use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -52,6 +53,17 @@ pub(super) struct Difference<'a> {
     pub(super) there: Mark,
 }
 
+/// What a look at every path came to.
+#[derive(Debug, Default)]
+struct Seen<'a> {
+    /// The paths of which something else is there now.
+    differing: Vec<Difference<'a>>,
+    /// The directories that are somebody else's now.
+    left: Vec<String>,
+    /// The paths that cannot be examined, and why.
+    unseen: Vec<(String, io::Error)>,
+}
+
 /// What a repair came to.
 #[derive(Debug, Default)]
 pub(super) struct Repair {
@@ -76,7 +88,8 @@ impl Footprint {
             Self { endings: endings.iter().map(|&ending| ending.to_owned()).collect(), ..Self::default() };
         for path in paths {
             deadline.check()?;
-            let mut look = |path: &str| glance.at(path).map_err(failed("examine", &root.path().join(path)));
+            let reach = Reach::Whole(Some(deadline));
+            let mut look = |path: &str| glance.at(path, reach).map_err(failed("examine", &root.path().join(path)));
             for ending in endings {
                 let beside = format!("{path}{ending}");
                 let (mark, _) = look(&beside)?;
@@ -128,41 +141,56 @@ impl Footprint {
     /// The paths of which something else is there now. A directory that was not there and holds what
     /// somebody else put into it since is none of them: it is his now.
     pub(super) fn differences(&self, root: &Root) -> Result<Vec<Difference<'_>>, FileError> {
-        self.compare(root).map(|(differences, _)| differences)
+        let Seen { differing, unseen, .. } = self.compare(root);
+        match unseen.into_iter().next() {
+            None => Ok(differing),
+            Some((path, error)) => Err(failed("examine", &root.path().join(path))(error)),
+        }
     }
 
-    /// The differences, and the directories that are somebody else's now.
-    fn compare(&self, root: &Root) -> Result<(Vec<Difference<'_>>, Vec<String>), FileError> {
-        let (mut glance, mut found, mut left) = (Glance::beneath(root), Vec::new(), Vec::new());
+    /// Looks at every path. One that cannot be examined stops nothing else.
+    fn compare(&self, root: &Root) -> Seen<'_> {
+        let (mut glance, mut seen) = (Glance::beneath(root), Seen::default());
         let mut identities = HashMap::<&str, Option<Identity>>::new();
         for (path, wanted) in self.wanted() {
-            let examine = |error| failed("examine", &root.path().join(&*path))(error);
-            let (there, identity) = glance.at(&path).map_err(examine)?;
-            let is_same = match self.links.get(&*path) {
+            let first = match self.links.get(&*path).map(|first| (first, identities.get(first.as_str()))) {
                 // Names of one file are still that; the first of them comes first.
-                Some(first) => identities.get(first.as_str()).is_some_and(|of| *of == identity),
-                None => true,
+                Some((_, Some(first))) => Some(*first),
+                Some((first, None)) => {
+                    let said = format!("it was one file with /{first}, which cannot be examined");
+                    seen.unseen.push((path.into_owned(), io::Error::other(said)));
+                    continue;
+                }
+                None => None,
+            };
+            let looked = glance.at(&path, Reach::As(wanted)).and_then(|(there, identity)| {
+                let may_stay = *wanted == Mark::Missing && matches!(there, Mark::Directory { .. });
+                Ok((may_stay && self.is_somebodys(root, &path, 0)?, there, identity))
+            });
+            let (stays, there, identity) = match looked {
+                Ok(looked) => looked,
+                Err(error) => {
+                    seen.unseen.push((path.into_owned(), error));
+                    continue;
+                }
             };
             if let Cow::Borrowed(path) = path {
                 identities.insert(path, identity);
             }
-            let stays = *wanted == Mark::Missing
-                && matches!(there, Mark::Directory { .. })
-                && self.is_somebodys(root, &path, 0).map_err(examine)?;
             if stays {
-                left.push(path.into_owned());
-            } else if there != *wanted || !is_same {
-                found.push(Difference { path, wanted, there });
+                seen.left.push(path.into_owned());
+            } else if there != *wanted || first.is_some_and(|first| first != identity) {
+                seen.differing.push(Difference { path, wanted, there });
             }
         }
-        Ok((found, left))
+        seen
     }
 
     /// Whether there is something in a directory that is not of this footprint.
     fn is_somebodys(&self, root: &Root, path: &str, depth: usize) -> io::Result<bool> {
         for name in root.names(path)? {
             let inner = format!("{path}/{name}");
-            let is_directory = || Ok::<_, io::Error>(matches!(root.mark(&inner)?, Mark::Directory { .. }));
+            let is_directory = || Ok::<_, io::Error>(root.kind(&inner)? == Some(FileType::Directory));
             if !self.covers(&inner)
                 || depth < DEPTH_MAX
                     && *self.get(&inner) == Mark::Missing
@@ -186,11 +214,11 @@ impl Footprint {
         files::private_dir(directory)?;
         for (place, (path, mark)) in self.marks.iter().enumerate() {
             deadline.check()?;
-            let Mark::File { blake3, .. } = mark else { continue };
+            let Mark::File { blake3, size, .. } = mark else { continue };
             if self.links.contains_key(path) {
                 continue;
             }
-            let copied = root.copy_out(path, &directory.join(place.to_string()));
+            let copied = root.copy_out(path, &directory.join(place.to_string()), *size, deadline);
             let (_, copied) = copied.map_err(|error| io_refusal(&format!("keep a copy of {path}"), &error))?;
             if copied != *blake3 {
                 return Err(meanwhile(path));
@@ -208,11 +236,11 @@ impl Footprint {
     }
 
     /// Makes everything that differs what it was, from what [`Footprint::keep`] kept. What cannot be
-    /// repaired stops nothing else.
-    pub(super) fn repair(&self, root: &Root, kept: &Path) -> Result<Repair, FileError> {
+    /// examined or repaired stops nothing else.
+    pub(super) fn repair(&self, root: &Root, kept: &Path) -> Repair {
         let places: HashMap<&str, usize> =
             self.marks.keys().enumerate().map(|(place, path)| (path.as_str(), place)).collect();
-        let (mut differing, left) = self.compare(root)?;
+        let Seen { mut differing, left, unseen } = self.compare(root);
         // What must go goes from the inside out; what must be there comes from the outside in, and a further
         // name of a file after the file.
         let order = |difference: &Difference<'_>| {
@@ -221,7 +249,7 @@ impl Footprint {
             (is_wanted, is_link, if is_wanted { length } else { usize::MAX - length })
         };
         differing.sort_by_cached_key(order);
-        let mut repair = Repair { left, ..Repair::default() };
+        let mut repair = Repair { left, failed: unseen, ..Repair::default() };
         for Difference { path, wanted, .. } in differing {
             let kept = places.get(&*path).map(|place| kept.join(place.to_string())).unwrap_or_default();
             let content = match self.links.get(&*path) {
@@ -234,7 +262,7 @@ impl Footprint {
                 Err(error) => repair.failed.push((path.into_owned(), error)),
             }
         }
-        Ok(repair)
+        repair
     }
 
     /// Writes it down.

@@ -176,6 +176,67 @@ async fn what_people_change_while_an_update_is_prepared_is_not_lost() {
     assert_eq!(fs::read_to_string(&edited).unwrap(), "by hand");
 }
 
+/// A package with a log that is its own by name only, and that somebody writes all the time.
+fn logging(version: &str) -> Vec<u8> {
+    Rpm::new("logging", version)
+        .file("/usr/share/logging", version)
+        .making("mkdir -p $B/var/log/logging; touch $B/var/log/logging/log")
+        .having("%dir /var/log/logging\n%ghost /var/log/logging/log")
+        .bytes()
+}
+
+#[tokio::test]
+async fn a_log_that_is_written_all_the_time_stops_no_update_and_no_way_back() {
+    let Some(mut case) = Case::new().await else { return };
+    assert!(install(&case.root(), &[logging("1")]));
+    let (program, log) = (case.root().join("usr/share/logging"), case.root().join("var/log/logging/log"));
+    fs::write(&log, "before\n").unwrap();
+    let artifacts = || vec![("logging.rpm", logging("2")), ("old-logging.rpm", logging("1"))];
+
+    // Taken back after it was in place: the old program, and the log as it was written since.
+    let patch = case.patch(artifacts());
+    assert!(child(&case.endpoint, Some(patch), AFTER_PUT).await);
+    assert_eq!(fs::read_to_string(&program).unwrap(), "2");
+    fs::write(&log, "before\nput\n").unwrap();
+    let mut site = case.endpoint.open();
+    let settled = site.recover().await.unwrap().unwrap();
+    assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+    drop(site);
+    assert_eq!(fs::read_to_string(&program).unwrap(), "1");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nput\n");
+
+    // Written between preparing and putting in place, and replaced by a longer one.
+    let patch = case.patch(artifacts());
+    let written = log.clone();
+    let site = case.endpoint.open_observed(Box::new(move |moment, record| {
+        if moment == Moment::After && *record == Record::Switching {
+            fs::write(&written, "before\nput\nmeanwhile\n").unwrap();
+        }
+    }));
+    hear(&site).await;
+    let settled = Worker::new(site).apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(fs::read_to_string(&program).unwrap(), "2");
+    assert_eq!(fs::read_to_string(&log).unwrap(), "before\nput\nmeanwhile\n");
+}
+
+/// Whoever owns a directory of a package may give what is in it the names that rpm gives what it leaves.
+#[tokio::test]
+async fn a_directory_named_like_what_rpm_leaves_stops_no_way_back() {
+    let Some(mut case) = Case::new().await else { return };
+    fs::create_dir(case.root().join("usr/bin/app;6560a1b2")).unwrap();
+    let before = case.snapshot();
+    let patch = case.patch(with_old("1.0.2", "1.0.1"));
+    assert!(child(&case.endpoint, Some(patch), AFTER_PUT).await);
+    // Longer than anybody can read, and not what was there.
+    fs::File::create(case.root().join("etc/app/app.conf.rpmnew")).unwrap().set_len(1 << 43).unwrap();
+    let mut site = case.endpoint.open();
+    let settled = site.recover().await.unwrap().unwrap();
+    assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+    drop(site);
+    case.is(&before, "taken back");
+}
+
 /// What a killed rpm leaves: one package twice, one not at all, files under names of its own, others gone.
 #[tokio::test]
 async fn what_a_killed_rpm_left_is_noticed_and_taken_back() {

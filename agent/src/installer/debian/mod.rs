@@ -171,14 +171,15 @@ impl Manager for Debian {
             || self.unfinished(written).is_ok_and(|unfinished| !unfinished.is_empty())
     }
 
-    fn clear_scratch(&self, written: &Written) -> Result<(), ManagerError> {
+    fn clear_scratch(&self, written: &Written) -> Result<Vec<String>, ManagerError> {
         files::remove_tree(&self.root.path().join(SCRATCH))?;
         if self.has_unwritten() {
             self.dpkg.write_out()?;
         }
-        match self.unfinished(written)? {
-            unfinished if unfinished.is_empty() => Ok(()),
-            unfinished => self.dpkg.finish(&unfinished),
+        let unfinished = self.unfinished(written)?;
+        if !unfinished.is_empty() {
+            self.dpkg.finish(&unfinished)?;
         }
+        Ok(Vec::new())
     }
 }

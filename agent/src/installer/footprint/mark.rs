@@ -1,5 +1,6 @@
 //! What is at a path: everything of it that can be told apart.
 
+use super::super::deadline::Deadline;
 use super::root::{DIRECTORY, Root, WayError, is_gone, split};
 use bao_tree::blake3;
 use ledger::id::Digest;
@@ -14,6 +15,8 @@ use std::path::Path;
 
 /// Bytes of extended attributes of one path.
 const ATTRIBUTES_BYTES_MAX: usize = 64 * 1024;
+/// Largest file whose content is looked into: larger than any that a patch may bring.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024 * 1024;
 /// Bytes copied at a time.
 const COPY_BYTES: usize = 64 * 1024;
 
@@ -38,8 +41,19 @@ pub(in crate::installer) enum Mark {
     },
     /// A symbolic link.
     Link { target: String, uid: u32, gid: u32 },
+    /// A file that was not looked into: that it is another its length says already. Never written down.
+    Unread { size: u64 },
     /// Something else: it is not looked into, and not repaired.
     Other,
+}
+
+/// How far a look at a file goes. Whoever owns a directory may have put a file there that nobody reads to its end.
+#[derive(Clone, Copy)]
+pub(super) enum Reach<'a> {
+    /// All of its content, in this time; one that is larger than any may be is an error.
+    Whole(Option<Deadline>),
+    /// Only of one that is as long as this mark says.
+    As(&'a Mark),
 }
 
 /// Which file it is, whatever its names are.
@@ -57,7 +71,7 @@ impl<'a> Glance<'a> {
     }
 
     /// What is at a path, and which file that is.
-    pub(super) fn at(&mut self, path: &str) -> io::Result<(Mark, Option<Identity>)> {
+    pub(super) fn at(&mut self, path: &str, reach: Reach<'_>) -> io::Result<(Mark, Option<Identity>)> {
         let (within, name) = split(path);
         if self.here.as_ref().is_none_or(|(here, _)| here != within) {
             let reached = match self.root.directory(within) {
@@ -67,7 +81,7 @@ impl<'a> Glance<'a> {
             self.here = Some((within.to_owned(), reached));
         }
         match &self.here {
-            Some((_, Some(parent))) => look(parent.as_fd(), name),
+            Some((_, Some(parent))) => look(parent.as_fd(), name, reach),
             _ => Ok((Mark::Missing, None)),
         }
     }
@@ -76,21 +90,46 @@ impl<'a> Glance<'a> {
 impl Root {
     /// What is at a path.
     pub(in crate::installer) fn mark(&self, path: &str) -> io::Result<Mark> {
-        Glance::beneath(self).at(path).map(|(mark, _)| mark)
+        Glance::beneath(self).at(path, Reach::Whole(None)).map(|(mark, _)| mark)
+    }
+
+    /// What is at a path, if that can be said in time.
+    pub(in crate::installer) fn mark_within(&self, path: &str, deadline: Deadline) -> io::Result<Mark> {
+        Glance::beneath(self).at(path, Reach::Whole(Some(deadline))).map(|(mark, _)| mark)
+    }
+
+    /// What is at a path, as far as must be known to tell it from a mark.
+    pub(in crate::installer) fn mark_beside(&self, path: &str, other: &Mark) -> io::Result<Mark> {
+        Glance::beneath(self).at(path, Reach::As(other)).map(|(mark, _)| mark)
     }
 
     /// Whether there is a file at a path.
     pub(in crate::installer) fn is_file(&self, path: &str) -> bool {
-        let Ok((parent, name)) = self.parent(path) else { return false };
-        let stat = rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW);
-        stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
+        self.kind(path).is_ok_and(|kind| kind == Some(FileType::RegularFile))
     }
 
-    /// Copies the content of a file; its length and digest.
-    pub(super) fn copy_out(&self, path: &str, to: &Path) -> io::Result<(u64, Digest)> {
+    /// Whether there is a symbolic link at a path.
+    pub(in crate::installer) fn is_link(&self, path: &str) -> bool {
+        self.kind(path).is_ok_and(|kind| kind == Some(FileType::Symlink))
+    }
+
+    /// What kind of thing is at a path, without looking into it; `None` when there is nothing.
+    pub(in crate::installer) fn kind(&self, path: &str) -> io::Result<Option<FileType>> {
+        let (parent, name) = match self.parent(path) {
+            Err(error) if error.is_gone() => return Ok(None),
+            reached => reached?,
+        };
+        match rustix::fs::statat(&parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Err(error) if is_gone(error) => Ok(None),
+            stat => Ok(Some(FileType::from_raw_mode(stat?.st_mode))),
+        }
+    }
+
+    /// Copies the content of a file that should be so long; its length and digest. Of a longer one, a byte more.
+    pub(super) fn copy_out(&self, path: &str, to: &Path, size: u64, deadline: Deadline) -> io::Result<(u64, Digest)> {
         let (parent, name) = self.parent(path)?;
         let mut to = File::create_new(to)?;
-        hash(&open_file(parent.as_fd(), name)?, &mut to)
+        hash(&open_file(parent.as_fd(), name)?, &mut to, size, Some(deadline))
     }
 
     /// The names in a directory; none where there is none.
@@ -117,7 +156,33 @@ impl Root {
     }
 }
 
-fn look(parent: BorrowedFd<'_>, name: &str) -> io::Result<(Mark, Option<Identity>)> {
+impl Reach<'_> {
+    /// What is said of a file of this length without its content, where that is not looked into.
+    fn stops_at(self, size: i64) -> io::Result<Option<Mark>> {
+        // No file system says that a file is shorter than nothing.
+        let size = u64::try_from(size).unwrap_or(u64::MAX);
+        match self {
+            Self::As(Mark::File { size: wanted, .. }) if *wanted == size => Ok(None),
+            Self::As(_) => Ok(Some(Mark::Unread { size })),
+            Self::Whole(_) if size <= FILE_BYTES_MAX => Ok(None),
+            Self::Whole(_) => {
+                let said = format!("{size} bytes are more than the {FILE_BYTES_MAX} that any file may have");
+                Err(io::Error::new(io::ErrorKind::FileTooLarge, said))
+            }
+        }
+    }
+
+    /// How many bytes are read at most, and by when.
+    fn bounds(self) -> (u64, Option<Deadline>) {
+        match self {
+            Self::As(Mark::File { size, .. }) => (*size, None),
+            Self::As(_) => (0, None),
+            Self::Whole(deadline) => (FILE_BYTES_MAX, deadline),
+        }
+    }
+}
+
+fn look(parent: BorrowedFd<'_>, name: &str, reach: Reach<'_>) -> io::Result<(Mark, Option<Identity>)> {
     let stat = match rustix::fs::statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         Err(error) if is_gone(error) => return Ok((Mark::Missing, None)),
         stat => stat?,
@@ -130,6 +195,10 @@ fn look(parent: BorrowedFd<'_>, name: &str) -> io::Result<(Mark, Option<Identity
             Mark::Link { target: target.to_string_lossy().into_owned(), uid, gid }
         }
         FileType::RegularFile => {
+            let identity = Some((stat.st_dev, stat.st_ino));
+            if let Some(unread) = reach.stops_at(stat.st_size)? {
+                return Ok((unread, identity));
+            }
             let file = open_file(parent, name)?;
             // Of the file that is read, and not of what bore its name a moment ago.
             let stat = rustix::fs::fstat(&file)?;
@@ -137,9 +206,15 @@ fn look(parent: BorrowedFd<'_>, name: &str) -> io::Result<(Mark, Option<Identity
                 return Ok((Mark::Other, None));
             }
             let (mode, uid, gid) = (stat.st_mode & 0o7777, stat.st_uid, stat.st_gid);
-            let (size, blake3) = hash(&file, &mut io::sink())?;
+            let identity = Some((stat.st_dev, stat.st_ino));
+            let (size_max, deadline) = reach.bounds();
+            let (size, blake3) = hash(&file, &mut io::sink(), size_max, deadline)?;
+            // It may have grown meanwhile.
+            if let Some(unread) = reach.stops_at(i64::try_from(size).unwrap_or(i64::MAX))? {
+                return Ok((unread, identity));
+            }
             let mark = Mark::File { mode, uid, gid, size, blake3, attributes: attributes(file.as_fd())? };
-            return Ok((mark, Some((stat.st_dev, stat.st_ino))));
+            return Ok((mark, identity));
         }
         _ => Mark::Other,
     };
@@ -159,10 +234,18 @@ pub(super) fn open_file(parent: BorrowedFd<'_>, name: &str) -> io::Result<File> 
     Ok(rustix::fs::openat(parent, name, flags, Mode::empty())?.into())
 }
 
-/// Length and digest of a file, which is copied meanwhile.
-pub(super) fn hash(mut file: &File, to: &mut impl Write) -> io::Result<(u64, Digest)> {
+/// Length and digest of a file, which is copied meanwhile, in the time there is. One that is longer than it may be
+/// is read one byte further, and that shows.
+pub(super) fn hash(
+    file: &File,
+    to: &mut impl Write,
+    size_max: u64,
+    deadline: Option<Deadline>,
+) -> io::Result<(u64, Digest)> {
     let (mut hasher, mut buffer) = (blake3::Hasher::new(), vec![0; COPY_BYTES]);
+    let mut file = file.take(size_max.saturating_add(1));
     loop {
+        deadline.map_or(Ok(()), |deadline| deadline.check())?;
         match file.read(&mut buffer)? {
             0 => return Ok((hasher.count(), Digest(*hasher.finalize().as_bytes()))),
             count => {

@@ -2,7 +2,7 @@
 
 use super::mark::{Attributes, Mark, attributes};
 use super::root::{DIRECTORY, Root, beside, remove};
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid, XattrFlags};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid, XattrFlags};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -33,10 +33,12 @@ impl Root {
             Err(error) if error.is_gone() && *wanted == Mark::Missing => return Ok(Mended::Whole),
             parent => parent?,
         };
-        let is_directory = |mark: &Mark| matches!(mark, Mark::Directory { .. });
-        let there = self.mark(path)?;
-        if *wanted == Mark::Missing || (there != Mark::Missing && is_directory(&there) != is_directory(wanted)) {
-            let flags = if is_directory(&there) { AtFlags::REMOVEDIR } else { AtFlags::empty() };
+        // What is in it does not matter any more.
+        let there = self.kind(path)?;
+        let is_directory = there == Some(FileType::Directory);
+        let is_other = there.is_some() && is_directory != matches!(wanted, Mark::Directory { .. });
+        if *wanted == Mark::Missing || is_other {
+            let flags = if is_directory { AtFlags::REMOVEDIR } else { AtFlags::empty() };
             match rustix::fs::unlinkat(&parent, name, flags) {
                 Err(Errno::NOTEMPTY | Errno::EXIST) if *wanted == Mark::Missing => return Ok(Mended::Left),
                 Err(Errno::NOENT) => {}
@@ -44,7 +46,7 @@ impl Root {
             }
         }
         match (wanted, content) {
-            (Mark::Missing | Mark::Other, _) => {}
+            (Mark::Missing | Mark::Unread { .. } | Mark::Other, _) => {}
             (Mark::Directory { mode, uid, gid, attributes }, _) => {
                 make_directory(parent.as_fd(), name, (*uid, *gid), *mode, attributes)?;
             }

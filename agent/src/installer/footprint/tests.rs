@@ -161,7 +161,7 @@ fn what_is_brought_back_is_all_of_it() {
     put(&base, "etc/acme/link", "a file");
     put(&base, "etc/acme/link.aside", "left by a tool");
     put(&base, "etc/acme/new/deep/mine", "somebody's");
-    let repair = footprint.repair(&root, &kept).unwrap();
+    let repair = footprint.repair(&root, &kept);
     assert!(repair.failed.is_empty(), "{repair:?}");
     assert_eq!(repair.left, ["etc/acme/new", "etc/acme/new/deep"]);
     assert_eq!(footprint.differences(&root).unwrap(), []);
@@ -194,10 +194,74 @@ fn what_cannot_be_repaired_stops_nothing_else() {
     fs::remove_file(base.join("etc/acme/a")).unwrap();
     put(&base, "etc/acme/a/in-the-way", "");
     fs::write(base.join("etc/acme/b"), "new").unwrap();
-    let repair = footprint.repair(&root, &room.path().join("kept")).unwrap();
+    let repair = footprint.repair(&root, &room.path().join("kept"));
     assert_eq!(repair.repaired, ["etc/acme/b"]);
     assert_eq!(repair.failed.len(), 1);
     assert_eq!(fs::read_to_string(base.join("etc/acme/b")).unwrap(), "old");
     let told = repair.tell(&mut Story::default()).unwrap_err();
     assert!(told.starts_with("cannot repair /etc/acme/a: "), "{told}");
+}
+
+#[test]
+fn what_cannot_be_examined_stops_nothing_else() {
+    let room = room();
+    let base = room.path().join("root");
+    for path in ["etc/acme/a", "etc/acme/b/b", "etc/acme/c"] {
+        put(&base, path, "old");
+    }
+    fs::set_permissions(base.join("etc/acme/b"), fs::Permissions::from_mode(0o755)).unwrap();
+    // The first of its names is where nobody can look.
+    fs::hard_link(base.join("etc/acme/b/b"), base.join("etc/acme/b2")).unwrap();
+    let root = Root::own(&base);
+    let paths = ["etc/acme/a", "etc/acme/b/b", "etc/acme/b2", "etc/acme/c"].map(str::to_owned).into();
+    let footprint = Footprint::take(&root, &paths, &[], long()).unwrap();
+    footprint.keep(&root, &room.path().join("kept"), long()).unwrap();
+    for path in ["etc/acme/a", "etc/acme/c"] {
+        fs::write(base.join(path), "new").unwrap();
+    }
+    // Others may change it now: this root does not go there.
+    fs::set_permissions(base.join("etc/acme/b"), fs::Permissions::from_mode(0o777)).unwrap();
+    let error = chain(&footprint.differences(&root).unwrap_err());
+    assert!(error.contains("examine") && error.contains("etc/acme/b"), "{error}");
+    let repair = footprint.repair(&root, &room.path().join("kept"));
+    assert_eq!(repair.repaired, ["etc/acme/a", "etc/acme/c"]);
+    let failed: Vec<_> = repair.failed.iter().map(|(path, error)| (path.as_str(), error.to_string())).collect();
+    assert_eq!(failed.iter().map(|(path, _)| *path).collect::<Vec<_>>(), ["etc/acme/b/b", "etc/acme/b2"]);
+    assert!(failed[1].1.contains("one file with /etc/acme/b/b"), "{failed:?}");
+    for path in ["etc/acme/a", "etc/acme/c"] {
+        assert_eq!(fs::read_to_string(base.join(path)).unwrap(), "old", "{path}");
+    }
+    assert!(repair.tell(&mut Story::default()).is_err());
+}
+
+/// A file that takes no room and says that it is longer than anybody can read.
+#[test]
+fn nobody_is_kept_reading_for_ever() {
+    let room = room();
+    let (base, kept) = (room.path().join("root"), room.path().join("kept"));
+    let endless = |path: &str| fs::File::create(base.join(path)).unwrap().set_len(1 << 43).unwrap();
+    put(&base, "etc/acme/a", "old");
+    let root = Root::own(&base);
+    let paths = ["etc/acme/a", "etc/acme/new"].map(str::to_owned).into();
+    let footprint = Footprint::take(&root, &paths, &[".aside"], long()).unwrap();
+    footprint.keep(&root, &kept, long()).unwrap();
+    ["etc/acme/a", "etc/acme/new", "etc/acme/a.aside"].into_iter().for_each(endless);
+    let differences = footprint.differences(&root).unwrap();
+    assert_eq!(differences.len(), 3);
+    assert!(differences.iter().all(|one| one.there == Mark::Unread { size: 1 << 43 }), "{differences:?}");
+    // Nor are they taken into a footprint, or copied.
+    let refused = Footprint::take(&root, &paths, &[], long()).unwrap_err();
+    assert!(refused.reason.detail.as_str().contains("any file may have"), "{refused:?}");
+    let copied = footprint.keep(&root, &room.path().join("again"), long()).unwrap_err();
+    assert!(copied.reason.detail.as_str().contains("/etc/acme/a was changed meanwhile"), "{copied:?}");
+    assert!(fs::metadata(room.path().join("again/0")).unwrap().len() <= 4);
+    let repair = footprint.repair(&root, &kept);
+    assert!(repair.failed.is_empty(), "{repair:?}");
+    assert_eq!(footprint.differences(&root).unwrap(), []);
+    assert_eq!(fs::read_to_string(base.join("etc/acme/a")).unwrap(), "old");
+
+    // And what may be read is read in time.
+    let (file, over) = (fs::File::open(base.join("etc/acme/a")).unwrap(), Deadline::begin("a test", Duration::ZERO));
+    let late = mark::hash(&file, &mut io::sink(), 3, Some(over)).unwrap_err();
+    assert_eq!(late.kind(), io::ErrorKind::TimedOut);
 }

@@ -7,7 +7,7 @@
 
 use super::super::unpack::{EntryProblem, LIMITS};
 use super::order::Relations;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a name, a version, an architecture.
 const IDENTITY_BYTES_MAX: usize = 255;
@@ -25,6 +25,8 @@ pub(in crate::installer) struct Contents {
     pub(in crate::installer) architecture: String,
     /// What it brings, by path.
     pub(in crate::installer) entries: BTreeMap<String, Brings>,
+    /// Those of its entries that are its own by name only: what is in them others write (a log, a database).
+    pub(in crate::installer) ghosts: BTreeSet<String>,
     /// What it asks for.
     pub(in crate::installer) relations: Relations,
     /// Names of packages it takes the place of, where the manager takes those away.

@@ -122,8 +122,8 @@ pub(super) trait Manager: Send + Sync {
     fn has_scratch(&self, written: &Written) -> bool;
 
     /// Takes away what one that was killed left behind. Somebody else's may need it just now, so this is for
-    /// whoever has the turn.
-    fn clear_scratch(&self, written: &Written) -> Result<(), ManagerError>;
+    /// whoever has the turn. What of it cannot be taken away stays, and is said.
+    fn clear_scratch(&self, written: &Written) -> Result<Vec<String>, ManagerError>;
 }
 
 /// Installs packages with a manager.
@@ -180,11 +180,18 @@ impl<M: Manager> Packages<M> {
         if new.is_empty() { Ok(()) } else { self.0.remove(&new, story) }
     }
 
+    fn clear_scratch(&self, written: &Written, story: &mut Story) -> Result<(), String> {
+        let stays = self.0.clear_scratch(written).map_err(|error| chain(&error))?;
+        stays.into_iter().for_each(|stays| story.tell(stays));
+        Ok(())
+    }
+
     /// Says which configuration files of the host's own were kept, and where the package's are.
     fn tell_kept(&self, written: &Written, story: &mut Story) {
         for path in written.footprint.paths() {
             let beside = self.0.kept_beside(path);
-            if self.0.root().mark(&beside).is_ok_and(|mark| mark != *written.footprint.get(&beside)) {
+            let had = written.footprint.get(&beside);
+            if self.0.root().mark_beside(&beside, had).is_ok_and(|mark| mark != *had) {
                 story.tell(format!("/{path} was changed on this host and is kept; the package's is /{beside}"));
             }
         }
@@ -278,15 +285,14 @@ impl<M: Manager> Install for Packages<M> {
         reserve.give_back(root).map_err(|error| chain(&error))?;
         let database = self.database()?;
         if self.is_old(&written, &database).is_ok() {
-            return self.0.clear_scratch(&written).map_err(|error| chain(&error));
+            return self.clear_scratch(&written, story);
         }
         if let Some(somebodys) = written.closure.is_somebodys(&database, M::LEAVES_GONE) {
             return Err(format!("{somebodys}{ASKED}"));
         }
         let went = self.go_back(&written.closure, &holding, story);
-        let repair = written.footprint.repair(root, &holding.join(KEPT)).map_err(|error| chain(&error))?;
-        let repaired = repair.tell(story);
-        self.0.clear_scratch(&written).map_err(|error| chain(&error))?;
+        let repaired = written.footprint.repair(root, &holding.join(KEPT)).tell(story);
+        self.clear_scratch(&written, story)?;
         reserve.sync(root).map_err(|error| chain(&error))?;
         match (went, repaired) {
             (Ok(()), Ok(())) => Ok(()),
@@ -312,7 +318,8 @@ impl<M: Manager> Install for Packages<M> {
         if self.0.has_scratch(&written) {
             let cleared = self.0.turn().and_then(|_turn| self.0.clear_scratch(&written));
             let unclear = |error: ManagerError| std::io::Error::other(chain(&error));
-            cleared.map_err(|error| failed("clear up", self.0.root().path())(unclear(error)))?;
+            let stays = cleared.map_err(|error| failed("clear up", self.0.root().path())(unclear(error)))?;
+            stays.iter().for_each(|stays| tracing::warn!(stays, "what a package manager left behind is still there"));
         }
         files::remove_tree(&holding.join(KEPT))
     }

@@ -43,7 +43,7 @@ pub(super) fn prepare<M: Manager>(
         story.tell(format!("package {name}: {from} → {version}"));
     }
     manager.try_install(&closure.new_goes(holding))?;
-    check_privileged(manager, &new)?;
+    check_privileged(manager, &new, job)?;
     manager.check_bystanders(&closure, &new, &before)?;
     tell_replaced(manager, &closure, story)?;
     let paths = manager.paths(&closure, &new)?;
@@ -89,11 +89,11 @@ fn look_for_old<M: Manager>(manager: &M, job: &Job, holding: &Path, old: &mut Fi
 }
 
 /// What runs with more rights than its user's must have done so before, with no more of them.
-fn check_privileged<M: Manager>(manager: &M, new: &Files) -> Result<(), Refusal> {
+fn check_privileged<M: Manager>(manager: &M, new: &Files, job: &Job) -> Result<(), Refusal> {
     let all = new.iter().flat_map(|(file, of)| of.privileged().map(move |program| (file, program)));
     for (file, (path, mode, is_capable)) in all {
         let root = manager.root();
-        let there = root.mark(path).map_err(failed("examine", &root.path().join(path)))?;
+        let there = root.mark_within(path, job.deadline).map_err(failed("examine", &root.path().join(path)))?;
         let (had, had_capabilities) = match &there {
             Mark::File { mode, attributes, .. } => (*mode, attributes.contains_key(CAPABILITIES)),
             _ => (0, false),

@@ -5,6 +5,7 @@ use super::super::install::Story;
 use super::super::others::{self, Turn};
 use super::super::packages::{Altered, Database, ManagerError, State};
 use super::super::tool::{self, Tool, ToolError};
+use super::examine::GHOST;
 use crate::config;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -25,8 +26,34 @@ const DATABASES: [&str; 3] = ["rpmdb.sqlite", "Packages.db", "Packages"];
 const LISTING_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// One line per package.
 const FORMAT: &str = "%{NAME}\t%{ARCH}\t%{EVR}\n";
+/// The paths of installed packages: the name comes last, and nobody's name can make a line look like two.
+const PATHS: &str = "[%{FILEFLAGS}\t%{FILENAMES}\n]";
 /// What a package says of itself that is there once.
 const INSTALLED: &str = "install ok installed";
+
+/// Paths of packages.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Paths {
+    /// What packages have put there.
+    pub(super) files: BTreeSet<String>,
+    /// What is theirs by name only.
+    pub(super) ghosts: BTreeSet<String>,
+}
+
+impl Paths {
+    /// What rpm said by [`PATHS`]. Flags that are no number are not those of a ghost.
+    fn parse(listing: &str) -> Self {
+        let mut paths = Self::default();
+        for (flags, path) in listing.lines().filter_map(|line| line.split_once('\t')) {
+            let is_ghost = flags.parse::<u32>().is_ok_and(|flags| flags & GHOST != 0);
+            let of = if is_ghost { &mut paths.ghosts } else { &mut paths.files };
+            if path.starts_with('/') && path.trim_matches('/') != "" {
+                of.insert(path.trim_matches('/').to_owned());
+            }
+        }
+        paths
+    }
+}
 
 /// The host's rpm, working on one root.
 pub(super) struct Rpm {
@@ -92,15 +119,12 @@ impl Rpm {
     }
 
     /// Every path of packages that are there.
-    pub(super) fn files_of(&self, packages: &[String]) -> Result<BTreeSet<String>, ManagerError> {
+    pub(super) fn files_of(&self, packages: &[String]) -> Result<Paths, ManagerError> {
         if packages.is_empty() {
-            return Ok(BTreeSet::new());
+            return Ok(Paths::default());
         }
-        let tool = self.rpm(LOOK_PATIENCE).args(["--query", "--queryformat", "[%{FILENAMES}\n]", "--"]).args(packages);
-        let listing = tool.read(LISTING_BYTES_MAX)?;
-        let listing = String::from_utf8_lossy(&listing);
-        let paths = listing.lines().filter(|line| line.starts_with('/')).map(|path| path.trim_matches('/').to_owned());
-        Ok(paths.filter(|path| !path.is_empty()).collect())
+        let tool = self.rpm(LOOK_PATIENCE).args(["--query", "--queryformat", PATHS, "--"]).args(packages);
+        Ok(Paths::parse(&String::from_utf8_lossy(&tool.read(LISTING_BYTES_MAX)?)))
     }
 
     /// What a package file says of itself.
@@ -214,6 +238,9 @@ mod tests {
             assert_eq!((found.path.as_str(), found.is_configuration), (path, is_configuration), "{line}");
         }
         assert_eq!(altered("package app is not installed"), None);
+        let paths = Paths::parse("64\t/var/log/app\n17\t/etc/app.conf\n0\t/\n(none)\t/usr/a\tb\n81\t/etc/g\nnoise\n");
+        assert_eq!(paths.files, ["etc/app.conf", "usr/a\tb"].map(str::to_owned).into());
+        assert_eq!(paths.ghosts, ["etc/g", "var/log/app"].map(str::to_owned).into());
         let listing = "app\tnoarch\t1:1.0-1\nkernel\tx86_64\t6-2\nkernel\tx86_64\t6-1\ngpg-pubkey\t(none)\tabc-def\n";
         let database = parse(listing.as_bytes());
         let said = |name: &str, of: &str| State::shown(&database.state(name, of));

@@ -21,8 +21,8 @@ const FILES: &str =
 const FILES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What rpm says where there is nothing.
 const NONE: &str = "(none)";
-/// A file that is the package's by name only.
-const GHOST: u32 = 1 << 6;
+/// A file that is the package's by name only (`RPMFILE_GHOST`).
+pub(super) const GHOST: u32 = 1 << 6;
 
 /// Looks into a package.
 pub(super) fn examine(rpm: &Rpm, package: &Path, called: &str) -> Result<Contents, Refusal> {
@@ -84,6 +84,9 @@ fn read(contents: &mut Contents, listing: &str, count: usize, bytes_max: u64) ->
             return Err(refused(EntryProblem::TooLarge(bytes_max)));
         }
         if !path.is_empty() {
+            if entry.is_ghost {
+                contents.ghosts.insert(path.clone());
+            }
             entries.push((path, brings));
         }
     }
@@ -185,6 +188,15 @@ mod tests {
         assert_eq!(contents.entries["su"], Brings::File { mode: 0o4755, bytes: 7, is_capable: false });
         assert_eq!(contents.entries["ping"], Brings::File { mode: 0o755, bytes: 7, is_capable: true });
         assert_eq!(contents.entries["also"], Brings::File { mode: 0o755, bytes: 0, is_capable: false });
+    }
+
+    #[test]
+    fn what_is_the_packages_by_name_only_is_told_apart() {
+        let mut contents = Contents::default();
+        let lines = "33188\t7\t64\t1\t\t\t/log\n33188\t7\t81\t2\t\t\t/conf\n33188\t7\t17\t3\t\t\t/file\n";
+        read(&mut contents, lines, 3, bytes_max(1000)).unwrap();
+        assert_eq!(contents.ghosts, ["conf", "log"].map(str::to_owned).into());
+        assert_eq!(contents.entries["log"], Brings::File { mode: 0o644, bytes: 0, is_capable: false });
     }
 
     #[test]

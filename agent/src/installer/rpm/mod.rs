@@ -15,8 +15,8 @@ use super::install::Story;
 use super::packages::{Altered, Closure, Contents, Database, Files, Manager, ManagerError, Package, Written};
 use crate::config;
 use crate::settled::Refusal;
-use command::Rpm;
 pub(crate) use command::version;
+use command::{Paths, Rpm};
 use ledger::patch::InstallerKind;
 use ledger::receipt::ReasonCode;
 use std::collections::BTreeSet;
@@ -100,12 +100,20 @@ impl Manager for RpmPackages {
         Ok(())
     }
 
+    /// What is a package's by name only, before and after, rpm leaves alone, and it is written all the time: it is
+    /// no part of the update, and not of the way back. What only one of the two names so rpm takes away with
+    /// that one, and what packages make a link (alternatives) they change themselves: those are.
     fn paths(&self, closure: &Closure, new: &Files) -> Result<BTreeSet<String>, Refusal> {
         let had: Vec<_> = closure.changes().filter(|package| package.old.is_some()).collect();
-        let mut paths = self.rpm.files_of(&names(&had))?;
+        let Paths { files: mut paths, ghosts: old_ghosts } = self.rpm.files_of(&names(&had))?;
+        let mut new_ghosts = BTreeSet::new();
         for contents in closure.changes().filter_map(|package| new.get(&package.file)) {
-            paths.extend(contents.entries.keys().cloned());
+            paths.extend(contents.entries.keys().filter(|path| !contents.ghosts.contains(*path)).cloned());
+            new_ghosts.extend(contents.ghosts.iter().cloned());
         }
+        let is_part =
+            |path: &&String| !(old_ghosts.contains(*path) && new_ghosts.contains(*path)) || self.root.is_link(path);
+        paths.extend(old_ghosts.union(&new_ghosts).filter(is_part).cloned());
         Ok(paths)
     }
 
@@ -126,10 +134,10 @@ impl Manager for RpmPackages {
     }
 
     fn has_scratch(&self, written: &Written) -> bool {
-        strays::find(&self.root, &written.footprint).is_ok_and(|strays| !strays.is_empty())
+        !strays::find(&self.root, &written.footprint).files.is_empty()
     }
 
-    fn clear_scratch(&self, written: &Written) -> Result<(), ManagerError> {
-        Ok(strays::clear(&self.root, &written.footprint)?)
+    fn clear_scratch(&self, written: &Written) -> Result<Vec<String>, ManagerError> {
+        Ok(strays::clear(&self.root, &written.footprint))
     }
 }

@@ -1,7 +1,7 @@
 //! Files that a killed `rpm` left behind: it writes each under a name of its own, `NAME;NUMBER`, beside its place.
 
 use super::super::footprint::{Footprint, Root, remove, split};
-use crate::files::{FileError, failed};
+use crate::settled::chain;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -11,21 +11,38 @@ const MARK: char = ';';
 /// Digits of that number.
 const DIGITS: std::ops::RangeInclusive<usize> = 8..=16;
 
-/// Their paths.
-pub(super) fn find(root: &Root, footprint: &Footprint) -> Result<Vec<String>, FileError> {
+/// What was found.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    /// Their paths.
+    pub(super) files: Vec<String>,
+    /// Directories that could not be searched, in words.
+    unseen: Vec<String>,
+}
+
+/// Looks for them. `rpm` leaves files: what else bears such a name is somebody's own, and a directory that cannot be
+/// searched stops nothing else.
+pub(super) fn find(root: &Root, footprint: &Footprint) -> Strays {
     let directories: BTreeSet<&str> = footprint.paths().map(|path| split(path).0).collect();
-    let mut strays = Vec::new();
+    let mut strays = Strays::default();
     for directory in directories {
-        let names = root.names(directory).map_err(failed("list", &root.path().join(directory)))?;
-        for name in names.iter().filter_map(|name| of(name).map(|of| (name, of))) {
+        let names = match root.names(directory) {
+            Ok(names) => names,
+            Err(error) => {
+                strays.unseen.push(format!("/{directory} cannot be searched for what rpm left: {}", chain(&error)));
+                continue;
+            }
+        };
+        for (name, of) in names.iter().filter_map(|name| of(name).map(|of| (name, of))) {
             let beneath =
                 |name: &str| if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
-            if footprint.has(&beneath(name.1)) {
-                strays.push(beneath(name.0));
+            let path = beneath(name);
+            if footprint.has(&beneath(of)) && root.is_file(&path) {
+                strays.files.push(path);
             }
         }
     }
-    Ok(strays)
+    strays
 }
 
 /// The name a stray stands beside.
@@ -35,16 +52,19 @@ fn of(name: &str) -> Option<&str> {
     is_number.then_some(of)
 }
 
-/// Takes them away.
-pub(super) fn clear(root: &Root, footprint: &Footprint) -> Result<(), FileError> {
-    for path in find(root, footprint)? {
+/// Takes them away; in words, what stays. Nobody's going back waits for it.
+pub(super) fn clear(root: &Root, footprint: &Footprint) -> Vec<String> {
+    let Strays { files, unseen: mut stays } = find(root, footprint);
+    for path in files {
         let removed = match root.parent(&path) {
             Ok((parent, name)) => remove(parent.as_fd(), name).map_err(io::Error::from),
             Err(error) => Err(error.into()),
         };
-        removed.map_err(failed("remove", &root.path().join(&path)))?;
+        if let Err(error) = removed {
+            stays.push(format!("/{path}, which rpm left, cannot be removed: {}", chain(&error)));
+        }
     }
-    Ok(())
+    stays
 }
 
 #[cfg(test)]
@@ -63,5 +83,36 @@ mod tests {
         ] {
             assert_eq!(of(name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn only_files_are_strays_and_what_cannot_be_searched_stops_nothing() {
+        use super::super::super::deadline::Deadline;
+        use std::fs::{self, Permissions};
+        use std::os::unix::fs::PermissionsExt as _;
+        let room = tempfile::tempdir().unwrap();
+        let base = room.path().join("root");
+        for directory in ["", "app", "theirs"] {
+            fs::create_dir_all(base.join(directory)).unwrap();
+            fs::set_permissions(base.join(directory), Permissions::from_mode(0o755)).unwrap();
+        }
+        for path in ["app/data", "theirs/data"] {
+            fs::write(base.join(path), "old").unwrap();
+        }
+        let (root, deadline) = (Root::own(&base), Deadline::begin("a test", std::time::Duration::from_secs(600)));
+        let paths = ["app/data", "theirs/data"].map(str::to_owned).into();
+        let footprint = Footprint::take(&root, &paths, &[], deadline).unwrap();
+        fs::create_dir(base.join("app/data;6560a1b2")).unwrap();
+        std::os::unix::fs::symlink("data", base.join("app/data;6560a1b4")).unwrap();
+        fs::write(base.join("app/data;6560a1b3"), "half").unwrap();
+        fs::write(base.join("theirs/data;6560a1b3"), "half").unwrap();
+        // Others may change it now: this root does not go there.
+        fs::set_permissions(base.join("theirs"), Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(find(&root, &footprint).files, ["app/data;6560a1b3"]);
+        let stays = clear(&root, &footprint);
+        assert!(stays.len() == 1 && stays[0].starts_with("/theirs cannot be searched"), "{stays:?}");
+        assert!(!base.join("app/data;6560a1b3").exists());
+        assert!(base.join("app/data;6560a1b2").is_dir() && base.join("app/data;6560a1b4").is_symlink());
+        assert!(find(&root, &footprint).files.is_empty());
     }
 }
