@@ -47,7 +47,7 @@ impl Paths {
         for (flags, path) in listing.lines().filter_map(|line| line.split_once('\t')) {
             let is_ghost = flags.parse::<u32>().is_ok_and(|flags| flags & GHOST != 0);
             let of = if is_ghost { &mut paths.ghosts } else { &mut paths.files };
-            if path.starts_with('/') && path.trim_matches('/') != "" {
+            if path.starts_with('/') && !path.trim_matches('/').is_empty() {
                 of.insert(path.trim_matches('/').to_owned());
             }
         }
