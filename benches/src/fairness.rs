@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
-/// Connections of the flood to each validator, of its own, as another organisation's are: who is refused is
-/// not read for a moment, so one connection alone does not get rid of ten times what the ledger takes.
+/// Connections of the flood to each validator, of its own, as another organisation's are: who is refused is not read
+/// for a moment, and only so many are refused in a second. What is not read waits here.
 const CONNECTIONS: usize = 8;
 /// How much more than it takes the ledger is sent.
 const TIMES: u64 = 10;
@@ -69,11 +69,10 @@ impl World<'_> {
             figure.publish(&arguments.results)?;
         }
         let (taken, refused) = (flood.taken.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
-        let offered = (taken + refused) as f64 / seconds;
+        let answered = (taken + refused) as f64 / seconds;
         crate::print(&format!(
-            "  at most {TARGET} × is promised; the flood: {offered:.0} offered per second, {:.1} × {capacity}, of them \
-             {:.0} taken",
-            offered / capacity as f64,
+            "  at most {TARGET} × is promised; of the flood's {} per second, {answered:.0} were read, {:.0} taken",
+            TIMES * capacity,
             taken as f64 / seconds,
         ));
         Ok(())

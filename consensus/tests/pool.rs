@@ -515,3 +515,18 @@ fn everybodys_transactions_are_looked_at_again() {
     let of_bank = again.iter().filter(|passed| crowded.owners[&passed.transaction.id()].0 == name("bank"));
     assert_eq!((again.len(), of_bank.count()), (8, 2));
 }
+
+/// Looking again costs as much as taking in: beside somebody with little to say, no more of a load is looked at
+/// between two blocks than a block of it has.
+#[test]
+fn of_a_load_no_more_is_looked_at_again_than_its_share() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    let share = MempoolLimits::default().share_max;
+    crowded.offer_many("depot", 500);
+    let looked_at = |crowded: &mut Crowded| crowded.pool.passed_over(64).len();
+    looked_at(&mut crowded);
+    assert_eq!(looked_at(&mut crowded), 64, "nobody else is there");
+    crowded.offer_many("bank", 1);
+    looked_at(&mut crowded);
+    assert_eq!(looked_at(&mut crowded), share + 1);
+}

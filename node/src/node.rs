@@ -361,6 +361,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
+        refusing: grpc::Refusing::default(),
         intake: grpc::Intake::default(),
         unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),

@@ -223,14 +223,18 @@ impl Mempool {
 
     /// How many even places of a block of so many each organisation may spend.
     fn budgets(&self, transactions: usize) -> Vec<usize> {
-        let little = self.last_with_little();
         let is_for_little = self.pace.was_much() && self.has_little_beside_much();
-        let budget = |(organisation, queue): (&Name, &Queue)| match self.share_of(organisation, &little) {
-            _ if is_for_little && !self.has_little(organisation, queue) => 0,
-            Some(share) => share.min(transactions),
-            None => transactions,
+        let budget = |((organisation, queue), share): ((&Name, &Queue), usize)| {
+            if is_for_little && !self.has_little(organisation, queue) { 0 } else { share }
         };
-        self.queues.iter().map(budget).collect()
+        self.queues.iter().zip(self.shares(transactions)).map(budget).collect()
+    }
+
+    /// … before a block that is wanted by those with little to say is made theirs.
+    fn shares(&self, transactions: usize) -> Vec<usize> {
+        let little = self.last_with_little();
+        let share = |organisation| self.share_of(organisation, &little).map_or(transactions, |it| it.min(transactions));
+        self.queues.keys().map(share).collect()
     }
 
     /// Places of the transactions whose turn it is.
@@ -304,10 +308,11 @@ impl Mempool {
         Some(organisation)
     }
 
-    /// After a block: those next in turn that were passed over, at most `limit`. They had their chance,
-    /// so something may have become wrong with them.
+    /// After a block: those next in turn that were passed over, at most `limit`, and no more of an organisation than
+    /// its share while others have little to say. They had their chance, so something may have become wrong with
+    /// them.
     pub fn passed_over(&mut self, limit: usize) -> Vec<PassedOver> {
-        let places = self.in_turn(limit, usize::MAX, vec![usize::MAX; self.queues.len()]);
+        let places = self.in_turn(limit, usize::MAX, self.shares(limit));
         let look = |place: &u64| {
             let waiting = self.waiting.get_mut(place)?;
             waiting.passed_over += 1;

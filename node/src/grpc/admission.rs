@@ -11,15 +11,10 @@ use ledger::key::PublicKey;
 use ledger::state::{ApplyError, BlockContext, State, StateView as _};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1;
-use std::time::Duration;
 use tonic::Status;
 
 /// The check of a transaction that came too late to be admitted because it is final already.
 pub(super) const ALREADY_FINALISED: &str = "already-finalised";
-/// How long a refusal for want of room is kept back. Whoever was refused is not listened to meanwhile: refusing
-/// a flood must cost little beside what is taken.
-const NO_ROOM_PAUSE: Duration = Duration::from_millis(200);
-
 /// A transaction whose signature holds, and its place in the pool: none for one that is known here already.
 pub(super) struct Welcome {
     pub(super) transaction: VerifiedTransaction,
@@ -59,7 +54,7 @@ impl Services {
         let welcome = self.welcome(origin, vec![transaction]).await?.pop();
         let welcome = welcome.unwrap_or_else(|| Err(Refused::stopping()));
         if welcome.as_ref().is_err_and(Refused::is_for_want_of_room) {
-            tokio::time::sleep(NO_ROOM_PAUSE).await;
+            tokio::time::sleep(self.refusing.pause(1)).await;
         }
         welcome
     }
@@ -141,8 +136,10 @@ impl Services {
                 Err(refused) => Err(refused.clone()),
             })
             .collect();
-        if results.iter().any(|result| result.as_ref().is_err_and(Refused::is_for_want_of_room)) {
-            tokio::time::sleep(NO_ROOM_PAUSE).await;
+        let is_refused = |result: &&Result<_, Refused>| result.as_ref().is_err_and(Refused::is_for_want_of_room);
+        let refused = results.iter().filter(is_refused).count();
+        if refused > 0 {
+            tokio::time::sleep(self.refusing.pause(refused)).await;
         }
         let answers = ids.into_iter().zip(results).map(|(id, result)| {
             let refusal = result.err().filter(|refused| refused.refusal.check != ALREADY_FINALISED);

@@ -10,6 +10,7 @@ mod ledger_service;
 mod membership;
 mod patches;
 mod refusal;
+mod refusing;
 mod snapshot;
 mod unread;
 mod views;
@@ -32,6 +33,7 @@ use ledger::key::PublicKey;
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
+pub use refusing::{REFUSAL_PAUSE_MAX, REFUSAL_PAUSE_MIN, REFUSED_PER_SECOND, Refusing};
 pub use snapshot::{SNAPSHOTS_MAX, SNAPSHOTS_PER_ADDRESS_MAX, Snapshots};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -89,6 +91,8 @@ pub struct Services {
     pub validator_key: Option<PublicKey>,
     /// Checks signatures.
     pub verifier: Verifier,
+    /// How fast is refused.
+    pub refusing: Refusing,
     /// What requests take of the memory.
     pub intake: Intake,
     /// What answers take of the memory.

@@ -91,3 +91,17 @@ fn the_document_has_the_numbers_of_the_code() {
         assert!(numbers.iter().all(|number| row.contains(number)), "{row} should have {numbers:?}");
     }
 }
+
+#[test]
+fn the_document_says_how_fast_a_node_refuses() {
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol.md");
+    let document = std::fs::read_to_string(document).unwrap();
+    let pace = format!(
+        "after {} ms, and a stream is not read meanwhile; while a node refuses more than {} transactions a second, after \
+         as long as keeps it at that pace, and {} at most",
+        grpc::REFUSAL_PAUSE_MIN.as_millis(),
+        written(grpc::REFUSED_PER_SECOND.into()),
+        seconds(grpc::REFUSAL_PAUSE_MAX),
+    );
+    assert!(document.contains(&pace), "{pace}");
+}
