@@ -7,12 +7,13 @@
 //! so (`RUN-PATCH-open`), at once, because nobody knows how long it stays like that; and one of its end. A receipt's number is given when it is signed: the ledger wants exactly
 //! one more than the last, and the last is what the ledger says.
 
+mod signer;
 mod told;
 
 pub use told::{Told, told};
 
 use crate::clock::now_ms;
-use crate::enrolment::{self, Enrolment};
+use crate::enrolment::Enrolment;
 use crate::files::{self, FileError};
 use crate::follow;
 use crate::follow::heads::Heads;
@@ -29,7 +30,7 @@ use ledger::transaction::{Payload, SignedTransaction, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -82,17 +83,6 @@ impl Receipts {
     pub fn open(directory: &Path) -> Result<Self, FileError> {
         files::private_dir(&directory.join("sent"))?;
         Ok(Self { directory: directory.to_owned(), added: Arc::default(), enrolment: Arc::default() })
-    }
-
-    /// What the nodes said last of the key that signs them; nothing while none was asked that knew.
-    #[must_use]
-    pub fn enrolment(&self) -> Option<Enrolment> {
-        *self.enrolment.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes note of it; whether it is another than before.
-    fn note_enrolment(&self, said: Enrolment) -> bool {
-        self.enrolment.lock().unwrap_or_else(PoisonError::into_inner).replace(said) != Some(said)
     }
 
     /// Queues a receipt; on the disk when this returns. Doing it again for the same attempt does
@@ -202,19 +192,6 @@ impl Sender {
         Self { receipts, sources, heads, key, name, chain_id }
     }
 
-    /// Asks the nodes whether they know the key that signs, unless that is known; says so aloud when they do not.
-    pub async fn ask_enrolment(&self) {
-        if self.receipts.enrolment() == Some(Enrolment::Enrolled) {
-            return;
-        }
-        let said = enrolment::ask(&self.key, self.chain_id, &self.sources, &self.heads).await;
-        let Some(said) = said.filter(|said| self.receipts.note_enrolment(*said)) else { return };
-        match said {
-            Enrolment::Enrolled => tracing::info!("{said}"),
-            _ => tracing::warn!(hint = said.hint(self.key.public(), &self.name), "{said}"),
-        }
-    }
-
     /// Sends what waits, and what comes, for ever.
     pub async fn run(self) {
         let mut retry = RETRY_MIN;
@@ -243,18 +220,6 @@ impl Sender {
                 }
             }
         }
-    }
-
-    /// What to do about a receipt that is not taken; may be empty. That its key is not known, or no more, is
-    /// asked anew then.
-    #[must_use]
-    pub fn hint_at(&self, error: &SendError) -> String {
-        let SendError::Call(call) = error else { return String::new() };
-        let said = Enrolment::from_refusal(call).filter(|said| *said != Enrolment::Enrolled);
-        said.map_or_else(String::new, |said| {
-            self.receipts.note_enrolment(said);
-            said.hint(self.key.public(), &self.name)
-        })
     }
 
     /// Sends everything that waits, oldest first. A receipt that is not taken holds up only those for
