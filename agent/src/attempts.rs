@@ -35,8 +35,17 @@ pub struct Tried {
     pub refusals: u32,
     /// Not again by itself before this.
     pub not_before_ms: u64,
-    /// Reasons a receipt was written for.
+    /// Reasons a receipt was written for since it was applied last, the newest last.
     pub reasons: Vec<ReasonCode>,
+}
+
+impl Tried {
+    /// Why the newest attempt did not go well; none when it did.
+    #[must_use]
+    pub fn last_reason(&self) -> Option<ReasonCode> {
+        // What went well ends what was said before: `record` begins anew then. An older agent did not.
+        self.reasons.last().copied().filter(|_| self.outcome != Some(Outcome::Applied))
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -135,6 +144,9 @@ impl Attempts {
                 Outcome::Applied | Outcome::Failed => 0,
                 _ => now_ms.saturating_add(wait_ms.min(most_ms)),
             };
+        }
+        if settled.outcome == Outcome::Applied {
+            tried.reasons.clear();
         }
         if let Some(code) = code {
             tried.reasons.retain(|known| *known != code);
@@ -249,6 +261,19 @@ mod tests {
         // What the ledger may take back at any block is looked at again soon.
         assert_eq!(next(100, missing), (false, Some(RETRY_LEDGER_MS_MAX)));
         assert_eq!(next(101, stale), (false, Some(RETRY_MS_MAX)));
+    }
+
+    #[test]
+    fn what_went_well_ends_what_was_said_before() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let refused = settled(1, Outcome::Refused, Some(ReasonCode::ApprovalRule));
+        attempts.record(&refused, 0, false).unwrap();
+        assert_eq!(attempts.all().next().unwrap().1.last_reason(), Some(ReasonCode::ApprovalRule));
+        attempts.record(&settled(2, Outcome::Applied, None), 0, false).unwrap();
+        assert_eq!(attempts.all().next().unwrap().1.last_reason(), None);
+        let again = settled(3, Outcome::Refused, Some(ReasonCode::ApprovalRule));
+        assert!(attempts.is_news(&again), "the last receipt says that it was applied");
     }
 
     #[test]

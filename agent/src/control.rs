@@ -9,8 +9,8 @@
 //! {"rollback":{"patch":"66c5…"}}
 //! ```
 //!
-//! `proof` may be left out; with `"now":true` the patch waits for no window. Answers are `{"status":…}`, `{"verdict":…}` or
-//! `{"error":{"message":…,"hint":…}}`.
+//! `proof` may be left out; with `"now":true` the patch waits for no window. Answers are `{"status":…}`, `{"verdict":…}`,
+//! `{"no-attempt":…}` (it is installed already, or its hour has not come) or `{"error":{"message":…,"hint":…}}`.
 //!
 //! The socket is there as soon as the data directory is locked. Who asks before the agent has found out
 //! how it left the host is answered when it has.
@@ -20,7 +20,7 @@ use crate::files::{self, FileError, failed};
 use crate::installer::by_hand::ByHandError;
 use crate::settled::{Settled, chain};
 use crate::status::{Shown, Status};
-use crate::worker::{AskError, Asked, Wish};
+use crate::worker::{AskError, Asked, NoAttempt, Wish};
 use ledger::limits;
 use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
@@ -79,6 +79,8 @@ pub enum Answer {
     Status(Box<Status>),
     /// How the update ended.
     Verdict(Settled),
+    /// Why nothing was begun, though nothing went wrong.
+    NoAttempt(NoAttempt),
     /// Why there is no answer.
     Error {
         /// What happened.
@@ -207,6 +209,7 @@ async fn fulfil(wish: Wish, asked: &mpsc::Sender<Asked>) -> Answer {
     }
     match verdict.await {
         Ok(Ok(settled)) => Answer::Verdict(settled),
+        Ok(Err(AskError::NoAttempt(no_attempt))) => Answer::NoAttempt(no_attempt),
         Ok(Err(error)) => Answer::error(chain(&error), hint(&error)),
         Err(_) => Answer::error("the agent is stopping", "see the receipt when it runs again"),
     }
@@ -216,12 +219,16 @@ async fn fulfil(wish: Wish, asked: &mpsc::Sender<Asked>) -> Answer {
 #[must_use]
 pub fn hint(error: &AskError) -> &'static str {
     match error {
+        AskError::NoAttempt(no_attempt) => no_attempt.hint(),
         AskError::NotAnId(_) => "ids are 64 hexadecimal digits; the beginning of one is enough",
         AskError::UnknownPatch(_) => "`countersign patch list` shows what there is",
         AskError::Ambiguous(_) => "give more digits",
         AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
         AskError::AwaitsRestart(_) => {
             "`countersign-agent status` says for what the restart waits; nothing else is installed before"
+        }
+        AskError::ByHand(ByHandError::Recalled { .. }) => {
+            "install another version: a newer release, once it is approved"
         }
         AskError::ByHand(ByHandError::InPlace(_) | ByHandError::NoWayBack(_)) => {
             "have the version before published as a new release; it goes the way of every patch"

@@ -143,6 +143,12 @@ impl DataDir {
         self.0.join("attempts.json")
     }
 
+    /// Which patches were recalled.
+    #[must_use]
+    pub fn recalls(&self) -> PathBuf {
+        self.0.join("recalls.json")
+    }
+
     /// Name of the control socket within the directory.
     pub const CONTROL: &'static str = "control.sock";
 }

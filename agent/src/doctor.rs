@@ -3,6 +3,7 @@
 //! split, the evidence is kept.
 
 mod host;
+mod installed;
 mod ledger;
 
 use crate::config::Config;
@@ -17,7 +18,7 @@ pub enum Mark {
     Ok,
     /// Updates go on, and somebody should look at it.
     Warn,
-    /// No update can go well like that.
+    /// No update can go well like that, or what runs must not go on running; somebody has to act.
     Fail,
 }
 

@@ -53,6 +53,13 @@ impl Failure {
     }
 }
 
+/// What to do, beside an answer that is no failure; nothing where there is nothing to do.
+pub(crate) fn hint(text: &str) {
+    if !text.is_empty() {
+        say(&format!("hint: {text}\n"));
+    }
+}
+
 /// A program that could not be started in the agent's place.
 pub(crate) fn not_launched(error: &std::io::Error) -> ExitCode {
     say(&format!("cannot start {error}\n"));
@@ -115,9 +122,8 @@ impl From<SiteError> for Failure {
             SiteError::File(error) => error.into(),
             SiteError::Journal(JournalError::File(error)) => error.into(),
             SiteError::Journal(error) => {
-                let hint = "what was begun cannot be told: see what is installed, put it right by hand, then move the \
-                            journal away";
-                Self::new(error, Some(hint.to_owned()), NO_VERDICT)
+                let hint = format!("what was begun cannot be told: {}", JournalError::PUT_RIGHT);
+                Self::new(error, Some(hint), NO_VERDICT)
             }
             SiteError::Genesis { .. } => {
                 Self::new(error, Some("take the genesis file from somebody you trust".to_owned()), USAGE)
@@ -151,7 +157,10 @@ impl From<WhyError> for Failure {
 
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
-        let code = if matches!(error, AskError::NotAnId(_) | AskError::Ambiguous(_)) { USAGE } else { NO_VERDICT };
+        let code = match error {
+            AskError::NotAnId(_) | AskError::Ambiguous(_) => USAGE,
+            _ => NO_VERDICT,
+        };
         let hint = control::hint(&error).to_owned();
         Self::new(error, Some(hint), code)
     }

@@ -81,8 +81,8 @@ pub async fn renew(
     ProofBundle::parse(&offer.proof)?.verify(trust, HostClock { now_ms: now_ms(), ..offer.clock })
 }
 
-/// Asks one node, again if it is only a little behind.
-async fn ask(
+/// Asks one node, again if it is only a little behind; what it offers, and what is wrong with that.
+pub(crate) async fn ask(
     source: &Source,
     patch: PatchId,
     asked: bool,

@@ -7,13 +7,20 @@
 //! so (`RUN-PATCH-open`), at once, because nobody knows how long it stays like that; and one of its end. A receipt's number is given when it is signed: the ledger wants exactly
 //! one more than the last, and the last is what the ledger says.
 
+mod signer;
+mod told;
+
+pub use told::{Told, told};
+
 use crate::clock::now_ms;
+use crate::enrolment::Enrolment;
 use crate::files::{self, FileError};
 use crate::follow;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallCause, CallError, Source, Sources};
 use crate::settled::Settled;
 use ledger::block::PROTOCOL_VERSION;
+use ledger::bounded::Name;
 use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
 use ledger::key::SecretKey;
@@ -23,7 +30,7 @@ use ledger::transaction::{Payload, SignedTransaction, Transaction};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
 
@@ -64,6 +71,8 @@ struct Waiting {
 pub struct Receipts {
     directory: PathBuf,
     added: Arc<Notify>,
+    /// What the nodes said last of the key that signs them.
+    enrolment: Arc<Mutex<Option<Enrolment>>>,
 }
 
 impl Receipts {
@@ -73,7 +82,7 @@ impl Receipts {
     /// [`FileError`].
     pub fn open(directory: &Path) -> Result<Self, FileError> {
         files::private_dir(&directory.join("sent"))?;
-        Ok(Self { directory: directory.to_owned(), added: Arc::new(Notify::new()) })
+        Ok(Self { directory: directory.to_owned(), added: Arc::default(), enrolment: Arc::default() })
     }
 
     /// Queues a receipt; on the disk when this returns. Doing it again for the same attempt does
@@ -149,6 +158,7 @@ pub struct Sender {
     sources: Sources,
     heads: Arc<Heads>,
     key: SecretKey,
+    name: Name,
     chain_id: ChainId,
 }
 
@@ -170,27 +180,40 @@ pub enum SendError {
 }
 
 impl Sender {
-    /// Prepares.
+    /// Prepares. The `name` is what people call the host, for what is said to them.
     #[must_use]
-    pub fn new(receipts: Receipts, sources: Sources, heads: Arc<Heads>, key: SecretKey, chain_id: ChainId) -> Self {
-        Self { receipts, sources, heads, key, chain_id }
+    pub fn new(
+        receipts: Receipts,
+        sources: Sources,
+        heads: Arc<Heads>,
+        (key, name): (SecretKey, Name),
+        chain_id: ChainId,
+    ) -> Self {
+        Self { receipts, sources, heads, key, name, chain_id }
     }
 
     /// Sends what waits, and what comes, for ever.
     pub async fn run(self) {
         let mut retry = RETRY_MIN;
         loop {
+            self.ask_enrolment().await;
             match self.send_all().await {
-                Ok(()) => {
+                Ok(()) if self.receipts.enrolment() == Some(Enrolment::Enrolled) => {
                     retry = RETRY_MIN;
                     self.receipts.added.notified().await;
                 }
+                // Nothing waits, and nobody who knew could be asked, or the key is to be enrolled yet.
+                Ok(()) => {
+                    let _ = tokio::time::timeout(retry, self.receipts.added.notified()).await;
+                    retry = (retry * 2).min(RETRY_MAX);
+                }
                 Err(error) => {
+                    let hint = self.hint_at(&error);
                     let wait = match &error {
                         SendError::Call(call) => call.retry_after().unwrap_or(retry),
                         _ => retry,
                     };
-                    tracing::warn!(%error, again_in = ?wait, "a receipt waits");
+                    tracing::warn!(%error, again_in = ?wait, hint, "a receipt waits");
                     retry = (retry * 2).min(RETRY_MAX);
                     // A new receipt is no reason to press a node that asked for patience.
                     tokio::time::sleep(wait).await;

@@ -4,6 +4,7 @@ use crate::installer::journal::Begun;
 use ledger::bounded::{Sentence, Version};
 use ledger::id::PatchId;
 use ledger::receipt::{Health, Outcome, Reason, ReasonCode};
+use policy::schedule::Wait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -34,13 +35,15 @@ pub struct Refusal {
     pub outcome: Outcome,
     /// The check that said no, with its evidence.
     pub reason: Reason,
+    /// It only waits for its hour, which is no refusal.
+    pub waits: Option<Box<Wait>>,
 }
 
 impl Refusal {
     /// Refused, by a check.
     #[must_use]
     pub fn new(code: ReasonCode, detail: impl fmt::Display) -> Self {
-        Self { outcome: Outcome::Refused, reason: reason(code, detail) }
+        Self { outcome: Outcome::Refused, reason: reason(code, detail), waits: None }
     }
 }
 
@@ -52,7 +55,11 @@ impl From<ledger::proof::ProofError> for Refusal {
 
 impl From<policy::Reason> for Refusal {
     fn from(reason: policy::Reason) -> Self {
-        Self { outcome: reason.outcome(), reason: (&reason).into() }
+        let waits = match &reason {
+            policy::Reason::NotYet(wait) => Some(Box::new(wait.clone())),
+            _ => None,
+        };
+        Self { outcome: reason.outcome(), reason: (&reason).into(), waits }
     }
 }
 
@@ -100,7 +107,7 @@ impl Settled {
     /// Nothing was changed.
     #[must_use]
     pub fn refused(run: u64, patch: PatchId, installed: Version, refusal: Refusal) -> Self {
-        let Refusal { outcome, reason } = refusal;
+        let Refusal { outcome, reason, .. } = refusal;
         let (from_version, to_version) = (installed.clone(), installed);
         Self { run, patch, from_version, to_version, outcome, reason: Some(reason), health: Health::NotRun }
     }

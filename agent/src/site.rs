@@ -1,6 +1,7 @@
 //! One endpoint: everything an update needs, opened in the right order.
 
 mod law;
+mod recalled;
 
 pub(crate) use law::{Law, host};
 
@@ -13,11 +14,13 @@ use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
+use crate::installer::by_hand::{self, Before, ByHandError};
 use crate::installer::journal::{JournalError, Observer};
 use crate::installer::{Installer, installs};
 use crate::key::{self, KeyError};
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
+use crate::recalls::Recalls;
 use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
 use crate::settled::{Refusal, Settled, chain};
@@ -88,6 +91,8 @@ pub struct Site {
     pub waits: Waits,
     /// Receipts on their way.
     pub receipts: Receipts,
+    /// What was recalled, as far as it is known.
+    pub recalls: Recalls,
     /// Somebody at the host said that what is asked for waits for no window.
     schedule_lifted: bool,
     /// When the host was asked to restart last, and what came of it.
@@ -147,6 +152,7 @@ impl Site {
             schedule_lifted: false,
             restart_asked: None,
             receipts: Receipts::open(&data.receipts())?,
+            recalls: Recalls::open(&data.recalls())?,
             key,
             data,
             config,
@@ -171,7 +177,8 @@ impl Site {
     #[must_use]
     pub fn sender(&self) -> Sender {
         let chain_id = self.trust.chain_id();
-        Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), self.key.clone(), chain_id)
+        let signer = (self.key.clone(), self.config.name.clone());
+        Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), signer, chain_id)
     }
 
     /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts
@@ -212,11 +219,17 @@ impl Site {
         Ok((run, log))
     }
 
-    /// Takes back the last update because somebody at the host says so.
+    /// Takes back the last update because somebody at the host says so; but not to what was recalled, as far
+    /// as the nodes or this host know: going back is the safe direction, and waits for no node.
     ///
     /// # Errors
     /// [`AskError`] when nothing was changed.
     pub(crate) async fn take_back(&mut self, patch: PatchId) -> Result<Settled, AskError> {
+        if let Some(Before { version, patch: Some(patch) }) = by_hand::before(&self.data, patch)
+            && let Some(recall) = self.look_for_recall(patch).await
+        {
+            return Err(ByHandError::Recalled { version, patch, recall }.into());
+        }
         let (run, mut log) = self.begin(patch)?;
         let settled = self.installer.take_back(run, patch, &mut log).await?;
         self.write_receipt(&settled, log, true)?;
@@ -241,6 +254,13 @@ impl Site {
             self.receipts.queue(settled, log_digest, self.installer.is_unfinished())?;
         }
         self.attempts.record(settled, now_ms(), asked)?;
+        self.installer.close()
+    }
+
+    /// Ends what turned out to wait for its hour: nothing was changed, and there is nothing to tell.
+    pub(crate) fn end_without_receipt(&mut self, wait: &Wait, mut log: AttemptLog) -> Result<(), FileError> {
+        log.line(&format!("no attempt: {wait}"));
+        let _ = log.finish();
         self.installer.close()
     }
 

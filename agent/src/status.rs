@@ -1,11 +1,16 @@
 //! What an agent shows of itself.
 
+mod installed;
+
+pub(crate) use installed::installed;
+pub use installed::{InstalledStatus, RecalledStatus};
+
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::data::DataDir;
+use crate::enrolment::Enrolment;
 use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
-use crate::installer::installs;
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
 use crate::receipts::Receipts;
@@ -13,8 +18,8 @@ use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
 use crate::settled::chain;
 use crate::worker::{OpenView, WorkerView};
-use ledger::bounded::{Name, Product, Version};
-use ledger::id::{ChainId, PatchId};
+use ledger::bounded::Name;
+use ledger::id::ChainId;
 use ledger::key::PublicKey;
 use ledger::limits;
 use policy::Policy;
@@ -44,6 +49,9 @@ pub struct Status {
     pub services: Vec<ServiceView>,
     /// Receipts that are not final yet.
     pub receipts_waiting: usize,
+    /// What the nodes say of the endpoint's key, if they were asked.
+    #[serde(default)]
+    pub enrolment: Option<Enrolment>,
     /// Why nothing is applied now, if somebody said so.
     pub paused: Option<String>,
     /// When something may be changed next, where there are windows or blackouts.
@@ -96,23 +104,6 @@ pub struct LedgerStatus {
     pub nodes: Vec<NodeView>,
 }
 
-/// Something installed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct InstalledStatus {
-    /// Its product.
-    pub product: Product,
-    /// Its channel.
-    pub channel: Name,
-    /// Its version.
-    pub version: Version,
-    /// Its release counter.
-    pub release: u64,
-    /// The patch that brought it; none for a baseline.
-    pub patch: Option<PatchId>,
-    /// Where it stands.
-    pub tree: PathBuf,
-}
-
 /// Everything a running agent's status is made from.
 #[derive(Clone)]
 pub struct Shown {
@@ -158,6 +149,7 @@ impl Shown {
             installed: known(installed(&self.config), &mut trouble),
             services: self.services.views(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
+            enrolment: self.receipts.enrolment(),
             paused,
             schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
             restart_required: restart_required(&self.config),
@@ -182,6 +174,7 @@ impl Status {
             installed: known(installed(config), &mut trouble),
             services: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
+            enrolment: None,
             paused: paused(&config.policy),
             schedule: schedule(&config.policy, now_ms()),
             restart_required: restart_required(config),
@@ -233,25 +226,14 @@ fn schedule(policy: &Policy, now_ms: u64) -> Option<ScheduleStatus> {
     })
 }
 
-fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
-    let installs = DataDir::at(config.data_dir.clone()).installs();
-    let mut all = Vec::new();
-    for (product, channel) in installs::all_installed(&installs)?.into_keys() {
-        let of = policy::Subscription { product, channel };
-        if let Some(installs::InstalledTree { tree, meta, .. }) = installs::installed(&installs, &of)? {
-            let policy::Subscription { product, channel } = of;
-            let installs::VersionMeta { version, release, patch, .. } = meta;
-            all.push(InstalledStatus { product, channel, version, release, patch, tree });
-        }
-    }
-    Ok(all)
-}
-
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { name, endpoint, running, .. } = self;
         writeln!(f, "host       {name} ({})", if *running { "agent runs" } else { "agent does not run" })?;
         writeln!(f, "endpoint   {endpoint}")?;
+        if let Some(said) = self.enrolment.filter(|said| *said != Enrolment::Enrolled) {
+            writeln!(f, "ENROLMENT  {said}; {}", said.hint(*endpoint, name))?;
+        }
         if let Some(ledger) = &self.ledger {
             let LedgerStatus { freshness, height, chain_id, .. } = ledger;
             let word = match freshness {
@@ -272,6 +254,11 @@ impl fmt::Display for Status {
         }
         if let Some(paused) = &self.paused {
             writeln!(f, "PAUSED     {paused}")?;
+        }
+        for installed in &self.installed {
+            if let (Some(recall), Some(RecalledStatus { hint, .. })) = (installed.recall(), &installed.recalled) {
+                writeln!(f, "RECALLED   {recall}; {hint}")?;
+            }
         }
         for trouble in &self.trouble {
             writeln!(f, "TROUBLE    {trouble}")?;

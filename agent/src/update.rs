@@ -36,6 +36,7 @@ use crate::site::Site;
 use ledger::id::PatchId;
 use ledger::proof::{FinalizedPatch, ProofBundle};
 use ledger::receipt::ReasonCode;
+use policy::schedule::Wait;
 
 /// How an update leaves the host.
 #[derive(Debug)]
@@ -45,9 +46,13 @@ pub enum Ending {
     /// The patch is in place; whether it stays is judged when the host has restarted. The receipt comes
     /// then.
     AwaitsRestart(PatchId),
+    /// As it was: its hour has not come, or has passed while it was made ready. That is no attempt, and there is no
+    /// receipt.
+    Waits(Wait),
 }
 
-/// Brings an offered patch onto this host, or says why not; either way there is a receipt.
+/// Brings an offered patch onto this host, or says why not; either way there is a receipt, but for what only
+/// waits for its hour.
 ///
 /// # Errors
 /// [`FileError`] when not even that can be written down. Recovery takes it from there.
@@ -56,6 +61,10 @@ pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError>
     let settled = match attempt(site, run, offer, &mut log).await {
         Ok(Ending::Settled(settled)) => settled,
         Ok(waits) => return Ok(waits),
+        Err(Refusal { waits: Some(wait), .. }) => {
+            site.end_without_receipt(&wait, log)?;
+            return Ok(Ending::Waits(*wait));
+        }
         Err(refusal) => Settled::refused(run, offer.patch, site.version_installed(offer), refusal),
     };
     site.write_receipt(&settled, log, offer.asked)?;

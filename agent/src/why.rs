@@ -2,7 +2,9 @@
 //! what lies on this host's disk. Nothing is asked for, and nothing is changed. And what an update would do,
 //! without doing it.
 
+mod answer;
 mod proof;
+mod under_way;
 mod would;
 
 use crate::attempts::{Attempts, Tried};
@@ -12,9 +14,11 @@ use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::Heads;
 use crate::installer::installs;
-use crate::installer::journal::{Begun, Journal, JournalError, Record};
+use crate::installer::journal::JournalError;
 use crate::installer::kinds::Kinds;
 use crate::proofs;
+use crate::recalls::{Recall, Recalls};
+use crate::receipts::{self, Told};
 use crate::shelf::Shelf;
 use crate::site::{self, Law};
 use crate::waits;
@@ -22,7 +26,6 @@ use ledger::id::PatchId;
 use ledger::moment::Moment;
 use ledger::patch::PatchManifest;
 use ledger::proof::TrustRoot;
-use policy::Subscription;
 use policy::schedule::Leave;
 use serde::Serialize;
 use std::fmt;
@@ -34,6 +37,8 @@ use std::sync::Arc;
 pub enum Verdict {
     /// Nothing against it.
     Yes,
+    /// Nothing against it, and something to know.
+    Note,
     /// This is in the way.
     No,
     /// It cannot be told: a check before it said no.
@@ -62,6 +67,9 @@ pub struct Why {
     pub about: Option<String>,
     /// Whether it is installed, and its update over.
     pub installed: bool,
+    /// That it was recalled, which is proven.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recalled: Option<Recall>,
     /// Every check, in the order in which they are made.
     pub checks: Vec<Checked>,
     /// What an update would do, if that was asked; it does it only if nothing is in the way.
@@ -71,6 +79,9 @@ pub struct Why {
     pub well: bool,
     /// All of it in one sentence.
     pub answer: String,
+    /// What to do about it, where somebody has to do something; may be empty.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub hint: String,
 }
 
 /// Why there is no answer.
@@ -122,6 +133,7 @@ impl Held<'_> {
         let (attempts, waited) = (Attempts::open(&data.attempts())?, waits::peek(&data.waits())?);
         let mut known = Shelf::at(&data.proofs()).patches()?;
         known.extend(attempts.all().map(|(patch, _)| *patch).chain(waited.due_since_ms.into_keys()));
+        known.extend(installs::all_trees(&data.installs())?.into_values().filter_map(|tree| tree.meta.patch));
         known.retain(|patch| patch.to_string().starts_with(&prefix));
         known.sort_unstable();
         known.dedup();
@@ -138,48 +150,63 @@ impl Held<'_> {
     /// [`FileError`].
     pub fn why(&self, patch: PatchId, file: Option<Vec<u8>>) -> Result<Why, FileError> {
         let data = self.data();
-        let bytes = match file {
-            Some(bytes) => Some(bytes),
-            None => Shelf::at(&data.proofs()).proof(patch)?,
+        // In this order: what is put in place between the two looks is then seen to be under way.
+        let (there, under_way) = (self.there(patch)?, self.under_way()?);
+        let (bytes, origin) = match file {
+            Some(bytes) => (Some(bytes), Origin::Given),
+            None => (Shelf::at(&data.proofs()).proof(patch)?, Origin::Kept),
         };
         let kinds = Kinds::of(&self.config.installers);
-        let Examined { mut checks, manifest } = self.examine(patch, bytes.as_deref(), &kinds, false)?;
-        let UnderWay { check, open } = self.under_way()?;
-        // What is in place and not judged yet may be taken back: it does not count.
-        let not_over = (open == Some(patch)).then(|| format!("its update is not over: {}", check.said));
-        checks.extend([check, self.attempts(patch)?]);
-        let installed = not_over.is_none() && self.has(manifest.as_ref())?;
-        let (about, against) = (manifest.as_ref().map(about), against(&checks));
-        let (well, answer) = match against {
-            _ if let Some(not_over) = not_over => (false, not_over),
-            _ if installed => (true, "it is installed".to_owned()),
-            Some(against) => (false, format!("it is not installed, because of {against}")),
-            None => (true, "nothing is in the way: the agent installs it when it looks next".to_owned()),
+        let Examined { mut checks, manifest, recalled } =
+            self.examine(patch, bytes.as_deref(), origin, &kinds, false)?;
+        answer::release(&mut checks, there.is_some());
+        let installed = there.is_some() && under_way.is_over(patch);
+        let attempts = self.attempts(patch, there.is_some())?;
+        checks.extend([under_way.check.clone(), attempts]);
+        let advice = || Recalls::open(&data.recalls()).map(|recalls| recalls.advice(patch, &data));
+        let (well, answer) = match (&there, &recalled) {
+            (Some(there), _) if under_way.damaged => {
+                let said = &under_way.check.said;
+                (false, format!("{} leads to it; whether its update is over cannot be told: {said}", there.shown()))
+            }
+            _ if under_way.open_patch() == Some(patch) => {
+                (false, format!("its update is not over: {}", under_way.check.said))
+            }
+            (Some(_), Some(recall)) => (false, format!("it is installed, but it was {recall}; {}", advice()?)),
+            (Some(there), None) => (true, there.answer(&under_way, answer::of_the_file(origin, &checks))),
+            (None, _) => answer::not_installed(&checks),
         };
-        Ok(Why { patch, about, installed, checks, would: Vec::new(), well, answer })
+        let about = manifest.as_ref().map(about);
+        let hint = if under_way.damaged { JournalError::PUT_RIGHT.to_owned() } else { String::new() };
+        Ok(Why { patch, about, installed, recalled, checks, would: Vec::new(), well, answer, hint })
     }
 
-    /// What `apply` would do with this proof, `now` or not, without doing it.
+    /// What `apply` would do with this proof, out of a file or from a node, `now` or not, without doing it.
     ///
     /// # Errors
     /// [`FileError`].
     pub fn would(&self, patch: PatchId, proof: &[u8], now: bool) -> Result<Why, FileError> {
+        let (there, under_way) = (self.there(patch)?, self.under_way()?);
         let kinds = Kinds::of(&self.config.installers);
-        let Examined { mut checks, manifest } = self.examine(patch, Some(proof), &kinds, now)?;
+        let Examined { mut checks, manifest, recalled } =
+            self.examine(patch, Some(proof), Origin::Given, &kinds, now)?;
+        answer::release(&mut checks, there.is_some());
         let mut would = Vec::new();
-        if let Some(manifest) = &manifest {
+        let installed = there.is_some() && under_way.is_over(patch) && !under_way.damaged;
+        let nothing_to_do = installed && answer::of_the_file(Origin::Given, &checks).is_none();
+        if let Some(manifest) = manifest.as_ref().filter(|_| !nothing_to_do) {
             checks.extend([would::plan(manifest, &kinds), would::room(manifest, self.data().path())?]);
             would = would::steps(manifest, self.config)?;
         }
-        let UnderWay { check, open } = self.under_way()?;
-        checks.push(check);
-        let installed = open != Some(patch) && self.has(manifest.as_ref())?;
-        let (about, against) = (manifest.as_ref().map(about), against(&checks));
-        let (well, answer) = match against {
-            Some(against) => (false, format!("it would not be installed, because of {against}")),
-            None => (true, "it would be installed; nothing was changed".to_owned()),
+        let hint = if under_way.damaged { JournalError::PUT_RIGHT.to_owned() } else { String::new() };
+        checks.push(under_way.check);
+        let (well, answer) = match (&recalled, nothing_to_do) {
+            (Some(recall), true) => (false, format!("it is installed already, but it was {recall}")),
+            (None, true) => (true, "it is installed already: nothing would be done".to_owned()),
+            (_, false) => answer::would(&checks),
         };
-        Ok(Why { patch, about, installed, checks, would, well, answer })
+        let about = manifest.as_ref().map(about);
+        Ok(Why { patch, about, installed, recalled, checks, would, well, answer, hint })
     }
 
     /// The checks of a proof, and of this host; what it is about, be it proven or only claimed.
@@ -187,10 +214,18 @@ impl Held<'_> {
         &self,
         patch: PatchId,
         bytes: Option<&[u8]>,
+        origin: Origin,
         kinds: &Kinds,
         schedule_lifted: bool,
     ) -> Result<Examined, FileError> {
-        let proof::Seen { mut checks, proven } = proof::checks(patch, bytes, self.trust, self.heads.clock(now_ms()));
+        let clock = self.heads.clock(now_ms());
+        let proof::Seen { mut checks, proven, recalled } = proof::checks(patch, bytes, origin, self.trust, clock);
+        // A recall is final: what is known of it counts, whatever an older proof says.
+        let known = Recalls::open(&self.data().recalls())?.of(patch).cloned();
+        if let (Some(recall), Some(check)) = (&known, checks.iter_mut().find(|checked| checked.check == "recall")) {
+            (check.verdict, check.said) = (Verdict::No, recall.to_string());
+        }
+        let recalled = known.or(recalled);
         let manifest = match &proven {
             Some(proven) => Some(proven.manifest().clone()),
             None => bytes.and_then(proofs::claimed).filter(|manifest| manifest.id() == patch),
@@ -202,38 +237,22 @@ impl Held<'_> {
             let all = law.policy().checks(manifest, count, &host, law.now_ms());
             checks.extend(all.into_iter().map(|(check, said)| of_the_host(check, said, manifest)));
         }
-        Ok(Examined { checks, manifest })
+        Ok(Examined { checks, manifest, recalled })
     }
 
-    fn has(&self, manifest: Option<&PatchManifest>) -> Result<bool, FileError> {
-        let Some(manifest) = manifest else { return Ok(false) };
-        let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
-        let installed = installs::installed(&self.data().installs(), &of)?;
-        Ok(installed.is_some_and(|installed| installed.meta.patch == Some(manifest.id())))
-    }
-
-    fn under_way(&self) -> Result<UnderWay, FileError> {
-        let (open, said) = match Journal::peek(&self.data().journal()) {
-            Ok(records) => match open_update(&records) {
-                None => (None, Ok("no other update is".to_owned())),
-                Some(begun) => (Some(begun.patch), Err(under_way(begun, &records))),
-            },
-            Err(JournalError::File(error)) => return Err(error),
-            Err(damaged) => (None, Err(damaged.to_string())),
-        };
-        let (verdict, said) = said.map_or_else(|said| (Verdict::No, said), |said| (Verdict::Yes, said));
-        Ok(UnderWay { check: Checked { part: "agent", check: "under way", verdict, said }, open })
-    }
-
-    fn attempts(&self, patch: PatchId) -> Result<Checked, FileError> {
+    fn attempts(&self, patch: PatchId, installed: bool) -> Result<Checked, FileError> {
         let attempts = Attempts::open(&self.data().attempts())?;
         let now_ms = now_ms();
         let tried = attempts.all().find(|(tried, _)| **tried == patch).map(|(_, tried)| tried);
-        let verdict = if attempts.may_try(patch, now_ms) { Verdict::Yes } else { Verdict::No };
-        let said = tried.map_or_else(
-            || "not tried yet".to_owned(),
-            |tried| shown(tried, verdict, attempts.may_try(patch, u64::MAX)),
-        );
+        let verdict = if installed || attempts.may_try(patch, now_ms) { Verdict::Yes } else { Verdict::No };
+        let said = match tried {
+            None => "not tried yet".to_owned(),
+            Some(tried) => {
+                let told = receipts::told(&self.data().receipts(), tried.run, patch)?;
+                let next = next_try(tried, installed, verdict, attempts.may_try(patch, u64::MAX));
+                shown(tried, next, &told)
+            }
+        };
         Ok(Checked { part: "agent", check: "attempts", verdict, said })
     }
 }
@@ -242,13 +261,17 @@ impl Held<'_> {
 struct Examined {
     checks: Vec<Checked>,
     manifest: Option<PatchManifest>,
+    recalled: Option<Recall>,
 }
 
-/// What the agent is at.
-struct UnderWay {
-    check: Checked,
-    /// The patch whose update was begun and is not over.
-    open: Option<PatchId>,
+/// Where a proof comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Origin {
+    /// From somebody who asks about this very file, or would have it applied.
+    Given,
+    /// It was offered last, and kept. That it is old by now is nobody's fault: a newer one is asked for when it is
+    /// needed.
+    Kept,
 }
 
 fn of_the_host(check: policy::Check, said: Result<Option<Leave>, policy::Reason>, manifest: &PatchManifest) -> Checked {
@@ -278,45 +301,25 @@ fn fine(check: policy::Check, manifest: &PatchManifest) -> String {
     }
 }
 
-fn open_update(records: &[Record]) -> Option<&Begun> {
-    match records.first() {
-        Some(Record::Begun(begun)) if records.last() != Some(&Record::Done) => Some(begun),
-        _ => None,
+fn next_try(tried: &Tried, installed: bool, verdict: Verdict, later: bool) -> String {
+    match verdict {
+        _ if installed => "installed since".to_owned(),
+        Verdict::No if later => format!("not by itself before {}", Moment(tried.not_before_ms)),
+        Verdict::No => "not tried again by itself: `countersign-agent apply` does".to_owned(),
+        _ => "may be tried again".to_owned(),
     }
 }
 
-fn under_way(begun: &Begun, records: &[Record]) -> String {
-    let step = match records.last() {
-        Some(Record::Restarting { deadline_ms, .. }) => {
-            format!("waits for the host to restart, by {}", Moment(*deadline_ms))
-        }
-        Some(Record::Judged { against: Some(reason) }) => format!("is taken back: {reason}"),
-        Some(Record::Judged { against: None }) => "is kept".to_owned(),
-        _ => "is under way, or was interrupted".to_owned(),
-    };
-    format!("patch {} of {} {step}; nothing else is begun before that is over", begun.patch, begun.product)
-}
-
-fn shown(tried: &Tried, verdict: Verdict, later: bool) -> String {
+/// The newest attempt: how it ended, why if it did not go well, and what the ledger calls it.
+fn shown(tried: &Tried, next: String, told: &Told) -> String {
     let outcome = tried.outcome.map_or_else(|| "no end".to_owned(), |outcome| outcome.to_string());
-    let reason = tried.reasons.last().map_or_else(String::new, |code| format!(" ({code})"));
-    let next = match verdict {
-        Verdict::Yes => "may be tried again".to_owned(),
-        _ if later => format!("not by itself before {}", Moment(tried.not_before_ms)),
-        _ => "not tried again by itself: `countersign-agent apply` does".to_owned(),
-    };
-    format!("attempt {}: {outcome}{reason}; {next}", tried.run)
+    let reason = tried.last_reason().map_or_else(String::new, |code| format!(" ({code})"));
+    format!("{outcome}{reason}; {next}{told}")
 }
 
 fn about(manifest: &PatchManifest) -> String {
     let PatchManifest { product, version, channel, release, .. } = manifest;
     format!("{product} {version} (channel {channel}, release {release})")
-}
-
-/// The first check that says no, with its evidence.
-fn against(checks: &[Checked]) -> Option<String> {
-    let no = checks.iter().find(|checked| checked.verdict == Verdict::No)?;
-    Some(format!("{} {}: {}", no.part, no.check, no.said))
 }
 
 impl fmt::Display for Why {
@@ -328,6 +331,7 @@ impl fmt::Display for Why {
         for Checked { part, check, verdict, said } in &self.checks {
             let verdict = match verdict {
                 Verdict::Yes => "yes",
+                Verdict::Note => "note",
                 Verdict::No => "NO",
                 Verdict::Unknown => "-",
             };
@@ -336,6 +340,10 @@ impl fmt::Display for Why {
         for step in &self.would {
             writeln!(f, "would      {step}")?;
         }
-        write!(f, "answer     {}", self.answer)
+        write!(f, "answer     {}", self.answer)?;
+        match self.hint.is_empty() {
+            true => Ok(()),
+            false => write!(f, "\nhint: {}", self.hint),
+        }
     }
 }

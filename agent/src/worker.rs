@@ -1,11 +1,14 @@
 //! The worker: brings what is approved onto this host, one patch at a time, by itself and when asked.
 
 mod asked;
+mod installed;
 mod naming;
+mod no_attempt;
 mod open;
 
 pub use asked::{AskError, Asked, Wish};
 pub use naming::look_up;
+pub use no_attempt::NoAttempt;
 pub use open::OpenView;
 
 use crate::clock::now_ms;
@@ -17,6 +20,7 @@ use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
 use crate::site::Site;
 use crate::update::{Ending, update};
+use installed::Looks;
 use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
@@ -78,13 +82,16 @@ pub struct Worker {
     turn: usize,
     /// What only waits for its hour.
     waiting: BTreeMap<PatchId, Waiting>,
+    /// How what is installed stands.
+    looks: Looks,
 }
 
 impl Worker {
     /// Takes over an endpoint that was recovered.
     #[must_use]
     pub fn new(site: Site) -> Self {
-        let worker = Self { site, view: watch::channel(WorkerView::default()).0, turn: 0, waiting: BTreeMap::new() };
+        let view = watch::channel(WorkerView::default()).0;
+        let worker = Self { site, view, turn: 0, waiting: BTreeMap::new(), looks: Looks::default() };
         worker.show(None);
         worker
     }
@@ -151,9 +158,14 @@ impl Worker {
         let ending = update(&mut self.site, offer).await;
         self.show(None);
         match &ending {
-            Ok(Ending::Settled(settled)) => self.view.send_modify(|view| view.last = Some(settled.clone())),
+            Ok(Ending::Settled(settled)) => {
+                if settled.outcome == Outcome::Applied {
+                    self.proven_just_now(settled.patch);
+                }
+                self.view.send_modify(|view| view.last = Some(settled.clone()));
+            }
             Ok(Ending::AwaitsRestart(_)) => self.tend_restart().await,
-            Err(_) => {}
+            Ok(Ending::Waits(_)) | Err(_) => {}
         }
         ending
     }
@@ -178,18 +190,26 @@ impl Worker {
         self.view.send_modify(|view| (view.updating, view.tried, view.waiting) = (updating, tried, waiting));
     }
 
-    /// Looks for approved patches of everything subscribed, and brings the newest onto the host.
+    /// Looks for approved patches of everything subscribed, and brings the newest onto the host; and looks
+    /// after what is installed.
     pub async fn pass(&mut self) {
-        if self.site.installer.is_interrupted() {
-            return; // One after the other.
+        // One after the other.
+        if !self.site.installer.is_interrupted() {
+            self.pass_over_all().await;
         }
+        if let Err(error) = self.follow_installed().await {
+            tracing::error!(error = chain(&error), "cannot look after what is installed");
+        }
+        self.turn = self.turn.wrapping_add(1);
+    }
+
+    async fn pass_over_all(&mut self) {
         let subscriptions: Vec<_> = self.site.config.subscriptions().cloned().collect();
         for of in subscriptions {
             if let Err(error) = self.pass_over(&of).await {
                 tracing::error!(product = %of.product, error = chain(&error), "cannot work");
             }
         }
-        self.turn = self.turn.wrapping_add(1);
     }
 
     async fn pass_over(&mut self, of: &Subscription) -> Result<(), FileError> {
@@ -197,6 +217,9 @@ impl Worker {
         let old = |patch: &v1::Patch| patch.channel == of.channel.as_str() && patch.release <= installed;
         let listed = self.first_answer(async |source| source.approved(of.product.as_str(), &old).await).await;
         let answered = listed.is_ok();
+        if let Ok(listed) = &listed {
+            self.hear_of_installed(of, listed)?;
+        }
         let candidates = candidates(listed.unwrap_or_default(), of, installed);
         if answered {
             let is_of = |waiting: &Waiting| waiting.product == of.product && waiting.channel == of.channel;
@@ -220,7 +243,12 @@ impl Worker {
             if self.only_waits(&offer, of)? {
                 continue;
             }
-            let Ending::Settled(settled) = self.update(&offer).await? else { break };
+            let settled = match self.update(&offer).await? {
+                Ending::Settled(settled) => settled,
+                Ending::AwaitsRestart(_) => break,
+                // Its hour passed while it was made ready; the next pass takes note of until when it waits.
+                Ending::Waits(_) => continue,
+            };
             tracing::info!(%patch, %settled, "update is over");
             if settled.outcome == Outcome::Applied {
                 break; // What is older than that is no longer newer than what is installed.

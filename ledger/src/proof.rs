@@ -19,7 +19,7 @@ use crate::history;
 use crate::id::{ChainId, Digest, PatchId};
 use crate::limits;
 use crate::patch::PatchManifest;
-use crate::state::record::{PatchRecord, Record, RecordKey, record_as};
+use crate::state::record::{PatchRecord, Position, Record, RecordKey, record_as};
 use crate::state::tree::StateProof;
 use crate::transaction::{Payload, SignedTransaction, VerifiedTransaction};
 use crate::validators::ValidatorSet;
@@ -228,6 +228,29 @@ impl ProofBundle {
 
         let Facts { id, manifest, patch, rule, .. } = facts;
         Ok(FinalizedPatch { id, manifest: manifest.clone(), record: patch, header, count, rule })
+    }
+
+    /// Where the patch was withdrawn, if it was, by its record at this header. For whoever runs it already:
+    /// that it was withdrawn is final, whatever became since of those who published and approved it, so they
+    /// are not asked for (docs/protocol.md, sentence 6.21).
+    ///
+    /// # Errors
+    /// [`ProofError`] names the first check that failed: then nothing can be told.
+    pub fn recalled(&self, trust: &TrustRoot, clock: HostClock) -> Result<Option<Position>, ProofError> {
+        self.check_form()?;
+        let validators = self.follow_epochs(trust)?;
+        self.certificate.verify(&self.header, &trust.chain_id, validators)?;
+        clock.check(&self.header)?;
+        let Payload::Publish { manifest } = &self.publish.transaction.transaction.payload else {
+            return Err(ProofError::Authority(AuthorityError::NotAPublish(
+                self.publish.transaction.transaction.payload.kind(),
+            )));
+        };
+        // The id is a hash of the manifest, so whose record this is needs no signature.
+        let (root, key) = (&self.header.state_root, RecordKey::Patch(manifest.id()));
+        let patch = prove(&self.state.patch, root, &key, "patch")?;
+        let patch = record_as!(patch, Patch).ok_or_else(|| ProofError::NoRecord { what: "patch".to_owned() })?;
+        Ok(patch.recalled)
     }
 
     /// What the types alone do not say: versions known, lists in the one order they may have.

@@ -170,12 +170,16 @@ impl Stage {
         (output.status.code(), said)
     }
 
-    /// The version a host says it has, and where it stands.
-    fn installed(agent: &Agent) -> Option<(String, PathBuf)> {
+    /// How a host says it stands.
+    fn status(agent: &Agent) -> Value {
         let config = agent.config.display().to_string();
         let output = processes::output("countersign-agent", &["status", "--config", &config, "-o", "json"]).unwrap();
-        let status: Value =
-            serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+    }
+
+    /// The version a host says it has, and where it stands.
+    fn installed(agent: &Agent) -> Option<(String, PathBuf)> {
+        let status = Self::status(agent);
         let installed = status["installed"].as_array().unwrap().first()?;
         Some((installed["version"].as_str().unwrap().to_owned(), installed["tree"].as_str().unwrap().into()))
     }
@@ -231,6 +235,15 @@ async fn no_patch_without_proof_and_every_apply_has_a_receipt() {
     let receipt = stage.await_receipt(&late, &patch, 1).await;
     assert_eq!((receipt.outcome.as_str(), receipt.reason.as_str()), ("refused", "recalled"));
     assert_eq!(Stage::installed(&late), None, "something recalled was installed");
+
+    // And the one that runs it already is told by itself, with the reason that was signed.
+    wait_for("the host that runs it to say so", async || {
+        let status = Stage::status(&host);
+        let reason = status["installed"][0]["recalled"]["reason"].as_str()?;
+        (reason == "a regression was found").then_some(())
+    })
+    .await;
+    assert_eq!(Stage::status(&host)["enrolment"], "enrolled");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -64,13 +64,13 @@ async fn what_gets_through_is_said_to_have_got_through() {
 
     let mut played = Played::default();
     played.tried("an approved patch, as if it were not", promise, ending);
-    // Installed already: what would be the control is refused, and that says so, too.
+    // Installed already: what would be the control does nothing, and that says so, too.
     played.control("the same again", host.apply(&patch).await.unwrap());
     let report = Report::of(vec![DrillReport::played("unarmed", "Nothing stands in the way.", played, 0)], 0);
     assert_eq!(report.drills[0].outcome, Outcome::GotThrough);
     assert!(!report.as_promised && !report.is_incomplete());
     let found = report.drills[0].found();
-    assert!(found.contains("1.1 was installed") && found.contains("the same again: downgrade"), "{found}");
+    assert!(found.contains("1.1 was installed") && found.contains("the same again: installed already"), "{found}");
 }
 
 #[tokio::test]

@@ -26,7 +26,11 @@ Examples:
   countersign-agent apply 66c5d1 --now
   countersign-agent apply 66c5d1 --dry-run
 
-A running agent is asked to do it; without one, this command does it itself.")]
+A running agent is asked to do it; without one, this command does it itself.
+
+Exit codes: 0 applied, or installed already (then nothing is done, and no receipt written); 1 refused, rolled back or
+failed; or its hour has not come, which is no attempt and no receipt: `--now` waits for no window; or it is installed
+already and was recalled; 3 no verdict.")]
 pub(super) struct Apply {
     /// The patch: its id, or the beginning of it.
     patch: String,
@@ -37,7 +41,7 @@ pub(super) struct Apply {
     #[arg(long)]
     now: bool,
     /// Say what would happen, and change nothing: not on this host, nor in the ledger. Ends with 0 if it
-    /// would be installed, with 1 if not.
+    /// would be installed, or is already, with 1 if not.
     #[arg(long)]
     dry_run: bool,
     /// How the verdict is printed.
@@ -60,9 +64,7 @@ impl Apply {
             return Ok(if would.well { OK.into() } else { REFUSED.into() });
         }
         let wish = Wish::Apply { patch: self.patch, proof, now: self.now };
-        let settled = block_on(settle(config, wish))?;
-        show(&settled, self.output)?;
-        Ok(if settled.outcome == Outcome::Applied { OK.into() } else { REFUSED.into() })
+        show(&block_on(settle(config, wish))?, self.output, Outcome::Applied)
     }
 }
 

@@ -6,8 +6,8 @@ use agent::doctor;
 use clap::Args;
 use std::process::ExitCode;
 
-/// Look at each thing the agent needs: key, directories, room, tools, journal, nodes, TLS, clock; say what to
-/// do about what is not well.
+/// Look at each thing the agent needs: key and its enrolment, directories, room, tools, journal, nodes, TLS,
+/// clock; and at what is installed, whether it was recalled. Say what to do about what is not well.
 ///
 /// Nothing is changed, and a running agent is not disturbed. It is to be run as the agent's user.
 #[derive(Debug, Args)]
@@ -16,7 +16,8 @@ Examples:
   countersign-agent doctor
   countersign-agent doctor -o json
 
-Exit codes: 0 nothing is in the way of an update (there may be warnings); 1 something is.")]
+Exit codes: 0 nothing is in the way of an update or of its receipt (there may be warnings); 1 something is, or
+something runs that was recalled.")]
 pub(super) struct Doctor {
     /// How it is printed.
     #[arg(short, long, default_value = "text")]

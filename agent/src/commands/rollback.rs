@@ -2,7 +2,7 @@
 
 use super::settling::{settle, show};
 use super::{ConfigArgs, Output, block_on};
-use crate::failure::{Failure, OK, REFUSED};
+use crate::failure::{Failure, OK};
 use agent::worker::Wish;
 use clap::Args;
 use ledger::receipt::Outcome;
@@ -17,7 +17,8 @@ Examples:
   countersign-agent rollback 66c5d1 -o json
 
 Directory trees can be taken back: the version before is kept until the next update. Where a patch was put into
-the place of what was there (packages, file sets), that was thrown away when the patch was kept.
+the place of what was there (packages, file sets), that was thrown away when the patch was kept. Nothing is taken
+back to a version that was recalled: the nodes are asked, where they answer.
 A running agent is asked to do it; without one, this command does it itself.
 Exit codes: 0 taken back; 1 it could not be brought to its end; 3 nothing was done.")]
 pub(super) struct Rollback {
@@ -33,8 +34,7 @@ pub(super) struct Rollback {
 impl Rollback {
     pub(super) fn run(self) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
-        let settled = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
-        show(&settled, self.output)?;
-        Ok(if settled.outcome == Outcome::RolledBack { OK.into() } else { REFUSED.into() })
+        let answered = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
+        show(&answered, self.output, Outcome::RolledBack)
     }
 }

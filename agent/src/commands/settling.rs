@@ -1,14 +1,16 @@
 //! Having a running agent do something, or doing it without one.
 
 use super::{Output, json, observer, print};
-use crate::failure::{Failure, NO_VERDICT};
+use crate::failure::{Failure, NO_VERDICT, OK, REFUSED, hint};
 use agent::clock::now_ms;
 use agent::config::Config;
 use agent::control::{self, Answer, Request};
 use agent::data::{DataDir, DataError};
 use agent::settled::Settled;
 use agent::site::{Site, SiteError, own_program};
-use agent::worker::{Wish, Worker};
+use agent::worker::{AskError, NoAttempt, Wish, Worker};
+use ledger::receipt::Outcome;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 use tokio::time::{sleep, timeout};
 
@@ -20,16 +22,34 @@ const AGENT_WAIT: Duration = Duration::from_secs(10);
 /// How often to look.
 const AGENT_LOOK: Duration = Duration::from_millis(50);
 
-/// Prints a verdict.
-pub(super) fn show(settled: &Settled, output: Output) -> Result<(), Failure> {
+/// What came of what was asked for.
+pub(super) enum Answered {
+    /// A verdict.
+    Settled(Settled),
+    /// Nothing was begun, and nothing is wrong.
+    NoAttempt(NoAttempt),
+}
+
+/// Prints what came of it, and how the program ends: well if it is what was `wanted`.
+pub(super) fn show(answered: &Answered, output: Output, wanted: Outcome) -> Result<ExitCode, Failure> {
+    let (text, json, well) = match answered {
+        Answered::Settled(settled) => {
+            (format!("patch {}: {settled}", settled.patch), json(settled)?, settled.outcome == wanted)
+        }
+        Answered::NoAttempt(no) => (format!("patch {}: {no}", no.patch()), json(no)?, no.is_well()),
+    };
     match output {
-        Output::Text => print(&format!("patch {}: {settled}", settled.patch)),
-        Output::Json => print(&json(settled)?),
+        Output::Text => print(&text)?,
+        Output::Json => print(&json)?,
     }
+    if let Answered::NoAttempt(no_attempt) = answered {
+        hint(no_attempt.hint());
+    }
+    Ok(if well { OK.into() } else { REFUSED.into() })
 }
 
 /// Has a running agent do it, or does it here.
-pub(super) async fn settle(config: Config, wish: Wish) -> Result<Settled, Failure> {
+pub(super) async fn settle(config: Config, wish: Wish) -> Result<Answered, Failure> {
     let data = DataDir::at(config.data_dir.clone());
     let request = match wish.clone() {
         Wish::Apply { patch, proof, now } => Request::Apply { patch, proof: proof.map(hex::encode), now },
@@ -38,7 +58,8 @@ pub(super) async fn settle(config: Config, wish: Wish) -> Result<Settled, Failur
     let deadline = Instant::now() + AGENT_WAIT;
     loop {
         match control::ask(&data, &request).await? {
-            Some(Answer::Verdict(settled)) => return Ok(settled),
+            Some(Answer::Verdict(settled)) => return Ok(Answered::Settled(settled)),
+            Some(Answer::NoAttempt(no_attempt)) => return Ok(Answered::NoAttempt(no_attempt)),
             Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
             Some(Answer::Status(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
@@ -53,7 +74,7 @@ pub(super) async fn settle(config: Config, wish: Wish) -> Result<Settled, Failur
 }
 
 /// Without a running agent: everything it would do, once.
-async fn settle_here(mut site: Site, wish: Wish) -> Result<Settled, Failure> {
+async fn settle_here(mut site: Site, wish: Wish) -> Result<Answered, Failure> {
     site.recover().await?;
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
@@ -72,10 +93,15 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Settled, Failure> {
     if settled.is_ok() {
         match timeout(RECEIPT_WAIT, sender.send_all()).await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "the receipt waits for the agent to run"),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, hint = sender.hint_at(&error), "the receipt waits for the agent to run");
+            }
             Err(_) => tracing::warn!("the receipt waits for the agent to run"),
         }
     }
     services.stop_all().await;
-    Ok(settled?)
+    match settled {
+        Err(AskError::NoAttempt(no_attempt)) => Ok(Answered::NoAttempt(no_attempt)),
+        settled => Ok(Answered::Settled(settled?)),
+    }
 }

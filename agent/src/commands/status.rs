@@ -28,7 +28,7 @@ impl Status {
         let status = match answer {
             Some(Answer::Status(status)) => *status,
             Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
-            Some(Answer::Verdict(_)) => {
+            Some(Answer::Verdict(_) | Answer::NoAttempt(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
             None => Shown::of_the_disk(&config, key::read(&config.key)?.public()),

@@ -20,8 +20,8 @@ Examples:
   countersign-agent why 66c5d1 --from valkey.proof
   countersign-agent why 66c5d1 -o json
 
-Exit codes: 0 it is installed, or nothing is in the way; 1 something is, or its update is not over: the answer
-says so.")]
+Exit codes: 0 it is installed, or nothing is in the way; 1 something is, or its update is not over, or it is
+installed but was recalled: the answer says so.")]
 pub(super) struct Why {
     /// The patch: its id, or the beginning of one that this host knows of.
     patch: String,

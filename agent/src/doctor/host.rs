@@ -5,7 +5,7 @@ use crate::config::Config;
 use crate::control::{self, Answer, Request};
 use crate::data::DataDir;
 use crate::files;
-use crate::installer::journal::{Journal, Record};
+use crate::installer::journal::{Journal, JournalError, Record};
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
 use crate::key::{self, KeyError};
@@ -148,8 +148,7 @@ pub(super) fn journal(config: &Config) -> Finding {
     let records = match Journal::peek(&path) {
         Ok(records) => records,
         Err(error) => {
-            let hint = "see what is installed, put it right by hand, then move the journal away";
-            return Finding::fail("journal", chain(&error), hint);
+            return Finding::fail("journal", chain(&error), JournalError::PUT_RIGHT);
         }
     };
     let Some(Record::Begun(begun)) = records.first() else { return Finding::ok("journal", "nothing was updated yet") };

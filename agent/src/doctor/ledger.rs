@@ -1,21 +1,27 @@
 //! What of the ledger an agent needs: somebody to ask, an answer that proves itself, and a clock that fits.
 
-use super::Finding;
+use super::{Finding, installed};
 use crate::clock::now_ms;
 use crate::config::Config;
+use crate::enrolment::{self, Enrolment};
 use crate::follow;
 use crate::follow::heads::{Disbelief, Heads};
 use crate::follow::sources::{Source, Sources};
+use crate::key;
 use crate::settled::chain;
 use crate::site;
 use ledger::block::Header;
 use ledger::encoding::decode;
 use ledger::limits;
 use ledger::moment::{Moment, Span};
+use ledger::proof::TrustRoot;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How long a node may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
+/// How long all of them together may take to say whether they know this host's key.
+const ENROLMENT_WAIT: Duration = Duration::from_secs(15);
 /// By how much the newest header of a node may be behind those of others: some heartbeats.
 const BEHIND_MS_MAX: u64 = 5 * 60 * 1000;
 
@@ -35,7 +41,12 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         findings.push(Finding::fail("split", said, hint));
     }
     match Sources::new(&config.ledger) {
-        Ok(sources) => findings.extend(nodes(&sources, &heads).await),
+        Ok(sources) => {
+            let of_nodes = nodes(&sources, &heads).await;
+            findings.extend(installed::recalls(config, &sources, &heads, &trust).await);
+            findings.extend(of_nodes);
+            findings.extend(enrolment(config, &trust, &sources, &heads).await);
+        }
         Err(error) => findings.push(Finding::fail("tls", chain(&error), "see ledger.nodes and ledger.ca")),
     }
     findings.push(clock(config, &heads));
@@ -52,6 +63,7 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
         }
     }
     let newest = times.iter().map(|(_, time_ms)| *time_ms).max().unwrap_or_default();
+    let (of_twins, distinct) = twins(sources, &times).await;
     for (node, time_ms) in &times {
         let behind_ms = newest - time_ms;
         findings.push(match behind_ms > BEHIND_MS_MAX {
@@ -63,7 +75,8 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
             false => Finding::ok("node", format!("{node} answers, its newest header is of {}", Moment(*time_ms))),
         });
     }
-    match times.len() {
+    findings.extend(of_twins);
+    match distinct {
         0 => findings.push(Finding::fail("nodes", "none answers", "see ledger.nodes, ledger.ca and the network")),
         1 => {
             let hint = "give two or more: one can be cut off, or lie, without being noticed";
@@ -72,6 +85,31 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
         count => findings.push(Finding::ok("nodes", format!("{count} answer, and agree"))),
     }
     findings
+}
+
+/// Nodes that answer under more than one address, which is one voice; and how many voices there are.
+async fn twins(sources: &Sources, answering: &[(&str, u64)]) -> (Vec<Finding>, usize) {
+    let (mut findings, mut voices) = (Vec::new(), BTreeMap::new());
+    for (node, _) in answering {
+        let source = sources.all().iter().find(|source| source.node() == *node);
+        let key = match source {
+            Some(source) => tokio::time::timeout(ANSWER_WAIT, source.node_key()).await.ok().and_then(Result::ok),
+            None => None,
+        };
+        // One that does not say who it is is known by its address.
+        let key = key.filter(|key| !key.is_empty());
+        let voice = key.unwrap_or_else(|| node.trim_end_matches('/').to_ascii_lowercase().into_bytes());
+        if let Some(other) = voices.insert(voice, *node) {
+            let said = match other.eq_ignore_ascii_case(node) {
+                true => format!("{node} is given twice"),
+                false => format!("{node} and {other} are one node"),
+            };
+            let hint = "ledger.nodes: give nodes of different organisations; one that lies or is cut off is noticed by \
+                        what another says";
+            findings.push(Finding::warn("node", said, hint));
+        }
+    }
+    (findings, voices.len())
 }
 
 /// The time of a node's newest header, which a quorum signed.
@@ -102,6 +140,16 @@ async fn one(place: usize, source: &Source, heads: &Heads) -> Result<u64, Findin
             Err(Finding::fail("node", format!("{node}: {}", chain(&disbelief)), hint))
         }
     }
+}
+
+/// Whether the nodes know this host's key. Where none answers, or there is no key, that is said elsewhere.
+async fn enrolment(config: &Config, trust: &TrustRoot, sources: &Sources, heads: &Heads) -> Option<Finding> {
+    let key = key::read(&config.key).ok()?;
+    let asking = enrolment::ask(&key, trust.chain_id(), sources, heads);
+    Some(match tokio::time::timeout(ENROLMENT_WAIT, asking).await.ok()?? {
+        said @ Enrolment::Enrolled => Finding::ok("enrolment", said),
+        said => Finding::fail("enrolment", said, said.hint(key.public(), &config.name)),
+    })
 }
 
 /// Whether the newest header fits this host's clock.

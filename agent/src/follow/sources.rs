@@ -282,6 +282,24 @@ impl Source {
         self.call("Fetch", CALL_TIMEOUT, client.fetch(request)).await
     }
 
+    /// What this node says the rules say of a signed transaction; it takes nothing.
+    ///
+    /// # Errors
+    /// [`CallError`], with the check that would refuse it.
+    pub async fn check(&self, transaction: Vec<u8>) -> Result<(), CallError> {
+        let mut client = self.ledger.clone();
+        self.call("Check", CALL_TIMEOUT, client.check(v1::CheckRequest { transaction })).await.map(drop)
+    }
+
+    /// The key this node says its peers know it by.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn node_key(&self) -> Result<Vec<u8>, CallError> {
+        let mut client = self.ledger.clone();
+        Ok(self.call("GetStatus", CALL_TIMEOUT, client.get_status(v1::GetStatusRequest {})).await?.node_key)
+    }
+
     /// Offers a transaction and waits a while for it to be final; whether it is.
     ///
     /// # Errors
@@ -303,14 +321,32 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn inclusion(&self, id: TransactionId) -> Result<Option<InclusionProof>, CallError> {
+        self.transaction(id).await.map(|(_, inclusion)| inclusion)
+    }
+
+    /// A transaction as this node has it, empty where it has none, and what it has to prove that it is final.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn transaction(&self, id: TransactionId) -> Result<(Vec<u8>, Option<InclusionProof>), CallError> {
         let mut client = self.ledger.clone();
         let request = v1::GetTransactionRequest { id: id.0.to_vec() };
         let answer = self.call("GetTransaction", CALL_TIMEOUT, client.get_transaction(request)).await?;
-        if answer.inclusion.is_empty() {
-            return Ok(None);
-        }
+        let inclusion = Some(&answer.inclusion).filter(|inclusion| !inclusion.is_empty());
         let malformed = |_| self.error("GetTransaction", CallCause::Malformed("no proof that it is final"));
-        decode(&answer.inclusion).map(Some).map_err(malformed)
+        let inclusion = inclusion.map(|inclusion| decode(inclusion)).transpose().map_err(malformed)?;
+        Ok((answer.transaction, inclusion))
+    }
+
+    /// The transaction that recalled a patch, by this node's word; `None` where it knows of none.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn recall(&self, patch: PatchId) -> Result<Option<TransactionId>, CallError> {
+        let mut client = self.ledger.clone();
+        let request = v1::GetPatchRequest { id: patch.0.to_vec() };
+        let answer = self.call("GetPatch", CALL_TIMEOUT, client.get_patch(request)).await?;
+        Ok(answer.recall.and_then(|recall| id(&recall.transaction_id)).map(TransactionId))
     }
 
     /// Number of the newest receipt this endpoint wrote for a patch; 0 when there is none.

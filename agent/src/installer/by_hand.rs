@@ -8,10 +8,12 @@ use super::Installer;
 use super::deadline::Deadline;
 use super::ending::version_there;
 use super::install::{Install, Job};
-use super::installs::Place;
-use super::journal::{Begun, Record};
+use super::installs::{self, Place};
+use super::journal::{Begun, Journal, Record};
 use crate::attempt_log::AttemptLog;
+use crate::data::DataDir;
 use crate::files::FileError;
+use crate::recalls::Recall;
 use crate::settled::{Settled, reason};
 use ledger::bounded::{Product, Version};
 use ledger::id::PatchId;
@@ -48,6 +50,16 @@ pub enum ByHandError {
     /// Its kind puts things into the place of others.
     #[error("{0} cannot be taken back by hand: what was before was thrown away when they were kept")]
     InPlace(&'static str),
+    /// What was before was withdrawn: nothing that was is ever put in place.
+    #[error("{version}, which was before, was {recall}; it is not gone back to")]
+    Recalled {
+        /// Its version.
+        version: Version,
+        /// The patch that had brought it.
+        patch: PatchId,
+        /// What the ledger says.
+        recall: Recall,
+    },
     /// What was before is not there, or not as it was.
     #[error("what was before cannot be gone back to: {0}")]
     NoWayBack(String),
@@ -59,6 +71,32 @@ pub enum ByHandError {
 /// Why what was taken back by hand was taken back.
 pub(super) fn asked() -> Reason {
     reason(ReasonCode::Policy, "taken back by hand, at the host")
+}
+
+/// What was installed before the last update.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Before {
+    /// Its version; empty when nothing was.
+    pub version: Version,
+    /// The patch that had brought it; none for a baseline, and for nothing.
+    pub patch: Option<PatchId>,
+}
+
+/// What would be gone back to by taking back this patch by hand: `None` when it was not the last update, is
+/// not over, or is of a kind that is not taken back by hand. Only looked at, beside an agent that may run;
+/// whether it is still there as it was is found out when it is done.
+#[must_use]
+pub fn before(data: &DataDir, patch: PatchId) -> Option<Before> {
+    let records = Journal::peek(&data.journal()).ok()?;
+    let Some(Record::Begun(begun)) = records.first() else { return None };
+    let may = begun.patch == patch && !begun.by_hand && begun.kind == installs::directory_tree();
+    if !may || records.last() != Some(&Record::Done) {
+        return None;
+    }
+    let Some(from) = &begun.from else { return Some(Before { version: Version::default(), patch: None }) };
+    let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
+    let meta = Place::new(&data.installs(), &of).meta(from).ok()?;
+    Some(Before { version: meta.version, patch: meta.patch })
 }
 
 impl Installer {

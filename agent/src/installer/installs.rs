@@ -232,12 +232,22 @@ pub fn installed(installs: &Path, of: &Subscription) -> Result<Option<InstalledT
     Ok(Some(InstalledTree { tree, meta, id }))
 }
 
+/// Everything that is installed, as house law looks at it.
+///
+/// # Errors
+/// [`FileError`].
+pub fn all_installed(installs: &Path) -> Result<BTreeMap<(Product, Name), Installed>, FileError> {
+    let facts = |meta: VersionMeta| Installed { release: meta.release, version: meta.version };
+    let all = all_trees(installs)?.into_iter();
+    Ok(all.map(|(of, InstalledTree { meta, .. })| ((of.product, of.channel), facts(meta))).collect())
+}
+
 /// Everything that is installed, also of what is no longer subscribed: it can still be depended on, or
 /// be in conflict.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn all_installed(installs: &Path) -> Result<BTreeMap<(Product, Name), Installed>, FileError> {
+pub fn all_trees(installs: &Path) -> Result<BTreeMap<Subscription, InstalledTree>, FileError> {
     let mut all = BTreeMap::new();
     for namespace in files::names(installs)? {
         for name in files::names(&installs.join(&namespace))? {
@@ -245,9 +255,8 @@ pub fn all_installed(installs: &Path) -> Result<BTreeMap<(Product, Name), Instal
             for channel in files::names(&installs.join(&namespace).join(&name))? {
                 let Ok(channel) = Name::new(channel) else { continue };
                 let of = Subscription { product: product.clone(), channel };
-                if let Some(InstalledTree { meta, .. }) = installed(installs, &of)? {
-                    let installed = Installed { release: meta.release, version: meta.version };
-                    all.insert((of.product, of.channel), installed);
+                if let Some(installed) = installed(installs, &of)? {
+                    all.insert(of, installed);
                 }
             }
         }

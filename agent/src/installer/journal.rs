@@ -129,6 +129,11 @@ pub enum JournalError {
     },
 }
 
+impl JournalError {
+    /// What to do about one that is damaged.
+    pub const PUT_RIGHT: &'static str = "see what is installed, put it right by hand, then move the journal away";
+}
+
 /// What is wrong with a journal.
 #[derive(Debug, thiserror::Error)]
 pub enum Damage {

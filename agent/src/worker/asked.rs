@@ -1,16 +1,18 @@
 //! What somebody at the host asks for.
 
-use super::Worker;
 use super::naming::{as_prefix, full_id, not_obtained, the_one};
+use super::{NoAttempt, Worker};
 use crate::clock::now_ms;
 use crate::files::FileError;
 use crate::follow::sources::CallError;
 use crate::installer::by_hand::ByHandError;
+use crate::installer::installs;
 use crate::proofs::{self, Offer};
 use crate::settled::Settled;
 use crate::site::Site;
 use crate::update::Ending;
 use ledger::id::PatchId;
+use policy::schedule::Wait;
 use tokio::sync::oneshot;
 
 /// Somebody asks for something.
@@ -55,6 +57,9 @@ pub enum AskError {
     /// No node could be asked.
     #[error("no node could be asked")]
     NoNode(#[source] Option<CallError>),
+    /// Nothing had to be done, or its hour has not come.
+    #[error(transparent)]
+    NoAttempt(NoAttempt),
     /// There is one when the host has restarted.
     #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
     AwaitsRestart(PatchId),
@@ -116,12 +121,16 @@ impl Worker {
     /// Brings a patch onto the host because somebody asks for it, whatever was tried before.
     ///
     /// # Errors
-    /// [`AskError`] when there is no verdict at all. A refusal is a verdict.
+    /// [`AskError`] when there is no verdict at all. A refusal is a verdict; that it is installed already, or that
+    /// its hour has not come, is none.
     pub async fn apply(&mut self, patch: &str, proof: Option<Vec<u8>>) -> Result<Settled, AskError> {
         if let Ok(patch) = full_id(patch)
             && self.waits_for_restart(patch).await
         {
             return Err(AskError::AwaitsRestart(patch)); // It is in place: no node has to be asked for it.
+        }
+        if self.site.installer.to_be_judged().is_none() && self.site.installer.is_interrupted() {
+            self.bring_to_an_end().await?; // What is installed is known only then.
         }
         let offer = match proof {
             Some(proof) => {
@@ -131,19 +140,36 @@ impl Worker {
                     // A proof of something else, or of nothing: refused under the name that was asked for.
                     None => full_id(patch)?,
                 };
-                Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true }
+                let offer = Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true };
+                if let Some(no_attempt) = self.is_there_already(patch, Some(&offer)).await? {
+                    return Err(AskError::NoAttempt(no_attempt));
+                }
+                offer
             }
             None => {
                 let patch = self.find(patch).await?;
+                if let Some(no_attempt) = self.is_there_already(patch, None).await? {
+                    return Err(AskError::NoAttempt(no_attempt));
+                }
                 let Site { sources, heads, trust, .. } = &self.site;
                 let offer = proofs::obtain(patch, true, sources, heads, trust).await;
                 offer.map_err(|error| not_obtained(patch, error))?
             }
         };
         self.site.keep_proof(&offer);
+        let waits = |wait: Wait| {
+            let (until_ms, why) = (wait.until_ms, wait.to_string());
+            Err(AskError::NoAttempt(NoAttempt::Waits { patch: offer.patch, until_ms, why }))
+        };
+        if self.site.installer.to_be_judged().is_none()
+            && let Some(wait) = self.site.waits_for(&offer)?
+        {
+            return waits(wait);
+        }
         match self.update(&offer).await? {
             Ending::Settled(settled) => Ok(settled),
             Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
+            Ending::Waits(wait) => waits(wait),
         }
     }
 
@@ -163,7 +189,16 @@ impl Worker {
             return Ok(patch);
         }
         let prefix = as_prefix(prefix)?;
-        let named = self.first_answer(async |source| source.named(&prefix).await).await.map_err(AskError::NoNode)?;
-        the_one(&named, prefix)
+        match self.first_answer(async |source| source.named(&prefix).await).await {
+            Ok(named) => the_one(&named, prefix),
+            Err(error) => self.installed_one(&prefix)?.ok_or(AskError::NoNode(error)),
+        }
+    }
+
+    /// The one installed patch whose id begins so: for that no node has to be asked.
+    fn installed_one(&self, prefix: &str) -> Result<Option<PatchId>, FileError> {
+        let all = installs::all_trees(&self.site.data().installs())?;
+        let mut named = all.values().filter_map(|tree| tree.meta.patch).filter(|it| it.to_string().starts_with(prefix));
+        Ok(named.next().filter(|_| named.next().is_none()))
     }
 }

@@ -204,8 +204,26 @@ async fn apply_without_a_running_agent_does_it_itself() {
     assert_eq!(ended.code, 0, "{}", ended.err);
     assert_eq!(ended.out, format!("patch {good}: applied (1.0.1 → 1.0.2)\n"));
     let ended = apply(&good.to_string(), &[]).await;
-    assert_eq!(ended.code, 1);
-    assert!(ended.out.contains("refused: downgrade:"), "{}", ended.out);
+    let there = format!("patch {good}: installed already (1.0.2)\n");
+    assert_eq!((ended.code, &ended.out), (0, &there), "{}", ended.err);
+    // Also by its beginning, and with its proof, however old; but not with a file that proves nothing.
+    let file = endpoint.path("good.proof");
+    let bundle = world.ledger().proof(good).unwrap();
+    std::fs::write(&file, bundle.bytes()).unwrap();
+    world.change(crate::support::ledger::Ledger::settle);
+    let ended = apply(&good.to_string()[..12], &["--from", text(&file)]).await;
+    assert_eq!((ended.code, &ended.out), (0, &there), "{}", ended.err);
+    let ended = apply(&good.to_string(), &["-o", "json"]).await;
+    let answer: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, &answer["outcome"]), (0, &"installed-already".into()), "{answer}");
+    let mut forged = bundle;
+    forged.publish.transaction.signature = ledger::key::Signature([7; 64]);
+    std::fs::write(&file, forged.bytes()).unwrap();
+    let told: Vec<_> = world.receipts().iter().map(|receipt| receipt.outcome.to_string()).collect();
+    assert_eq!(told, ["applied"], "what changes nothing is no receipt");
+    let dry = apply(&good.to_string(), &["--from", text(&file), "--dry-run"]).await;
+    let because = "answer     it would not be installed, because of proof history:";
+    assert!(dry.code == 1 && dry.out.contains(because), "{}", dry.out);
 
     let proof = endpoint.path("sick.proof");
     std::fs::write(&proof, world.ledger().proof(sick).unwrap().bytes()).unwrap();
@@ -216,7 +234,7 @@ async fn apply_without_a_running_agent_does_it_itself() {
     assert_eq!(verdict["reason"]["code"], "health-failed");
     assert_eq!(verdict["to_version"], "1.0.2");
     let told: Vec<_> = world.receipts().iter().map(|receipt| receipt.outcome.to_string()).collect();
-    assert_eq!(told, ["applied", "refused", "rolled-back"]);
+    assert_eq!(told, ["applied", "rolled-back"]);
 
     for (patch, more, code, evidence) in [
         ("not-an-id", &[][..], 2, "not a patch id"),

@@ -4,6 +4,7 @@ use crate::crash::child;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::node::World;
+use agent::enrolment::Enrolment;
 use std::os::unix::fs::PermissionsExt as _;
 
 struct Seen {
@@ -101,6 +102,56 @@ async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
     std::fs::write(endpoint.path("genesis"), "no genesis").unwrap();
     let seen = doctor(&endpoint).await;
     seen.says("trust root", "fail", "is no genesis file");
+}
+
+/// Two names of one node are one voice.
+#[tokio::test]
+async fn a_node_that_is_given_twice_agrees_with_nobody() {
+    let world = World::new();
+    let node = world.node().await;
+    approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let port = node.address.rsplit_once(':').unwrap().1;
+    let named = node.called(&format!("localhost:{port}"));
+    for (second, said) in [(&node, "is given twice"), (&named, "are one node")] {
+        let endpoint = Endpoint::new(&world, &[&node, second], "");
+        let seen = doctor(&endpoint).await;
+        seen.says("node", "warn", said);
+        seen.says("nodes", "warn", "one answers");
+        assert!(!seen.text.contains("agree"), "{}", seen.text);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_enrolled_is_told_what_an_operator_types() {
+    let world = World::new();
+    let node = world.node().await;
+    let key = agent::key::generate().unwrap();
+    approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let endpoint = Endpoint::not_enrolled(&world, &[&node], "", key);
+    let public = endpoint.key.public();
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (1, vec!["enrolment"]), "{}", seen.text);
+    seen.says("enrolment", "fail", "is not enrolled in the ledger: no node takes its receipts");
+    let typed = format!("countersign endpoint enroll {public} --name host --group GROUP --key OPERATOR.key");
+    assert!(seen.text.contains(&typed), "{}", seen.text);
+
+    // An agent that runs says it, and takes note when it is over. Asking is no receipt.
+    let worker = endpoint.worker().await;
+    let (sender, receipts) = (worker.site().sender(), worker.site().receipts.clone());
+    assert_eq!(receipts.enrolment(), None);
+    sender.ask_enrolment().await;
+    assert_eq!(receipts.enrolment(), Some(Enrolment::NotEnrolled));
+    let text = crate::windows::status(&worker).to_string();
+    assert!(text.contains("ENROLMENT  this host's key is not enrolled") && text.contains(&typed), "{text}");
+    world.change(|ledger| {
+        ledger.enroll(public);
+        ledger.settle();
+    });
+    sender.ask_enrolment().await;
+    assert_eq!(receipts.enrolment(), Some(Enrolment::Enrolled));
+    assert!(!crate::windows::status(&worker).to_string().contains("ENROLMENT") && world.receipts().is_empty());
+    let seen = doctor(&endpoint).await;
+    seen.says("enrolment", "ok", "is enrolled in the ledger");
 }
 
 #[tokio::test]

@@ -101,7 +101,9 @@ async fn receipts_outlive_restarts_and_nodes_that_have_no_room() {
     // An agent that lost its memory of receipts goes on with the number the ledger knows.
     std::fs::remove_file(endpoint.data().join("attempts.json")).unwrap();
     std::fs::remove_dir_all(endpoint.data().join("receipts")).unwrap();
-    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Refused);
+    let mut worker = endpoint.worker().await;
+    assert_eq!(worker.take_back(&patch.to_string()).await.unwrap().outcome, Outcome::RolledBack);
+    worker.site().sender().send_all().await.unwrap();
     assert_eq!(world.receipts().last().unwrap().attempt, 2);
 }
 
@@ -194,7 +196,10 @@ async fn an_older_view_of_the_ledger_is_refused_after_a_restart_too() {
     let second = approved(&world, 2, tree_of("2"), |_| {});
     let old = world.ledger().proof(second).unwrap().bytes();
     world.change(Ledger::settle);
-    assert_eq!(endpoint.apply(first).await.reason.unwrap().code, ReasonCode::Downgrade);
+    let site = endpoint.open();
+    hear(&site).await;
+    site.heads.persist().unwrap();
+    drop(site);
 
     // Another node, or another day: the state of an hour ago, with everything signed.
     node.behave(|manners| (manners.behind, manners.proof) = (3, Some(old)));

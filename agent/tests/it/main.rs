@@ -21,6 +21,7 @@ mod file_set;
 mod following;
 mod house;
 mod life;
+mod recalls;
 mod refusals;
 mod restarts;
 mod rollback;

@@ -2,10 +2,11 @@
 
 use crate::crash::child;
 use crate::support::archive::{snapshot, tree_of};
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, manifest, says};
 use crate::support::node::World;
 use ledger::bounded::List;
 use ledger::id::PatchId;
+use ledger::receipt::Outcome;
 use std::collections::BTreeMap;
 use std::process::Command;
 
@@ -84,7 +85,9 @@ async fn what_waits_for_its_hour_is_told_from_what_is_installed_and_from_what_wa
     endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
     endpoint.apply(good).await;
     let answer = why(&endpoint, &good.to_string(), &[]);
-    assert_eq!((answer.code, answer.answer.as_str()), (0, "it is installed"), "{}", answer.text);
+    assert_eq!((answer.code, answer.answer.as_str()), (0, "it is installed (acme/widget 1.0.2)"), "{}", answer.text);
+    answer.says("attempts", "yes", "applied; installed since; attempt 1 in the ledger");
+    answer.says("release", "yes", "it is what is installed");
 
     let sick = approved(&world, 3, tree_of("1.0.3"), |manifest| {
         manifest.health = List::new(vec![says("{tree}/bin/version", "something else")]).unwrap();
@@ -93,6 +96,105 @@ async fn what_waits_for_its_hour_is_told_from_what_is_installed_and_from_what_wa
     let answer = why(&endpoint, &sick.to_string(), &[]);
     assert_eq!((answer.code, answer.against()), (1, vec!["attempts"]), "{}", answer.text);
     answer.says("attempts", "no", "rolled-back (health-failed); not tried again by itself");
+    answer.says("attempts", "no", "; attempt 1 in the ledger");
+
+    // The ledger goes on: what was kept is old by then, which is no answer to what was settled long ago.
+    world.change(crate::support::ledger::Ledger::settle);
+    let site = endpoint.open();
+    hear(&site).await;
+    site.heads.persist().unwrap();
+    drop(site);
+    let answer = why(&endpoint, &sick.to_string(), &[]);
+    answer.says("freshness", "note", "the one kept here is old: header has height");
+    assert_eq!((answer.code, answer.against()), (1, vec!["attempts"]), "{}", answer.text);
+    assert!(
+        answer.answer.starts_with("it is not installed, because of agent attempts: rolled-back"),
+        "{}",
+        answer.text
+    );
+    let answer = why(&endpoint, &good.to_string(), &[]);
+    assert_eq!((answer.code, answer.answer.as_str()), (0, "it is installed (acme/widget 1.0.2)"), "{}", answer.text);
+    // Of a file that somebody gives it is said, and what is forged in it before that.
+    let file = endpoint.path("old.proof");
+    std::fs::copy(endpoint.data().join(format!("proofs/{sick}.proof")), &file).unwrap();
+    let answer = why(&endpoint, &sick.to_string(), &["--from", file.to_str().unwrap()]);
+    assert!(answer.answer.contains("because of proof freshness: "), "{}", answer.text);
+    let mut forged = ledger::proof::ProofBundle::parse(&std::fs::read(&file).unwrap()).unwrap();
+    forged.publish.transaction.signature = ledger::key::Signature([7; 64]);
+    std::fs::write(&file, forged.bytes()).unwrap();
+    let answer = why(&endpoint, &sick.to_string(), &["--from", file.to_str().unwrap()]);
+    assert!(answer.answer.contains("because of proof history: "), "{}", answer.text);
+}
+
+/// One meaning, one number: that of the receipt. And what went well is not shown with why it once did not.
+#[tokio::test]
+async fn attempts_are_numbered_as_in_the_ledger() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    // Other patches are tried first: their attempts are theirs.
+    let other = approved(&world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.channel = ledger::bounded::Name::new("beta").unwrap();
+    });
+    for _ in 0..3 {
+        assert_eq!(endpoint.apply(other).await.outcome, Outcome::Refused);
+    }
+    let manifest = manifest(&world, 3, &tree_of("1.0.3"));
+    let patch = manifest.id();
+    world.store(tree_of("1.0.3"));
+    world.change(|ledger| {
+        ledger.publish(manifest);
+        ledger.settle();
+    });
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Refused);
+    why(&endpoint, &patch.to_string(), &[]).says(
+        "attempts",
+        "yes",
+        "refused (approval-rule); may be tried again; attempt 1 in",
+    );
+    // Tried again by itself it is the same refusal, of which there is one receipt.
+    node.behave(|manners| manners.lists_all_as_approved = true);
+    let mut worker = endpoint.worker().await;
+    worker.pass().await;
+    drop(worker);
+    why(&endpoint, &patch.to_string(), &[]).says("attempts", "no", "; the ledger knows it from attempt 1");
+    world.change(|ledger| {
+        ledger.approve("bank", patch);
+        ledger.approve("clinic", patch);
+        ledger.settle();
+    });
+    node.behave(|manners| manners.no_submit = Some("mempool-full"));
+    let mut worker = endpoint.worker().await;
+    assert_eq!(worker.apply(&patch.to_string(), None).await.unwrap().outcome, Outcome::Applied);
+    let said = "applied; installed since; its receipt is not in the ledger yet";
+    why(&endpoint, &patch.to_string(), &[]).says("attempts", "yes", said);
+    node.behave(|manners| manners.no_submit = None);
+    worker.site().sender().send_all().await.unwrap();
+    why(&endpoint, &patch.to_string(), &[]).says(
+        "attempts",
+        "yes",
+        "applied; installed since; attempt 2 in the ledger",
+    );
+    assert_eq!(world.receipts().last().unwrap().attempt, 2);
+}
+
+#[tokio::test]
+async fn with_a_damaged_journal_nothing_is_called_installed() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    endpoint.apply(patch).await;
+    let journal = endpoint.data().join("journal");
+    let mut damaged = std::fs::read(&journal).unwrap();
+    damaged[20] ^= 1;
+    std::fs::write(&journal, damaged).unwrap();
+    let answer = why(&endpoint, &patch.to_string(), &[]);
+    assert_eq!((answer.code, answer.against()), (1, vec!["under way"]), "{}", answer.text);
+    let said = "the link `current` of acme/widget (stable) leads to it; whether its update is over cannot be told: ";
+    assert!(answer.answer.starts_with(said) && answer.answer.contains("is damaged: record 1"), "{}", answer.answer);
+    assert!(answer.text.contains("hint: see what is installed, put it right by hand, then move"), "{}", answer.text);
 }
 
 #[tokio::test]
@@ -204,13 +306,15 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let (code, text) = run(&[]).await;
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("answer     it would not be installed, because of host window: waits until"), "{text}");
+    assert!(text.contains("no window is open; `--now` waits for no window\n"), "{text}");
     assert_eq!(run(&["--now"]).await.0, 0);
     drop(held);
     endpoint.configure("");
     assert_eq!(endpoint.apply(patch).await.to_version.as_str(), "1.0.2");
     let (code, text) = run(&[]).await;
-    assert_eq!(code, 1, "{text}");
-    assert!(text.contains("because of host release: release 2 is not above release 2"), "{text}");
+    assert_eq!(code, 0, "{text}");
+    assert!(text.contains("answer     it is installed already: nothing would be done"), "{text}");
+    assert!(!text.contains("\nwould "), "{text}");
 }
 
 #[tokio::test]

@@ -1,12 +1,16 @@
 //! When an agent changes its host, and when it says that it waits.
 
 use crate::support::archive::tree_of;
-use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear};
 use crate::support::node::World;
+use agent::follow::heads::Heads;
+use agent::installer::journal::{Moment, Record};
+use agent::settled::Settled;
 use agent::status::Shown;
-use agent::worker::Worker;
+use agent::worker::{AskError, NoAttempt, Worker};
 use ledger::patch::Severity;
-use ledger::receipt::{Outcome, ReasonCode};
+use ledger::receipt::Outcome;
+use std::sync::{Arc, OnceLock};
 
 /// A window that opens every minute of this century, for an hour.
 const OPEN: &str = "[[windows]]\nname = \"always\"\ncron = \"* * * * *\"\nduration = \"1h\"\n";
@@ -15,7 +19,7 @@ const SHUT: &str = "[[windows]]\nname = \"far\"\nrrule = \"FREQ=YEARLY;BYMONTH=2
                     start = \"02:00\"\nduration = \"1h\"\ntime_zone = \"Europe/Berlin\"\n";
 const FAR: &str = "waits until 2104-02-29 01:00 UTC, because no window is open";
 
-fn status(worker: &Worker) -> agent::status::Status {
+pub(crate) fn status(worker: &Worker) -> agent::status::Status {
     let site = worker.site();
     let shown = Shown {
         config: site.config.clone(),
@@ -53,16 +57,80 @@ async fn outside_of_windows_a_patch_waits_and_status_says_until_when() {
     worker.site().sender().send_all().await.unwrap();
     assert!(world.receipts().is_empty(), "nor is there a receipt of it");
 
-    // Somebody who asks is told, and it is on record that they asked.
-    let asked = worker.apply(&patch.to_string(), None).await.unwrap();
-    let reason = asked.reason.unwrap();
-    assert_eq!((asked.outcome, reason.code, reason.detail.as_str()), (Outcome::Refused, ReasonCode::Policy, FAR));
+    // Somebody who asks is told the same, and it is no refusal: nothing was wrong.
+    let waits = |answer: Result<Settled, AskError>| match answer {
+        Err(AskError::NoAttempt(NoAttempt::Waits { patch, why, until_ms: Some(_) })) => (patch, why),
+        answer => panic!("{answer:?}"),
+    };
+    assert_eq!(waits(worker.apply(&patch.to_string(), None).await), (patch, FAR.to_owned()));
+    assert!(worker.site().attempts.all().next().is_none(), "a wait is no attempt, whoever asked");
+    worker.site().sender().send_all().await.unwrap();
+    assert!(world.receipts().is_empty());
     // Whoever stands at the host may say that it cannot wait.
     let now = worker.apply_as_asked(&patch.to_string(), None, true).await.unwrap();
     assert_eq!(now.outcome, Outcome::Applied);
     let next = approved(&world, 3, tree_of("1.0.3"), |_| {});
-    let asked = worker.apply_as_asked(&next.to_string(), None, false).await.unwrap();
-    assert_eq!(asked.outcome, Outcome::Refused, "only for what was asked for");
+    let asked = waits(worker.apply_as_asked(&next.to_string(), None, false).await);
+    assert_eq!(asked.0, next, "only for what was asked for");
+}
+
+#[tokio::test]
+async fn whoever_asks_too_early_is_told_how_not_to_wait() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], SHUT);
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let apply = async |more: &[&str]| {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["apply", &patch.to_string(), "--config"]).arg(endpoint.config_path()).args(more);
+        let output = command.env_remove("COUNTERSIGN_LOG").output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, said, hint) = apply(&[]).await;
+    assert_eq!((code, said), (1, format!("patch {patch}: {FAR}; nothing was begun\n")));
+    assert!(hint.contains("hint: `apply --now` waits for no window"), "{hint}");
+    let (code, said, _) = apply(&["-o", "json"]).await;
+    let said: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert_eq!((code, &said["outcome"], &said["why"]), (1, &"waits".into(), &FAR.into()), "{said}");
+    assert!(said["until_ms"].as_u64().is_some() && world.receipts().is_empty());
+    let (code, said, _) = apply(&["--now"]).await;
+    assert!(code == 0 && said.contains("applied"), "{said}");
+    assert_eq!(world.receipts().iter().map(|receipt| receipt.attempt).collect::<Vec<_>>(), [1]);
+}
+
+/// Its hour passes while it is made ready.
+#[tokio::test]
+async fn what_was_made_ready_too_late_waits_and_that_is_no_attempt() {
+    const DAYS_MS: u64 = 24 * 60 * 60 * 1000;
+    let world = World::new();
+    let node = world.node().await;
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    // A day that has not come: a quorum will have signed that it has, when all is prepared.
+    let (mut header, scenario) = world.tip();
+    (header.height, header.time_ms) = (header.height + 100, header.time_ms + 40 * DAYS_MS);
+    let certificate = scenario.certificate(&header);
+    let day = ledger::moment::Moment(header.time_ms).to_string()[5..10].to_owned();
+    let endpoint = Endpoint::new(&world, &[&node], &format!("[schedule]\nblackout = [\"{day}/{day}\"]\n"));
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let heads: Arc<OnceLock<Arc<Heads>>> = Arc::default();
+    let known = heads.clone();
+    let site = endpoint.open_observed(Box::new(move |moment, record| {
+        if moment == Moment::After && matches!(record, Record::Prepared { .. }) {
+            let heads = known.get().unwrap();
+            heads.see(&heads.certified(&header, &certificate).unwrap()).unwrap();
+        }
+    }));
+    hear(&site).await;
+    assert!(heads.set(site.heads.clone()).is_ok());
+    let mut worker = Worker::new(site);
+    let answer = worker.apply(&patch.to_string(), None).await;
+    let Err(AskError::NoAttempt(NoAttempt::Waits { why, .. })) = &answer else { panic!("{answer:?}") };
+    assert!(why.contains("because of the blackout"), "{why}");
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+    let site = worker.site();
+    assert!(!site.installer.is_interrupted() && site.attempts.all().next().is_none());
+    assert_eq!(site.receipts.waiting().unwrap(), 0, "a wait is no receipt");
 }
 
 #[tokio::test]

@@ -114,6 +114,10 @@ impl Host {
         let (outcome, reason) = (text(&settled, "outcome"), settled.get("reason").cloned().unwrap_or_default());
         Ok(match (code, outcome.as_str()) {
             (Some(0), "applied") => Ending::Done { what: format!("{} was installed", text(&settled, "to_version")) },
+            // Nothing was begun: it is there, or its hour has not come.
+            (_, "installed-already" | "waits") if after == before => {
+                Ending::Neither { what: outcome.replace('-', " ") }
+            }
             // Whatever it says: that is what counts.
             _ if after != before => Ending::Done { what: format!("{outcome}, and yet {after} is installed") },
             (Some(1), "refused" | "not-applicable") => {

@@ -60,6 +60,39 @@ fn a_patch_is_provable_from_the_block_after_the_last_approval() {
     }
 }
 
+/// Who runs it already asks only whether it was withdrawn: also of a file that gives nobody leave (6.21).
+#[test]
+fn a_recall_is_proven_whatever_became_of_those_who_signed() {
+    let (world, id) = approved();
+    let recalled = |bundle: &ProofBundle, clock| bundle.recalled(&world.trust(), clock);
+    assert_eq!(recalled(&world.prove(id), world.clock()), Ok(None));
+
+    let said: &[(&str, fn(PatchId) -> ledger::transaction::Payload)] =
+        &[("north/approver", approve), ("south/approver", approve), ("acme/publisher", recall)];
+    let (world, id) = told(&full_manifest("acme/redis", 7), said);
+    let recalled = |bundle: &ProofBundle, clock| bundle.recalled(&world.trust(), clock);
+    let position = world.storage.patch(id).unwrap().unwrap().recalled;
+    let honest = world.prove(id);
+    assert!(position.is_some());
+    assert_eq!(recalled(&honest, world.clock()), Ok(position));
+    let mut nobody_may = honest.clone();
+    nobody_may.state.organisations = List::default();
+    assert_eq!(code(verify(&world, &nobody_may)), "authority");
+    assert_eq!(recalled(&nobody_may, world.clock()), Ok(position));
+
+    // What is not signed, not of today or not of this patch tells nothing.
+    let mut unsigned = honest.clone();
+    unsigned.header.time_ms += 1;
+    let mut swapped = honest.clone();
+    swapped.state.patch = honest.state.rules.clone();
+    let late = HostClock { now_ms: u64::MAX, ..world.clock() };
+    for (bundle, clock, word) in
+        [(&unsigned, world.clock(), "certificate"), (&swapped, world.clock(), "state-proof"), (&honest, late, "stale")]
+    {
+        assert_eq!(recalled(bundle, clock).unwrap_err().code().word(), word);
+    }
+}
+
 /// Stories with honest keys that end in no permission, and the check that says so.
 #[test]
 fn a_patch_without_permission_is_named() {

@@ -9,7 +9,7 @@ use agent::installer::{self, installs};
 use agent::key;
 use agent::settled::Settled;
 use agent::site::Site;
-use agent::worker::Worker;
+use agent::worker::{AskError, NoAttempt, Worker};
 use ledger::bounded::{List, Name, Product, Version};
 use ledger::id::{Digest, PatchId};
 use ledger::key::SecretKey;
@@ -153,6 +153,17 @@ impl Endpoint {
         worker.site().sender().send_all().await.unwrap();
         worker.site().installer.services().stop_all().await;
         settled
+    }
+
+    /// Asks for a patch, as a person would, for which nothing is begun; why not. No receipt comes of it.
+    pub(crate) async fn no_attempt(&self, patch: PatchId) -> NoAttempt {
+        let mut worker = self.worker().await;
+        let answer = worker.apply(&patch.to_string(), None).await;
+        assert_eq!(worker.site().receipts.waiting().unwrap(), 0, "{answer:?}");
+        match answer {
+            Err(AskError::NoAttempt(no_attempt)) => no_attempt,
+            answer => panic!("{answer:?}"),
+        }
     }
 
     /// What is installed.

@@ -138,6 +138,13 @@ impl Ledger {
         self.pending.push(transaction);
     }
 
+    /// What the rules say of a transaction now; it is not taken.
+    pub(crate) fn judge(&self, transaction: VerifiedTransaction) -> Option<ledger::state::Rejection> {
+        let (time_ms, proposer) = (self.now_ms(), self.scenario.proposer(self.tip.header.height + 1));
+        let proposed = execution::propose(&self.storage, &self.tip, vec![transaction], time_ms, proposer);
+        proposed.expect("memory does not fail").1.into_iter().next().map(|(_, rejection)| rejection)
+    }
+
     /// The next block, with all that waits; what the rules forbid is given back.
     pub(crate) fn block(&mut self) -> Vec<ledger::state::Rejection> {
         let time_ms = self.now_ms();
@@ -203,6 +210,18 @@ impl Ledger {
         }
         let path = List::new(history::prove(&self.storage, header.history_size, index).unwrap()).unwrap();
         Some(InclusionProof { header, certificate, index, path })
+    }
+
+    /// A final transaction, as it was signed.
+    pub(crate) fn bytes_of(&self, id: TransactionId) -> Option<Vec<u8>> {
+        let transaction = self.transactions.iter().find(|transaction| transaction.id() == id)?;
+        Some(encode(transaction.signed()))
+    }
+
+    /// The transaction that recalled a patch.
+    pub(crate) fn recall_of(&self, patch: PatchId) -> Option<TransactionId> {
+        let at = self.record(patch)?.recalled?;
+        Some(self.transactions[usize::try_from(at.index).unwrap()].id())
     }
 
     /// The proof of a patch at the newest header; `None` while it is not provable.

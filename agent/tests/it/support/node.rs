@@ -64,6 +64,8 @@ pub(crate) struct Manners {
     pub(crate) swallows: bool,
     /// Lists patches that do not stand approved as if they did.
     pub(crate) lists_all_as_approved: bool,
+    /// Says of every patch that this transaction recalled it.
+    pub(crate) recall_shown: Option<TransactionId>,
 }
 
 /// What a node was asked.
@@ -146,6 +148,7 @@ impl World {
         let port = incoming.local_addr().unwrap().port();
         let node = Node {
             address: format!("https://127.0.0.1:{port}"),
+            key: Digest::blake3(&port.to_le_bytes()),
             world: self.clone(),
             manners: Arc::default(),
             asked: Arc::default(),
@@ -166,6 +169,8 @@ impl World {
 #[derive(Clone)]
 pub(crate) struct Node {
     pub(crate) address: String,
+    /// Who it is, wherever it is asked.
+    key: Digest,
     world: Arc<World>,
     manners: Arc<Mutex<Manners>>,
     asked: Arc<Mutex<AskedOfIt>>,
@@ -181,6 +186,11 @@ impl Node {
 
     /// The same node, said to be somewhere else.
     pub(crate) fn at(&self, address: std::net::SocketAddr) -> Self {
+        self.called(&address.to_string())
+    }
+
+    /// The same node under another name.
+    pub(crate) fn called(&self, address: &str) -> Self {
         Self { address: format!("https://{address}"), ..self.clone() }
     }
 
@@ -231,6 +241,7 @@ fn check_word(rejection: &Rejection) -> &'static str {
         Rejection::Expired { .. } => "expired",
         Rejection::ExpiresTooLate { .. } => "expires-too-late",
         Rejection::UnknownKey(_) => "unknown-key",
+        Rejection::UnknownPatch(_) => "unknown-patch",
         _ => "state",
     }
 }
@@ -325,7 +336,9 @@ impl ledger_server::Ledger for Node {
             })
         });
         let state = v1::TransactionState::Finalised.into();
-        Ok(Response::new(v1::GetTransactionResponse { state, inclusion: encode(&inclusion), ..Default::default() }))
+        let transaction = self.world.ledger().bytes_of(id).unwrap();
+        let inclusion = encode(&inclusion);
+        Ok(Response::new(v1::GetTransactionResponse { state, transaction, inclusion, ..Default::default() }))
     }
 
     async fn list_receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Answer<v1::ListReceiptsResponse> {
@@ -366,7 +379,7 @@ impl ledger_server::Ledger for Node {
     }
 
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
-        Err(Status::unimplemented("not asked by agents"))
+        Ok(Response::new(v1::GetStatusResponse { node_key: self.key.0.to_vec(), ..Default::default() }))
     }
 
     async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Answer<v1::GetGenesisResponse> {
@@ -375,8 +388,18 @@ impl ledger_server::Ledger for Node {
 
     type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
 
-    async fn check(&self, _: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
-        Err(Status::unimplemented("agents do not ask"))
+    async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        if let Some(check) = self.manners().no_submit {
+            return Err(refused(Code::ResourceExhausted, check, "not now"));
+        }
+        let chain_id = self.world.ledger().scenario.chain_id();
+        let transaction = SignedTransaction::verify_bytes(&request.into_inner().transaction, &chain_id)
+            .map_err(|error| refused(Code::InvalidArgument, "signature", error))?;
+        let id = transaction.id();
+        match self.world.ledger().judge(transaction) {
+            Some(rejection) => Err(refused(Code::FailedPrecondition, check_word(&rejection), rejection)),
+            None => Ok(Response::new(v1::CheckResponse { id: id.0.to_vec() })),
+        }
     }
 
     async fn submit_stream(&self, _: Request<tonic::Streaming<v1::SubmitRequest>>) -> Answer<Self::SubmitStreamStream> {
@@ -391,8 +414,19 @@ impl ledger_server::Ledger for Node {
         Err(Status::unimplemented("not asked by agents"))
     }
 
-    async fn get_patch(&self, _: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {
-        Err(Status::unimplemented("not asked by agents"))
+    async fn get_patch(&self, request: Request<v1::GetPatchRequest>) -> Answer<v1::Patch> {
+        let id = PatchId(request.into_inner().id.try_into().unwrap());
+        let patch = self.patch(id).ok_or_else(|| refused(Code::NotFound, "not-found", "no such patch"))?;
+        let recalled = match self.manners().recall_shown {
+            Some(another) => Some(another),
+            None => self.world.ledger().recall_of(id),
+        };
+        let recall = |transaction: TransactionId| v1::PatchVerdict {
+            transaction_id: transaction.0.to_vec(),
+            note: "whatever a node says".to_owned(),
+            ..Default::default()
+        };
+        Ok(Response::new(v1::Patch { recall: recalled.map(recall), ..patch }))
     }
 
     async fn list_endpoints(&self, _: Request<v1::ListEndpointsRequest>) -> Answer<v1::ListEndpointsResponse> {

@@ -1,0 +1,62 @@
+//! How what is installed stands in the ledger.
+
+use super::Finding;
+use crate::config::Config;
+use crate::data::DataDir;
+use crate::follow::heads::Heads;
+use crate::follow::sources::Sources;
+use crate::recalls::{self, Recalls};
+use crate::settled::chain;
+use crate::status::{self, InstalledStatus, RecalledStatus};
+use ledger::proof::TrustRoot;
+use std::time::Duration;
+
+/// How long the nodes may take to prove how one patch stands.
+const PROOF_WAIT: Duration = Duration::from_secs(15);
+
+/// Whether something that is installed was recalled: by what this host knows, and else by what the nodes prove.
+pub(super) async fn recalls(config: &Config, sources: &Sources, heads: &Heads, trust: &TrustRoot) -> Vec<Finding> {
+    let data = DataDir::at(config.data_dir.clone());
+    let known = status::installed(config).and_then(|installed| Ok((installed, Recalls::open(&data.recalls())?)));
+    let (all, known) = match known {
+        Ok(known) => known,
+        Err(error) => {
+            return vec![Finding::fail("installed", chain(&error), "run this as the agent's user, or see that file")];
+        }
+    };
+    let (mut findings, mut well) = (Vec::new(), 0);
+    for mut installed in all {
+        let Some(patch) = installed.patch else { continue };
+        if installed.recalled.is_none() {
+            let looking = recalls::look(patch, sources, heads, trust);
+            match tokio::time::timeout(PROOF_WAIT, looking).await {
+                Ok(Ok(None)) => {
+                    well += 1;
+                    continue;
+                }
+                Ok(Ok(Some((recall, _)))) => {
+                    installed.recalled = Some(RecalledStatus::new(recall, known.advice(patch, &data)));
+                }
+                Ok(Err(untold)) => {
+                    findings.push(not_told(&installed, &chain(&untold)));
+                    continue;
+                }
+                Err(_) => {
+                    findings.push(not_told(&installed, &format!("nothing within {} s", PROOF_WAIT.as_secs())));
+                    continue;
+                }
+            }
+        }
+        let hint = installed.recalled.as_ref().map(|recalled| recalled.hint.clone()).unwrap_or_default();
+        findings.push(Finding::fail("RECALLED", installed.recall().unwrap_or_default(), hint));
+    }
+    if well > 0 {
+        findings.push(Finding::ok("installed", format!("{well} patches, proven not to be recalled")));
+    }
+    findings
+}
+
+fn not_told(installed: &InstalledStatus, why: &str) -> Finding {
+    let said = format!("whether {} {} was recalled cannot be told: {why}", installed.product, installed.version);
+    Finding::warn("installed", said, "see the nodes below: one that answers proves it")
+}

@@ -1,0 +1,163 @@
+//! Recalls of what is on this host: that a patch was withdrawn is proven, is final, and is kept on the
+//! disk, so that the host says it whoever can be asked.
+//!
+//! `recalls.json`. What follows from it is the operator's decision: the agent goes on running what it was
+//! told to run, says so wherever somebody looks, and never goes back to a version that was recalled.
+
+mod look;
+
+pub use look::{Untold, look};
+
+use crate::data::DataDir;
+use crate::files::{self, FileError};
+use crate::installer::by_hand::{self, Before};
+use ledger::bounded::Sentence;
+use ledger::id::PatchId;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// Recalls remembered.
+const RECALLS_MAX: usize = 256;
+/// Largest file.
+const RECALLS_BYTES_MAX: usize = 512 * 1024;
+/// Digits of an id in a command that somebody is to type.
+const DIGITS: usize = 12;
+
+/// That a patch was withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recall {
+    /// Where in the ledger.
+    pub height: u64,
+    /// Why, as whoever recalled it signed it; none while no node has shown the transaction.
+    pub reason: Option<Sentence>,
+}
+
+impl fmt::Display for Recall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.reason {
+            Some(reason) => write!(f, "recalled: {}", one_line(reason.as_str())),
+            None => write!(f, "recalled at height {} (why, no node has shown yet)", self.height),
+        }
+    }
+}
+
+/// A text of somebody else's as it may stand in a line at a terminal: it neither ends the line nor turns
+/// the direction of what follows.
+fn one_line(text: &str) -> String {
+    let harmless = |c: char| match c {
+        '\n' => ' ',
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => char::REPLACEMENT_CHARACTER,
+        c => c,
+    };
+    text.chars().map(harmless).collect()
+}
+
+/// The recalls remembered.
+#[derive(Debug)]
+pub struct Recalls {
+    path: PathBuf,
+    kept: BTreeMap<PatchId, Recall>,
+}
+
+impl Recalls {
+    /// Reads them, or begins; nothing is written.
+    ///
+    /// # Errors
+    /// [`FileError`] when the file cannot be read. One that makes no sense is begun anew: the worst that
+    /// follows is that the nodes are asked once more.
+    pub fn open(path: &Path) -> Result<Self, FileError> {
+        let bytes = files::read_if_there(path, RECALLS_BYTES_MAX)?;
+        let kept = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().unwrap_or_else(|error| {
+            tracing::warn!(%error, "recalls are not readable, begun anew");
+            None
+        });
+        Ok(Self { path: path.to_owned(), kept: kept.unwrap_or_default() })
+    }
+
+    /// The recall of a patch, if one is known.
+    #[must_use]
+    pub fn of(&self, patch: PatchId) -> Option<&Recall> {
+        self.kept.get(&patch)
+    }
+
+    /// Remembers a recall; whether it is the first that is heard of it. What is known of the reason is not
+    /// forgotten again.
+    ///
+    /// # Errors
+    /// [`FileError`] when it is not on the disk.
+    pub fn keep(&mut self, patch: PatchId, recall: Recall) -> Result<bool, FileError> {
+        let known = self.kept.get(&patch);
+        let news = known.is_none();
+        if known == Some(&recall) || known.is_some_and(|known| known.reason.is_some()) {
+            return Ok(news);
+        }
+        self.kept.insert(patch, recall);
+        while self.kept.len() > RECALLS_MAX {
+            let oldest = self.kept.iter().min_by_key(|(_, recall)| recall.height).map(|(patch, _)| *patch);
+            oldest.and_then(|oldest| self.kept.remove(&oldest));
+        }
+        files::replace(&self.path, &serde_json::to_vec_pretty(&self.kept).unwrap_or_default())?;
+        Ok(news)
+    }
+
+    /// What an operator can do about an installed patch that was recalled.
+    #[must_use]
+    pub fn advice(&self, patch: PatchId, data: &DataDir) -> String {
+        let back = by_hand::before(data, patch);
+        match back.filter(|before| before.patch.is_none_or(|patch| self.of(patch).is_none())) {
+            None => "install another version".to_owned(),
+            Some(Before { version, .. }) => {
+                let version = if version.as_str().is_empty() { "nothing" } else { version.as_str() };
+                let digits = &patch.to_string()[..DIGITS];
+                format!("install another version, or `countersign-agent rollback {digits}` (back to {version})")
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATCH: PatchId = PatchId([7; 32]);
+
+    fn recall(height: u64, reason: Option<&str>) -> Recall {
+        Recall { height, reason: reason.map(Sentence::cut) }
+    }
+
+    #[test]
+    fn a_recall_is_news_once_and_its_reason_is_not_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("recalls.json");
+        let mut recalls = Recalls::open(&path).unwrap();
+        assert!(recalls.keep(PATCH, recall(3, None)).unwrap());
+        assert!(!recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap());
+        assert!(!recalls.keep(PATCH, recall(3, None)).unwrap());
+        let again = Recalls::open(&path).unwrap();
+        assert_eq!(again.of(PATCH), Some(&recall(3, Some("it eats data"))));
+        assert_eq!(again.of(PATCH).unwrap().to_string(), "recalled: it eats data");
+        std::fs::write(&path, "no recalls").unwrap();
+        assert_eq!(Recalls::open(&path).unwrap().of(PATCH), None);
+    }
+
+    #[test]
+    fn the_oldest_recalls_are_forgotten() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut recalls = Recalls::open(&directory.path().join("recalls.json")).unwrap();
+        for height in 0..=RECALLS_MAX {
+            let patch = PatchId(*ledger::id::Digest::blake3(&height.to_le_bytes()).as_bytes());
+            recalls.keep(patch, recall(height as u64, Some("x"))).unwrap();
+        }
+        assert_eq!(recalls.kept.len(), RECALLS_MAX);
+        assert!(recalls.kept.values().all(|recall| recall.height > 0));
+    }
+
+    #[test]
+    fn a_reason_stays_in_its_line() {
+        let shown = recall(3, Some("one\ntwo \u{202e}three")).to_string();
+        assert_eq!(shown, "recalled: one two \u{fffd}three");
+    }
+}
