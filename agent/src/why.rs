@@ -168,7 +168,7 @@ impl Held<'_> {
         let Examined { mut checks, manifest } = self.examine(patch, Some(proof), &kinds, now)?;
         let mut would = Vec::new();
         if let Some(manifest) = &manifest {
-            checks.extend([would::plan(manifest, &kinds), would::room(manifest, self.data().path())?]);
+            checks.extend([would::plan(manifest, &kinds), would::room(manifest, &self.data())?]);
             would = would::steps(manifest, self.config)?;
         }
         let UnderWay { check, open } = self.under_way()?;

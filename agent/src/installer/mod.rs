@@ -40,7 +40,7 @@ pub use tree::{AdoptError, adopt};
 use crate::attempt_log::AttemptLog;
 use crate::config::{self, Config};
 use crate::data::DataDir;
-use crate::download::{self, DownloadError};
+use crate::download::{self, DownloadError, Room};
 use crate::files::{FileError, failed};
 use crate::follow::sources::Sources;
 use crate::probes::Prober;
@@ -136,6 +136,7 @@ impl Installer {
         self.check_same_kind(&permit)?;
         self.restarts.check(manifest.reboot)?;
         let directory = self.data.downloads();
+        Room::reckon(&self.data, &manifest.artifacts)?.check()?;
         download::prune(&directory, &manifest.artifacts)?;
         let mut held = Vec::new();
         for artifact in manifest.artifacts.iter() {

@@ -24,6 +24,7 @@ mod life;
 mod refusals;
 mod restarts;
 mod rollback;
+mod room;
 mod rpm;
 mod services;
 mod support;
