@@ -2,10 +2,10 @@
 
 use super::{Output, json, observer, print};
 use crate::failure::{Failure, NO_VERDICT};
-use agent::clock::now_ms;
 use agent::config::Config;
 use agent::control::{self, Answer, Request};
 use agent::data::{DataDir, DataError};
+use agent::follow;
 use agent::settled::Settled;
 use agent::site::{Site, SiteError, own_program};
 use agent::worker::{Wish, Worker};
@@ -58,14 +58,7 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Settled, Failure> {
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
     for (place, source) in sources.all().iter().enumerate() {
-        match source.head().await {
-            Ok(head) => {
-                if let Err(disbelief) = heads.take(place, &head, now_ms()) {
-                    tracing::warn!(node = source.node(), %disbelief, "head not believed");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "node does not answer"),
-        }
+        follow::ask(place, source, &heads).await;
     }
     let mut worker = Worker::new(site);
     let settled = worker.fulfil(wish).await;
