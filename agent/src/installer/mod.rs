@@ -302,6 +302,7 @@ impl Installer {
             to_version: manifest.version.clone(),
             kind: manifest.installer,
             by_hand: false,
+            after_restart: false,
         };
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })
