@@ -128,6 +128,8 @@ pub struct Shown {
     pub receipts: Receipts,
     /// What it does.
     pub work: watch::Receiver<WorkerView>,
+    /// What it can install, as it looked when it began.
+    pub kinds: Vec<KindStatus>,
 }
 
 impl Shown {
@@ -154,8 +156,8 @@ impl Shown {
                 split,
                 nodes: self.heads.nodes(),
             }),
-            installers: Kinds::of(&self.config.installers).statuses(),
-            installed: known(installed(&self.config), &mut trouble),
+            installers: self.kinds.clone(),
+            installed: installed(&self.config, &mut trouble),
             services: self.services.views(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
             paused,
@@ -179,7 +181,7 @@ impl Status {
             endpoint,
             ledger: None,
             installers: Kinds::of(&config.installers).statuses(),
-            installed: known(installed(config), &mut trouble),
+            installed: installed(config, &mut trouble),
             services: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
             paused: paused(&config.policy),
@@ -233,18 +235,22 @@ fn schedule(policy: &Policy, now_ms: u64) -> Option<ScheduleStatus> {
     })
 }
 
-fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
+/// What is installed. What of it cannot be read is named, and hides nothing else.
+fn installed(config: &Config, trouble: &mut Vec<String>) -> Vec<InstalledStatus> {
     let installs = DataDir::at(config.data_dir.clone()).installs();
     let mut all = Vec::new();
-    for (product, channel) in installs::all_installed(&installs)?.into_keys() {
-        let of = policy::Subscription { product, channel };
-        if let Some(installs::InstalledTree { tree, meta, .. }) = installs::installed(&installs, &of)? {
-            let policy::Subscription { product, channel } = of;
-            let installs::VersionMeta { version, release, patch, .. } = meta;
-            all.push(InstalledStatus { product, channel, version, release, patch, tree });
+    for (of, found) in known(installs::each(&installs), trouble) {
+        let policy::Subscription { product, channel } = of;
+        match found {
+            Ok(Some(installs::InstalledTree { tree, meta, .. })) => {
+                let installs::VersionMeta { version, release, patch, .. } = meta;
+                all.push(InstalledStatus { product, channel, version, release, patch, tree });
+            }
+            Ok(None) => {}
+            Err(error) => trouble.push(format!("{product} (channel {channel}): {}", chain(&error))),
         }
     }
-    Ok(all)
+    all
 }
 
 impl fmt::Display for Status {
@@ -279,11 +285,14 @@ impl fmt::Display for Status {
         if let Some(file) = &self.restart_required {
             writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;
         }
-        for kind in &self.installers {
+        for kind in self.installers.iter().filter(|kind| kind.is_of_interest()) {
             writeln!(f, "installer  {kind}")?;
         }
         if let Some(ScheduleStatus { blackout, shown, .. }) = &self.schedule {
             writeln!(f, "window     {shown}{}", with("; BLACKOUT ", blackout.as_deref()))?;
+        }
+        if self.installed.is_empty() && self.trouble.is_empty() {
+            writeln!(f, "installed  nothing")?;
         }
         for InstalledStatus { product, channel, version, release, .. } in &self.installed {
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;

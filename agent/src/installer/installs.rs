@@ -239,16 +239,31 @@ pub fn installed(installs: &Path, of: &Subscription) -> Result<Option<InstalledT
 /// [`FileError`].
 pub fn all_installed(installs: &Path) -> Result<BTreeMap<(Product, Name), Installed>, FileError> {
     let mut all = BTreeMap::new();
+    for (of, found) in each(installs)? {
+        if let Some(InstalledTree { meta, .. }) = found? {
+            all.insert((of.product, of.channel), Installed { release: meta.release, version: meta.version });
+        }
+    }
+    Ok(all)
+}
+
+/// One that has a place, and what is found there.
+pub type Found = (Subscription, Result<Option<InstalledTree>, FileError>);
+
+/// Everything that has a place, each with what is found there: what is wrong with one hides no other.
+///
+/// # Errors
+/// [`FileError`] when not even the places can be listed.
+pub fn each(installs: &Path) -> Result<Vec<Found>, FileError> {
+    let mut all = Vec::new();
     for namespace in files::names(installs)? {
         for name in files::names(&installs.join(&namespace))? {
             let Ok(product) = Product::new(format!("{namespace}/{name}")) else { continue };
             for channel in files::names(&installs.join(&namespace).join(&name))? {
                 let Ok(channel) = Name::new(channel) else { continue };
                 let of = Subscription { product: product.clone(), channel };
-                if let Some(InstalledTree { meta, .. }) = installed(installs, &of)? {
-                    let installed = Installed { release: meta.release, version: meta.version };
-                    all.insert((of.product, of.channel), installed);
-                }
+                let found = installed(installs, &of);
+                all.push((of, found));
             }
         }
     }
