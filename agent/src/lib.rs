@@ -17,7 +17,7 @@ pub mod daemon;
 pub mod data;
 pub mod doctor;
 pub mod download;
-mod files;
+pub mod files;
 pub mod follow;
 pub mod installer;
 pub mod key;

@@ -39,7 +39,7 @@ pub(super) async fn settle(config: Config, wish: Wish) -> Result<Settled, Failur
     loop {
         match control::ask(&data, &request).await? {
             Some(Answer::Verdict(settled)) => return Ok(settled),
-            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
             Some(Answer::Status(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
