@@ -138,9 +138,13 @@ fn asks_for_json(words: &[OsString]) -> bool {
 }
 
 fn tell_programs(error: &ErrorView) {
-    let object = serde_json::json!({ "error": error });
-    // Whoever does not read has the exit code.
-    let _ = std::io::stdout().write_all(format!("{object:#}\n").as_bytes());
+    #[derive(Serialize)]
+    struct View<'a> {
+        error: &'a ErrorView,
+    }
+    // Texts and lists of them cannot fail to be JSON. Whoever does not read has the exit code.
+    let text = serde_json::to_string_pretty(&View { error }).unwrap_or_default();
+    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
 }
 
 /// A program that could not be started in the agent's place.

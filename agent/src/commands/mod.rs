@@ -51,9 +51,9 @@ Examples:
   countersign-agent rollback 66c5d1
   countersign-agent doctor
 
-With -o json the answer is one JSON object on standard output. What went wrong is one, too, of the shape
-{\"error\": {\"code\", \"message\", \"because\", \"hint\"}}, with the same exit code; the code is a stable word. How an
-update ended is its verdict, also when it was refused. Configurations (--print-config) are TOML.
+With -o json the answer is one JSON object on standard output. What went wrong is one, too:
+{\"error\": {\"code\", \"message\", \"because\", \"hint\"}}, with the same exit code; the code is a stable
+word. How an update ended is its verdict, also when it was refused. --print-config prints TOML.
 
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
