@@ -10,7 +10,8 @@
 //! ```
 //!
 //! `proof` may be left out; with `"now":true` the patch waits for no window. Answers are `{"status":…}`, `{"verdict":…}`,
-//! `{"no-attempt":…}` (it is installed already, or its hour has not come) or `{"error":{"message":…,"hint":…}}`.
+//! `{"no-attempt":…}` (it is installed already, or its hour has not come) or
+//! `{"error":{"code":…,"message":…,"hint":…}}`.
 //!
 //! The socket is there as soon as the data directory is locked. Who asks before the agent has found out
 //! how it left the host is answered when it has.
@@ -83,6 +84,9 @@ pub enum Answer {
     NoAttempt(NoAttempt),
     /// Why there is no answer.
     Error {
+        /// A stable word; an older agent says none.
+        #[serde(default)]
+        code: String,
         /// What happened.
         message: String,
         /// What to do about it; may be empty.
@@ -91,8 +95,8 @@ pub enum Answer {
 }
 
 impl Answer {
-    fn error(message: impl Into<String>, hint: &str) -> Self {
-        Self::Error { message: message.into(), hint: hint.to_owned() }
+    fn error(code: &str, message: impl Into<String>, hint: &str) -> Self {
+        Self::Error { code: code.to_owned(), message: message.into(), hint: hint.to_owned() }
     }
 }
 
@@ -166,12 +170,14 @@ async fn serve_one(stream: UnixStream, shown: &Shown, asked: &mpsc::Sender<Asked
     let (reader, mut writer) = stream.into_split();
     let line = timeout(LINE_TIMEOUT, read_line(reader, REQUEST_BYTES_MAX)).await;
     let answer = match line {
-        Err(_) => Answer::error("no request in time", ""),
-        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Answer::error(error.to_string(), ""),
+        Err(_) => Answer::error(REQUEST, "no request in time", ""),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::InvalidData => Answer::error(REQUEST, error.to_string(), ""),
         Ok(Err(error)) => return Err(error),
         Ok(Ok(line)) => match serde_json::from_slice(&line) {
             Ok(request) => answer(request, shown, asked).await,
-            Err(error) => Answer::error(format!("not a request: {error}"), "one line of JSON: {\"status\":{}}"),
+            Err(error) => {
+                Answer::error(REQUEST, format!("not a request: {error}"), "one line of JSON: {\"status\":{}}")
+            }
         },
     };
     let mut line = serde_json::to_vec(&answer)?;
@@ -194,7 +200,7 @@ async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) ->
         Request::Apply { patch, proof, now } => {
             let proof = match proof.map(hex::decode).transpose() {
                 Ok(proof) => proof,
-                Err(error) => return Answer::error(format!("proof: {error}"), "hexadecimal digits"),
+                Err(error) => return Answer::error(REQUEST, format!("proof: {error}"), "hexadecimal digits"),
             };
             fulfil(Wish::Apply { patch, proof, now }, asked).await
         }
@@ -205,13 +211,41 @@ async fn answer(request: Request, shown: &Shown, asked: &mpsc::Sender<Asked>) ->
 async fn fulfil(wish: Wish, asked: &mpsc::Sender<Asked>) -> Answer {
     let (answer, verdict) = oneshot::channel();
     if asked.try_send(Asked { wish, answer }).is_err() {
-        return Answer::error("too many updates are asked for", "wait until one is over");
+        return Answer::error("busy", "too many updates are asked for", "wait until one is over");
     }
     match verdict.await {
         Ok(Ok(settled)) => Answer::Verdict(settled),
         Ok(Err(AskError::NoAttempt(no_attempt))) => Answer::NoAttempt(no_attempt),
-        Ok(Err(error)) => Answer::error(chain(&error), hint(&error)),
-        Err(_) => Answer::error("the agent is stopping", "see the receipt when it runs again"),
+        Ok(Err(error)) => Answer::error(code(&error), chain(&error), hint(&error)),
+        Err(_) => Answer::error("stopping", "the agent is stopping", "see the receipt when it runs again"),
+    }
+}
+
+/// The stable word of a request that cannot be read.
+const REQUEST: &str = "request";
+/// Of an id that more than one patch begins with.
+pub const AMBIGUOUS: &str = "ambiguous";
+/// Of a patch that nobody knows.
+pub const NOT_FOUND: &str = "not-found";
+/// Of a file that the operating system says no about.
+pub const FILE: &str = "file";
+
+/// The stable word of why there is no verdict.
+#[must_use]
+pub fn code(error: &AskError) -> &'static str {
+    match error {
+        AskError::NotAnId(_) => "usage",
+        AskError::UnknownPatch(_) => NOT_FOUND,
+        AskError::Ambiguous(_) => AMBIGUOUS,
+        AskError::NoNode(_) => "unreachable",
+        AskError::NoAttempt(_) => "no-attempt",
+        AskError::AwaitsRestart(_) => "awaits-restart",
+        AskError::ByHand(ByHandError::InPlace(_) | ByHandError::NoWayBack(_)) => "no-way-back",
+        AskError::ByHand(ByHandError::Open(_)) => "not-over",
+        AskError::ByHand(ByHandError::NotInstalled { .. }) => "not-installed",
+        AskError::ByHand(ByHandError::Recalled { .. }) => "recalled",
+        AskError::ByHand(ByHandError::NoUpdate | ByHandError::NotTheLast { .. }) => "not-the-last",
+        AskError::ByHand(ByHandError::File(_)) | AskError::File(_) => FILE,
     }
 }
 

@@ -31,7 +31,8 @@ pub async fn run(
     let (mut site, listening) = Site::open_and(config, program, observer, Listening::on)?;
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
-    for kind in site.installer.kinds().statuses() {
+    let kinds = site.installer.kinds().statuses();
+    for kind in kinds.iter().filter(|kind| kind.is_of_interest()) {
         tracing::info!("installs {kind}");
     }
     let services = site.installer.services().clone();
@@ -67,6 +68,7 @@ pub async fn run(
         services: services.clone(),
         receipts: worker.site().receipts.clone(),
         work: worker.watch(),
+        kinds,
     };
     let control = Control::new(listening, shown, ask);
     tokio::select! {

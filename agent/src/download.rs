@@ -6,17 +6,20 @@
 //! from.
 
 mod error;
+mod room;
 mod stream;
 
 pub use error::DownloadError;
+pub use room::Room;
 
 use crate::config;
 use crate::files::{self, FileError, failed};
 use crate::follow::sources::{CallError, Source, Sources};
 use error::{Disappointment, graver};
-use ledger::artifact::{GROUP_BYTES, PayloadHasher};
+use ledger::artifact::PayloadHasher;
 use ledger::id::Digest;
 use ledger::patch::Artifact;
+use room::whole_groups;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
@@ -29,8 +32,6 @@ use tokio::time::{Instant, timeout_at};
 const PIECES_MAX: usize = 2;
 /// Bytes hashed at a time.
 const READ_BYTES: usize = 64 * 1024;
-/// Room that must stay free on the disk.
-const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
 /// An artifact that was checked as a whole, through the handle it is held by.
 #[derive(Debug)]
@@ -46,7 +47,8 @@ impl Verified {
     }
 }
 
-/// Fetches an artifact, or what is missing of it, from the sources in turn, beginning with `first`.
+/// Fetches an artifact, or what is missing of it, from the sources in turn, beginning with `first`. Whether there is
+/// room for the whole patch was asked before ([`Room`]).
 ///
 /// # Errors
 /// [`DownloadError`].
@@ -59,7 +61,6 @@ pub async fn download(
 ) -> Result<Verified, DownloadError> {
     let partial = Partial::open(directory, artifact)?;
     let resumed = partial.have()? > 0;
-    partial.check_room(directory)?;
     let deadline = Instant::now() + patience.deadline;
     partial.fill(sources, first, patience, deadline).await?;
     match partial.verify().await {
@@ -108,25 +109,12 @@ impl Partial {
         let partial = Self { path, file, blake3, sha256, size };
         // Whole groups only; and nothing can be there beyond the signed size.
         let length = partial.have()?;
-        let whole = if length >= size { size } else { length - length % GROUP_BYTES };
-        partial.file.set_len(whole).map_err(failed("cut", &partial.path))?;
+        partial.file.set_len(whole_groups(length, size)).map_err(failed("cut", &partial.path))?;
         Ok(partial)
     }
 
     fn have(&self) -> Result<u64, FileError> {
         Ok(self.file.metadata().map_err(failed("examine", &self.path))?.len())
-    }
-
-    /// Room for what is missing, and for the tree that is unpacked from it.
-    fn check_room(&self, directory: &Path) -> Result<(), DownloadError> {
-        let stat = rustix::fs::statvfs(directory).map_err(|error| failed("examine", directory)(error.into()))?;
-        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        let missing = self.size.saturating_sub(self.have()?);
-        let needed = missing.saturating_add(self.size).saturating_add(FREE_BYTES_MIN);
-        match needed > free {
-            true => Err(DownloadError::DiskFull { artifact: self.blake3, needed, free }),
-            false => Ok(()),
-        }
     }
 
     /// Asks the sources in turn for what is missing, as long as a round over all of them brings

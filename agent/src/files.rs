@@ -6,9 +6,9 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 
 /// Mode of everything private: the owner's alone.
-pub(crate) const PRIVATE_FILE_MODE: u32 = 0o600;
+pub const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Mode of private directories.
-pub(crate) const PRIVATE_DIR_MODE: u32 = 0o700;
+pub const PRIVATE_DIR_MODE: u32 = 0o700;
 
 /// The operating system said no about a path.
 #[derive(Debug, thiserror::Error)]
@@ -77,14 +77,27 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
     sync_parent(path)
 }
 
-/// Writes a private file where none is yet.
-pub(crate) fn create_new(path: &Path, bytes: &[u8]) -> Result<(), FileError> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true).mode(PRIVATE_FILE_MODE);
-    let mut file = options.open(path).map_err(failed("create", path))?;
+/// Mode of files that anybody may read, before the umask.
+pub const PUBLIC_FILE_MODE: u32 = 0o644;
+
+/// Writes a file where none is yet: it bears its name when all of it is on the disk, and not before. What could not
+/// be written leaves nothing behind.
+///
+/// # Errors
+/// [`FileError`].
+pub fn create_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".countersign-").permissions(fs::Permissions::from_mode(mode));
+    let mut file = builder.tempfile_in(parent(path)).map_err(failed("create", path))?;
     file.write_all(bytes).map_err(failed("write", path))?;
-    file.sync_all().map_err(failed("sync", path))?;
+    file.as_file().sync_all().map_err(failed("sync", path))?;
+    file.persist_noclobber(path).map_err(|error| failed("create", path)(error.error))?;
     sync_parent(path)
+}
+
+/// The directory that a path is in.
+fn parent(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Makes renames and removals in a directory durable.
@@ -94,7 +107,7 @@ pub(crate) fn sync_dir(path: &Path) -> Result<(), FileError> {
 
 /// Makes the directory entry of a path durable.
 pub(crate) fn sync_parent(path: &Path) -> Result<(), FileError> {
-    sync_dir(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+    sync_dir(parent(path))
 }
 
 /// Makes a directory for the owner alone, parents too; one that is there becomes the owner's alone.

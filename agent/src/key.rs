@@ -78,7 +78,7 @@ pub fn generate() -> Result<SecretKey, KeyError> {
     Ok(SecretKey::from_seed(&seed))
 }
 
-/// Writes a key file where none is yet, for its owner's eyes only.
+/// Writes a key file where none is yet, whole or not at all, for its owner's eyes only.
 ///
 /// # Errors
 /// [`KeyError::File`].
@@ -90,7 +90,7 @@ pub fn write(path: &Path, key: &SecretKey) -> Result<(), KeyError> {
         key.public(),
         secret.as_str()
     ));
-    Ok(files::create_new(path, text.as_bytes())?)
+    Ok(files::create_new(path, text.as_bytes(), files::PRIVATE_FILE_MODE)?)
 }
 
 /// Reads a key file that nobody but its owner can read.

@@ -18,7 +18,7 @@ pub mod data;
 pub mod doctor;
 pub mod download;
 pub mod enrolment;
-mod files;
+pub mod files;
 pub mod follow;
 pub mod installer;
 pub mod key;

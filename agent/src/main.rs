@@ -16,11 +16,16 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == agent::services::launch::LAUNCH) {
         return failure::not_launched(&agent::services::launch::launch(arguments));
     }
-    let cli = commands::Cli::parse();
+    let words: Vec<_> = std::env::args_os().collect();
+    let cli = match commands::Cli::try_parse_from(&words) {
+        Ok(cli) => cli,
+        Err(error) => return failure::not_read(&error, &words),
+    };
     start_log();
+    let output = cli.output;
     match commands::run(cli) {
         Ok(code) => code,
-        Err(failure) => failure.report(),
+        Err(failure) => failure.report(output),
     }
 }
 

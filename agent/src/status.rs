@@ -119,6 +119,8 @@ pub struct Shown {
     pub receipts: Receipts,
     /// What it does.
     pub work: watch::Receiver<WorkerView>,
+    /// What it can install, as it looked when it began.
+    pub kinds: Vec<KindStatus>,
 }
 
 impl Shown {
@@ -145,8 +147,8 @@ impl Shown {
                 split,
                 nodes: self.heads.nodes(),
             }),
-            installers: Kinds::of(&self.config.installers).statuses(),
-            installed: known(installed(&self.config), &mut trouble),
+            installers: self.kinds.clone(),
+            installed: installed(&self.config, &mut trouble),
             services: self.services.views(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
             enrolment: self.receipts.enrolment(),
@@ -171,7 +173,7 @@ impl Status {
             endpoint,
             ledger: None,
             installers: Kinds::of(&config.installers).statuses(),
-            installed: known(installed(config), &mut trouble),
+            installed: installed(config, &mut trouble),
             services: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
             enrolment: None,
@@ -266,11 +268,14 @@ impl fmt::Display for Status {
         if let Some(file) = &self.restart_required {
             writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;
         }
-        for kind in &self.installers {
+        for kind in self.installers.iter().filter(|kind| kind.is_of_interest()) {
             writeln!(f, "installer  {kind}")?;
         }
         if let Some(ScheduleStatus { blackout, shown, .. }) = &self.schedule {
             writeln!(f, "window     {shown}{}", with("; BLACKOUT ", blackout.as_deref()))?;
+        }
+        if self.installed.is_empty() && self.trouble.is_empty() {
+            writeln!(f, "installed  nothing")?;
         }
         for InstalledStatus { product, channel, version, release, .. } in &self.installed {
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;

@@ -195,7 +195,7 @@ impl Held<'_> {
         let installed = there.is_some() && under_way.is_over(patch) && !under_way.damaged;
         let nothing_to_do = installed && answer::of_the_file(Origin::Given, &checks).is_none();
         if let Some(manifest) = manifest.as_ref().filter(|_| !nothing_to_do) {
-            checks.extend([would::plan(manifest, &kinds), would::room(manifest, self.data().path())?]);
+            checks.extend([would::plan(manifest, &kinds), would::room(manifest, &self.data())?]);
             would = would::steps(manifest, self.config)?;
         }
         let hint = if under_way.damaged { JournalError::PUT_RIGHT.to_owned() } else { String::new() };

@@ -120,7 +120,8 @@ pub(crate) fn read_text(path: &Path, what: &'static str, limit: usize) -> Result
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
     let written = stage(path, bytes, mode)?;
     match written.persist_noclobber(path) {
-        Ok(_) => Ok(()),
+        // Whoever is told that a key was made has it after a power cut, too.
+        Ok(_) => sync_directory(path),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
             Err(FileError::Exists { path: path.to_owned() })
         }
@@ -148,7 +149,7 @@ impl New {
         let failed = |source| FileError::Write { path: self.path.clone(), source };
         self.file.as_file().sync_all().map_err(failed)?;
         match self.file.persist_noclobber(&self.path) {
-            Ok(_) => Ok(()),
+            Ok(_) => sync_directory(&self.path),
             Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
                 Err(FileError::Exists { path: self.path })
             }
@@ -184,6 +185,16 @@ pub(crate) fn write_over(
     let written = stage(path, bytes, PUBLIC_MODE)?;
     let persisted = written.persist(path).map(|_| ());
     persisted.map_err(|error| FileError::Write { path: path.to_owned(), source: error.error })
+}
+
+/// Makes the name of a file durable.
+fn sync_directory(path: &Path) -> Result<(), FileError> {
+    let synced = File::open(directory_of(path)).and_then(|directory| directory.sync_all());
+    match synced {
+        // A directory that one may write into but not read: the file itself is there.
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        synced => synced.map_err(|source| FileError::Write { path: path.to_owned(), source }),
+    }
 }
 
 fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {

@@ -40,7 +40,7 @@ pub struct MadeNode {
 #[derive(Debug, thiserror::Error)]
 pub enum InitError {
     /// There is something already.
-    #[error("{} is not empty", .0.display())]
+    #[error("{} is not empty; if that is left of an `init` that was interrupted, remove it", .0.display())]
     NotEmpty(PathBuf),
     /// The operating system said no.
     #[error("{}: {source}", path.display())]
@@ -55,10 +55,10 @@ pub enum InitError {
     Certificate(#[from] rcgen::Error),
 }
 
-/// Makes the directory.
+/// Makes the directory: all of it, or nothing.
 ///
 /// # Errors
-/// [`InitError`].
+/// [`InitError`]; what was made is taken away again, so that it can be tried once more.
 pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
     let directory = &new.directory;
     let io = |path: &Path| {
@@ -68,6 +68,7 @@ pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
     if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(InitError::NotEmpty(directory.clone()));
     }
+    let mut made = Made { directory, is_new: !directory.exists(), is_whole: false };
     fs::create_dir_all(directory.join("data")).map_err(io(directory))?;
 
     let node = new_key(&directory.join("node.key"), "node", &new.organisation)?;
@@ -80,7 +81,37 @@ pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
     write_new(&directory.join("tls.pem"), tls.certificate.as_bytes(), 0o644)?;
     write_new(&directory.join("tls.key"), tls.private_key.as_bytes(), 0o600)?;
     write_new(&directory.join("node.toml"), configuration(new).as_bytes(), 0o644)?;
+    fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io(directory))?;
+    made.is_whole = true;
     Ok(MadeNode { node, validator })
+}
+
+/// What is made of a directory that had nothing in it. Unless it became whole it has nothing in it again: half of it
+/// could neither be run nor be made anew.
+struct Made<'a> {
+    directory: &'a Path,
+    /// The directory itself was made.
+    is_new: bool,
+    is_whole: bool,
+}
+
+/// The files `init` makes.
+const FILES: [&str; 6] = ["node.key", "validator.key", "ca.pem", "tls.pem", "tls.key", "node.toml"];
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        if self.is_whole {
+            return;
+        }
+        // What was not made yet is not there; what cannot be taken away is named when it is in the way.
+        for name in FILES {
+            let _ = fs::remove_file(self.directory.join(name));
+        }
+        let _ = fs::remove_dir(self.directory.join("data"));
+        if self.is_new {
+            let _ = fs::remove_dir(self.directory);
+        }
+    }
 }
 
 fn new_key(path: &Path, role: &str, organisation: &Name) -> Result<PublicKey, InitError> {

@@ -1,12 +1,15 @@
 //! `adopt`: take what is installed today as the baseline.
 
-use super::{ConfigArgs, print};
+use super::{ConfigArgs, Output, json, print};
 use crate::failure::{Failure, NO_VERDICT, OK, USAGE};
+use agent::control::FILE;
 use agent::data::DataDir;
 use agent::installer;
 use clap::Args;
 use ledger::bounded::{Name, Product, Version};
+use ledger::id::Digest;
 use policy::Subscription;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -16,6 +19,7 @@ use std::process::ExitCode;
 Example:
   countersign-agent adopt --product acme/valkey --channel stable --version 8.0.0 /opt/valkey
 
+JSON: {\"tree\"}
 The tree is copied: what is there stays as it is. The agent must not run.")]
 pub(super) struct Adopt {
     #[command(flatten)]
@@ -37,8 +41,15 @@ pub(super) struct Adopt {
     tree: PathBuf,
 }
 
+/// What was taken as the baseline.
+#[derive(Serialize)]
+struct Adopted {
+    /// Digest of its tree.
+    tree: Digest,
+}
+
 impl Adopt {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let version = Version::new(self.version)
             .map_err(|error| Failure::new(error, Some("versions are short texts".to_owned()), USAGE))?;
@@ -54,10 +65,13 @@ impl Adopt {
         let data = DataDir::at(config.data_dir.clone());
         let _lock = data.lock()?;
         if !self.tree.exists() {
-            return Err(Failure::new(format!("{} is not there", self.tree.display()), None, NO_VERDICT));
+            return Err(Failure::new(format!("{} is not there", self.tree.display()), None, NO_VERDICT).called(FILE));
         }
         let tree = installer::adopt(&data.installs(), &of, version, self.release, &self.tree)?;
-        print(&tree.to_string())?;
+        match output {
+            Output::Text => print(&tree.to_string())?,
+            Output::Json => print(&json(&Adopted { tree })?)?,
+        }
         Ok(OK.into())
     }
 }

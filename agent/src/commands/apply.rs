@@ -4,6 +4,7 @@ use super::settling::{settle, show};
 use super::{ConfigArgs, Output, block_on, json, print};
 use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
 use agent::config::Config;
+use agent::control::FILE;
 use agent::follow::sources::Sources;
 use agent::proofs;
 use agent::site::{self, SiteError};
@@ -44,27 +45,24 @@ pub(super) struct Apply {
     /// would be installed, or is already, with 1 if not.
     #[arg(long)]
     dry_run: bool,
-    /// How the verdict is printed.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl Apply {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         if self.dry_run {
             let would = block_on(look(&config, &self.patch, proof, self.now))?;
-            match self.output {
+            match output {
                 Output::Text => print(&would.to_string())?,
                 Output::Json => print(&json(&would)?)?,
             }
             return Ok(if would.well { OK.into() } else { REFUSED.into() });
         }
         let wish = Wish::Apply { patch: self.patch, proof, now: self.now };
-        show(&block_on(settle(config, wish))?, self.output, Outcome::Applied)
+        show(&block_on(settle(config, wish))?, output, Outcome::Applied)
     }
 }
 
@@ -72,7 +70,7 @@ impl Apply {
 pub(super) fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut proof = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limits::PROOF_BYTES_MAX as u64 + 1).read_to_end(&mut proof));
-    read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT))?;
+    read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT).called(FILE))?;
     Ok(proof)
 }
 

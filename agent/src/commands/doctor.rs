@@ -19,18 +19,15 @@ Examples:
 Exit codes: 0 nothing is in the way of an update or of its receipt (there may be warnings); 1 something is, or
 something runs that was recalled.")]
 pub(super) struct Doctor {
-    /// How it is printed.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl Doctor {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let report = block_on(async { Ok(doctor::examine(&config).await) })?;
-        match self.output {
+        match output {
             Output::Text => print(&report.to_string())?,
             Output::Json => print(&json(&report)?)?,
         }

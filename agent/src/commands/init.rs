@@ -1,21 +1,29 @@
 //! `init`: a key and a configuration for a new host.
 
-use super::print;
-use crate::failure::{Failure, NO_VERDICT, OK, USAGE};
+use super::{Output, json, print};
+use crate::failure::{Failure, OK, USAGE};
 use agent::config::template::Template;
-use agent::key;
+use agent::config::{NODES_MAX, check_node};
+use agent::key::{self, KeyError};
+use agent::{FileError, files};
 use clap::Args;
 use ledger::bounded::Name;
 use ledger::genesis::Genesis;
+use ledger::key::PublicKey;
 use ledger::limits;
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use serde::Serialize;
+use std::fs::{self, DirBuilder};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Largest file of TLS roots.
 const CA_BYTES_MAX: usize = 256 * 1024;
+/// The host's key.
+const KEY: &str = "endpoint.key";
+/// The configuration.
+const CONFIG: &str = "agent.toml";
 
 /// Make a key and a configuration for this host; print the public key, which an operator enrols.
 #[derive(Debug, Args)]
@@ -24,7 +32,10 @@ Example:
   countersign-agent init --dir /etc/countersign --name edge-1 \\
       --node https://ledger-a.example:7400 --ca roots.pem --genesis genesis
   # prints the public key; then, by an operator:
-  countersign endpoint enroll PUBLIC_KEY --name edge-1 --group servers")]
+  countersign endpoint enroll PUBLIC_KEY --name edge-1 --group servers
+
+JSON: {\"public_key\"}
+All of it is made, or nothing: what cannot be brought to its end takes away again what it made.")]
 pub(super) struct Init {
     /// Where key and configuration go; data goes into `data` beneath.
     #[arg(long)]
@@ -32,7 +43,7 @@ pub(super) struct Init {
     /// What people call this host.
     #[arg(long)]
     name: Name,
-    /// A node to follow (https://…); give two or more.
+    /// A node to follow, as https://HOST:PORT; give two or more.
     #[arg(long = "node", value_name = "URL")]
     nodes: Vec<String>,
     /// The roots of the nodes' TLS certificates, PEM. Copied.
@@ -43,13 +54,17 @@ pub(super) struct Init {
     genesis: Option<PathBuf>,
 }
 
+/// What was made.
+#[derive(Serialize)]
+struct Initialised {
+    /// The public half of the host's key.
+    public_key: PublicKey,
+}
+
 impl Init {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
-        let config = self.dir.join("agent.toml");
-        if config.exists() {
-            let hint = "remove it, or choose another --dir".to_owned();
-            return Err(Failure::new(format!("{} is there already", config.display()), Some(hint), USAGE));
-        }
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
+        self.check_is_new()?;
+        self.check_nodes()?;
         let genesis = self.genesis.as_deref().map(|path| read(path, limits::BLOCK_BYTES_MAX)).transpose()?;
         if let (Some(bytes), Some(path)) = (&genesis, &self.genesis) {
             let block = Genesis::parse(bytes).map_err(|error| {
@@ -60,33 +75,128 @@ impl Init {
         }
         let ca = self.ca.as_deref().map(|path| read(path, CA_BYTES_MAX)).transpose()?;
 
-        let failed = |error: std::io::Error| failure(&self.dir, &error);
-        DirBuilder::new().recursive(true).mode(0o700).create(&self.dir).map_err(failed)?;
+        let mut made = Made::in_directory(&self.dir)?;
         let secret = key::generate()?;
-        key::write(&self.dir.join("endpoint.key"), &secret)?;
-        let genesis = genesis.map(|bytes| self.copy("genesis", &bytes)).transpose()?;
-        let ca = ca.map(|bytes| self.copy("ca.pem", &bytes)).transpose()?;
+        made.file(KEY, |path| key::write(path, &secret))?;
+        let genesis = genesis.map(|bytes| made.copy("genesis", &bytes)).transpose()?;
+        let ca = ca.map(|bytes| made.copy("ca.pem", &bytes)).transpose()?;
         let nodes = &self.nodes;
         let template = Template { name: self.name.as_str(), nodes, ca: ca.as_deref(), genesis: genesis.as_deref() };
-        self.copy("agent.toml", template.text().as_bytes())?;
+        made.copy(CONFIG, template.text().as_bytes())?;
+        made.keep();
+        let config = self.dir.join(CONFIG);
         tracing::info!(config = %config.display(), "written; enrol the public key, then subscribe to something");
-        print(&secret.public().to_string())?;
+        let public_key = secret.public();
+        match output {
+            Output::Text => print(&public_key.to_string())?,
+            Output::Json => print(&json(&Initialised { public_key })?)?,
+        }
         Ok(OK.into())
     }
 
-    /// Writes a file of the directory; its name, relative to it.
-    fn copy(&self, name: &str, bytes: &[u8]) -> Result<PathBuf, Failure> {
-        let path = self.dir.join(name);
-        let mut options = OpenOptions::new();
-        let written = options
-            .write(true)
-            .create_new(true)
-            .mode(0o644)
-            .open(&path)
-            .and_then(|mut file| file.write_all(bytes).and_then(|()| file.sync_all()));
-        written.map_err(|error| failure(&path, &error))?;
+    /// Neither a configuration nor a key is there: another host's, or those of an `init` whose end nobody saw.
+    fn check_is_new(&self) -> Result<(), Failure> {
+        let there = |name: &str| Some(self.dir.join(name)).filter(|path| fs::symlink_metadata(path).is_ok());
+        let is_there = |path: &Path, hint: &str| {
+            Err(Failure::new(format!("{} is there already", path.display()), Some(hint.to_owned()), USAGE))
+        };
+        if let Some(config) = there(CONFIG) {
+            return is_there(&config, "remove it, or choose another --dir");
+        }
+        match there(KEY) {
+            Some(key) => is_there(
+                &key,
+                "choose another --dir; or remove it, if it is left of an `init` that was interrupted and its public \
+                 key was enrolled nowhere",
+            ),
+            None => Ok(()),
+        }
+    }
+
+    fn check_nodes(&self) -> Result<(), Failure> {
+        let wrong = |problem: String| Failure::new(format!("--node: {problem}"), None, USAGE);
+        if self.nodes.len() > NODES_MAX {
+            return Err(wrong(format!("{} nodes, {NODES_MAX} at most", self.nodes.len())));
+        }
+        self.nodes.iter().try_for_each(|node| check_node(node)).map_err(wrong)
+    }
+}
+
+/// What was made of the directory so far. Unless it is kept it is taken away again: a host with half of it could
+/// neither be used nor be made anew.
+struct Made<'a> {
+    directory: &'a Path,
+    /// The directory itself was made.
+    is_new: bool,
+    files: Vec<PathBuf>,
+}
+
+impl<'a> Made<'a> {
+    fn in_directory(directory: &'a Path) -> Result<Self, Failure> {
+        let is_new = !directory.exists();
+        let made = DirBuilder::new().recursive(true).mode(files::PRIVATE_DIR_MODE).create(directory);
+        made.map_err(|source| failed(FileError { act: "create", path: directory.to_owned(), source }))?;
+        Ok(Self { directory, is_new, files: Vec::new() })
+    }
+
+    /// Makes a file of the directory.
+    fn file<E>(&mut self, name: &str, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), Failure>
+    where
+        KeyError: From<E>,
+    {
+        let path = self.directory.join(name);
+        write(&path).map_err(|error| match KeyError::from(error) {
+            KeyError::File(error) => failed(error),
+            error => error.into(),
+        })?;
+        self.files.push(path);
+        Ok(())
+    }
+
+    /// Makes a file of the directory that anybody may read; its name. One that is there already and says the same
+    /// stays as it is.
+    fn copy(&mut self, name: &str, bytes: &[u8]) -> Result<PathBuf, Failure> {
+        let path = self.directory.join(name);
+        if !fs::File::open(&path).is_ok_and(|file| is_same(file, bytes).unwrap_or(false)) {
+            self.file(name, |path| files::create_new(path, bytes, files::PUBLIC_FILE_MODE))?;
+        }
         Ok(PathBuf::from(name))
     }
+
+    fn keep(mut self) {
+        self.files.clear();
+        self.is_new = false;
+    }
+}
+
+impl Drop for Made<'_> {
+    fn drop(&mut self) {
+        for path in &self.files {
+            if let Err(error) = fs::remove_file(path) {
+                tracing::warn!(path = %path.display(), %error, "left behind");
+            }
+        }
+        if self.is_new {
+            // Somebody may have put something there meanwhile: that is his.
+            let _ = fs::remove_dir(self.directory);
+        }
+    }
+}
+
+fn is_same(file: fs::File, bytes: &[u8]) -> io::Result<bool> {
+    let mut there = Vec::new();
+    file.take(bytes.len() as u64 + 1).read_to_end(&mut there)?;
+    Ok(there == bytes)
+}
+
+fn failed(error: FileError) -> Failure {
+    let hint = match error.source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on that disk; nothing was left behind",
+        io::ErrorKind::AlreadyExists => "move it away, or choose another --dir",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => "choose a --dir you may write to",
+        _ => "nothing was left behind",
+    };
+    Failure::from(error).with_hint(hint)
 }
 
 fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
@@ -97,8 +207,4 @@ fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, Failure> {
         true => Err(Failure::new(format!("{}: more than {bytes_max} bytes", path.display()), None, USAGE)),
         false => Ok(bytes),
     }
-}
-
-fn failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(format!("cannot write {}: {error}", path.display()), None, NO_VERDICT)
 }

@@ -51,6 +51,10 @@ Examples:
   countersign-agent rollback 66c5d1
   countersign-agent doctor
 
+With -o json the answer is one JSON object on standard output. What went wrong is one, too:
+{\"error\": {\"code\", \"message\", \"because\", \"hint\"}}, with the same exit code; the code is a stable
+word. How an update ended is its verdict, also when it was refused. --print-config prints TOML.
+
 Exit codes: 0 done or applied; 1 refused, rolled back or failed (the verdict names the check);
 2 wrong use or configuration; 3 no verdict (no node answers, the disk says no).
 Logs go to standard error; COUNTERSIGN_LOG=debug shows more."
@@ -58,6 +62,9 @@ Logs go to standard error; COUNTERSIGN_LOG=debug shows more."
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
+    /// How the answer is printed.
+    #[arg(short, long, global = true, value_enum, default_value = "text")]
+    pub(crate) output: Output,
 }
 
 #[derive(Debug, Subcommand)]
@@ -85,7 +92,7 @@ struct ConfigArgs {
 
 /// How data is printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
+pub(crate) enum Output {
     /// For people.
     Text,
     /// For programs.
@@ -101,15 +108,16 @@ struct Run {
 }
 
 pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    match cli.command {
-        Command::Init(init) => init.run(),
-        Command::Adopt(adopt) => adopt.run(),
+    let Cli { command, output } = cli;
+    match command {
+        Command::Init(init) => init.run(output),
+        Command::Adopt(adopt) => adopt.run(output),
         Command::Run(run) => run.run(),
-        Command::Apply(apply) => apply.run(),
-        Command::Rollback(rollback) => rollback.run(),
-        Command::Status(status) => status.run(),
-        Command::Why(why) => why.run(),
-        Command::Doctor(doctor) => doctor.run(),
+        Command::Apply(apply) => apply.run(output),
+        Command::Rollback(rollback) => rollback.run(output),
+        Command::Status(status) => status.run(output),
+        Command::Why(why) => why.run(output),
+        Command::Doctor(doctor) => doctor.run(output),
     }
 }
 
@@ -138,7 +146,7 @@ impl Run {
 
 /// Ends when somebody wants the agent to.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let failed = |error| Failure::new(Box::<dyn std::error::Error>::from(error), None, crate::failure::NO_VERDICT);
+    let failed = |error: std::io::Error| Failure::new(error, None, crate::failure::NO_VERDICT).called("runtime");
     let mut terminate: tokio::signal::unix::Signal = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     Ok(async move {
@@ -162,7 +170,7 @@ fn observer() -> agent::installer::journal::Observer {
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
-    let runtime = runtime.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT))?;
+    let runtime = runtime.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("runtime"))?;
     let done = runtime.block_on(work);
     runtime.shutdown_timeout(END_WAIT);
     done
@@ -178,10 +186,11 @@ fn print(text: &str) -> Result<(), Failure> {
     match written {
         // Whoever reads has seen enough.
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT)),
+        written => written.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("output")),
     }
 }
 
 fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    serde_json::to_string_pretty(value).map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT))
+    let text = serde_json::to_string_pretty(value);
+    text.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("output"))
 }

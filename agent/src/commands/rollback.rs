@@ -24,17 +24,14 @@ Exit codes: 0 taken back; 1 it could not be brought to its end; 3 nothing was do
 pub(super) struct Rollback {
     /// The patch of the last update: its id, or the beginning of it.
     patch: String,
-    /// How the verdict is printed.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl Rollback {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let answered = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
-        show(&answered, self.output, Outcome::RolledBack)
+        show(&answered, output, Outcome::RolledBack)
     }
 }

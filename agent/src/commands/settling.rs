@@ -2,10 +2,10 @@
 
 use super::{Output, json, observer, print};
 use crate::failure::{Failure, NO_VERDICT, OK, REFUSED, hint};
-use agent::clock::now_ms;
 use agent::config::Config;
 use agent::control::{self, Answer, Request};
 use agent::data::{DataDir, DataError};
+use agent::follow;
 use agent::settled::Settled;
 use agent::site::{Site, SiteError, own_program};
 use agent::worker::{AskError, NoAttempt, Wish, Worker};
@@ -60,7 +60,7 @@ pub(super) async fn settle(config: Config, wish: Wish) -> Result<Answered, Failu
         match control::ask(&data, &request).await? {
             Some(Answer::Verdict(settled)) => return Ok(Answered::Settled(settled)),
             Some(Answer::NoAttempt(no_attempt)) => return Ok(Answered::NoAttempt(no_attempt)),
-            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
             Some(Answer::Status(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
@@ -79,14 +79,7 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Answered, Failure> {
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
     for (place, source) in sources.all().iter().enumerate() {
-        match source.head().await {
-            Ok(head) => {
-                if let Err(disbelief) = heads.take(place, &head, now_ms()) {
-                    tracing::warn!(node = source.node(), %disbelief, "head not believed");
-                }
-            }
-            Err(error) => tracing::warn!(%error, "node does not answer"),
-        }
+        follow::ask(place, source, &heads).await;
     }
     let mut worker = Worker::new(site);
     let settled = worker.fulfil(wish).await;

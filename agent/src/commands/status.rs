@@ -13,27 +13,24 @@ use std::process::ExitCode;
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  countersign-agent status\n  countersign-agent status -o json")]
 pub(super) struct Status {
-    /// How it is printed.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl Status {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let data = DataDir::at(config.data_dir.clone());
         let answer = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
         let status = match answer {
             Some(Answer::Status(status)) => *status,
-            Some(Answer::Error { message, hint }) => return Err(Failure::new(message, Some(hint), NO_VERDICT)),
+            Some(Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
             Some(Answer::Verdict(_) | Answer::NoAttempt(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
             None => Shown::of_the_disk(&config, key::read(&config.key)?.public()),
         };
-        match self.output {
+        match output {
             Output::Text => print(&status.to_string())?,
             Output::Json => print(&json(&status)?)?,
         }

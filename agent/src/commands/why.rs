@@ -28,21 +28,18 @@ pub(super) struct Why {
     /// Its proof file; without, the one that was offered last.
     #[arg(long, value_name = "FILE.proof")]
     from: Option<PathBuf>,
-    /// How the answer is printed.
-    #[arg(short, long, default_value = "text")]
-    output: Output,
     #[command(flatten)]
     config: ConfigArgs,
 }
 
 impl Why {
-    pub(super) fn run(self) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
         let Some(config) = self.config.read()? else { return Ok(OK.into()) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         let (trust, heads) = site::remembered(&config)?;
         let held = Held { config: &config, trust: &trust, heads };
         let why = held.why(held.find(&self.patch)?, proof)?;
-        match self.output {
+        match output {
             Output::Text => print(&why.to_string())?,
             Output::Json => print(&json(&why)?)?,
         }

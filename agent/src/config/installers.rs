@@ -1,6 +1,7 @@
 //! `[installers]`: what each kind of installer may do on this host.
 
 use super::{Wrong, wrong};
+use ledger::patch::InstallerKind;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
@@ -61,6 +62,20 @@ pub struct FileSet {
     pub root: PathBuf,
     /// Absolute directories, as from the root; file sets are not offered without any.
     pub directories: Vec<PathBuf>,
+}
+
+impl Installers {
+    /// Whether the house wants patches of a kind to be installed here; directory trees need nobody's word.
+    #[must_use]
+    pub fn wants(&self, kind: InstallerKind) -> bool {
+        match kind {
+            InstallerKind::DirectoryTree => true,
+            InstallerKind::Debian => self.debian.enabled,
+            InstallerKind::Rpm => self.rpm.enabled,
+            InstallerKind::FileSet => !self.file_set.directories.is_empty(),
+            InstallerKind::ImageSlot | InstallerKind::Container | InstallerKind::Script => false,
+        }
+    }
 }
 
 #[derive(Clone, Debug, Deserialize, Serialize)]

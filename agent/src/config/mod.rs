@@ -25,6 +25,8 @@ use std::time::Duration;
 pub const CONFIG_BYTES_MAX: usize = 256 * 1024;
 /// Nodes one agent follows.
 pub const NODES_MAX: usize = 16;
+/// What the address of a node looks like.
+const NODE_EXAMPLE: &str = "https://ledger-a.example:7400";
 /// Subscriptions of one agent.
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Services of one agent: a manifest cannot name more.
@@ -215,12 +217,7 @@ fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
         let problem = format!("{} nodes: at least one is needed, {NODES_MAX} at most; two are wise", raw.nodes.len());
         return wrong("ledger.nodes", problem);
     }
-    if let Some(node) = raw.nodes.iter().find(|node| !node.starts_with("https://")) {
-        return wrong("ledger.nodes", format!("{node:?} must begin with https://: the agent speaks TLS only"));
-    }
-    if let Some(node) = raw.nodes.iter().find(|node| node.parse::<tonic::transport::Uri>().is_err()) {
-        return wrong("ledger.nodes", format!("{node:?} is no address"));
-    }
+    raw.nodes.iter().try_for_each(|node| check_node(node)).or_else(|problem| wrong("ledger.nodes", problem))?;
     let Some(ca) = raw.ca.clone() else { return wrong("ledger.ca", "missing: the nodes' TLS roots, a PEM file") };
     let Some(genesis) = raw.genesis.clone() else {
         return wrong("ledger.genesis", "missing: the genesis file, from somebody you trust");
@@ -243,6 +240,26 @@ fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
         poll_interval: Duration::from_millis(raw.poll_interval_ms),
         poll_jitter_percent: raw.poll_jitter_percent,
     })
+}
+
+/// Whether this can be the address of a node.
+///
+/// # Errors
+/// What is wrong with it, with an example.
+pub fn check_node(node: &str) -> Result<(), String> {
+    if !node.starts_with("https://") {
+        return Err(format!("{node:?} must begin with https://, as in {NODE_EXAMPLE}: the agent speaks TLS only"));
+    }
+    let is_one = |uri: tonic::transport::Uri| {
+        // What stands where a port would, and is none, is not told otherwise.
+        let named = uri.authority().map_or("", |authority| authority.as_str());
+        let has_port = named.rsplit(']').next().is_some_and(|end| end.contains(':'));
+        uri.host().is_some_and(|host| !host.is_empty()) && has_port == uri.port_u16().is_some()
+    };
+    match node.parse().is_ok_and(is_one) {
+        true => Ok(()),
+        false => Err(format!("{node:?} is no address: one looks like {NODE_EXAMPLE}")),
+    }
 }
 
 fn parse_pause(raw: &raw::Policy) -> Result<Option<Pause>, Wrong> {

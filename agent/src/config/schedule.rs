@@ -2,7 +2,8 @@
 
 use super::{Wrong, wrong};
 use ledger::patch::Severity;
-use policy::schedule::{BLACKOUTS_MAX, Blackout, DURATION_MS_MAX, Missed, Schedule, WINDOWS_MAX, Window, Zone};
+use policy::schedule::{BLACKOUTS_MAX, Blackout, DURATION_MS_MAX, Missed, Schedule, ScheduleError, WINDOWS_MAX};
+use policy::schedule::{Window, Zone};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -112,7 +113,21 @@ fn parse_window(place: usize, raw: &RawWindow, zone: &Zone) -> Result<Window, Wr
         }
         _ => return wrong(&*field("rrule"), "either rrule and start, or cron, says when the window opens"),
     };
-    window.or_else(|error| wrong(format!("windows[{place}]"), error))
+    window.or_else(|error| wrong(field(said_in(&error)), error))
+}
+
+/// The field of a window that says what is wrong with it.
+fn said_in(error: &ScheduleError) -> &'static str {
+    match error {
+        ScheduleError::Rrule { .. } => "rrule",
+        ScheduleError::Cron { .. } => "cron",
+        ScheduleError::Hour(_) => "start",
+        ScheduleError::Day(_) => "from",
+        ScheduleError::WindowName => "name",
+        ScheduleError::Duration { .. } => "duration",
+        ScheduleError::UnknownZone(_) => "time_zone",
+        ScheduleError::Blackout(_) => "blackout",
+    }
 }
 
 fn parse_deadline((word, text): (&String, &String)) -> Result<(Severity, u64), Wrong> {

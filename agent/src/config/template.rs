@@ -97,7 +97,7 @@ name = @NAME@
 # deadline_ms = 3600000
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
-# the others. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
+# those that are asked for here. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
 # need directories they may put files into, which nobody but root and the agent's user may write to.
 # [installers]
 # prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed

@@ -13,7 +13,6 @@ use crate::services::Phase;
 use crate::settled::chain;
 use crate::status::Status;
 use ledger::moment::Moment;
-use ledger::patch::InstallerKind;
 use policy::Restart;
 use rustix::fs::Access;
 use std::fs;
@@ -112,14 +111,7 @@ pub(super) fn subscriptions(config: &Config) -> Finding {
 
 /// Kinds the house wants, and the tools they need.
 pub(super) fn installers(config: &Config) -> Vec<Finding> {
-    let wanted = |kind| match kind {
-        InstallerKind::DirectoryTree => true,
-        InstallerKind::Debian => config.installers.debian.enabled,
-        InstallerKind::Rpm => config.installers.rpm.enabled,
-        InstallerKind::FileSet => !config.installers.file_set.directories.is_empty(),
-        InstallerKind::ImageSlot | InstallerKind::Container | InstallerKind::Script => false,
-    };
-    let finding = |KindStatus { kind, lacks }: KindStatus| {
+    let finding = |KindStatus { kind, lacks, .. }: KindStatus| {
         let words = policy::kind_words(kind);
         match lacks {
             None => Finding::ok("installer", words),
@@ -129,7 +121,7 @@ pub(super) fn installers(config: &Config) -> Vec<Finding> {
         }
     };
     let all = Kinds::of(&config.installers).statuses().into_iter();
-    all.filter(|status| wanted(status.kind)).map(finding).collect()
+    all.filter(|status| status.wanted).map(finding).collect()
 }
 
 /// What restarting the host needs, where the agent may do it.

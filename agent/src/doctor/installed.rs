@@ -17,14 +17,14 @@ const PROOF_WAIT: Duration = Duration::from_secs(15);
 /// Whether something that is installed was recalled: by what this host knows, and else by what the nodes prove.
 pub(super) async fn recalls(config: &Config, sources: &Sources, heads: &Heads, trust: &TrustRoot) -> Vec<Finding> {
     let data = DataDir::at(config.data_dir.clone());
-    let known = status::installed(config).and_then(|installed| Ok((installed, Recalls::open(&data.recalls())?)));
-    let (all, known) = match known {
+    let known = match Recalls::open(&data.recalls()) {
         Ok(known) => known,
-        Err(error) => {
-            return vec![Finding::fail("installed", chain(&error), "run this as the agent's user, or see that file")];
-        }
+        Err(error) => return vec![unreadable(&chain(&error))],
     };
-    let (mut findings, mut well) = (Vec::new(), 0);
+    let mut trouble = Vec::new();
+    let all = status::installed(config, &mut trouble);
+    let mut findings: Vec<_> = trouble.iter().map(|trouble| unreadable(trouble)).collect();
+    let mut well = 0;
     for mut installed in all {
         let Some(patch) = installed.patch else { continue };
         if installed.recalled.is_none() {
@@ -54,6 +54,10 @@ pub(super) async fn recalls(config: &Config, sources: &Sources, heads: &Heads, t
         findings.push(Finding::ok("installed", format!("{well} patches, proven not to be recalled")));
     }
     findings
+}
+
+fn unreadable(said: &str) -> Finding {
+    Finding::fail("installed", said, "run this as the agent's user, or see that file")
 }
 
 fn not_told(installed: &InstalledStatus, why: &str) -> Finding {

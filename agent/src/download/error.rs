@@ -40,16 +40,6 @@ pub enum DownloadError {
         /// What did not fit.
         detail: String,
     },
-    /// There is no room for it.
-    #[error("artifact {artifact} needs {needed} bytes of free disk, {free} are there")]
-    DiskFull {
-        /// Which.
-        artifact: Digest,
-        /// Bytes needed to fetch and to unpack it.
-        needed: u64,
-        /// Bytes free.
-        free: u64,
-    },
     /// The disk said no.
     #[error(transparent)]
     File(#[from] FileError),
@@ -63,7 +53,6 @@ impl DownloadError {
             Self::Unavailable { .. } => ReasonCode::ArtifactUnavailable,
             Self::Length { .. } => ReasonCode::ArtifactLength,
             Self::Digest { .. } => ReasonCode::ArtifactDigest,
-            Self::DiskFull { .. } => ReasonCode::DiskFull,
             Self::File(error) if error.is_disk_full() => ReasonCode::DiskFull,
             Self::File(_) => ReasonCode::Io,
         }

@@ -66,18 +66,24 @@ pub async fn follow(place: usize, sources: Sources, heads: Arc<Heads>, mut pace:
                 retry = (retry * 2).min(pace.interval);
             }
         }
-        let hint = match source.head().await {
-            Ok(head) => {
-                take(place, source, &heads, &head).await;
-                Duration::from_millis(head.poll_after_ms)
-            }
-            Err(error) => {
-                tracing::warn!(node = source.node(), %error, "node does not answer");
-                heads.unreachable(place, error.cause.to_string());
-                Duration::ZERO
-            }
-        };
+        let hint = ask(place, source, &heads).await;
         tokio::time::sleep(pace.stray(retry.max(hint.min(pace.interval)))).await;
+    }
+}
+
+/// Asks a node for its newest head once, as whoever follows it does: how the validators changed is learnt first. How
+/// long the node would like not to be asked again.
+pub async fn ask(place: usize, source: &Source, heads: &Heads) -> Duration {
+    match source.head().await {
+        Ok(head) => {
+            take(place, source, heads, &head).await;
+            Duration::from_millis(head.poll_after_ms)
+        }
+        Err(error) => {
+            tracing::warn!(node = source.node(), %error, "node does not answer");
+            heads.unreachable(place, error.cause.to_string());
+            Duration::ZERO
+        }
     }
 }
 

@@ -145,17 +145,13 @@ impl Installer {
     /// [`ByHandError`] when nothing was changed.
     pub async fn take_back(&mut self, run: u64, patch: PatchId, log: &mut AttemptLog) -> Result<Settled, ByHandError> {
         let (kind, mut job) = self.way_back(patch, log).await?;
-        let had_restarted = self.journal.records().contains(&Record::Restarted);
         job.begun.run = run;
         job.begun.by_hand = true;
+        // What runs since the host has restarted is gone only when it has restarted once more. It stands in the first
+        // record, or an agent that dies behind that knows nothing of it.
+        job.begun.after_restart = self.journal.records().contains(&Record::Restarted);
         // From here on an agent that is interrupted goes on going back.
         self.journal.begin(job.begun.clone())?;
-        // What runs since the host has restarted is gone only when it has restarted once more.
-        if had_restarted && let Err(error) = self.journal.append(Record::Restarted) {
-            // Nothing was changed: nothing is to be gone on with.
-            self.journal.append(Record::Done)?;
-            return Err(error.into());
-        }
         let of = |service: &&crate::config::Service| {
             service.of.product == job.begun.product && service.of.channel == job.begun.channel
         };

@@ -249,15 +249,31 @@ pub fn all_installed(installs: &Path) -> Result<BTreeMap<(Product, Name), Instal
 /// [`FileError`].
 pub fn all_trees(installs: &Path) -> Result<BTreeMap<Subscription, InstalledTree>, FileError> {
     let mut all = BTreeMap::new();
+    for (of, found) in each(installs)? {
+        if let Some(installed) = found? {
+            all.insert(of, installed);
+        }
+    }
+    Ok(all)
+}
+
+/// One that has a place, and what is found there.
+pub type Found = (Subscription, Result<Option<InstalledTree>, FileError>);
+
+/// Everything that has a place, each with what is found there: what is wrong with one hides no other.
+///
+/// # Errors
+/// [`FileError`] when not even the places can be listed.
+pub fn each(installs: &Path) -> Result<Vec<Found>, FileError> {
+    let mut all = Vec::new();
     for namespace in files::names(installs)? {
         for name in files::names(&installs.join(&namespace))? {
             let Ok(product) = Product::new(format!("{namespace}/{name}")) else { continue };
             for channel in files::names(&installs.join(&namespace).join(&name))? {
                 let Ok(channel) = Name::new(channel) else { continue };
                 let of = Subscription { product: product.clone(), channel };
-                if let Some(installed) = installed(installs, &of)? {
-                    all.insert(of, installed);
-                }
+                let found = installed(installs, &of);
+                all.push((of, found));
             }
         }
     }

@@ -55,6 +55,9 @@ pub struct Begun {
     /// It is in place, was kept, and is being taken back because somebody at the host says so.
     #[serde(default)]
     pub by_hand: bool,
+    /// The host has restarted with what is taken back by hand: once it is, a restart is owed.
+    #[serde(default)]
+    pub after_restart: bool,
 }
 
 /// A step of an update.

@@ -12,9 +12,13 @@ use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::ReasonCode;
 use policy::Offered;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::io;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 /// Every kind a manifest can name.
 const ALL: [InstallerKind; 7] = [
@@ -34,7 +38,13 @@ struct Known {
 }
 
 /// The kinds this agent knows, each looked at once: at the start.
-pub struct Kinds(BTreeMap<InstallerKind, Known>);
+pub struct Kinds {
+    known: BTreeMap<InstallerKind, Known>,
+    wanted: BTreeSet<InstallerKind>,
+}
+
+/// How long looking at what a kind needs may take: a disk may never answer.
+const LOOK_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A kind as people see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +53,22 @@ pub struct KindStatus {
     pub kind: InstallerKind,
     /// What this host lacks for it; offered when nothing.
     pub lacks: Option<String>,
+    /// Whether the house wants it here.
+    #[serde(default = "always")]
+    pub wanted: bool,
+}
+
+/// Older agents do not say.
+fn always() -> bool {
+    true
+}
+
+impl KindStatus {
+    /// Whether it is of interest to people: it can be installed here, or it cannot and was asked for.
+    #[must_use]
+    pub fn is_of_interest(&self) -> bool {
+        self.lacks.is_none() || self.wanted
+    }
 }
 
 impl fmt::Display for KindStatus {
@@ -58,27 +84,30 @@ impl Kinds {
     /// Every kind registers itself here, with what it needs of the host.
     #[must_use]
     pub fn of(config: &config::Installers) -> Self {
-        Self::from_all(vec![
+        let all: Vec<Arc<dyn Install>> = vec![
             Arc::new(DirectoryTree::default()),
             Arc::new(Packages(Debian::new(&config.debian))),
             Arc::new(Packages(RpmPackages::new(&config.rpm))),
             Arc::new(FileSet::new(&config.file_set)),
-        ])
-    }
-
-    fn from_all(all: Vec<Arc<dyn Install>>) -> Self {
-        let known = |install: Arc<dyn Install>| (install.kind(), Known { lacks: install.lacks(), install });
-        Self(all.into_iter().map(known).collect())
+        ];
+        let look = |install: &Arc<dyn Install>| {
+            let install = install.clone();
+            move || install.lacks()
+        };
+        let lacks = looked_at(all.iter().map(look), LOOK_PATIENCE);
+        let known = all.into_iter().zip(lacks).map(|(install, lacks)| (install.kind(), Known { install, lacks }));
+        Self { known: known.collect(), wanted: ALL.into_iter().filter(|kind| config.wants(*kind)).collect() }
     }
 
     /// Every kind there is, for `status` and for the log at the start.
     #[must_use]
     pub fn statuses(&self) -> Vec<KindStatus> {
-        let lacks = |kind| match self.0.get(&kind) {
+        let lacks = |kind| match self.known.get(&kind) {
             Some(known) => known.lacks.clone(),
             None => Some("this agent has no installer for them".to_owned()),
         };
-        ALL.iter().map(|kind| KindStatus { kind: *kind, lacks: lacks(*kind) }).collect()
+        let status = |kind| KindStatus { kind, lacks: lacks(kind), wanted: self.wanted.contains(&kind) };
+        ALL.into_iter().map(status).collect()
     }
 
     /// What the host offers, as house law looks at it.
@@ -98,7 +127,7 @@ impl Kinds {
 
     /// A kind that is offered.
     pub(super) fn offered_one(&self, kind: InstallerKind) -> Result<Arc<dyn Install>, Refusal> {
-        let found = self.0.get(&kind).filter(|known| known.lacks.is_none());
+        let found = self.known.get(&kind).filter(|known| known.lacks.is_none());
         let missing = || format!("this host has no installer for {}", policy::kind_words(kind));
         found.map(|known| known.install.clone()).ok_or_else(|| Refusal::new(ReasonCode::InstallerMissing, missing()))
     }
@@ -106,6 +135,58 @@ impl Kinds {
     /// A kind to bring an interrupted update to its end with: its tool may be gone meanwhile, and it
     /// will say so itself.
     pub(super) fn even_if_not_offered(&self, kind: InstallerKind) -> Option<Arc<dyn Install>> {
-        self.0.get(&kind).map(|known| known.install.clone())
+        self.known.get(&kind).map(|known| known.install.clone())
+    }
+}
+
+/// What each look finds lacking. Each has a thread of its own, and all of them together an end in time: whoever waits
+/// for this does nothing else, and a network file system whose server is gone may hold a look for ever.
+fn looked_at<L>(looks: impl Iterator<Item = L>, patience: Duration) -> Vec<Option<String>>
+where
+    L: FnOnce() -> Option<String> + Send + 'static,
+{
+    let begin = |look: L| {
+        let (say, said) = mpsc::channel();
+        let thread = thread::Builder::new().name("look".to_owned());
+        // Nobody may be waiting any more.
+        thread.spawn(move || drop(say.send(look()))).map(|_| said)
+    };
+    let begun: Vec<_> = looks.map(begin).collect();
+    let until = Instant::now() + patience;
+    let end = |begun: io::Result<mpsc::Receiver<Option<String>>>| match begun {
+        Err(error) => Some(format!("no thread to look with: {error}")),
+        Ok(said) => match said.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Ok(lacks) => lacks,
+            Err(RecvTimeoutError::Timeout) => Some(format!("looking for it was not over after {patience:?}")),
+            Err(RecvTimeoutError::Disconnected) => Some("looking for it broke off".to_owned()),
+        },
+    };
+    begun.into_iter().map(end).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_hangs_holds_up_nobody_for_ever() {
+        let (answer, hangs) = mpsc::channel::<()>();
+        let hang: Box<dyn FnOnce() -> Option<String> + Send> =
+            Box::new(move || hangs.recv().err().map(|_| String::new()));
+        let looks = [hang, Box::new(|| None), Box::new(|| Some("a tool".to_owned()))];
+        let late = Some("looking for it was not over after 200ms".to_owned());
+        assert_eq!(looked_at(looks.into_iter(), Duration::from_millis(200)), [late, None, Some("a tool".to_owned())]);
+        drop(answer);
+    }
+
+    #[test]
+    fn people_hear_of_what_can_be_installed_and_of_what_they_asked_for() {
+        let status = |lacks: Option<&str>, wanted| KindStatus {
+            kind: InstallerKind::Rpm,
+            lacks: lacks.map(str::to_owned),
+            wanted,
+        };
+        assert!(status(None, true).is_of_interest() && status(None, false).is_of_interest());
+        assert!(status(Some("rpm"), true).is_of_interest() && !status(Some("rpm"), false).is_of_interest());
     }
 }

@@ -40,7 +40,7 @@ pub use tree::{AdoptError, adopt};
 use crate::attempt_log::AttemptLog;
 use crate::config::{self, Config};
 use crate::data::DataDir;
-use crate::download::{self, DownloadError};
+use crate::download::{self, DownloadError, Room};
 use crate::files::{FileError, failed};
 use crate::follow::sources::Sources;
 use crate::probes::Prober;
@@ -136,6 +136,7 @@ impl Installer {
         self.check_same_kind(&permit)?;
         self.restarts.check(manifest.reboot)?;
         let directory = self.data.downloads();
+        Room::reckon(&self.data, &manifest.artifacts)?.check()?;
         download::prune(&directory, &manifest.artifacts)?;
         let mut held = Vec::new();
         for artifact in manifest.artifacts.iter() {
@@ -301,6 +302,7 @@ impl Installer {
             to_version: manifest.version.clone(),
             kind: manifest.installer,
             by_hand: false,
+            after_restart: false,
         };
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })

@@ -201,6 +201,7 @@ mod tests {
             to_version: Version::cut("2"),
             kind: InstallerKind::DirectoryTree,
             by_hand: false,
+            after_restart: false,
         }
     }
 

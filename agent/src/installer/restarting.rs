@@ -170,6 +170,7 @@ impl Installer {
         let boot_id = self.restarts.boot_id();
         let ran = self.journal.records().iter().any(|record| match record {
             Record::CameUp { .. } | Record::Restarted => true,
+            Record::Begun(begun) => begun.after_restart,
             Record::Restarting { boot_id: before, .. } => boot_id.as_ref().is_ok_and(|now| now != before),
             _ => false,
         });

@@ -2,9 +2,10 @@
 
 use crate::config::Config;
 use crate::data::DataDir;
-use crate::files::FileError;
 use crate::installer::installs;
 use crate::recalls::{Recall, Recalls};
+use crate::settled::chain;
+use crate::status::known;
 use ledger::bounded::{Name, Product, Sentence, Version};
 use ledger::id::PatchId;
 use serde::{Deserialize, Serialize};
@@ -56,19 +57,27 @@ impl InstalledStatus {
     }
 }
 
-/// Everything installed, and which of it was recalled.
-pub(crate) fn installed(config: &Config) -> Result<Vec<InstalledStatus>, FileError> {
+/// Everything installed, and which of it was recalled. What of it cannot be read is named, and hides nothing else.
+pub(crate) fn installed(config: &Config, trouble: &mut Vec<String>) -> Vec<InstalledStatus> {
     let data = DataDir::at(config.data_dir.clone());
-    let (all, recalls) = (installs::all_trees(&data.installs())?, Recalls::open(&data.recalls())?);
-    let status = |(of, installed): (policy::Subscription, installs::InstalledTree)| {
-        let installs::InstalledTree { tree, meta, .. } = installed;
-        let recalled = meta.patch.and_then(|patch| {
-            let recall = recalls.of(patch)?.clone();
-            Some(RecalledStatus::new(recall, recalls.advice(patch, &data)))
-        });
+    let recalls = known(Recalls::open(&data.recalls()).map(Some), trouble);
+    let mut all = Vec::new();
+    for (of, found) in known(installs::each(&data.installs()), trouble) {
         let policy::Subscription { product, channel } = of;
+        let installs::InstalledTree { tree, meta, .. } = match found {
+            Ok(Some(installed)) => installed,
+            Ok(None) => continue,
+            Err(error) => {
+                trouble.push(format!("{product} (channel {channel}): {}", chain(&error)));
+                continue;
+            }
+        };
+        let recalled = meta.patch.and_then(|patch| {
+            let recalls = recalls.as_ref()?;
+            Some(RecalledStatus::new(recalls.of(patch)?.clone(), recalls.advice(patch, &data)))
+        });
         let installs::VersionMeta { version, release, patch, .. } = meta;
-        InstalledStatus { product, channel, version, release, patch, tree, recalled }
-    };
-    Ok(all.into_iter().map(status).collect())
+        all.push(InstalledStatus { product, channel, version, release, patch, tree, recalled });
+    }
+    all
 }

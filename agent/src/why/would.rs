@@ -3,13 +3,12 @@
 use super::{Checked, Verdict};
 use crate::config::Config;
 use crate::data::DataDir;
-use crate::files::{FileError, failed};
+use crate::download::Room;
+use crate::files::FileError;
 use crate::installer::installs;
 use crate::installer::kinds::Kinds;
 use ledger::patch::{PatchManifest, Reboot};
 use policy::{Restart, Subscription};
-use std::io;
-use std::path::Path;
 
 /// Whether the manifest can be what it says it is.
 pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
@@ -20,16 +19,14 @@ pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
     Checked { part: "host", check: "plan", verdict, said }
 }
 
-/// Whether there is room for what would be fetched. Whether there is for what comes out of it is found
-/// out when that is prepared.
-pub(super) fn room(manifest: &PatchManifest, data: &Path) -> Result<Checked, FileError> {
-    let needed = manifest.artifacts.iter().fold(0u64, |sum, artifact| sum.saturating_add(artifact.size));
-    // The directory may not be there yet.
-    let there = data.ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("/"));
-    let stat = rustix::fs::statvfs(there).map_err(|error| failed("examine", there)(io::Error::from(error)))?;
-    let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-    let verdict = if needed < free { Verdict::Yes } else { Verdict::No };
-    let said = format!("{needed} bytes to fetch, {free} are free in {}", there.display());
+/// Whether there is the room that is asked for before anything is fetched. Whether there is enough on the disks that
+/// are changed is found out when the patch is prepared.
+pub(super) fn room(manifest: &PatchManifest, data: &DataDir) -> Result<Checked, FileError> {
+    let room = Room::reckon(data, &manifest.artifacts)?;
+    let (verdict, said) = match room.check() {
+        Ok(()) => (Verdict::Yes, room.to_string()),
+        Err(refusal) => (Verdict::No, refusal.reason.detail.to_string()),
+    };
     Ok(Checked { part: "host", check: "room", verdict, said })
 }
 

@@ -1,8 +1,12 @@
 //! The command line: what it prints, and how it ends.
 
+use crate::following::Daemon;
 use crate::support::archive::tree_of;
+use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
+use crate::support::ledger::Ledger;
 use crate::support::node::World;
+use crate::support::{eventually, left_out};
 use ledger::bounded::List;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -59,6 +63,14 @@ async fn init_makes_a_key_for_its_owner_alone_and_prints_the_public_one() {
     let shown: toml::Table = shown.out.parse().unwrap();
     assert_eq!(shown["data_dir"].as_str(), dir.join("data").to_str());
 
+    // What is not known to be whole is told apart from what is.
+    let half = directory.path().join("half");
+    std::fs::create_dir(&half).unwrap();
+    std::fs::write(half.join("endpoint.key"), "").unwrap();
+    let ended = agent(&["init", "--dir", text(&half), "--name", "edge-1"]).await;
+    assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{}", ended.err);
+    assert!(ended.err.contains("endpoint.key is there already") && ended.err.contains("interrupted"), "{}", ended.err);
+
     // Another host's key is not written over.
     let again = agent(&arguments).await;
     assert_eq!((again.code, again.out.as_str()), (2, ""));
@@ -71,6 +83,61 @@ async fn init_makes_a_key_for_its_owner_alone_and_prints_the_public_one() {
     let status = agent(&["status", "-o", "json", "--config", text(&config)]).await;
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     assert_eq!((status["running"].as_bool(), status["endpoint"].as_str()), (Some(false), Some(public)));
+}
+
+#[tokio::test]
+async fn an_init_that_comes_to_no_end_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let disk = directory.path().join("disk");
+    let Some(_mount) = Mount::small(&disk, 1) else { return left_out("only root may mount a small disk") };
+    let (dir, world) = (disk.join("agent"), World::new());
+    let (genesis, ca) = (directory.path().join("g"), directory.path().join("c"));
+    std::fs::write(&genesis, world.ledger().scenario.genesis().genesis.bytes()).unwrap();
+    std::fs::write(&ca, &world.ca_pem).unwrap();
+    let init = async || {
+        let arguments = ["init", "--dir", text(&dir), "--name", "edge-1", "--node", "https://127.0.0.1:1"];
+        agent(&[&arguments[..], &["--ca", text(&ca), "--genesis", text(&genesis)]].concat()).await
+    };
+    // The disk is full at the first file, at the second, at the last.
+    let names = |path: &Path| -> Vec<_> {
+        std::fs::read_dir(path).map(|all| all.map(|entry| entry.unwrap().file_name()).collect()).unwrap_or_default()
+    };
+    for left in [0, 4096, 8192, 12288] {
+        for is_there in [false, true] {
+            if is_there {
+                std::fs::create_dir(&dir).unwrap();
+            }
+            assert!(Squeeze::FullBut(left).on(&disk));
+            let ended = init().await;
+            Squeeze::FullBut(left).off(&disk);
+            assert_eq!((ended.code, ended.out.as_str()), (3, ""), "{left}: {}", ended.err);
+            assert!(ended.err.contains("make room on that disk"), "{left}: {}", ended.err);
+            assert_eq!((dir.exists(), names(&dir)), (is_there, vec![]), "{left}");
+            let _ = std::fs::remove_dir(&dir);
+        }
+    }
+    let ended = init().await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert_eq!(names(&dir).len(), 4, "{:?}", names(&dir));
+}
+
+#[tokio::test]
+async fn what_is_no_address_of_a_node_is_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let dir = directory.path().join("agent");
+    for (node, words) in [
+        ("foo", "\"foo\" must begin with https://, as in https://"),
+        ("foo:7400", "must begin with https://"),
+        ("http://foo:7400", "must begin with https://"),
+        ("https://", "is no address: one looks like https://"),
+        ("https://a b:1", "is no address"),
+        ("https://a:port", "is no address"),
+    ] {
+        let ended = agent(&["init", "--dir", text(&dir), "--name", "edge-1", "--node", node]).await;
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{node}: {}", ended.err);
+        assert!(ended.err.contains("--node") && ended.err.contains(words), "{node}: {}", ended.err);
+        assert!(!dir.exists(), "{node}");
+    }
 }
 
 #[tokio::test]
@@ -110,6 +177,36 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
             "never",
             format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"0 0 30 2 *\""),
             "never happens",
+        ),
+        (
+            "no such minute",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"61 4 * * SUN\""),
+            "windows[0].cron: \"61 4 * * SUN\": minute \"61\": ",
+        ),
+        (
+            "no such weekday",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"1 4 * * 9\""),
+            "windows[0].cron: \"1 4 * * 9\": weekday \"9\": ",
+        ),
+        (
+            "no such day",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"1 4 32 * *\""),
+            "day \"32\": ",
+        ),
+        (
+            "a short pattern",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\ncron = \"1 4\""),
+            "windows[0].cron",
+        ),
+        (
+            "a short window",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1s\"\ncron = \"1 4 * * *\""),
+            "windows[0].duration",
+        ),
+        (
+            "no such hour",
+            format!("{good}\n[[windows]]\nname = \"w\"\nduration = \"1h\"\nrrule = \"FREQ=DAILY\"\nstart = \"25:00\""),
+            "windows[0].start",
         ),
         (
             "no hour",
@@ -248,6 +345,127 @@ async fn apply_without_a_running_agent_does_it_itself() {
     }
     let status = agent(&["status", "--config", text(&config)]).await;
     assert!(status.out.contains("acme/widget 1.0.2") && status.out.contains("does not run"), "{}", status.out);
+}
+
+#[tokio::test]
+async fn whoever_asks_for_json_has_errors_as_an_object_of_one_shape() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let gone = Endpoint::new(&world, &[&node.at("127.0.0.1:1".parse().unwrap())], "");
+    let (config, dir) = (endpoint.config_path(), endpoint.path("there"));
+    let here = ["--config", text(&config)];
+    let nowhere = ["--config", "/nowhere/agent.toml"];
+    let far = gone.config_path();
+    let zeros = "00".repeat(32);
+    let rows: Vec<(Vec<&str>, i32, &str)> = vec![
+        (vec!["nonsense"], 2, "usage"),
+        (vec!["status", "--magic"], 2, "usage"),
+        (vec!["apply"], 2, "usage"),
+        (vec!["init", "--dir", text(&dir), "--name", "e", "--node", "foo"], 2, "usage"),
+        (vec!["adopt", "--product", "nonsense"], 2, "usage"),
+        ([&["adopt", "--product", "a/b", "--channel", "c", "--version", "1", "x"][..], &here].concat(), 2, "usage"),
+        ([&["run"][..], &nowhere].concat(), 2, "configuration"),
+        ([&["status"][..], &nowhere].concat(), 2, "configuration"),
+        ([&["doctor"][..], &nowhere].concat(), 2, "configuration"),
+        ([&["why", "zz"][..], &here].concat(), 2, "usage"),
+        ([&["why", "0000"][..], &here].concat(), 3, "not-found"),
+        ([&["apply", "zz"][..], &here].concat(), 2, "usage"),
+        ([&["apply", "0000"][..], &here].concat(), 3, "not-found"),
+        ([&["apply", &zeros, "--dry-run", "--config"][..], &[text(&far)]].concat(), 3, "unreachable"),
+        ([&["apply", &zeros, "--from", "/nowhere.proof"][..], &here].concat(), 3, "file"),
+        ([&["rollback", "0000"][..], &here].concat(), 3, "not-the-last"),
+    ];
+    let check = async |row: &[&str], code: i32, word: &str| {
+        let before = [&["-o", "json"], row].concat();
+        for arguments in [[row, &["-o", "json"]].concat(), before, [row, &["--output=json"]].concat()] {
+            let ended = agent(&arguments).await;
+            assert_eq!(ended.code, code, "{arguments:?}: {}", ended.err);
+            let said: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+            let fields: Vec<_> = said["error"].as_object().unwrap().keys().map(String::as_str).collect();
+            assert_eq!(fields, ["because", "code", "hint", "message"], "{arguments:?}");
+            assert_eq!(said["error"]["code"], word, "{arguments:?}: {said}");
+            let message = said["error"]["message"].as_str().unwrap();
+            assert!(!message.is_empty() && !message.starts_with("error"), "{arguments:?}: {said}");
+            assert!(said["error"]["because"].is_array() && ended.err.contains("error: "), "{arguments:?}");
+        }
+        let ended = agent(row).await;
+        assert_eq!((ended.code, ended.out.as_str()), (code, ""), "{row:?}: for people, nothing but data is there");
+    };
+    for (row, code, word) in &rows {
+        check(row, *code, word).await;
+    }
+    // A running agent says the same.
+    let daemon = Daemon::start(&endpoint);
+    eventually("its socket", async || {
+        endpoint.data().join("control.sock").exists().then_some(()) //
+    })
+    .await;
+    check(&[&["apply", "zz"][..], &here].concat(), 2, "usage").await;
+    check(&[&["apply", "0000"][..], &here].concat(), 3, "not-found").await;
+    check(&[&["rollback", "zz"][..], &here].concat(), 3, "not-the-last").await;
+    daemon.stop().await;
+    assert!(!dir.exists());
+}
+
+#[tokio::test]
+async fn without_a_running_agent_a_change_of_the_validators_is_learnt_and_a_lie_is_not() {
+    let (world, other) = (World::new(), World::new());
+    let (node, liar) = (world.node().await, other.node().await);
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let good = approved(&world, 1, tree_of("1.0.1"), |_| {});
+    for _ in 0..3 {
+        world.change(|ledger| {
+            ledger.rotate_validator();
+            ledger.settle();
+        });
+    }
+    world.change(Ledger::block);
+    let config = endpoint.config_path();
+    let run = async |command: &str| agent(&[command, &good.to_string(), "--config", text(&config)]).await;
+    let ended = run("apply").await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    assert!(!ended.err.contains("not believed"), "{}", ended.err);
+    let ended = run("rollback").await;
+    assert!(!ended.err.contains("not believed"), "{}", ended.err);
+
+    // Behind the same name, a node of another ledger altogether.
+    let lied_to = Endpoint::new(&world, &[&liar, &node], "");
+    std::fs::write(lied_to.path("ca.pem"), format!("{}{}", world.ca_pem, other.ca_pem)).unwrap();
+    *other.ledger() = Ledger::new(2);
+    other.change(Ledger::block);
+    let ended = agent(&["apply", &good.to_string(), "--config", text(&lied_to.config_path())]).await;
+    assert_eq!(ended.code, 0, "{}", ended.err);
+    let warned: Vec<_> = ended.err.lines().filter(|line| line.contains("head not believed")).collect();
+    assert!(warned.len() == 1 && warned[0].contains(&liar.address), "{}", ended.err);
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_named_and_hides_nothing_else() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let config = endpoint.config_path();
+    let status = async || agent(&["status", "--config", text(&config)]).await;
+    let nothing = status().await.out;
+    assert!(nothing.contains("installed  nothing\n"), "{nothing}");
+    let kinds: Vec<_> = nothing.lines().filter(|line| line.starts_with("installer ")).collect();
+    assert_eq!(kinds, ["installer  directory trees"], "nobody asked for the others");
+
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let installs = endpoint.data().join("installs");
+    let place = installs.join("acme/broken/stable");
+    std::fs::create_dir_all(place.join("versions")).unwrap();
+    std::os::unix::fs::symlink("versions/patch-00", place.join("current")).unwrap();
+    let seen = status().await.out;
+    assert!(seen.contains("installed  acme/widget 1.0.1 (channel stable, release 1)\n"), "{seen}");
+    assert!(seen.contains("TROUBLE    acme/broken (channel stable): cannot open "), "{seen}");
+    // What a patch may be in conflict with must be known: updates wait for a person.
+    assert!(agent::installer::installs::all_installed(&installs).is_err());
+
+    endpoint.configure("[installers.rpm]\nenabled = true\nroot = \"/nowhere\"");
+    let seen = status().await.out;
+    assert!(seen.contains("installer  no RPM packages: ") && !seen.contains("Debian"), "{seen}");
 }
 
 #[tokio::test]

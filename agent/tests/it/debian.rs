@@ -445,6 +445,17 @@ async fn programs_with_others_rights_are_kept_and_not_brought() {
     assert!(dpkg_install(&case.root(), &[su("1", 0o4755)]));
     let more = vec![("su.deb", su("2", 0o6755)), ("old-su.deb", su("1", 0o4755))];
     case.comes_to_nothing("more rights", more, (Outcome::Refused, ReasonCode::ArchiveUnsafe), "setuid").await;
-    let settled = case.apply(vec![("su.deb", su("2", 0o4755)), ("old-su.deb", su("1", 0o4755))]).await;
+    // Whoever gave it to somebody else did not mean that it is root's again.
+    let path = case.root().join("usr/bin/su");
+    let set = |owner: u32| {
+        std::os::unix::fs::chown(&path, Some(owner), Some(owner)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o4755)).unwrap();
+    };
+    set(1234);
+    let again = || vec![("su.deb", su("2", 0o4755)), ("old-su.deb", su("1", 0o4755))];
+    let refused = (Outcome::Refused, ReasonCode::ArchiveUnsafe);
+    case.comes_to_nothing("another's rights", again(), refused, "is setuid for 0, and is so for 1234 here").await;
+    set(0);
+    let settled = case.apply(again()).await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
 }

@@ -1,16 +1,13 @@
 //! Artifacts on their way in: only right bytes are written, and none of them twice.
 
 use crate::support::archive::{Archive, tree_of};
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, digest};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::eventually;
 use crate::support::node::{Artifacts, Node, World};
 use agent::clock::now_ms;
-use agent::download::{DownloadError, download};
 use agent::settled::Settled;
 use ledger::artifact::GROUP_BYTES;
-use ledger::bounded::Name;
 use ledger::id::{Digest, PatchId};
-use ledger::patch::{Artifact, PayloadEncoding};
 use ledger::proof::ProofBundle;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::os::unix::fs::FileExt as _;
@@ -162,26 +159,6 @@ async fn bytes_changed_between_check_and_use_are_not_used() {
         site.installer.close().unwrap();
         file.write_all_at(&byte, place).unwrap();
     }
-}
-
-#[tokio::test]
-async fn without_room_nothing_is_fetched() {
-    let case = Case::new(&[Artifacts::Honest]).await;
-    let site = case.endpoint.open();
-    let artifact = Artifact {
-        name: Name::new("vast").unwrap(),
-        size: u64::MAX / 4,
-        blake3: digest("vast"),
-        sha256: digest("vast"),
-        encoding: PayloadEncoding::Identity,
-        delta_from: None,
-    };
-    let directory = site.data().downloads();
-    let result = download(&artifact, &site.sources, 0, &directory, &site.config.download).await;
-    let error = result.unwrap_err();
-    assert!(matches!(error, DownloadError::DiskFull { .. }), "{error}");
-    assert_eq!(error.code(), ReasonCode::DiskFull);
-    assert!(case.nodes[0].asked().fetches.is_empty());
 }
 
 #[tokio::test]

@@ -24,13 +24,13 @@ use tests::Scenario;
 use tokio::sync::oneshot;
 
 /// An agent that runs, in a thread of its own.
-struct Daemon {
+pub(crate) struct Daemon {
     stop: oneshot::Sender<()>,
     thread: JoinHandle<()>,
 }
 
 impl Daemon {
-    fn start(endpoint: &Endpoint) -> Self {
+    pub(crate) fn start(endpoint: &Endpoint) -> Self {
         let (stop, stopped) = oneshot::channel::<()>();
         let config = endpoint.config();
         let thread = std::thread::spawn(move || {
@@ -42,7 +42,7 @@ impl Daemon {
         Self { stop, thread }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         let ended = tokio::task::spawn_blocking(|| self.thread.join());
         tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap().unwrap();

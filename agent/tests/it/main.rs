@@ -25,6 +25,7 @@ mod recalls;
 mod refusals;
 mod restarts;
 mod rollback;
+mod room;
 mod rpm;
 mod services;
 mod support;

@@ -109,6 +109,7 @@ pub(crate) fn status(worker: &Worker) -> Status {
         services: site.installer.services().clone(),
         receipts: site.receipts.clone(),
         work: worker.watch(),
+        kinds: worker.site().installer.kinds().statuses(),
     };
     shown.status()
 }

@@ -1,11 +1,13 @@
 //! The last update, taken back by hand.
 
 use crate::crash::{child, child_takes_back};
+use crate::restarts::{House, ask, awaits};
 use crate::support::archive::tree_of;
 use crate::support::bench::{Bench, Files};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set};
 use crate::support::node::World;
-use ledger::patch::InstallerKind;
+use agent::installer::restarting::Awaited;
+use ledger::patch::{InstallerKind, Reboot};
 use ledger::receipt::{Outcome, ReasonCode};
 use std::process::Output;
 
@@ -79,6 +81,35 @@ async fn what_cannot_be_gone_back_to_is_said_and_nothing_is_changed() {
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("is not what it was: its digest is"), "{said}");
     assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+}
+
+#[tokio::test]
+async fn killed_anywhere_the_restart_that_is_owed_is_not_forgotten() {
+    let mut place = 0;
+    loop {
+        let mut house = House::new().await;
+        house.allows("now", "", "");
+        let patch = house.patch(Reboot::Required, "1.0.2");
+        let (mut worker, _) = house.begins().await;
+        assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch));
+        drop(worker);
+        house.restarts();
+        let (worker, settled) = house.begins().await;
+        assert_eq!(settled.unwrap().outcome, Outcome::Applied);
+        drop(worker);
+
+        let died = child_takes_back(&house.endpoint, patch, place).await;
+        let (worker, _) = house.begins().await;
+        // Before the first record nothing was begun.
+        let expected = (place > 0).then_some(Awaited::TakenBack { patch });
+        assert_eq!(worker.site().installer.awaited_restart().unwrap(), expected, "place {place}");
+        if !died {
+            break;
+        }
+        place += 1;
+    }
+    // Begun, judged, restored, done: before and after each.
+    assert_eq!(place, 8);
 }
 
 #[tokio::test]

@@ -130,6 +130,38 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
 }
 
 #[tokio::test]
+async fn capabilities_are_kept_and_not_added_to() {
+    let Some(mut case) = Case::new().await else { return };
+    let ping = |version: &str, capabilities: &str| {
+        let ping = Rpm::new("ping", version).making(&format!("echo {version} > $B/ping"));
+        ping.having(&format!("%attr(0755,root,root) %caps({capabilities}) /ping")).bytes()
+    };
+    let old = ping("1", "cap_net_raw,cap_net_admin=ep");
+    assert!(install(&case.root(), std::slice::from_ref(&old)));
+    let with_old = |new: Vec<u8>| vec![("ping.rpm", new), ("old-ping.rpm", old.clone())];
+    let more = with_old(ping("2", "cap_net_raw,cap_sys_admin=ep"));
+    case.is_refused("more", more, ReasonCode::ArchiveUnsafe, "has more capabilities than it has here").await;
+    let settled = case.apply(with_old(ping("2", "cap_net_raw=p"))).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+/// Somebody put one in the place of a program that is longer than anybody reads in the time there is.
+#[tokio::test]
+async fn a_file_that_is_not_read_to_its_end_is_no_reason_to_wait_for_ever() {
+    let Some(mut case) = Case::new().await else { return };
+    let app = case.root().join("usr/bin/app");
+    let length = 15 << 30;
+    fs::OpenOptions::new().write(true).open(&app).unwrap().set_len(length).unwrap();
+    case.endpoint.configure("[installers]\nprepare_deadline_ms = 1000\n");
+    let settled = case.apply(with_old("1.0.2", "1.0.1")).await;
+    let reason = settled.reason.clone().unwrap();
+    assert_eq!((settled.outcome, reason.code), (Outcome::Refused, ReasonCode::InstallFailed), "{settled}");
+    assert!(reason.detail.as_str().contains("was not over after"), "{settled}");
+    assert_eq!(fs::metadata(&app).unwrap().len(), length);
+    assert!(!case.endpoint.open().installer.is_interrupted());
+}
+
+#[tokio::test]
 async fn what_people_changed_is_kept_and_comes_back_changed() {
     let Some(mut case) = Case::new().await else { return };
     let conf = case.root().join("etc/app/app.conf");

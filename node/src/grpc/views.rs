@@ -7,6 +7,7 @@ use ledger::block::Header;
 use ledger::encoding::encode;
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
+use ledger::receipt::Health;
 use ledger::state::StateView as _;
 use ledger::state::record::{EndpointRecord, KeyStatus, Position};
 use ledger::validators::Validator;
@@ -180,13 +181,22 @@ fn receipt(services: &Services, located: &store::ReceiptEntry) -> Result<v1::Rec
         outcome: receipt.outcome.to_string(),
         reason: receipt.reason.as_ref().map(|reason| reason.code.to_string()).unwrap_or_default(),
         detail: receipt.reason.as_ref().map(|reason| reason.detail.to_string()).unwrap_or_default(),
-        health: word(&receipt.health),
+        health: health_word(receipt.health).to_owned(),
         from_version: receipt.from_version.to_string(),
         to_version: receipt.to_version.to_string(),
         ended_at_ms: receipt.ended_at_ms,
         position: Some(position(services, located.position)?),
         transaction_id: located.transaction.0.to_vec(),
     })
+}
+
+/// What the health checks said, in one word.
+fn health_word(health: Health) -> &'static str {
+    match health {
+        Health::NotRun => "not-run",
+        Health::Passed => "passed",
+        Health::Failed => "failed",
+    }
 }
 
 /// Whether a key speaks, in one word.
@@ -228,7 +238,18 @@ pub(super) fn page_token(next: Option<Cursor>) -> String {
     next.map(|cursor| cursor.to_string()).unwrap_or_default()
 }
 
-/// The stable word of a unit enum, as its serialisation spells it.
+/// The stable word of a unit enum whose names are single words.
 pub(super) fn word(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_health_checks_said_is_spelled_as_the_protocol_spells_it() {
+        let words = [Health::NotRun, Health::Passed, Health::Failed].map(health_word);
+        assert_eq!(words, ["not-run", "passed", "failed"]);
+    }
 }

@@ -256,6 +256,29 @@ fn init_makes_what_run_takes_and_never_writes_over_anything() {
     assert_eq!(fs::read(place.join("node.key")).unwrap(), before);
 }
 
+/// A disk is full at the last file: here, no file may have more than so many bytes.
+#[test]
+fn an_init_that_comes_to_no_end_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("new");
+    // Blocks of 512 bytes: none for a key, keys but no certificate, all but the configuration.
+    for blocks in [0, 1, 2] {
+        for is_there in [false, true] {
+            if is_there {
+                fs::create_dir(&place).unwrap();
+            }
+            let mut command = Command::new("sh");
+            let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+            command.args(["-c", &script, "sh", PROGRAM, "init", "--organisation", "acme", "--dir"]).arg(&place);
+            let output = end_of(command);
+            assert_refused(&output, &["File too large"]);
+            let left = fs::read_dir(&place).map(Iterator::count).unwrap_or_default();
+            assert_eq!((place.exists(), left), (is_there, 0), "{blocks}");
+            let _ = fs::remove_dir(&place);
+        }
+    }
+}
+
 #[test]
 fn the_configuration_init_writes_shows_the_section_of_artifacts_with_what_is_in_force() {
     let directory = tempfile::tempdir().unwrap();

@@ -96,7 +96,10 @@ impl Recurrence {
             return Err(wrong(format!("longer than {RECURRENCE_BYTES_MAX} bytes, or not ASCII")));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
-        let pattern = parser.parse(text).map_err(|error| wrong(error.to_string()))?;
+        let pattern = parser.parse(text).map_err(|error| match wrong_part(&parser, text) {
+            Some((name, part, error)) => wrong(format!("{name} {part:?}: {error}")),
+            None => wrong(error.to_string()),
+        })?;
         let minutes = Minutes { pattern, text: text.to_owned() };
         match minutes.after(EPOCH.to_datetime(Time::midnight())) {
             Some(_) => Ok(Self::Minutes(Box::new(minutes))),
@@ -126,6 +129,23 @@ impl Recurrence {
             Self::Minutes(minutes) => minutes.text.clone(),
         }
     }
+}
+
+/// The parts of a cron pattern, in their order.
+const PATTERN_PARTS: [&str; 5] = ["minute", "hour", "day", "month", "weekday"];
+
+/// The first part of a cron pattern that cannot be even by itself: its name, what it says, and what is wrong with it.
+fn wrong_part<'a>(parser: &CronParser, text: &'a str) -> Option<(&'static str, &'a str, croner::errors::CronError)> {
+    let parts: Vec<_> = text.split_ascii_whitespace().collect();
+    if parts.len() != PATTERN_PARTS.len() {
+        return None;
+    }
+    let alone = |place: usize| {
+        let mut pattern = ["*"; PATTERN_PARTS.len()];
+        pattern[place] = parts[place];
+        parser.parse(&pattern.join(" ")).err()
+    };
+    (0..parts.len()).find_map(|place| Some((PATTERN_PARTS[place], parts[place], alone(place)?)))
 }
 
 /// `NAME=VALUE;…`, as far as it is about days.

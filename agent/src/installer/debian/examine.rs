@@ -1,6 +1,7 @@
 //! A package, looked into before dpkg is let near it.
 
-use super::super::packages::{Brings, Contents, ManagerError, Relations, bytes_max, check_target, is_identity, names};
+use super::super::packages::{Brings, Contents, ManagerError, Owner, Relations, Rights};
+use super::super::packages::{bytes_max, check_target, is_identity, names};
 use super::super::unpack::{EntryProblem, PATH_BYTES_MAX, plain_path};
 use super::command::Dpkg;
 use crate::settled::{Refusal, chain};
@@ -27,7 +28,7 @@ pub(super) fn examine(dpkg: &Dpkg, package: &Path, called: &str) -> Result<Conte
         let (ended, read) = dpkg.archive(package, which, |from| brought.read(from)).map_err(broken)?;
         read.map_err(unsafe_)?;
         ended.map_err(|error| unsafe_(chain(&error)))?;
-        contents.entries = brought.contents.entries;
+        (contents.entries, contents.rights) = (brought.contents.entries, brought.contents.rights);
     }
     Ok(contents)
 }
@@ -109,13 +110,20 @@ impl Brought {
                 if self.bytes > self.bytes_max {
                     return Err(EntryProblem::TooLarge(self.bytes_max));
                 }
-                Brings::File { mode, bytes: entry.size(), is_capable: false }
+                self.contents.grant(&path, rights(entry, mode));
+                Brings::File { mode, bytes: entry.size() }
             }
             EntryType::Symlink => check_target(link).map(|()| Brings::Link)?,
-            EntryType::Link => match self.contents.entries.get(&plain_path(link)?) {
-                Some(Brings::File { mode, .. }) => Brings::File { mode: *mode, bytes: 0, is_capable: false },
-                _ => return Err(EntryProblem::LinkToNothing(String::from_utf8_lossy(link).into_owned())),
-            },
+            EntryType::Link => {
+                let first = plain_path(link)?;
+                let Some(&Brings::File { mode, .. }) = self.contents.entries.get(&first) else {
+                    return Err(EntryProblem::LinkToNothing(String::from_utf8_lossy(link).into_owned()));
+                };
+                if let Some(rights) = self.contents.rights.get(&first).cloned() {
+                    self.contents.grant(&path, rights);
+                }
+                Brings::File { mode, bytes: 0 }
+            }
             EntryType::Char => return Err(EntryProblem::Kind("character device")),
             EntryType::Block => return Err(EntryProblem::Kind("block device")),
             EntryType::Fifo => return Err(EntryProblem::Kind("named pipe")),
@@ -124,6 +132,17 @@ impl Brought {
         };
         self.contents.bring(path, brings)
     }
+}
+
+/// Whose it is dpkg says by name, and by number where the host does not know that. It knows no capabilities.
+fn rights(entry: &Entry<'_, impl Read>, mode: u32) -> Rights {
+    let header = entry.header();
+    let owner = |name: Option<&[u8]>, number: io::Result<u64>| Owner {
+        name: String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
+        number: number.ok().and_then(|number| u32::try_from(number).ok()),
+    };
+    let (user, group) = (owner(header.username_bytes(), header.uid()), owner(header.groupname_bytes(), header.gid()));
+    Rights { mode: mode & 0o7777, user, group, capabilities: String::new() }
 }
 
 fn refused(path: &[u8], problem: &EntryProblem) -> String {

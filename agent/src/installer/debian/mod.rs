@@ -157,8 +157,8 @@ impl Manager for Debian {
         self.dpkg.purge(&instances(packages), story)
     }
 
-    fn altered(&self, packages: &[&Package]) -> Result<Vec<Altered>, ManagerError> {
-        self.dpkg.verify(&instances(packages))
+    fn altered(&self, packages: &[&Package], left: Duration) -> Result<Vec<Altered>, ManagerError> {
+        self.dpkg.verify(&instances(packages), left)
     }
 
     fn kept_beside(&self, path: &str) -> String {

@@ -40,11 +40,34 @@ pub(in crate::installer) enum Mark {
         attributes: Attributes,
     },
     /// A symbolic link.
-    Link { target: String, uid: u32, gid: u32 },
+    Link { target: Target, uid: u32, gid: u32 },
     /// A file that was not looked into: that it is another its length says already. Never written down.
     Unread { size: u64 },
     /// Something else: it is not looked into, and not repaired.
     Other,
+}
+
+/// Where a symbolic link leads: bytes, which need not be text. Written down as text where they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(in crate::installer) enum Target {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+impl From<Vec<u8>> for Target {
+    fn from(bytes: Vec<u8>) -> Self {
+        String::from_utf8(bytes).map_or_else(|error| Self::Bytes(error.into_bytes()), Self::Text)
+    }
+}
+
+impl Target {
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::Text(text) => text.as_bytes(),
+            Self::Bytes(bytes) => bytes,
+        }
+    }
 }
 
 /// How far a look at a file goes. Whoever owns a directory may have put a file there that nobody reads to its end.
@@ -101,6 +124,17 @@ impl Root {
     /// What is at a path, as far as must be known to tell it from a mark.
     pub(in crate::installer) fn mark_beside(&self, path: &str, other: &Mark) -> io::Result<Mark> {
         Glance::beneath(self).at(path, Reach::As(other)).map(|(mark, _)| mark)
+    }
+
+    /// The content of a file of at most so many bytes.
+    pub(in crate::installer) fn read(&self, path: &str, bytes_max: u64) -> io::Result<Vec<u8>> {
+        let (parent, name) = self.parent(path)?;
+        let mut bytes = Vec::new();
+        open_file(parent.as_fd(), name)?.take(bytes_max.saturating_add(1)).read_to_end(&mut bytes)?;
+        match bytes.len() as u64 > bytes_max {
+            true => Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("more than {bytes_max} bytes"))),
+            false => Ok(bytes),
+        }
     }
 
     /// Whether there is a file at a path.
@@ -192,7 +226,7 @@ fn look(parent: BorrowedFd<'_>, name: &str, reach: Reach<'_>) -> io::Result<(Mar
         FileType::Directory => Mark::Directory { mode, uid, gid, attributes: of_directory(parent, name)? },
         FileType::Symlink => {
             let target = rustix::fs::readlinkat(parent, name, Vec::new())?;
-            Mark::Link { target: target.to_string_lossy().into_owned(), uid, gid }
+            Mark::Link { target: target.into_bytes().into(), uid, gid }
         }
         FileType::RegularFile => {
             let identity = Some((stat.st_dev, stat.st_ino));

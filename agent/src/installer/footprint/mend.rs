@@ -53,7 +53,7 @@ impl Root {
             (Mark::Link { target, uid, gid }, _) => {
                 let new = beside(name);
                 remove(parent.as_fd(), &new)?;
-                rustix::fs::symlinkat(target.as_str(), &parent, &new)?;
+                rustix::fs::symlinkat(target.as_bytes(), &parent, &new)?;
                 let (uid, gid) = (Some(Uid::from_raw(*uid)), Some(Gid::from_raw(*gid)));
                 rustix::fs::chownat(&parent, &new, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?;
                 rustix::fs::renameat(&parent, &new, &parent, name)?;

@@ -87,6 +87,39 @@ fn nor_does_one_of_somebody_elses_beneath_packages() {
 }
 
 #[test]
+fn links_that_lead_to_what_is_no_text_are_told_apart_and_come_back() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    let room = room();
+    let base = room.path().join("root");
+    let root = Root::own(&base);
+    let (path, link) = ("etc/acme/link", base.join("etc/acme/link"));
+    let lead_to = |target: &[u8]| {
+        let _ = fs::remove_file(&link);
+        symlink(OsStr::from_bytes(target), &link).unwrap();
+    };
+    // Neither is text, and both look the same to whoever reads them as text.
+    let (old, new) = (b"../caf\xe9".as_slice(), b"../caf\xe8".as_slice());
+    lead_to(old);
+    let footprint = Footprint::take(&root, &[path.to_owned()].into(), &[], long()).unwrap();
+    let file = room.path().join("footprint.json");
+    footprint.write(&file).unwrap();
+    let footprint = Footprint::read(&file).unwrap();
+    assert!(footprint.differences(&root).unwrap().is_empty());
+    for other in [new, "../caf\u{fffd}".as_bytes(), b"../caf"] {
+        lead_to(other);
+        assert_eq!(footprint.differences(&root).unwrap().len(), 1, "{other:x?}");
+        assert_eq!(footprint.repair(&root, &room.path().join("kept")).repaired, [path]);
+        assert_eq!(fs::read_link(&link).unwrap().as_os_str().as_bytes(), old);
+    }
+    // As agents before this one wrote it down.
+    let before = r#"{"marks":{"etc/acme/link":{"link":{"target":"plain","uid":0,"gid":0}}},"links":{},"endings":[]}"#;
+    let before: Footprint = serde_json::from_str(before).unwrap();
+    assert_eq!(*before.get(path), Mark::Link { target: b"plain".to_vec().into(), uid: 0, gid: 0 });
+    assert!(serde_json::to_string(&before).unwrap().contains(r#""target":"plain""#));
+}
+
+#[test]
 fn links_are_followed_where_only_root_could_have_made_them() {
     let room = room();
     let base = room.path().join("root");

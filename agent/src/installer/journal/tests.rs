@@ -21,6 +21,7 @@ fn begun() -> Record {
         to_version: Version::cut("2"),
         kind: InstallerKind::DirectoryTree,
         by_hand: false,
+        after_restart: false,
     })
 }
 

@@ -7,11 +7,11 @@
 
 use super::super::unpack::{EntryProblem, LIMITS};
 use super::order::Relations;
+use super::rights::Rights;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of a name, a version, an architecture.
 const IDENTITY_BYTES_MAX: usize = 255;
-const SETID_BITS: u32 = 0o6000;
 /// Unpacked bytes may be this many times the packed ones …
 const RATIO_MAX: u64 = 200;
 /// … once there are more than this many.
@@ -25,6 +25,8 @@ pub(in crate::installer) struct Contents {
     pub(in crate::installer) architecture: String,
     /// What it brings, by path.
     pub(in crate::installer) entries: BTreeMap<String, Brings>,
+    /// Those of its files that would run with more rights than those of whoever starts them.
+    pub(in crate::installer) rights: BTreeMap<String, Rights>,
     /// Those of its entries that are its own by name only: what is in them others write (a log, a database).
     pub(in crate::installer) ghosts: BTreeSet<String>,
     /// What it asks for.
@@ -41,8 +43,6 @@ pub(in crate::installer) enum Brings {
         mode: u32,
         /// That it takes; none for a further name of a file.
         bytes: u64,
-        /// It may do what its user may not.
-        is_capable: bool,
     },
     Link,
 }
@@ -56,15 +56,11 @@ impl Contents {
         })
     }
 
-    /// Programs that would run with more rights than those of whoever starts them: their modes, and whether they
-    /// have capabilities.
-    pub(super) fn privileged(&self) -> impl Iterator<Item = (&str, u32, bool)> {
-        self.entries.iter().filter_map(|(path, brings)| match brings {
-            Brings::File { mode, is_capable, .. } if mode & SETID_BITS != 0 || *is_capable => {
-                Some((path.as_str(), mode & 0o7777, *is_capable))
-            }
-            _ => None,
-        })
+    /// Notes the rights of a file, where they are more than those of whoever starts it.
+    pub(in crate::installer) fn grant(&mut self, path: &str, rights: Rights) {
+        if rights.are_more() {
+            self.rights.insert(path.to_owned(), rights);
+        }
     }
 
     /// Adds an entry, if it may be there.

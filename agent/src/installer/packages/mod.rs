@@ -19,6 +19,7 @@ mod database;
 mod error;
 mod order;
 mod prepare;
+mod rights;
 mod written;
 
 pub(super) use closure::{Closure, Package, State};
@@ -27,6 +28,7 @@ pub(super) use database::Database;
 pub(super) use error::ManagerError;
 pub(super) use order::{Relations, names};
 pub(super) use prepare::Files;
+pub(super) use rights::{Owner, Rights};
 pub(super) use written::Written;
 
 use super::footprint::Root;
@@ -113,7 +115,7 @@ pub(super) trait Manager: Send + Sync {
     fn remove(&self, packages: &[&Package], story: &mut Story) -> Result<(), ManagerError>;
 
     /// The files that are not as their packages have them.
-    fn altered(&self, packages: &[&Package]) -> Result<Vec<Altered>, ManagerError>;
+    fn altered(&self, packages: &[&Package], left: Duration) -> Result<Vec<Altered>, ManagerError>;
 
     /// The file beside a configuration file that has the package's, when people's was kept.
     fn kept_beside(&self, path: &str) -> String;
@@ -270,7 +272,7 @@ impl<M: Manager> Install for Packages<M> {
         if changed.is_empty() {
             return Ok(());
         }
-        let altered = self.0.altered(&changed).map_err(|error| install_failed(&error))?;
+        let altered = self.0.altered(&changed, job.deadline.left()).map_err(|error| install_failed(&error))?;
         match altered.iter().find(|altered| !altered.is_configuration) {
             None => Ok(()),
             Some(altered) => Err(reason(ReasonCode::InstallFailed, format!("not as it was packed: {}", altered.told))),

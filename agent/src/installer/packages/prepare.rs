@@ -1,6 +1,6 @@
 //! Making the holding: the packages, those to go back to, and what the host is like before.
 
-use super::super::footprint::{Footprint, Mark, PATHS_MAX};
+use super::super::footprint::{Footprint, PATHS_MAX};
 use super::super::install::{Held, Job, Story};
 use super::super::room::Room;
 use super::super::tree::copy_held;
@@ -8,11 +8,13 @@ use super::closure::{Before, Closure, INSTALLED, Package, State};
 use super::contents::Contents;
 use super::database::Database;
 use super::order::{self, Relations};
+use super::rights::Accounts;
 use super::written::Written;
 use super::{KEPT, Manager, NEW, OLD, RESERVE};
 use crate::files::{self, failed};
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -20,8 +22,6 @@ use std::path::Path;
 const FREE_BYTES_MIN: u64 = 16 * 1024 * 1024;
 /// Files that people changed and that are said to be replaced, at most.
 const REPLACED_TOLD_MAX: usize = 50;
-/// Where the kernel keeps what a program may do that its user may not.
-const CAPABILITIES: &str = "security.capability";
 
 /// Packages in a directory of the holding, by file name.
 pub(in crate::installer) type Files = BTreeMap<String, Contents>;
@@ -45,7 +45,7 @@ pub(super) fn prepare<M: Manager>(
     manager.try_install(&closure.new_goes(holding))?;
     check_privileged(manager, &new, job)?;
     manager.check_bystanders(&closure, &new, &before)?;
-    tell_replaced(manager, &closure, story)?;
+    tell_replaced(manager, &closure, job, story)?;
     let paths = manager.paths(&closure, &new)?;
     if paths.len() > PATHS_MAX {
         return Err(Refusal::new(ReasonCode::ArchiveUnsafe, format!("the packages have more than {PATHS_MAX} paths")));
@@ -90,35 +90,26 @@ fn look_for_old<M: Manager>(manager: &M, job: &Job, holding: &Path, old: &mut Fi
 
 /// What runs with more rights than its user's must have done so before, with no more of them.
 fn check_privileged<M: Manager>(manager: &M, new: &Files, job: &Job) -> Result<(), Refusal> {
-    let all = new.iter().flat_map(|(file, of)| of.privileged().map(move |program| (file, program)));
-    for (file, (path, mode, is_capable)) in all {
-        let root = manager.root();
+    let root = manager.root();
+    let accounts = OnceCell::new();
+    for (file, (path, rights)) in new.iter().flat_map(|(file, of)| of.rights.iter().map(move |one| (file, one))) {
         let there = root.mark_within(path, job.deadline).map_err(failed("examine", &root.path().join(path)))?;
-        let (had, had_capabilities) = match &there {
-            Mark::File { mode, attributes, .. } => (*mode, attributes.contains_key(CAPABILITIES)),
-            _ => (0, false),
-        };
-        let problem = if had & mode & 0o6000 != mode & 0o6000 {
-            format!("is setuid or setgid (mode {mode:o}), and new here")
-        } else if is_capable && !had_capabilities {
-            "has capabilities, and is new here".to_owned()
-        } else {
-            continue;
-        };
-        let detail = format!("package {file}: entry {path:?} {problem}");
-        return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+        if let Err(problem) = rights.check(&there, accounts.get_or_init(|| Accounts::of(root))) {
+            let detail = format!("package {file}: entry {path:?} {problem}");
+            return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+        }
     }
     Ok(())
 }
 
 /// Says which files that people changed are about to be replaced.
-fn tell_replaced<M: Manager>(manager: &M, closure: &Closure, story: &mut Story) -> Result<(), Refusal> {
+fn tell_replaced<M: Manager>(manager: &M, closure: &Closure, job: &Job, story: &mut Story) -> Result<(), Refusal> {
     let old: Vec<_> = closure.changes().filter(|package| package.old.is_some()).collect();
     // Without a name a manager would look at every package there is.
     if old.is_empty() {
         return Ok(());
     }
-    let altered = manager.altered(&old)?;
+    let altered = manager.altered(&old, job.deadline.left())?;
     for altered in altered.iter().filter(|altered| !altered.is_configuration).take(REPLACED_TOLD_MAX) {
         story.tell(format!("/{} was changed on this host, and is replaced", altered.path));
     }

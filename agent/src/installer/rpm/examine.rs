@@ -1,7 +1,7 @@
 //! A package, looked into before rpm is let near the host with it. Its header says what it brings, and rpm unpacks
 //! nothing else.
 
-use super::super::packages::{Brings, Contents, ManagerError, bytes_max, check_target, is_identity};
+use super::super::packages::{Brings, Contents, ManagerError, Owner, Rights, bytes_max, check_target, is_identity};
 use super::super::unpack::{EntryProblem, LIMITS, plain_path};
 use super::command::Rpm;
 use crate::settled::{Refusal, chain};
@@ -16,8 +16,8 @@ const IDENTITY_BYTES_MAX: u64 = 64 * 1024;
 /// What it takes the place of.
 const OBSOLETES: &str = "[%{OBSOLETENAME}\n]";
 /// What it brings: the name comes last, and nobody's name can make a line look like two.
-const FILES: &str =
-    "[%{FILEMODES}\t%{LONGFILESIZES}\t%{FILEFLAGS}\t%{FILEINODES}\t%{FILECAPS}\t%{FILELINKTOS}\t%{FILENAMES}\n]";
+const FILES: &str = "[%{FILEMODES}\t%{LONGFILESIZES}\t%{FILEFLAGS}\t%{FILEINODES}\t%{FILECAPS}\t%{FILEUSERNAME}\t%{FILEGROUPNAME}\t\
+     %{FILELINKTOS}\t%{FILENAMES}\n]";
 const FILES_BYTES_MAX: u64 = 256 * 1024 * 1024;
 /// What rpm says where there is nothing.
 const NONE: &str = "(none)";
@@ -87,6 +87,9 @@ fn read(contents: &mut Contents, listing: &str, count: usize, bytes_max: u64) ->
             if entry.is_ghost {
                 contents.ghosts.insert(path.clone());
             }
+            if let Brings::File { .. } = brings {
+                contents.grant(&path, entry.rights());
+            }
             entries.push((path, brings));
         }
     }
@@ -104,20 +107,29 @@ struct Entry<'a> {
     bytes: u64,
     is_ghost: bool,
     inode: u64,
-    is_capable: bool,
+    capabilities: &'a str,
+    user: &'a str,
+    group: &'a str,
     target: &'a str,
 }
 
 impl<'a> Entry<'a> {
     fn parse(line: &'a str) -> Option<(&'a str, Self)> {
-        let [mode, bytes, flags, inode, capabilities, target, path] = line.splitn(7, '\t').collect::<Vec<_>>()[..]
+        let [mode, bytes, flags, inode, capabilities, user, group, target, path] =
+            line.splitn(9, '\t').collect::<Vec<_>>()[..]
         else {
             return None;
         };
-        let (mode, flags) = (mode.parse().ok()?, flags.parse::<u32>().ok()?);
-        let is_capable = !capabilities.is_empty() && capabilities != NONE;
+        let (mode, is_ghost) = (mode.parse().ok()?, flags.parse::<u32>().ok()? & GHOST != 0);
         let (bytes, inode) = (bytes.parse().ok()?, inode.parse().ok()?);
-        Some((path, Self { mode, bytes, is_ghost: flags & GHOST != 0, inode, is_capable, target }))
+        Some((path, Self { mode, bytes, is_ghost, inode, capabilities, user, group, target }))
+    }
+
+    /// An owner has a name and no number. What rpm does with a name that a host does not know is nobody's right.
+    fn rights(&self) -> Rights {
+        let owner = |name: &str| Owner { name: name.to_owned(), number: None };
+        let capabilities = if self.capabilities == NONE { "" } else { self.capabilities }.to_owned();
+        Rights { mode: self.mode & 0o7777, user: owner(self.user), group: owner(self.group), capabilities }
     }
 
     fn checked(&self, path: &str, inodes: &mut BTreeSet<u64>) -> Result<(String, Brings), EntryProblem> {
@@ -128,7 +140,7 @@ impl<'a> Entry<'a> {
             FileType::RegularFile => {
                 // A further name of a file takes no room.
                 let bytes = if !self.is_ghost && inodes.insert(self.inode) { self.bytes } else { 0 };
-                Brings::File { mode: self.mode & 0o7777, bytes, is_capable: self.is_capable }
+                Brings::File { mode: self.mode & 0o7777, bytes }
             }
             FileType::Symlink => {
                 check_target(self.target.as_bytes())?;
@@ -148,7 +160,7 @@ mod tests {
     use super::*;
 
     fn entry(mode: u32, target: &str, path: &str) -> String {
-        format!("{mode}\t7\t0\t1\t(none)\t{target}\t{path}\n")
+        format!("{mode}\t7\t0\t1\t(none)\troot\troot\t{target}\t{path}\n")
     }
 
     #[test]
@@ -164,8 +176,8 @@ mod tests {
             ("a pipe", vec![entry(0o010_666, "", "/pipe")], Some("named pipe")),
             ("an escape sequence", vec![entry(file, "", "/a\x1b[2J")], Some("control characters")),
             ("a tab in a target", vec![entry(link, "a\tb", "/l")], Some("no name")),
-            ("no number", vec!["x\t7\t0\t1\t\t\t/f\n".to_owned()], Some("no entry")),
-            ("too large", vec![format!("{file}\t{}\t0\t1\t\t\t/f\n", 1_u64 << 40)], Some("too large")),
+            ("no number", vec!["x\t7\t0\t1\t\troot\troot\t\t/f\n".to_owned()], Some("no entry")),
+            ("too large", vec![format!("{file}\t{}\t0\t1\t\troot\troot\t\t/f\n", 1_u64 << 40)], Some("too large")),
         ];
         for (what, lines, expected) in rows {
             let result = read(&mut Contents::default(), &lines.concat(), lines.len(), bytes_max(1000));
@@ -174,7 +186,7 @@ mod tests {
                 Some(words) => assert!(result.clone().unwrap_err().contains(words), "{what}: {result:?}"),
             }
         }
-        let two = [entry(file, "", "/a\n33188\t7\t0\t1\t(none)\t\t/b")].concat();
+        let two = [entry(file, "", "/a\n33188\t7\t0\t1\t(none)\troot\troot\t\t/b")].concat();
         let forged = read(&mut Contents::default(), &two, 1, bytes_max(1000));
         assert_eq!(forged, Err("it has a name that is not plain text".to_owned()));
     }
@@ -182,21 +194,27 @@ mod tests {
     #[test]
     fn rights_are_seen() {
         let mut contents = Contents::default();
-        let lines =
-            "35309\t7\t0\t1\t(none)\t\t/su\n33261\t7\t0\t2\tcap_net_raw=ep\t\t/ping\n33261\t7\t0\t2\t\t\t/also\n";
+        let lines = "35309\t7\t0\t1\t(none)\tgames\troot\t\t/su\n\
+                     33261\t7\t0\t2\tcap_net_raw=ep\troot\troot\t\t/ping\n\
+                     33261\t7\t0\t2\t\troot\troot\t\t/also\n";
         read(&mut contents, lines, 3, bytes_max(1000)).unwrap();
-        assert_eq!(contents.entries["su"], Brings::File { mode: 0o4755, bytes: 7, is_capable: false });
-        assert_eq!(contents.entries["ping"], Brings::File { mode: 0o755, bytes: 7, is_capable: true });
-        assert_eq!(contents.entries["also"], Brings::File { mode: 0o755, bytes: 0, is_capable: false });
+        assert_eq!(contents.entries["su"], Brings::File { mode: 0o4755, bytes: 7 });
+        assert_eq!(contents.entries["ping"], Brings::File { mode: 0o755, bytes: 7 });
+        assert_eq!(contents.entries["also"], Brings::File { mode: 0o755, bytes: 0 });
+        let seen: Vec<_> =
+            contents.rights.iter().map(|(path, of)| (path.as_str(), of.mode, &*of.capabilities)).collect();
+        assert_eq!(seen, [("ping", 0o755, "cap_net_raw=ep"), ("su", 0o4755, "")]);
+        assert_eq!(contents.rights["su"].user, Owner { name: "games".to_owned(), number: None });
     }
 
     #[test]
     fn what_is_the_packages_by_name_only_is_told_apart() {
         let mut contents = Contents::default();
-        let lines = "33188\t7\t64\t1\t\t\t/log\n33188\t7\t81\t2\t\t\t/conf\n33188\t7\t17\t3\t\t\t/file\n";
+        let lines =
+            "33188\t7\t64\t1\t\tu\tg\t\t/log\n33188\t7\t81\t2\t\tu\tg\t\t/conf\n33188\t7\t17\t3\t\tu\tg\t\t/file\n";
         read(&mut contents, lines, 3, bytes_max(1000)).unwrap();
         assert_eq!(contents.ghosts, ["conf", "log"].map(str::to_owned).into());
-        assert_eq!(contents.entries["log"], Brings::File { mode: 0o644, bytes: 0, is_capable: false });
+        assert_eq!(contents.entries["log"], Brings::File { mode: 0o644, bytes: 0 });
     }
 
     #[test]

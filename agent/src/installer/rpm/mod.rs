@@ -125,8 +125,8 @@ impl Manager for RpmPackages {
         self.rpm.erase(&names(packages), story)
     }
 
-    fn altered(&self, packages: &[&Package]) -> Result<Vec<Altered>, ManagerError> {
-        self.rpm.verify(&names(packages))
+    fn altered(&self, packages: &[&Package], left: Duration) -> Result<Vec<Altered>, ManagerError> {
+        self.rpm.verify(&names(packages), left)
     }
 
     fn kept_beside(&self, path: &str) -> String {

@@ -1,0 +1,88 @@
+//! What a dry run says of room is what an update asks for: of every kind of patch.
+
+use crate::support::bench::{Bench, Files, Packages, Rpms, Tree};
+use crate::support::disk::{Mount, Squeeze};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved_set};
+use crate::support::left_out;
+use crate::support::node::World;
+use ledger::bounded::List;
+use ledger::id::PatchId;
+use ledger::receipt::{Outcome, ReasonCode};
+use tokio::process::Command;
+
+/// What stays free on a disk whatever is fetched.
+const SPARE_BYTES: u64 = 16 << 20;
+
+/// The verdict of a dry run on room, and its evidence.
+async fn dry_run(endpoint: &Endpoint, patch: PatchId) -> (String, String) {
+    let mut command = Command::new(PROGRAM);
+    command.args(["apply", &patch.to_string(), "--dry-run", "-o", "json", "--config"]).arg(endpoint.config_path());
+    let output = command.env_remove("COUNTERSIGN_LOG").output().await.unwrap();
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let checks = said["checks"].as_array().unwrap();
+    let room = checks.iter().find(|check| check["check"] == "room").unwrap();
+    let text = |field: &str| room[field].as_str().unwrap().to_owned();
+    (text("verdict"), text("said"))
+}
+
+/// `… bytes are needed (…)`, without how many are free at this moment.
+fn needed(said: &str) -> String {
+    said.split("), ").next().unwrap().to_owned()
+}
+
+async fn a_dry_run_asks_for_the_room_that_an_update_asks_for<B: Bench>() {
+    let mut bench = match B::new() {
+        Ok(bench) => bench,
+        Err(why) => return left_out(&why),
+    };
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    let Some(_mount) = Mount::small(&endpoint.data(), 64) else {
+        return left_out("only root may mount a small disk");
+    };
+    bench.build(&endpoint);
+    let (kind, artifacts) = (bench.kind(), bench.artifacts(1));
+    let bytes: u64 = artifacts.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let patch = approved_set(&world, 1, kind, artifacts, |manifest| {
+        manifest.health = List::new(vec![bench.probe(1)]).unwrap();
+    });
+
+    // Enough to fetch it, and not for what is made of it.
+    let squeeze = Squeeze::FullBut(SPARE_BYTES + bytes + bytes / 2);
+    assert!(squeeze.on(&endpoint.data()));
+    let (verdict, said) = dry_run(&endpoint, patch).await;
+    assert_eq!(verdict, "no", "{kind:?}: {said}");
+    assert!(said.starts_with(&format!("{} bytes are needed ({bytes} to fetch,", 2 * bytes + SPARE_BYTES)), "{said}");
+    let settled = endpoint.apply(patch).await;
+    let reason = settled.reason.clone().unwrap();
+    assert_eq!((settled.outcome, reason.code), (Outcome::Refused, ReasonCode::DiskFull), "{settled}");
+    assert_eq!(needed(reason.detail.as_str()), needed(&said), "{kind:?}");
+    assert!(node.asked().fetches.is_empty(), "{kind:?}: nothing is fetched for which there is no room");
+
+    squeeze.off(&endpoint.data());
+    let (verdict, said_then) = dry_run(&endpoint, patch).await;
+    assert_eq!((verdict.as_str(), needed(&said_then)), ("yes", needed(&said)), "{kind:?}");
+    let settled = endpoint.apply(patch).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+#[tokio::test]
+async fn of_directory_trees() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Tree>().await;
+}
+
+#[tokio::test]
+async fn of_debian_packages() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Packages>().await;
+}
+
+#[tokio::test]
+async fn of_rpm_packages() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Rpms>().await;
+}
+
+#[tokio::test]
+async fn of_file_sets() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Files>().await;
+}
