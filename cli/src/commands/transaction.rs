@@ -31,10 +31,9 @@ pub struct Transaction {
 
 fn parse_id(text: &str) -> Result<TransactionId, String> {
     text.parse().map_err(|error| match parse_prefix(text) {
-        Ok(_) => format!(
-            "this is the beginning of an id: of a transaction all 64 digits are needed; whoever submitted it was told, and \
-             so does `countersign chain show HEIGHT`"
-        ),
+        Ok(_) => "this is the beginning of an id: of a transaction all 64 digits are needed; whoever submitted it was \
+             told them, and `countersign chain show HEIGHT` tells them"
+            .to_owned(),
         Err(_) => format!("{error}"),
     })
 }
