@@ -7,11 +7,13 @@ use ledger::block::Header;
 use ledger::encoding::encode;
 use ledger::id::PatchId;
 use ledger::key::PublicKey;
+use ledger::receipt::Health;
 use ledger::state::StateView as _;
 use ledger::state::record::{EndpointRecord, KeyStatus, Position};
 use ledger::validators::Validator;
 use proto::v1;
 use store::{Cursor, ReceiptFilter};
+use tonic::Code;
 
 /// Entries of one page, if nobody says otherwise.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -116,7 +118,15 @@ pub(super) fn known_word<T: ToString>(field: &str, word: &str, known: &[T]) -> R
     let words: Vec<String> = known.iter().map(T::to_string).collect();
     match word.is_empty() || words.iter().any(|known| known == word) {
         true => Ok(()),
-        false => Err(Refused::invalid("malformed", format!("{field} is none of: {}", words.join(", ")))),
+        false => {
+            let message = format!("{field} is none of: {}", words.join(", "));
+            Err(Refused::new(
+                Code::InvalidArgument,
+                "malformed",
+                message,
+                "leave it empty for all, or give one of these",
+            ))
+        }
     }
 }
 
@@ -180,13 +190,22 @@ fn receipt(services: &Services, located: &store::ReceiptEntry) -> Result<v1::Rec
         outcome: receipt.outcome.to_string(),
         reason: receipt.reason.as_ref().map(|reason| reason.code.to_string()).unwrap_or_default(),
         detail: receipt.reason.as_ref().map(|reason| reason.detail.to_string()).unwrap_or_default(),
-        health: word(&receipt.health),
+        health: health_word(receipt.health).to_owned(),
         from_version: receipt.from_version.to_string(),
         to_version: receipt.to_version.to_string(),
         ended_at_ms: receipt.ended_at_ms,
         position: Some(position(services, located.position)?),
         transaction_id: located.transaction.0.to_vec(),
     })
+}
+
+/// What the health checks said, in one word: the one that receipts have in JSON and in docs/protocol.md.
+fn health_word(health: Health) -> &'static str {
+    match health {
+        Health::NotRun => "not-run",
+        Health::Passed => "passed",
+        Health::Failed => "failed",
+    }
 }
 
 /// Whether a key speaks, in one word.
@@ -231,4 +250,16 @@ pub(super) fn page_token(next: Option<Cursor>) -> String {
 /// The stable word of a unit enum, as its serialisation spells it.
 pub(super) fn word(value: &impl std::fmt::Debug) -> String {
     format!("{value:?}").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_is_spelt_as_receipts_spell_it_in_json() {
+        for health in [Health::NotRun, Health::Passed, Health::Failed] {
+            assert_eq!(serde_json::to_value(health).ok(), Some(health_word(health).into()));
+        }
+    }
 }
