@@ -11,6 +11,7 @@ use crate::submit::SubmitError;
 use crate::terminal::escape;
 use crate::trust::TrustError;
 use crate::{EXIT_REFUSED, EXIT_USAGE};
+use clap::error::ErrorKind;
 use serde::Serialize;
 use std::error::Error;
 use std::fmt::Write as _;
@@ -174,7 +175,7 @@ impl Failure {
         let mut cause = self.source();
         while let Some(error) = cause {
             // Libraries wrap errors in errors that say the same.
-            let says = error.to_string();
+            let says = error.to_string().trim_end().to_owned();
             if says != told {
                 because.push(says.clone());
             }
@@ -184,13 +185,17 @@ impl Failure {
         ErrorView { code: self.code().to_owned(), message, because, hint: self.hint() }
     }
 
-    /// `error:`, its causes and `hint:`, one line each, escaped.
+    /// `error:`, its causes and `hint:`, escaped: a line each, but for causes that show a place in a file.
     #[must_use]
     pub fn report(&self) -> String {
         let ErrorView { message, because, hint, .. } = self.view();
         let mut text = format!("error: {}\n", escape(&message));
         for cause in because {
-            let _ = writeln!(text, "  because: {}", escape(&cause));
+            // Who reads TOML points at what is wrong, on lines of its own.
+            for (place, line) in cause.lines().enumerate() {
+                let start = if place == 0 { "  because: " } else { "    " };
+                let _ = writeln!(text, "{start}{}", escape(line));
+            }
         }
         if let Some(hint) = hint {
             let _ = writeln!(text, "hint: {}", escape(&hint));
@@ -219,10 +224,16 @@ impl ErrorView {
     /// A command line that could not be read.
     #[must_use]
     pub fn usage(error: &clap::Error) -> Self {
+        let hint = Some("`countersign COMMAND --help` shows what it takes".to_owned());
+        let is_none = [ErrorKind::MissingSubcommand, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
+        if is_none.contains(&error.kind()) {
+            // What clap says then is a list of commands, or the help.
+            let message = "no command given".to_owned();
+            return Self { code: USAGE.to_owned(), message, because: Vec::new(), hint };
+        }
         let told = error.to_string();
         let paragraph: Vec<&str> = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
         let message = paragraph.join(" ").trim_start_matches("error: ").to_owned();
-        let hint = Some("`countersign COMMAND --help` shows what it takes".to_owned());
         Self { code: USAGE.to_owned(), message, because: Vec::new(), hint }
     }
 }

@@ -1,10 +1,12 @@
 //! Files: read within bounds, written whole or not at all.
 
+use crate::unfinished::Unfinished;
 use ledger::limits;
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
 
 /// Permissions of a file with a secret: its owner and nobody else.
 pub const SECRET_MODE: u32 = 0o600;
@@ -71,13 +73,22 @@ impl FileError {
                 _ => return None,
             }),
             Self::TooLarge { what, .. } => Some(format!("is it a {what} at all?")),
-            Self::Write { source, .. } => Some(match source.kind() {
-                io::ErrorKind::NotFound => "make the directory first".to_owned(),
-                io::ErrorKind::PermissionDenied => "choose a directory you may write in".to_owned(),
-                io::ErrorKind::StorageFull => "make room on the disk".to_owned(),
-                _ => return None,
-            }),
+            Self::Write { source, .. } => Some(write_hint(source).to_owned()),
         }
+    }
+}
+
+/// What to do about something that cannot be written.
+pub(crate) fn write_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::NotFound => "make the directory first",
+        io::ErrorKind::StorageFull => "make room on the disk, or choose another one",
+        io::ErrorKind::QuotaExceeded => "you have used up your share of this disk: choose another one",
+        io::ErrorKind::ReadOnlyFilesystem => "nothing can be written there, it is read-only: choose another directory",
+        io::ErrorKind::FileTooLarge => "no file may be so large there: choose another disk, or raise the limit",
+        io::ErrorKind::NotADirectory => "part of the path is a file: choose another directory",
+        io::ErrorKind::InvalidFilename => "choose a shorter name",
+        _ => "choose a directory you may write in",
     }
 }
 
@@ -106,6 +117,13 @@ pub(crate) fn read(path: &Path, what: &'static str, limit: usize) -> Result<Vec<
     Ok(bytes)
 }
 
+/// Reads as much of a file as its first bytes.
+pub(crate) fn beginning(path: &Path, most: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 /// Reads a whole text file that has a limit.
 pub(crate) fn read_text(path: &Path, what: &'static str, limit: usize) -> Result<String, FileError> {
     let invalid = |error| io::Error::new(io::ErrorKind::InvalidData, error);
@@ -118,8 +136,8 @@ pub(crate) fn read_text(path: &Path, what: &'static str, limit: usize) -> Result
 
 /// Writes a new file, whole, on disk before its name appears; never over another.
 pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
-    let written = stage(path, bytes, mode)?;
-    match written.persist_noclobber(path) {
+    let staged = Staged::write(path, bytes, mode)?;
+    match staged.file.persist_noclobber(path) {
         // Whoever is told that a key was made has it after a power cut, too.
         Ok(_) => sync_directory(path),
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
@@ -129,7 +147,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), File
     }
 }
 
-/// A new file that is written piece by piece; its name appears when it is whole, and never over another.
+/// A new file that is written piece by piece; its name appears when it is whole, and never over another. Whoever
+/// writes it listens to the signals that end programs.
 pub(crate) struct New {
     path: PathBuf,
     file: tempfile::NamedTempFile,
@@ -141,7 +160,7 @@ impl New {
         if exists(path) {
             return Err(FileError::Exists { path: path.to_owned() });
         }
-        Ok(Self { path: path.to_owned(), file: stage(path, &[], PUBLIC_MODE)? })
+        Ok(Self { path: path.to_owned(), file: temporary(path, PUBLIC_MODE, |_| {})? })
     }
 
     /// Puts it on disk under its name.
@@ -160,11 +179,12 @@ impl New {
 
 impl Write for New {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file.write(bytes)
+        // By itself: the error is to be about the file that was asked for, not about the name it has meanwhile.
+        self.file.as_file_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
+        self.file.as_file_mut().flush()
     }
 }
 
@@ -182,8 +202,8 @@ pub(crate) fn write_over(
             return Err(FileError::Other { what, path: path.to_owned() });
         }
     }
-    let written = stage(path, bytes, PUBLIC_MODE)?;
-    let persisted = written.persist(path).map(|_| ());
+    let staged = Staged::write(path, bytes, PUBLIC_MODE)?;
+    let persisted = staged.file.persist(path).map(|_| ());
     persisted.map_err(|error| FileError::Write { path: path.to_owned(), source: error.error })
 }
 
@@ -197,16 +217,66 @@ fn sync_directory(path: &Path) -> Result<(), FileError> {
     }
 }
 
-fn stage(path: &Path, bytes: &[u8], mode: u32) -> Result<tempfile::NamedTempFile, FileError> {
-    let failed = |source| FileError::Write { path: path.to_owned(), source };
-    let mut file = tempfile::Builder::new()
-        .prefix(".countersign-")
-        .permissions(Permissions::from_mode(mode))
-        .tempfile_in(directory_of(path))
-        .map_err(failed)?;
-    file.write_all(bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    Ok(file)
+/// A whole file under a name that nobody asked for yet; gone with this value, and when a signal ends the program.
+struct Staged {
+    file: NamedTempFile,
+    _unfinished: Option<Unfinished>,
+}
+
+impl Staged {
+    fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<Self, FileError> {
+        let failed = |source| FileError::Write { path: path.to_owned(), source };
+        let mut unfinished = None;
+        let mut file = temporary(path, mode, |name| unfinished = Some(Unfinished::note(name)))?;
+        file.as_file_mut().write_all(bytes).map_err(failed)?;
+        file.as_file().sync_all().map_err(failed)?;
+        Ok(Self { file, _unfinished: unfinished })
+    }
+}
+
+/// How the names of what is not finished begin.
+const UNFINISHED_PREFIX: &str = ".countersign-";
+
+/// A file beside where it will stand; its name is told before there is anything under it.
+fn temporary(path: &Path, mode: u32, mut named: impl FnMut(&Path)) -> Result<NamedTempFile, FileError> {
+    let make = |name: &Path| {
+        named(name);
+        OpenOptions::new().read(true).write(true).create_new(true).mode(mode).open(name)
+    };
+    let made = tempfile::Builder::new().prefix(UNFINISHED_PREFIX).make_in(directory_of(path), make);
+    made.map_err(|source| FileError::Write { path: path.to_owned(), source })
+}
+
+/// A directory beside where it will stand; gone with this value, and when a signal ends the program.
+pub(crate) struct StagedDirectory {
+    path: PathBuf,
+    _unfinished: Option<Unfinished>,
+}
+
+impl StagedDirectory {
+    /// Makes it.
+    pub(crate) fn begin(beside: &Path) -> io::Result<Self> {
+        let mut unfinished = None;
+        let make = |name: &Path| {
+            unfinished = Some(Unfinished::note(name));
+            fs::create_dir(name)
+        };
+        let mut builder = tempfile::Builder::new();
+        let made = builder.prefix(UNFINISHED_PREFIX).disable_cleanup(true).make_in(directory_of(beside), make)?;
+        Ok(Self { path: made.path().to_owned(), _unfinished: unfinished })
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+}
+
+impl Drop for StagedDirectory {
+    fn drop(&mut self) {
+        // There is nothing there when it was renamed; what cannot be removed is nobody's answer.
+        let _ = fs::remove_dir_all(&self.path);
+    }
 }
 
 /// The directory a path's last part is in.

@@ -23,6 +23,7 @@ pub mod failure;
 pub mod files;
 pub mod genesis_spec;
 pub mod key_file;
+mod kinds;
 pub mod options;
 pub mod pack;
 pub mod proposal_spec;
@@ -31,6 +32,7 @@ pub mod submit;
 pub mod terminal;
 pub mod time;
 pub mod trust;
+mod unfinished;
 pub mod view;
 
 use failure::{ErrorView, Failure};
@@ -64,7 +66,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let format = line.global.output;
+    let format = match &line.command {
+        // What stands behind a strange word is for its program; when there is none it was meant for us.
+        commands::Command::External(_) if terminal::asks_for_json(&words) => Format::Json,
+        _ => line.global.output,
+    };
     match commands::run(line).and_then(|answer| answer.print(format)) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => {

@@ -26,14 +26,14 @@ const EVERYWHERE: &str = "Options of every command";
     subcommand_required = true,
     after_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH.
-Ids are accepted in full or as a unique prefix; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
+Ids are accepted in full or as a unique prefix, those of transactions in full; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
 COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS and COUNTERSIGN_KEY stand for --node, --ca, --genesis and --key.
 Exit codes: 0 done, 1 refused or a negative answer, 2 usage or environment.",
     after_long_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH, with the options above \
 in its environment.
 
-Ids are accepted in full or as a unique prefix; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
+Ids are accepted in full or as a unique prefix, those of transactions in full; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
 
 With -o json the answer is one JSON object: ids, keys and digests in lower-case hex, times in milliseconds since \
 1970-01-01 UTC in fields that end in _ms. Fields are only ever added. What was refused or went wrong is one JSON object \

@@ -1,6 +1,7 @@
 //! The trust root: the genesis file a person was given by somebody they trust.
 
 use crate::files::{self, FileError};
+use crate::kinds::kind_of;
 use crate::terminal::{facts, table};
 use crate::time;
 use ledger::approval::{ApprovalRule, Quorum};
@@ -41,7 +42,14 @@ impl TrustError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
-            Self::Genesis { .. } => Some("a trust root is the file `countersign init` wrote, byte for byte".to_owned()),
+            Self::Genesis { path, source } => {
+                let is = match source {
+                    GenesisError::Decode(_) => kind_of(path).map(|kind| format!("; this file is {kind}")),
+                    _ => None,
+                };
+                let is = is.unwrap_or_default();
+                Some(format!("a trust root is the file `countersign init` wrote, byte for byte{is}"))
+            }
         }
     }
 }

@@ -4,17 +4,29 @@ use crate::layout::{Devnet, FILE_NAME};
 use crate::processes::program;
 use crate::raise::SITE;
 
-/// Lines for a shell that make every `countersign` command speak to the site's node.
+/// What makes every `countersign` command speak to the site's node, in its environment.
+#[must_use]
+pub fn variables(devnet: &Devnet) -> Vec<(&'static str, String)> {
+    let site = devnet.node(SITE).or_else(|| devnet.nodes.first());
+    let mut variables: Vec<_> = site.map(|site| ("COUNTERSIGN_NODE", site.grpc.clone())).into_iter().collect();
+    variables.push(("COUNTERSIGN_CA", devnet.ca.display().to_string()));
+    variables.push(("COUNTERSIGN_GENESIS", devnet.genesis.display().to_string()));
+    variables
+}
+
+/// The same as lines for a shell.
 #[must_use]
 pub fn environment(devnet: &Devnet) -> Vec<String> {
-    let mut lines = vec![
-        format!("export COUNTERSIGN_CA={}", devnet.ca.display()),
-        format!("export COUNTERSIGN_GENESIS={}", devnet.genesis.display()),
-    ];
-    if let Some(site) = devnet.node(SITE).or_else(|| devnet.nodes.first()) {
-        lines.insert(0, format!("export COUNTERSIGN_NODE={}", site.grpc));
+    variables(devnet).iter().map(|(name, value)| format!("export {name}={}", quoted(value))).collect()
+}
+
+/// A word for a shell, in quotes where it needs them.
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "/._-:@%+=,".contains(letter);
+    match word.chars().all(is_plain) {
+        true => word.to_owned(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
     }
-    lines
 }
 
 /// What runs, how to look around in it and how to end it. Programs by their full names: nobody needs to have

@@ -4,12 +4,14 @@
 //! for benchmarks. Nothing that production depends on is here, and nothing here reaches around the
 //! programs people use.
 
+pub mod answer;
 pub mod attack;
 pub mod client;
 pub mod ending;
 pub mod guide;
 pub mod join;
 pub mod layout;
+pub mod options;
 pub mod people;
 pub mod ports;
 pub mod processes;

@@ -21,7 +21,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(20);
 #[derive(Debug, thiserror::Error)]
 pub enum ToolError {
     /// It could not be started.
-    #[error("cannot run {}: {source}; build the workspace first", program.display())]
+    #[error("cannot run {}", program.display())]
     Start {
         /// The program.
         program: PathBuf,
@@ -46,6 +46,18 @@ pub enum ToolError {
         /// What it said.
         stderr: String,
     },
+}
+
+impl ToolError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Start { .. } => "every program of the house must lie beside this one: `make install`",
+            Self::Nobody { .. } => "`countersign-devnet join` makes an organisation, its keys and its node",
+            Self::Failed { .. } => "what the program said stands above; what nodes said is in DIR/logs",
+        }
+    }
 }
 
 /// A program of this workspace: it lies beside this one, or one directory up when this one is a test.

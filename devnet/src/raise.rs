@@ -86,6 +86,23 @@ pub enum RaiseError {
     },
 }
 
+impl RaiseError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotEmpty(_) => "choose another directory with --dir".to_owned(),
+            Self::Plan(_) => "`countersign-devnet up --help` says what is possible".to_owned(),
+            Self::Tool(error) => error.hint().to_owned(),
+            Self::Io { .. } => "can you write there, and is there room on the disk?".to_owned(),
+            Self::Ended { log, .. } => format!("the end of {} says why", log.display()),
+            Self::NotReady { .. } => {
+                "is this machine very busy? Its log says what it waits for; fewer --validators need less".to_owned()
+            }
+        }
+    }
+}
+
 pub(crate) fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> RaiseError {
     let what = what.into();
     move |source| RaiseError::Io { what, source }

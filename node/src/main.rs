@@ -1,14 +1,19 @@
 //! Run a member of the ledger: the program.
 
+mod answer;
+
+use answer::{Answer, EXIT_REFUSED, EXIT_USAGE, Format, note};
 use clap::{Parser, Subcommand};
 use ledger::bounded::Name;
-use node::config::RawConfig;
-use node::init::{NewNode, init};
+use node::config::{ConfigError, RawConfig};
+use node::init::{InitError, NewNode, init};
 use node::node::NodeError;
+use serde_json::json;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::StoreError;
 use tokio::sync::watch;
@@ -28,9 +33,17 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
   cp genesis.trust node/ && countersign-node run --config node/node.toml
   countersign-node run --config node/node.toml --print-config
   countersign-node restore --config node/node.toml --from ledger.snapshot
-  countersign-node fsck --config node/node.toml"
+  countersign-node fsck --config node/node.toml
+
+With -o json the answer is one JSON object: of `init` {\"node\", \"validator\"}, of `run --print-config` the
+configuration, of `restore` {\"height\", \"transactions\", \"first_whole_height\"}, of `fsck` {\"sound\",
+\"problems\", \"blocks\", \"transactions\", \"rows\"}; what went wrong is {\"error\": {\"code\", \"message\",
+\"because\", \"hint\"}}. Exit codes: 0 done, 1 refused or damaged, 2 usage or environment."
 )]
 struct Arguments {
+    /// How the answer is written
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    output: Format,
     #[command(subcommand)]
     command: Command,
 }
@@ -83,6 +96,9 @@ enum Command {
     /// Check the chain of a stopped node: derive everything again from genesis and compare.
     ///
     /// Exit code 0: sound; 1: damaged, block and reason are named; 2: cannot be checked.
+    #[command(override_usage = "\
+countersign-node fsck [OPTIONS] --config <CONFIG>
+       countersign-node fsck [OPTIONS] --dir <DIR>")]
     Fsck {
         /// The configuration file.
         #[arg(long, conflicts_with = "dir", required_unless_present = "dir")]
@@ -94,52 +110,46 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let Arguments { output, command } = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => error.exit(),
+        Err(error) => return answer::not_a_command(&error, &words),
     };
-    match execute(arguments.command) {
-        Ok(code) => code,
+    match execute(command) {
+        Ok(answer) => answer.print(output),
         Err(error) => {
-            report(&*error);
-            ExitCode::from(2)
+            answer::report(&*error, code_and_hint(&*error), output);
+            let is_refused = error.downcast_ref::<NodeError>().is_some_and(NodeError::is_refusal);
+            ExitCode::from(if is_refused { EXIT_REFUSED } else { EXIT_USAGE })
         }
     }
 }
 
-fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
+fn execute(command: Command) -> Result<Answer, Box<dyn Error>> {
     match command {
         Command::Init { dir, organisation, validator, listen, grpc, host } => {
             let made = init(&NewNode { directory: dir, organisation, validator, listen, grpc, hosts: host })?;
-            print(&format!("node = \"{}\"", made.node));
-            if let Some(validator) = made.validator {
-                print(&format!("validator = \"{validator}\""));
-            }
-            Ok(ExitCode::SUCCESS)
+            let mut text = format!("node = \"{}\"", made.node);
+            let validator = made.validator.map(|key| key.to_string());
+            text.extend(validator.iter().map(|key| format!("\nvalidator = \"{key}\"")));
+            Ok(Answer::new(text, json!({ "node": made.node.to_string(), "validator": validator })))
         }
         Command::Run { config, print_config } => {
             let raw = RawConfig::load(&config)?;
             if print_config {
-                print(toml::to_string_pretty(&raw)?.trim_end());
-                return Ok(ExitCode::SUCCESS);
+                return Ok(Answer::new(toml::to_string_pretty(&raw)?.trim_end(), serde_json::to_value(&raw)?));
             }
             run(raw.parse(&config)?)?;
-            Ok(ExitCode::SUCCESS)
+            Ok(Answer::silent())
         }
         Command::Restore { config, from } => {
-            let restored = match node::node::restore(&RawConfig::load(&config)?.parse(&config)?, &from) {
-                Ok(restored) => restored,
-                Err(error) if error.is_refusal() => {
-                    report(&error);
-                    return Ok(ExitCode::from(1));
-                }
-                Err(error) => return Err(error.into()),
-            };
-            print(&format!(
-                "restored at height {}: {} transactions, blocks whole from height {} on",
-                restored.height, restored.history_size, restored.first_whole
-            ));
-            Ok(ExitCode::SUCCESS)
+            let restored = node::node::restore(&RawConfig::load(&config)?.parse(&config)?, &from)?;
+            let (height, transactions, first_whole) = (restored.height, restored.history_size, restored.first_whole);
+            let text = format!(
+                "restored at height {height}: {transactions} transactions, blocks whole from height {first_whole} on"
+            );
+            let view = json!({ "height": height, "transactions": transactions, "first_whole_height": first_whole });
+            Ok(Answer::new(text, view))
         }
         Command::Fsck { config, dir } => {
             let directory = match (dir, config) {
@@ -147,7 +157,7 @@ fn execute(command: Command) -> Result<ExitCode, Box<dyn Error>> {
                 (None, Some(config)) => RawConfig::load(&config)?.data_dir.join(CHAIN),
                 (None, None) => return Err("either --config or --dir is needed".into()),
             };
-            Ok(fsck(&directory)?)
+            fsck(&directory)
         }
     }
 }
@@ -185,9 +195,25 @@ fn chain_in(directory: PathBuf) -> PathBuf {
     if below.is_dir() { below } else { directory }
 }
 
-fn fsck(directory: &std::path::Path) -> Result<ExitCode, Box<dyn Error>> {
+/// A place for the check that cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot write beside {}, where the check puts what it derives again", chain.display())]
+struct NoScratch {
+    chain: PathBuf,
+    source: std::io::Error,
+}
+
+fn fsck(directory: &Path) -> Result<Answer, Box<dyn Error>> {
     // The scratch lies beside the chain: where that fits, this does.
-    let scratch = tempfile::Builder::new().prefix("fsck-").tempdir_in(directory.parent().unwrap_or(directory))?;
+    let beside = directory.parent().unwrap_or(directory);
+    let scratch = match beside.is_dir() {
+        true => tempfile::Builder::new().prefix("fsck-").tempdir_in(beside),
+        // That there is no chain is for the check to say.
+        false => tempfile::tempdir(),
+    };
+    // What is in the way is not the name of a directory that is gone in a moment.
+    let no_scratch = |error: std::io::Error| NoScratch { chain: directory.to_owned(), source: error.kind().into() };
+    let scratch = scratch.map_err(no_scratch)?;
     let mut last = 0;
     let report = store::fsck(directory, &scratch.path().join("chain"), &mut |progress| {
         if let store::Progress::Replayed { height, of } = progress
@@ -197,49 +223,66 @@ fn fsck(directory: &std::path::Path) -> Result<ExitCode, Box<dyn Error>> {
             note(&format!("{height} of {of} blocks proven"));
         }
     })?;
-    for problem in &report.problems {
-        print(&problem.to_string());
-    }
+    let store::Report { proven, transactions, rows, .. } = report;
+    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
+    let view = json!({
+        "sound": report.is_sound(), "problems": problems, "blocks": proven, "transactions": transactions, "rows": rows,
+    });
     if report.is_sound() {
-        print(&format!("sound: {} blocks, {} transactions, {} rows", report.proven, report.transactions, report.rows));
-        return Ok(ExitCode::SUCCESS);
+        let text = format!("sound: {proven} blocks, {transactions} transactions, {rows} rows");
+        return Ok(Answer::new(text, view));
     }
     note("hint: move the chain directory away and start the node: it gets the chain from its peers again");
-    Ok(ExitCode::FAILURE)
+    Ok(Answer::new(problems.join("\n"), view).with_code(EXIT_REFUSED))
 }
 
 /// Blocks between two lines of progress.
 const PROGRESS_BLOCKS: u64 = 1_000;
 
-/// Progress and hints, apart from the answer.
-#[expect(clippy::print_stderr, reason = "progress belongs on standard error")]
-fn note(line: &str) {
-    eprintln!("{line}");
-}
-
-/// The one place where this program writes data.
-#[expect(clippy::print_stdout, reason = "a program's answer belongs on standard output")]
-fn print(line: &str) {
-    println!("{line}");
-}
-
-/// The error, its causes, and what to do.
-#[expect(clippy::print_stderr, reason = "a program's error belongs on standard error")]
-fn report(error: &(dyn Error + 'static)) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
+/// A stable word for programs, and what to do: the rooms know best about themselves.
+fn code_and_hint(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {
+    let usual = "`countersign-node --help` shows examples; `run --print-config` shows the values in force";
+    let room = "is there room on the disk, and may this user write there?";
+    if let Some(error) = error.downcast_ref::<NodeError>() {
+        let code = if error.is_refusal() { "snapshot" } else { "node" };
+        return (code, error.hint().unwrap_or(usual));
     }
-    eprintln!("hint: {}", hint(error));
+    if let Some(error) = error.downcast_ref::<StoreError>() {
+        return ("store", error.hint().unwrap_or(room));
+    }
+    if error.is::<NoScratch>() {
+        return ("scratch", room);
+    }
+    match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ConfigError::Read { .. }), _) => (
+            "configuration",
+            "`countersign-node init --dir DIR --organisation NAME` makes a configuration, and all it names",
+        ),
+        (Some(ConfigError::TooLarge { .. }), _) => ("configuration", "is it a configuration at all?"),
+        (Some(_), _) => {
+            ("configuration", "what `init` writes explains every field; `run --print-config` shows all values")
+        }
+        (_, Some(InitError::NotEmpty(_))) => ("not-empty", "nothing is ever overwritten: give another --dir"),
+        (_, Some(InitError::Io { .. })) => ("file", room),
+        (_, Some(InitError::Certificate(_))) => ("certificate", "--host takes names and addresses that clients use"),
+        _ => ("failed", usual),
+    }
 }
 
-/// What to do about it: the rooms know best about themselves.
-fn hint(error: &(dyn Error + 'static)) -> &'static str {
-    let of_the_node = error.downcast_ref::<NodeError>().and_then(NodeError::hint);
-    let of_the_store = error.downcast_ref::<StoreError>().and_then(StoreError::hint);
-    of_the_node
-        .or(of_the_store)
-        .unwrap_or("`countersign-node --help` shows examples; `run --print-config` shows the values in force")
+#[cfg(test)]
+mod tests {
+    use super::Arguments;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn every_command_can_answer_programs() {
+        let mut program = Arguments::command();
+        program.build();
+        let help = program.get_after_help().map(ToString::to_string).unwrap_or_default();
+        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
+            let name = command.get_name();
+            assert!(command.get_arguments().any(|argument| argument.get_id() == "output"), "{name} has no -o");
+            assert!(help.contains(&format!("`{name}")), "{name}: what -o json gives is not in the help");
+        }
+    }
 }

@@ -18,8 +18,10 @@
 
 mod chain;
 mod dice;
+mod leaving_out;
 mod scenario;
 
 pub use chain::{Chain, Finalised};
 pub use dice::Dice;
+pub use leaving_out::{NOTHING_LEFT_OUT, left_out};
 pub use scenario::{APPROVERS, ORGANISATIONS, Scenario, VENDOR};

@@ -7,13 +7,15 @@ use crate::download::Room;
 use crate::files::FileError;
 use crate::installer::installs;
 use crate::installer::kinds::Kinds;
+use ledger::moment::Span;
 use ledger::patch::{PatchManifest, Reboot};
 use policy::{Restart, Subscription};
+use std::time::Duration;
 
 /// Whether the manifest can be what it says it is.
 pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
     let (verdict, said) = match kinds.plan(manifest) {
-        Ok(()) => (Verdict::Yes, format!("{} artifacts", manifest.artifacts.len())),
+        Ok(()) => (Verdict::Yes, counted(manifest.artifacts.len(), "artifact")),
         Err(refusal) => (Verdict::No, refusal.reason.to_string()),
     };
     Checked { part: "host", check: "plan", verdict, said }
@@ -43,10 +45,23 @@ pub(super) fn steps(manifest: &PatchManifest, config: &Config) -> Result<Vec<Str
     let named = |service: &&crate::config::Service| service.of == of || manifest.services.contains(&service.name);
     let services = config.services.iter().filter(named);
     steps.extend(services.map(|service| format!("restart service {}", service.name)));
-    let (checks, house, soak) = (manifest.health.len(), config.health.checks.len(), config.health.soak);
-    steps.push(format!("ask {checks} checks of the patch and {house} of this house, for {soak:?} after they passed"));
+    steps.push(asked(manifest.health.len(), config.health.checks.len(), config.health.soak));
     steps.push(format!("keep it if all of them pass, else go back to {from}; and write a receipt"));
     Ok(steps)
+}
+
+/// What would be asked, and for how long.
+fn asked(checks: usize, house: usize, soak: Duration) -> String {
+    let asked = format!("ask {} of the patch and {house} of this house", counted(checks, "check"));
+    match u64::try_from(soak.as_millis()).unwrap_or(u64::MAX) {
+        0 => asked,
+        soak_ms => format!("{asked}, and again for {} after they passed", Span(soak_ms)),
+    }
+}
+
+/// So many of something.
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What would become of the restart that it may need.
@@ -60,5 +75,17 @@ fn restart(reboot: Reboot, may: Restart) -> Option<String> {
         Reboot::Never => None,
         Reboot::IfNeeded => Some(format!("restart the host {when}, if it asks for that, before what follows")),
         Reboot::Required => Some(format!("restart the host {when}, before what follows")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_asked_is_said_as_people_count() {
+        assert_eq!(asked(1, 0, Duration::ZERO), "ask 1 check of the patch and 0 of this house");
+        let soaking = "ask 2 checks of the patch and 3 of this house, and again for 1m 30s after they passed";
+        assert_eq!(asked(2, 3, Duration::from_secs(90)), soaking);
     }
 }

@@ -8,8 +8,8 @@ use crate::support::archive::{Archive, tree_of};
 use crate::support::bench::{Bench, Files, Packages};
 use crate::support::debian::{dpkg_install, packages, pair};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set, hear, says};
-use crate::support::eventually;
 use crate::support::node::World;
+use crate::support::{eventually, left_out};
 use agent::attempt_log::AttemptLog;
 use agent::clock::now_ms;
 use agent::control::{Answer, Request};
@@ -81,7 +81,7 @@ async fn what_was_judged_healthy_stays_whatever_others_did_since() {
 #[tokio::test]
 async fn packages_that_others_upgraded_since_are_not_taken_back() {
     let (world, bench) = (World::new(), Packages::new());
-    let Ok(mut bench) = bench else { return eprintln!("left out: no dpkg") };
+    let Ok(mut bench) = bench else { return left_out("no dpkg, or no root") };
     let (endpoint, _node) = judged(&world, &mut bench).await;
     assert!(dpkg_install(&bench.root(), &pair("1.0.9")));
     let upgraded = packages(&bench.root());

@@ -7,7 +7,7 @@ use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
 use crate::options::{Global, Need};
-use crate::terminal::{Answer, facts, note, table};
+use crate::terminal::{Answer, Format, facts, note, table};
 use crate::time;
 use crate::trust::Trust;
 use crate::view::Said;
@@ -69,6 +69,7 @@ pub struct Show {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Runs `countersign-node fsck --dir DIR`, beside this program or on PATH, and ends with its exit code.
+JSON: {\"sound\", \"problems\", \"blocks\", \"transactions\", \"rows\"}, of `countersign-node fsck -o json`
 
 Example:
   countersign chain fsck --store /var/lib/countersign")]
@@ -107,7 +108,10 @@ impl ChainCommand {
             Self::Epochs(epochs) => wait_for(epochs.run(global)),
             Self::Snapshot(snapshot) => wait_for(snapshot.run(global)),
             Self::Fsck(Fsck { store }) => {
-                let arguments = ["fsck".into(), "--dir".into(), OsString::from(store)];
+                let mut arguments = vec!["fsck".into(), "--dir".into(), OsString::from(store)];
+                if global.output == Format::Json {
+                    arguments.extend(["-o".into(), "json".into()]);
+                }
                 let source = external::replace(global, NODE_PROGRAM, arguments);
                 Err(Failure::Program { program: NODE_PROGRAM.to_owned(), source })
             }

@@ -72,7 +72,7 @@ impl Convictions {
             (Some(_), None) => note("Nobody is convicted: no evidence was written."),
             (None, _) => {}
         }
-        let text = listed(conviction_table(&convictions), convictions.len(), more, &raise(self.limit));
+        let text = listed("convictions", conviction_table(&convictions), convictions.len(), more, &raise(self.limit));
         Ok(Answer::new(text, &View { convictions, more }))
     }
 }

@@ -27,6 +27,9 @@ pub(super) struct Delivered {
     pub(super) proposal: Option<TransactionId>,
     /// The transaction.
     pub(super) transaction: TransactionId,
+    /// What the transaction is, in words.
+    #[serde(skip)]
+    pub(super) noun: &'static str,
     /// Where it was finalised; absent when it was only signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) position: Option<PositionView>,
@@ -57,12 +60,17 @@ impl Stood {
 }
 
 impl Stood {
-    /// What has been decided is told apart from what still waits for others.
+    /// What that means: a transaction is final, how a patch stands need not be.
     fn now(&self) -> String {
-        match self.standing.as_str() {
-            "pending" | "held" => self.to_string(),
-            _ => format!("{self}; final"),
-        }
+        let means = match self.standing.as_str() {
+            "pending" => "no host applies it yet",
+            "held" => "no host applies it until whoever holds it says otherwise",
+            "rejected" => "no host applies it unless whoever rejected it says otherwise",
+            "approved" => "hosts may apply it",
+            "recalled" => "no host applies it any more, whatever comes",
+            _ => return self.to_string(),
+        };
+        format!("{self}; {means}")
     }
 }
 
@@ -84,6 +92,7 @@ pub(super) async fn deliver(
         endpoint: None,
         proposal: None,
         transaction: transaction.id(),
+        noun: transaction.payload().noun(),
         position: None,
         file: None,
         before: None,
@@ -116,7 +125,8 @@ impl Delivered {
         rows.extend(self.endpoint.map(|endpoint| ("endpoint", endpoint.to_string())));
         rows.extend(self.proposal.map(|proposal| ("proposal", proposal.to_string())));
         rows.push(("transaction", self.transaction.to_string()));
-        rows.extend(self.position.map(|position| ("finalised", show_position(&position))));
+        let noun = self.noun;
+        rows.extend(self.position.map(|position| ("finalised", format!("{noun} {}", show_position(&position)))));
         rows.extend(self.before.as_ref().map(|stood| ("before", stood.to_string())));
         rows.extend(self.after.as_ref().map(|stood| ("now", stood.now())));
         rows.extend(self.file.clone().map(|file| ("in", format!("{file}, for `countersign submit`"))));

@@ -5,7 +5,7 @@ use super::proposals::{Members, Proposals, ShowProposal};
 use crate::connection::{Connection, NodeError, only, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, table};
+use crate::terminal::{Answer, note, table};
 use crate::view::{BlockView, EndpointView, PatchView, ReceiptView, patch_table};
 use clap::{Args, Subcommand};
 use ledger::key::PublicKey;
@@ -165,11 +165,16 @@ pub(super) async fn pages<T, F: Future<Output = Page<T>>>(
     }
 }
 
-/// A list for people, with what its limit was and how to see on at the end.
-pub(super) fn listed(table: String, shown: usize, more: bool, on: &str) -> String {
-    match more {
-        true => format!("{table}\nThese are {shown}, and there are more: {on} shows them.\n"),
-        false => table,
+/// A list for people, with what its limit was and how to see on at the end. Of nothing there is no table: that there
+/// is none is told beside the answer.
+pub(super) fn listed(what: &str, table: String, shown: usize, more: bool, on: &str) -> String {
+    match (shown, more) {
+        (0, _) => {
+            note(&format!("no {what}"));
+            String::new()
+        }
+        (_, true) => format!("{table}\nThese are {shown}, and there are more: {on} shows them.\n"),
+        (_, false) => table,
     }
 }
 
@@ -207,7 +212,7 @@ pub(super) async fn patches(list: &Patches, global: &Global) -> Result<Answer, F
     let connection = Connection::open(global, global.trust()?.as_ref()).await?;
     let standing = list.standing.as_deref().unwrap_or_default();
     let (patches, more) = list_patches(&connection, &list.product, standing, list.limit.limit as usize).await?;
-    let text = listed(patch_table(&patches), patches.len(), more, &raise(list.limit));
+    let text = listed("patches", patch_table(&patches), patches.len(), more, &raise(list.limit));
     Ok(Answer::new(text, &View { patches, more }))
 }
 
@@ -249,7 +254,7 @@ impl Endpoints {
         let connection = Connection::open(global, global.trust()?.as_ref()).await?;
         let (endpoints, more) = list_endpoints(&connection, &self.organisation, self.limit.limit as usize).await?;
         let rows: Vec<_> = endpoints.iter().map(EndpointView::row).collect();
-        let text = listed(table(&EndpointView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
+        let text = listed("endpoints", table(&EndpointView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
         Ok(Answer::new(text, &View { endpoints, more }))
     }
 }
@@ -282,7 +287,7 @@ impl Receipts {
         })
         .await?;
         let rows: Vec<_> = receipts.iter().map(ReceiptView::row).collect();
-        let text = listed(table(&ReceiptView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
+        let text = listed("receipts", table(&ReceiptView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
         Ok(Answer::new(text, &View { receipts, more }))
     }
 }
@@ -315,7 +320,7 @@ impl Blocks {
         .await?;
         let rows: Vec<_> = blocks.iter().map(BlockView::row).collect();
         let on = blocks.last().map(|oldest: &BlockView| format!("--from {}", oldest.height.saturating_sub(1)));
-        let text = listed(table(&BlockView::HEADINGS, &rows), rows.len(), more, &on.unwrap_or_default());
+        let text = listed("blocks", table(&BlockView::HEADINGS, &rows), rows.len(), more, &on.unwrap_or_default());
         Ok(Answer::new(text, &View { blocks, more }))
     }
 }

@@ -11,13 +11,18 @@ use std::path::PathBuf;
 
 /// Build a genesis file.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+countersign init [OPTIONS] --spec <FILE> --out <FILE>
+       countersign init [OPTIONS] --example",
+    after_help = "\
 The genesis file is the trust root that every node, endpoint and auditor holds; its hash, the chain id, is printed.
 JSON: {\"chain_id\", \"ledger\", \"file\"}; with --example {\"example\"}
 
 Examples:
   countersign init --example > ledger.toml
-  countersign init --spec ledger.toml --out genesis")]
+  countersign init --spec ledger.toml --out genesis"
+)]
 pub struct Init {
     /// The description, TOML
     #[arg(long, value_name = "FILE", required_unless_present = "example", requires = "out")]

@@ -2,12 +2,13 @@
 
 use crate::failure::Failure;
 use crate::files;
-use crate::pack::manifest::{Description, Patience, parse_command, parse_relation, parse_target};
+use crate::pack::manifest::{Description, Patience, parse_command, parse_port, parse_relation, parse_target};
 use crate::pack::{
     FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack, pack_packages,
 };
 use crate::terminal::{Answer, facts};
 use crate::time::parse_milliseconds;
+use crate::view::NO_HEALTH_CHECK;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use ledger::bounded::{Argument, List, Name, Product, Version};
@@ -106,8 +107,9 @@ pub struct Pack {
     /// … and says exactly this (only with one --health-command)
     #[arg(long, value_name = "TEXT", requires = "health_command", value_parser = parse_argument)]
     expect: Option<Argument>,
-    /// Healthy when this port of the loopback interface accepts; may be repeated
-    #[arg(long, value_name = "PORT", value_parser = parse_argument)]
+    /// Healthy when this port of the loopback interface accepts: 1 to 65535, or {name} for one of the host's
+    /// parameters; may be repeated
+    #[arg(long, value_name = "PORT", value_parser = parse_port)]
     health_tcp: Vec<Argument>,
     /// Healthy when the tree's package database says this; may be repeated
     #[arg(long, value_name = "NAME=VERSION", value_parser = parse_package)]
@@ -255,6 +257,9 @@ impl Pack {
             format!("{name} {version} {architecture}") //
         });
         rows.extend(packages.map(|package| ("package", package)));
+        if manifest.health.is_empty() {
+            rows.push(("health", NO_HEALTH_CHECK.to_owned()));
+        }
         rows.push(("manifest", self.out.join(MANIFEST_FILE).display().to_string()));
         Answer::new(facts(&rows), &view)
     }

@@ -96,7 +96,7 @@ impl Proposals {
         let standing = self.standing.as_deref().unwrap_or_default();
         let (proposals, more) = list_proposals(&connection, standing, self.limit.limit as usize).await?;
         let table = proposal_table(&proposals, time::now_ms());
-        let text = listed(table, proposals.len(), more, &raise(self.limit));
+        let text = listed("proposals", table, proposals.len(), more, &raise(self.limit));
         Ok(Answer::new(text, &View { proposals, more }))
     }
 }

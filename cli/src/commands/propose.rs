@@ -18,7 +18,11 @@ use std::path::PathBuf;
 
 /// Propose changes.
 #[derive(Debug, Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "\
+countersign propose [OPTIONS] <FILE>
+       countersign propose --example",
+    after_help = "\
 What is signed is shown first, each change in words. A proposal is its organisation's ballot for it, too. When more \
 than two thirds of the organisations that have a governor are for it, all its changes take place at once, in their \
 order; when one is not possible any more, none does.
@@ -28,7 +32,8 @@ with --example {\"example\"}
 Examples:
   countersign propose --example > change.toml
   countersign propose change.toml --key governor.key
-  countersign propose change.toml --key governor.key --offline --out change.tx")]
+  countersign propose change.toml --key governor.key --offline --out change.tx"
+)]
 pub struct Propose {
     /// The description of the changes, TOML
     #[arg(value_name = "FILE", required_unless_present = "example")]

@@ -22,6 +22,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Payload bytes of one upload message.
 const UPLOAD_BYTES: usize = 256 * 1024;
@@ -71,7 +72,11 @@ impl Publish {
                 (None, None) => {}
             }
         }
-        Ok(deliver(connection.as_mut(), &self.signing, &transaction).await?.answer("published"))
+        let delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
+        if delivered.file.is_some() {
+            note("The artifacts are not uploaded: `countersign submit FILE --artifacts DIR` does that, too.");
+        }
+        Ok(delivered.answer("published"))
     }
 }
 
@@ -100,6 +105,7 @@ pub(super) async fn upload(
         file: files::open(path, "artifact")?,
         left: artifact.size,
         failed: Arc::clone(&failed),
+        progress: Progress::new(artifact, Instant::now()),
     };
     let answer = connection.artifacts.upload(tokio_stream::iter(parts)).await;
     // When our own disk failed the stream was cut short; the node's refusal is only the echo.
@@ -113,7 +119,8 @@ pub(super) async fn upload(
     Ok(())
 }
 
-async fn has(connection: &mut Connection, artifact: &Artifact) -> Result<bool, NodeError> {
+/// Whether the node has all of an artifact.
+pub(super) async fn has(connection: &mut Connection, artifact: &Artifact) -> Result<bool, NodeError> {
     let request = StatRequest { blake3: artifact.blake3.as_bytes().to_vec() };
     match connection.artifacts.stat(request).await {
         Ok(answer) => Ok(answer.into_inner().complete),
@@ -128,6 +135,34 @@ struct Parts {
     file: File,
     left: u64,
     failed: Arc<Mutex<Option<io::Error>>>,
+    progress: Progress,
+}
+
+/// How often is told how far an upload is.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(5);
+
+/// How far an upload is, for the person who waits.
+struct Progress {
+    name: String,
+    size: u64,
+    told: Instant,
+}
+
+impl Progress {
+    fn new(artifact: &Artifact, now: Instant) -> Self {
+        Self { name: artifact.name.to_string(), size: artifact.size, told: now }
+    }
+
+    /// A line, when it is time for one.
+    fn line(&mut self, left: u64, now: Instant) -> Option<String> {
+        if now.saturating_duration_since(self.told) < PROGRESS_INTERVAL {
+            return None;
+        }
+        self.told = now;
+        let sent = self.size.saturating_sub(left);
+        let percent = u128::from(sent) * 100 / u128::from(self.size.max(1));
+        Some(format!("{}: {sent} of {} bytes sent, {percent} %", self.name, self.size))
+    }
 }
 
 impl Iterator for Parts {
@@ -145,6 +180,9 @@ impl Iterator for Parts {
         match self.file.read_exact(&mut data) {
             Ok(()) => {
                 self.left -= length as u64;
+                if let Some(line) = self.progress.line(self.left, Instant::now()) {
+                    note(&line);
+                }
                 Some(UploadRequest { part: Some(Part::Data(data)) })
             }
             Err(error) => {
@@ -152,5 +190,21 @@ impl Iterator for Parts {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_far_an_upload_is_is_told_every_few_seconds() {
+        let start = Instant::now();
+        let mut progress = Progress { name: "redis.tar".to_owned(), size: 300, told: start };
+        let after = |seconds| start + Duration::from_secs(seconds);
+        assert_eq!(progress.line(299, after(4)), None);
+        assert_eq!(progress.line(200, after(5)).as_deref(), Some("redis.tar: 100 of 300 bytes sent, 33 %"));
+        assert_eq!(progress.line(199, after(9)), None);
+        assert_eq!(progress.line(0, after(10)).as_deref(), Some("redis.tar: 300 of 300 bytes sent, 100 %"));
     }
 }

@@ -1,6 +1,6 @@
 //! `countersign review`: what waits for approval, and the evidence on one patch.
 
-use super::get::list_patches;
+use super::get::{list_patches, listed};
 use super::patch::ShownPatch;
 use super::subject::signed_patch;
 use super::verify::Clock;
@@ -90,10 +90,7 @@ async fn queue(connection: &Connection, global: &Global) -> Result<Answer, Failu
     if more {
         note(&format!("More than {QUEUE_MAX} patches wait: this is not all."));
     }
-    let text = match patches.is_empty() {
-        true => "Nothing waits.\n".to_owned(),
-        false => patch_table(&patches),
-    };
+    let text = listed("patches wait", patch_table(&patches), patches.len(), false, "");
     Ok(Answer::new(text, &View { organisation, patches }))
 }
 

@@ -98,7 +98,10 @@ impl StatusView {
             ("finality", self.finality()),
         ];
         rows.extend(self.quorum().map(|quorum| ("quorum", quorum)));
-        let text = facts(&rows) + "\n";
+        let text = facts(&rows);
+        if self.peers.is_empty() {
+            return text + "peers  none\n";
+        }
         let rows: Vec<_> = self
             .peers
             .iter()
@@ -107,7 +110,7 @@ impl StatusView {
                 vec![short(&peer.node_key), organisation, address, peer.height.to_string()]
             })
             .collect();
-        text + &table(&["PEER", "ORGANISATION", "ADDRESS", "HEIGHT"], &rows)
+        text + "\n" + &table(&["PEER", "ORGANISATION", "ADDRESS", "HEIGHT"], &rows)
     }
 
     /// The newest block's time, and its age when it is older than it may be.

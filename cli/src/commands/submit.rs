@@ -1,13 +1,13 @@
 //! `countersign submit`: a transaction that was signed elsewhere.
 
-use super::publish::{grant_path, upload};
+use super::publish::{grant_path, has, upload};
 use crate::connection::Connection;
 use crate::failure::Failure;
 use crate::files;
 use crate::options::Global;
 use crate::pack::artifact_file;
 use crate::submit::{self, PositionView};
-use crate::terminal::{Answer, facts, note};
+use crate::terminal::{Answer, escape, facts, note};
 use crate::view::{Said, show_position};
 use clap::Args;
 use ledger::artifact::SignedUploadGrant;
@@ -21,8 +21,9 @@ use std::path::PathBuf;
 /// Submit a transaction.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Submitting twice is harmless: a transaction is finalised once.
-JSON: {\"transaction\", \"kind\", \"position\": {\"height\", \"index\", \"time_ms\"}}
+Submitting twice is harmless: a transaction is finalised once. A patch whose artifacts no node has can be published, \
+and no host can fetch it until they are uploaded: what the node has not got is told.
+JSON: {\"transaction\", \"kind\", \"position\": {\"height\", \"index\", \"time_ms\"}, \"missing_artifacts\"}
 
 Examples:
   countersign submit approval.tx
@@ -43,6 +44,9 @@ struct SubmittedView {
     transaction: TransactionId,
     kind: &'static str,
     position: PositionView,
+    /// Of a patch published: artifacts the node has not got, by name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing_artifacts: Vec<String>,
 }
 
 /// What was signed, as far as a line or two say it.
@@ -65,7 +69,14 @@ impl Submit {
         note(&told(&transaction));
         self.upload(&mut connection, &transaction).await?;
         let position = submit::submit(&mut connection, &transaction, self.wait).await?;
-        let view = SubmittedView { transaction: transaction.id(), kind: transaction.payload().kind(), position };
+        let missing_artifacts = missing(&mut connection, &transaction).await;
+        if !missing_artifacts.is_empty() {
+            let (names, file) = (escape(&missing_artifacts.join(", ")), self.file.display());
+            note(&format!("warning: the node has not got {names}: no host can fetch this patch from it"));
+            note(&format!("hint: `countersign submit {file} --artifacts DIR` uploads what `patch pack` made"));
+        }
+        let (transaction, kind) = (transaction.id(), transaction.payload().kind());
+        let view = SubmittedView { transaction, kind, position, missing_artifacts };
         let text = facts(&[
             ("transaction", view.transaction.to_string()),
             ("kind", view.kind.to_owned()),
@@ -90,4 +101,16 @@ impl Submit {
         }
         Ok(())
     }
+}
+
+/// Artifacts of a patch published that the node has not got. What it does not say is not told: the patch is final.
+async fn missing(connection: &mut Connection, transaction: &VerifiedTransaction) -> Vec<String> {
+    let Payload::Publish { manifest } = transaction.payload() else { return Vec::new() };
+    let mut missing = Vec::new();
+    for artifact in manifest.artifacts.iter() {
+        if matches!(has(connection, artifact).await, Ok(false)) {
+            missing.push(artifact.name.to_string());
+        }
+    }
+    missing
 }

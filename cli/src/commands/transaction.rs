@@ -1,6 +1,6 @@
 //! `countersign get transaction`: where a transaction is.
 
-use crate::connection::{Connection, NodeError};
+use crate::connection::{Connection, NodeError, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
 use crate::submit::PositionView;
@@ -24,8 +24,18 @@ JSON: {\"transaction\", \"state\": \"unknown\" | \"pending\" | \"finalised\", \"
 Example:
   countersign get transaction 51c0…e9 (all 64 digits)")]
 pub struct Transaction {
-    /// The transaction's id, in full
+    /// The transaction's id: all 64 digits, because nodes know transactions by nothing less
+    #[arg(value_parser = parse_id)]
     id: TransactionId,
+}
+
+fn parse_id(text: &str) -> Result<TransactionId, String> {
+    text.parse().map_err(|error| match parse_prefix(text) {
+        Ok(_) => "this is the beginning of an id: of a transaction all 64 digits are needed; whoever submitted it was \
+             told them, and `countersign chain show HEIGHT` tells them"
+            .to_owned(),
+        Err(_) => format!("{error}"),
+    })
 }
 
 impl Transaction {

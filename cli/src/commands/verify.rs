@@ -3,6 +3,7 @@
 use crate::EXIT_REFUSED;
 use crate::failure::{ErrorView, Failure};
 use crate::files;
+use crate::kinds::kind_of;
 use crate::options::Global;
 use crate::terminal::{Answer, facts, note};
 use crate::time;
@@ -120,12 +121,19 @@ impl Verify {
         };
         let bundle = match ProofBundle::parse(&bytes) {
             Ok(bundle) => bundle,
-            Err(error) => return Ok(refused(&error)),
+            Err(error) => return Ok(self.no_proof(&error)),
         };
         Ok(match bundle.verify(trust.root(), self.clock.host_clock()) {
             Ok(patch) => verified(&bundle, &patch, &trust),
-            Err(error) => refused(&error),
+            Err(error) => refused(error.code(), error.to_string()),
         })
+    }
+
+    /// What cannot be read as a proof file may be something else altogether.
+    fn no_proof(&self, error: &ProofError) -> Answer {
+        let is = kind_of(&self.file).map(|kind| format!("; this file is {kind}")).unwrap_or_default();
+        let message = format!("a proof file is wanted, of at most {} bytes: {error}{is}", limits::PROOF_BYTES_MAX);
+        refused(error.code(), message)
     }
 }
 
@@ -212,9 +220,9 @@ pub(super) fn epochs_in_words(epochs: usize) -> String {
 }
 
 /// A refusal is an answer: the check goes to standard output for programs and is told to people.
-fn refused(error: &ProofError) -> Answer {
-    let (check, message) = (error.code().word(), error.to_string());
-    let hint = hint(error.code());
+fn refused(code: ReasonCode, message: String) -> Answer {
+    let check = code.word();
+    let hint = hint(code);
     note(&format!("error: refused by check {check}: {}", crate::terminal::escape(&message)));
     note(&format!("hint: {hint}"));
     let error = ErrorView {
@@ -228,7 +236,9 @@ fn refused(error: &ProofError) -> Answer {
 
 fn hint(check: ReasonCode) -> &'static str {
     match check {
-        ReasonCode::ProofSize | ReasonCode::ProofMalformed => "the file is damaged or no proof file: get it again",
+        ReasonCode::ProofSize | ReasonCode::ProofMalformed => {
+            "the file is damaged or no proof file: `countersign proof get` writes one"
+        }
         ReasonCode::ChainId => "the proof is of another ledger than the trust root",
         ReasonCode::Stale => "get a fresh proof, or verify as of an earlier moment with --at",
         ReasonCode::ClockBehind => "set this machine's clock, or say what time it is with --at",

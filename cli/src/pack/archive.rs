@@ -195,6 +195,6 @@ pub(super) fn refuse(input: &Path, entry: &[u8], refused: Refused) -> PackError 
     match refused {
         Refused::Entry(problem) => PackError::Entry { input: input.to_owned(), entry: escape(&entry), problem },
         Refused::Source(source) => broken(input, source),
-        Refused::Spool(source) => PackError::Write { path: input.to_owned(), source },
+        Refused::Spool { out, source } => PackError::Write { path: out, source },
     }
 }

@@ -1,6 +1,6 @@
 //! Why something cannot be packed, with the entry that says so.
 
-use crate::files::FileError;
+use crate::files::{self, FileError};
 use ledger::bounded::BoundError;
 use ledger::patch::ManifestError;
 use std::io;
@@ -75,6 +75,9 @@ pub enum PackError {
     /// The manifest breaks a rule of its own.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
+    /// A health check asks for a port that no host can have.
+    #[error("health check: {0}")]
+    Port(String),
     /// The manifest is too large for a transaction.
     #[error("the manifest has {actual} bytes, {limit} fit into a transaction")]
     ManifestTooLarge {
@@ -209,10 +212,10 @@ impl PackError {
             Self::Empty(_) => "give a tree with at least one file in it",
             Self::Bound { .. } => "make it shorter",
             Self::Manifest(_) => "give other values, or pack again",
+            Self::Port(_) => "correct it in manifest.json, or pack again with another --health-tcp",
             Self::ManifestTooLarge { .. } => "shorten --notes, or pack fewer things into one patch",
             Self::ManifestFormat { .. } => "`countersign patch pack` writes it: pack again",
-            Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => "make room on the disk",
-            Self::Write { .. } => "choose a directory you may write in",
+            Self::Write { source, .. } => files::write_hint(source),
         };
         Some(hint.to_owned())
     }

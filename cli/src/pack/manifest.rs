@@ -116,9 +116,14 @@ fn bound<T>(field: &str, checked: Result<T, BoundError>) -> Result<T, PackError>
     checked.map_err(|error| PackError::Bound { field: field.to_owned(), error })
 }
 
-/// Whether a manifest can be published by anybody.
+/// Whether a manifest can be published by anybody, and says what a host can do.
 pub(super) fn check(manifest: &PatchManifest) -> Result<(), PackError> {
     manifest.check()?;
+    for check in manifest.health.iter() {
+        if let Probe::Tcp { port } = &check.probe {
+            parse_port(port.as_str()).map_err(PackError::Port)?;
+        }
+    }
     let (actual, limit) = (encode(manifest).len(), limits::TRANSACTION_BYTES_MAX - TRANSACTION_OVERHEAD_BYTES);
     if actual > limit { Err(PackError::ManifestTooLarge { actual, limit }) } else { Ok(()) }
 }
@@ -152,6 +157,38 @@ pub fn parse_command(text: &str) -> Result<List<Argument, { limits::ARGUMENTS_MA
     }
     let words = words.into_iter().map(Argument::new).collect::<Result<Vec<_>, _>>();
     words.and_then(List::new).map_err(|error| error.to_string())
+}
+
+/// A port of a health check: a number, or one that the host knows under a name: `{port}`.
+///
+/// # Errors
+/// A sentence for the person who wrote it.
+pub fn parse_port(text: &str) -> Result<Argument, String> {
+    let (mut digits, mut rest, mut is_named) = (String::new(), text, false);
+    while let Some((before, _, after)) = rest
+        .split_once('{')
+        .and_then(|(before, after)| after.split_once('}').map(|(name, after)| (before, name, after)))
+        .filter(|(_, name, _)| is_parameter(name))
+    {
+        digits.push_str(before);
+        (rest, is_named) = (after, true);
+    }
+    digits.push_str(rest);
+    let is_number = digits.bytes().all(|byte| byte.is_ascii_digit());
+    let is_port = is_number && (is_named || digits.parse::<u16>().is_ok_and(|port| port > 0));
+    if !is_port {
+        return Err(format!(
+            "{text:?} is no port: 1 to 65535, or {{NAME}} for a number the host knows by that name; it is a port of the \
+             host itself"
+        ));
+    }
+    Argument::new(text).map_err(|error| error.to_string())
+}
+
+/// Whether hosts can have a parameter of this name.
+fn is_parameter(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'_' | b'-');
+    name.starts_with(|first: char| first.is_ascii_lowercase()) && name.bytes().all(is_letter)
 }
 
 /// A selector of hosts: `os=linux,arch=x86_64,hardware=ID,label:site=hamburg,from=1.0`.

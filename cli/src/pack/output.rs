@@ -3,17 +3,15 @@
 use super::error::PackError;
 use super::limits::Limits;
 use super::tree::{COPY_BYTES, Node, Tree};
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, StagedDirectory};
 use ledger::artifact::{PayloadDigests, PayloadHasher};
 use ledger::id::Digest;
 use ledger::limits;
 use ledger::patch::{Artifact, PatchManifest};
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Read as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use tar::{EntryType, Header};
-use tempfile::TempDir;
 
 /// The manifest's file within a packed patch.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -27,23 +25,19 @@ const PLAIN_LINK_BYTES_MAX: usize = 100;
 /// A result being written beside where it will stand.
 pub(super) struct Staging {
     out: PathBuf,
-    directory: TempDir,
+    directory: StagedDirectory,
 }
 
 impl Staging {
     pub(super) fn begin(out: &Path) -> Result<Self, PackError> {
         let failed = |source| PackError::Write { path: out.to_owned(), source };
-        let directory = tempfile::Builder::new()
-            .prefix(".countersign-")
-            .permissions(Permissions::from_mode(0o777))
-            .tempdir_in(files::directory_of(out))
-            .map_err(failed)?;
+        let directory = StagedDirectory::begin(out).map_err(failed)?;
         fs::create_dir(directory.path().join(ARTIFACTS_DIRECTORY)).map_err(failed)?;
         Ok(Self { out: out.to_owned(), directory })
     }
 
     pub(super) fn spool(&self, limits: Limits) -> Result<Tree, PackError> {
-        Tree::new(limits, self.directory.path()).map_err(|source| self.failed(source))
+        Tree::new(limits, self.directory.path(), &self.out).map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> PackError {
@@ -58,8 +52,26 @@ impl Staging {
     /// Takes a file as an artifact, as it is.
     pub(super) fn copy_artifact(&self, input: &Path) -> Result<PayloadDigests, PackError> {
         let from = files::open(input, "input")?;
-        let mut from = from.take(limits::ARTIFACT_BYTES_MAX.saturating_add(1));
-        self.write(|mut sink| io::copy(&mut from, &mut sink).map(|_| ()))
+        let (mut from, mut buffer) = (from.take(limits::ARTIFACT_BYTES_MAX.saturating_add(1)), vec![0; COPY_BYTES]);
+        let mut unread = None;
+        let copy = |mut sink: &mut HashingWriter| loop {
+            match from.read(&mut buffer) {
+                Ok(0) => return Ok(()),
+                Ok(count) => sink.write_all(&buffer[..count])?,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let kind = error.kind();
+                    unread = Some(error);
+                    return Err(kind.into());
+                }
+            }
+        };
+        let written = self.write(copy);
+        // Of the two disks the one that failed is named.
+        match unread {
+            Some(source) => Err(FileError::Read { what: "input", path: input.to_owned(), source }.into()),
+            None => written,
+        }
     }
 
     /// Writes an artifact, which then is named by its content.
@@ -81,7 +93,12 @@ impl Staging {
     pub(super) fn finish(self, manifest: &PatchManifest) -> Result<(), PackError> {
         let mut text = serde_json::to_string_pretty(manifest).expect("a manifest has string keys and plain values");
         text.push('\n');
-        files::write_new(&self.directory.path().join(MANIFEST_FILE), text.as_bytes(), files::PUBLIC_MODE)?;
+        let write = || {
+            let mut file = File::create_new(self.directory.path().join(MANIFEST_FILE))?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().map_err(|source| self.failed(source))?;
         fs::rename(self.directory.path(), &self.out).map_err(|source| self.failed(source))
     }
 }

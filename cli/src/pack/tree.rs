@@ -10,7 +10,7 @@ use ledger::artifact::{PayloadDigests, PayloadHasher};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Permissions kept: read, write, execute. No setuid, setgid or sticky bit.
 pub(super) const MODE_MASK: u32 = 0o777;
@@ -53,7 +53,12 @@ pub(super) enum Refused {
     /// The archive broke off, or is out of proportion.
     Source(io::Error),
     /// Our own disk failed.
-    Spool(io::Error),
+    Spool {
+        /// What was to be written there.
+        out: PathBuf,
+        /// Why not.
+        source: io::Error,
+    },
 }
 
 impl From<EntryProblem> for Refused {
@@ -66,6 +71,8 @@ impl From<EntryProblem> for Refused {
 #[derive(Debug)]
 pub(super) struct Tree {
     limits: Limits,
+    /// Where the result is to stand.
+    out: PathBuf,
     spool: File,
     spooled: u64,
     tree_bytes: u64,
@@ -75,9 +82,9 @@ pub(super) struct Tree {
 
 impl Tree {
     /// An empty tree whose content is spooled beside the result.
-    pub(super) fn new(limits: Limits, directory: &Path) -> io::Result<Self> {
+    pub(super) fn new(limits: Limits, directory: &Path, out: &Path) -> io::Result<Self> {
         let spool = tempfile::tempfile_in(directory)?;
-        Ok(Self { limits, spool, spooled: 0, tree_bytes: 0, nodes: BTreeMap::new() })
+        Ok(Self { limits, out: out.to_owned(), spool, spooled: 0, tree_bytes: 0, nodes: BTreeMap::new() })
     }
 
     /// Everything in it, parents first.
@@ -154,7 +161,8 @@ impl Tree {
     fn spool(&mut self, mut from: impl Read) -> Result<PayloadDigests, Refused> {
         let mut hasher = PayloadHasher::default();
         let mut buffer = vec![0; COPY_BYTES];
-        self.spool.seek(SeekFrom::Start(self.spooled)).map_err(Refused::Spool)?;
+        let failed = |source| Refused::Spool { out: self.out.clone(), source };
+        self.spool.seek(SeekFrom::Start(self.spooled)).map_err(failed)?;
         loop {
             let count = match from.read(&mut buffer) {
                 Ok(0) => break,
@@ -163,7 +171,7 @@ impl Tree {
                 Err(error) => return Err(Refused::Source(error)),
             };
             hasher.update(&buffer[..count]);
-            self.spool.write_all(&buffer[..count]).map_err(Refused::Spool)?;
+            self.spool.write_all(&buffer[..count]).map_err(failed)?;
             self.spooled += count as u64;
         }
         Ok(hasher.finish())

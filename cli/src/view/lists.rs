@@ -113,7 +113,8 @@ impl ReceiptView {
             outcome: receipt.outcome,
             reason: receipt.reason,
             detail: receipt.detail,
-            health: receipt.health,
+            // Nodes of an older version spell it otherwise.
+            health: if receipt.health == "notrun" { "not-run".to_owned() } else { receipt.health },
             from_version: receipt.from_version,
             to_version: receipt.to_version,
             ended_at_ms: receipt.ended_at_ms,

@@ -6,6 +6,10 @@ use crate::trust::{Trust, word};
 use ledger::moment::Span;
 use ledger::patch::{HealthCheck, PatchManifest, Probe, Relation, Target};
 
+/// What is said of a patch that says nothing of its own about its health.
+pub const NO_HEALTH_CHECK: &str = "NO CHECK: nothing in this patch tells a version that works from one that does not;\nhosts keep it unless its \
+     services, or checks of their own house, fail";
+
 /// What a vendor signed, for people: from the transaction itself.
 #[must_use]
 pub fn signed_patch_text(patch: &SignedPatch, trust: Option<&Trust>) -> String {
@@ -41,7 +45,10 @@ fn manifest_facts(manifest: &PatchManifest) -> Vec<(&'static str, String)> {
         some("  sha256", artifact.sha256.to_string());
     }
     some("services", join(manifest.services.iter(), ", "));
-    some("health", manifest.health.iter().map(show_check).collect::<Vec<_>>().join("\n"));
+    match manifest.health.is_empty() {
+        true => some("health", NO_HEALTH_CHECK.to_owned()),
+        false => some("health", manifest.health.iter().map(show_check).collect::<Vec<_>>().join("\n")),
+    }
     some("reboot", word(&manifest.reboot));
     some("notes", manifest.notes.to_string());
     rows

@@ -13,7 +13,7 @@ pub use convictions::{ConvictionView, CulpritView, conviction_table};
 pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView, changes_in_words, member_table};
 pub use governance::{proposal_table, signed_proposal_text};
 pub use lists::{BlockView, EndpointView, ReceiptView};
-pub use manifest::signed_patch_text;
+pub use manifest::{NO_HEALTH_CHECK, signed_patch_text};
 pub use patches::{PatchView, Said, VerdictView, patch_table};
 
 use crate::submit::PositionView;

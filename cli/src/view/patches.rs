@@ -169,7 +169,10 @@ impl PatchView {
 
     fn standing_in_words(&self) -> String {
         match self.standing.as_str() {
-            "recalled" => "recalled: it must not be applied any more, whatever was approved".to_owned(),
+            "recalled" => {
+                let by = self.recall.as_ref().map(|recall| format!(" by {}", recall.organisation)).unwrap_or_default();
+                format!("recalled{by}: it must not be applied any more, whatever was approved")
+            }
             standing => standing.to_owned(),
         }
     }

@@ -283,14 +283,28 @@ fn an_evidence_file_that_was_changed_is_refused_by_name() {
         assert!(ran.stderr.contains(&format!("refused by check {check}")), "{}", ran.stderr);
     }
     split.hands.run(&["audit", "check", "nowhere.evidence"]).fails(2, "cannot read evidence file");
+    // A file of another kind is called by its name.
+    for (file, is) in [
+        ("a.head", "a head file (`countersign audit fork` compares it)"),
+        ("genesis", "a genesis file (`countersign trust show` shows it)"),
+    ] {
+        if file == "a.head" {
+            split.hands.run(&["chain", "show", "--out", file]).done();
+        }
+        let ran = split.hands.run(&["audit", "check", file, "-o", "json"]);
+        let error = &ran.json()["error"];
+        let message = error["message"].as_str().unwrap();
+        assert_eq!((ran.code, error["code"].as_str()), (1, Some("malformed")), "{error}");
+        assert!(message.ends_with(&format!("; this file is {is}")), "{message}");
+        assert!(error["hint"].as_str().unwrap().contains("audit fork --out"), "{error}");
+    }
 }
 
 #[test]
 fn what_people_found_is_brought_onto_the_ledger_and_listed() {
     let split = Split::new(1, &[(0, 0)]);
     let hands = &split.hands;
-    let text = hands.run(&["get", "convictions"]).done().stdout;
-    assert_eq!(text.trim(), "CONVICTED  OF  BROUGHT BY  RECORDED  TRANSACTION");
+    hands.run(&["get", "convictions"]).is(0, "", "no convictions\n");
     split.audit(&["--out", "fork.evidence"]);
     let accuse = ["audit", "accuse", "fork.evidence", "--key", "node.key", "-o", "json"];
     let view = hands.run(&accuse).done().json();

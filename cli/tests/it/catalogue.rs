@@ -144,3 +144,25 @@ fn a_block_is_shown_with_what_could_be_checked() {
     node.lie(Lie::Altered);
     hands.run(&["chain", "show", "1"]).fails(1, "block 1: certificate is for block");
 }
+
+#[test]
+fn of_nothing_there_is_no_table_and_that_is_told_beside_the_answer() {
+    let node = Node::start();
+    let hands = node.hands();
+    for what in ["patches", "endpoints", "receipts", "proposals", "convictions"] {
+        hands.run(&["get", what]).is(0, "", &format!("no {what}\n"));
+        assert_eq!(count(&hands, &["get", what], what), (0, false));
+    }
+}
+
+#[test]
+fn checks_that_were_not_run_are_spelt_in_one_way() {
+    let node = Node::start();
+    let hands = node.hands();
+    let patch = node.publish([1])[0];
+    enroll(&node, 1);
+    node.receipt(1, Receipt { health: Health::NotRun, ..receipt(patch, Outcome::NotApplicable) });
+    let view = hands.run(&["get", "receipts", "-o", "json"]).done().json();
+    assert_eq!(view["receipts"][0]["health"], "not-run");
+    assert!(hands.run(&["get", "receipts"]).done().stdout.contains("  not-run  "));
+}

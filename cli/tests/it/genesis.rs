@@ -110,11 +110,35 @@ fn a_description_that_is_wrong_is_refused_by_what_is_wrong() {
 }
 
 #[test]
+fn what_a_parser_points_at_stands_on_lines_of_its_own() {
+    let hands = Hands::new();
+    hands.write("ledger.toml", "name = \"x\"\nbogus = 1\n");
+    let ran = hands.run(&["init", "--spec", "ledger.toml", "--out", "genesis"]);
+    ran.fails(2, "  because: TOML parse error at line 2, column 1\n      |\n    2 | bogus = 1\n");
+    assert!(ran.stderr.contains("\n    unknown field `bogus`") && !ran.stderr.contains("\\n"), "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches("unknown field").count(), 1, "{}", ran.stderr);
+}
+
+#[test]
+fn what_cannot_be_written_is_named_and_not_what_stands_for_it_meanwhile() {
+    let hands = Hands::new();
+    hands.write("file", "");
+    for (out, hint) in [("absent/x.key", "make the directory first"), ("file/x.key", "part of the path is a file")] {
+        let ran = hands.run(&["key", "new", "--role", "node", "--organisation", "acme", "--out", out]);
+        ran.fails(2, &format!("error: cannot write {out}\n"));
+        assert!(!ran.stderr.contains(".countersign-") && ran.stderr.contains(hint), "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_is_no_trust_root_is_not_shown() {
     let hands = Hands::new();
     hands.run(&["trust", "show", "absent"]).fails(2, "cannot read trust root absent");
     hands.write("empty", "");
     hands.run(&["trust", "show", "empty"]).fails(2, "empty is no trust root\n  because: genesis file: malformed");
+    hands.run(&["trust", "show", "empty"]).fails(2, "byte for byte; this file is empty\n");
+    hands.run(&["key", "new", "--role", "node", "--organisation", "acme", "--out", "n.key"]).done();
+    hands.run(&["trust", "show", "n.key"]).fails(2, "; this file is a key file\n");
     hands.write("large", vec![0; 1024 * 1024 + 1]);
     hands.run(&["trust", "show", "large"]).fails(2, "at most 1048576 bytes");
     let mut other = crate::fixture::LedgerInMemory::new(tests::Scenario::new(1)).trust_root();

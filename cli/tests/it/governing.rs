@@ -26,7 +26,7 @@ fn a_proposal_passes_when_three_of_four_are_for_it() {
     }
     assert!(ran.stderr.ends_with("By the node's word it stands open: 1 of 4 organisations for it, 3 needed.\n"));
     let id = ran.stdout.lines().find_map(|line| line.strip_prefix("proposal     ")).unwrap().to_owned();
-    assert!(ran.stdout.contains(&format!("transaction  {id}\nfinalised    at height 1 ")), "{}", ran.stdout);
+    assert!(ran.stdout.contains(&format!("transaction  {id}\nfinalised    a proposal at height 1 ")), "{}", ran.stdout);
 
     let text = hands.run(&["get", "proposal", &id[..10]]).done().stdout;
     for shown in [&id, "(governor of acme)", &joins, "standing  open", "count     1 of 4", "ballot    acme is for it"] {

@@ -1,48 +1,37 @@
 //! Help, usage, and programs beside this one.
 
 use crate::hands::{Hands, install, set_mode};
+use clap::CommandFactory as _;
+use cli::options::CommandLine;
 use std::path::Path;
 
-const COMMANDS: &[&[&str]] = &[
-    &["key", "new"],
-    &["key", "show"],
-    &["init"],
-    &["trust", "show"],
-    &["patch", "pack"],
-    &["patch", "publish"],
-    &["patch", "show"],
-    &["patch", "list"],
-    &["patch", "recall"],
-    &["review"],
-    &["approve"],
-    &["reject"],
-    &["hold"],
-    &["propose"],
-    &["ballot"],
-    &["endpoint", "enroll"],
-    &["endpoint", "retire"],
-    &["status"],
-    &["get", "patches"],
-    &["get", "endpoints"],
-    &["get", "receipts"],
-    &["get", "blocks"],
-    &["get", "members"],
-    &["get", "proposals"],
-    &["get", "proposal"],
-    &["get", "convictions"],
-    &["get", "transaction"],
-    &["proof", "get"],
-    &["proof", "show"],
-    &["verify"],
-    &["chain", "show"],
-    &["chain", "epochs"],
-    &["chain", "snapshot"],
-    &["chain", "fsck"],
-    &["audit", "fork"],
-    &["audit", "check"],
-    &["audit", "accuse"],
-    &["submit"],
-];
+/// Every command that does something, by its words.
+fn commands() -> Vec<(Vec<String>, clap::Command)> {
+    let mut program = CommandLine::command();
+    program.build();
+    let (mut commands, mut open) = (Vec::new(), vec![(Vec::new(), program)]);
+    while let Some((words, command)) = open.pop() {
+        let below = command.get_subcommands().filter(|below| below.get_name() != "help");
+        let below: Vec<_> =
+            below.map(|below| ([&words[..], &[below.get_name().to_owned()]].concat(), below.clone())).collect();
+        match below.is_empty() {
+            true => commands.push((words, command)),
+            false => open.extend(below),
+        }
+    }
+    assert!(commands.len() > 30, "{}", commands.len());
+    commands
+}
+
+#[test]
+fn every_command_can_answer_programs_and_says_with_what() {
+    for (words, command) in commands() {
+        let name = words.join(" ");
+        assert!(command.get_arguments().any(|argument| argument.get_id() == "output"), "{name} has no -o");
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        assert!(help.contains("JSON: {"), "{name} does not say what -o json gives: {help}");
+    }
+}
 
 #[test]
 fn the_first_help_is_as_written_down() {
@@ -53,9 +42,10 @@ fn the_first_help_is_as_written_down() {
 #[test]
 fn every_command_explains_itself_with_an_example() {
     let hands = Hands::new();
-    for command in COMMANDS {
-        let help = hands.run(&[*command, &["--help"]].concat()).done();
-        let name = command.join(" ");
+    for (words, _) in commands() {
+        let name = words.join(" ");
+        let words: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = hands.run(&words).done();
         assert!(help.stdout.contains(&format!("countersign {name} ")), "{name}: no example of itself: {}", help.stdout);
         assert!(help.stdout.contains("Example"), "{name}");
         assert!(help.stdout.contains("What an example leaves out of --node, --ca, --genesis and --key"), "{name}");
@@ -63,7 +53,8 @@ fn every_command_explains_itself_with_an_example() {
             assert!(help.stdout.contains(option), "{name} does not tell of {option}");
         }
         // A usage line is for copying and is never wrapped.
-        let mut lines = help.stdout.lines().filter(|line| !line.starts_with("Usage: "));
+        let mut lines =
+            help.stdout.lines().filter(|line| !line.starts_with("Usage: ") && !line.starts_with("       countersign "));
         assert!(lines.all(|line| line.chars().count() <= 100), "{name}: a line is too long");
         assert_eq!(help.stderr, "");
     }
@@ -141,6 +132,9 @@ fn with_json_an_error_is_json_where_the_answer_would_be() {
         (&["verify", "p", "--trust", "nothing", "-o", "json"], "trust-root", "nothing is no trust root", 1),
         (&["key", "show", "absent", "-o", "json"], "key-file", "cannot read key file absent", 1),
         (&["-o", "json", "fnord"], "usage", "\"fnord\" is not a countersign command", 0),
+        (&["fnord", "-o", "json"], "usage", "\"fnord\" is not a countersign command", 0),
+        (&["chain", "fnord", "-o", "json"], "usage", "unrecognized subcommand 'fnord'", 0),
+        (&["status", "--fnord", "-o", "json"], "usage", "unexpected argument '--fnord'", 0),
         (&["status", "-o", "json"], "unreachable", "cannot reach the node at http://127.0.0.1:1", 1),
     ] {
         let ran = hands.run(arguments);
@@ -152,6 +146,31 @@ fn with_json_an_error_is_json_where_the_answer_would_be() {
         assert!(error["hint"].is_string(), "{arguments:?}: {error}");
         // People are told as ever.
         assert!(ran.stderr.starts_with("error: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn with_json_a_command_that_is_not_given_is_an_error_and_no_help() {
+    for arguments in [&["-o", "json"][..], &["get", "-o", "json"]] {
+        let ran = Hands::new().run(arguments);
+        let error = &ran.json()["error"];
+        assert_eq!((ran.code, &error["code"], &error["message"]), (2, &"usage".into(), &"no command given".into()));
+        assert!(ran.stderr.contains("Usage: countersign") || ran.stderr.contains("subcommands: "), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn usage_says_each_way_in_which_a_command_can_be_written() {
+    let hands = Hands::new();
+    for (command, usage) in [
+        (
+            "init",
+            "countersign init [OPTIONS] --spec <FILE> --out <FILE>\n       countersign init [OPTIONS] --example\n",
+        ),
+        ("propose", "countersign propose [OPTIONS] <FILE>\n       countersign propose --example\n"),
+    ] {
+        let help = hands.run(&[command, "--help"]).done().stdout;
+        assert!(help.contains(&format!("Usage: {usage}")), "{help}");
     }
 }
 
@@ -207,4 +226,6 @@ fn chain_fsck_runs_the_node_program_and_ends_with_its_code() {
     let program = "#!/bin/sh\necho \"$@\"\necho 'block 7: altered' >&2\nexit 1\n";
     set_mode(&hands.write("bin/countersign-node", program), 0o755);
     hands.run_program(&own, &fsck).is(1, "fsck --dir data\n", "block 7: altered\n");
+    let for_programs = [&fsck[..], &["-o", "json"]].concat();
+    hands.run_program(&own, &for_programs).is(1, "fsck --dir data -o json\n", "block 7: altered\n");
 }

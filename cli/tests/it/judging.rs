@@ -79,7 +79,13 @@ fn a_verdict_says_how_the_patch_stood_before_and_stands_now() {
     let line = |name: &str| told.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim().to_owned();
     assert!(line("before ").starts_with("pending: 1 of 2 approvals from 1 of 2 organisations"), "{told}");
     assert!(line("now ").starts_with("approved: 2 of 2 approvals from 2 of 2 organisations"), "{told}");
-    assert!(line("now ").ends_with("; final") && !line("before ").contains("final"), "{told}");
+    assert!(line("now ").ends_with("; hosts may apply it") && !line("before ").contains("hosts"), "{told}");
+    // What is final is what was signed, and not how the patch stands.
+    assert!(line("finalised ").starts_with("an approval at height "), "{told}");
+    let rejected = node.publish([2])[0].to_string();
+    let told = hands.run(&["reject", &rejected, "--note", "breaks it", "--key", "bank.key"]).done().stdout;
+    let stands = "; no host applies it unless whoever rejected it says otherwise\n";
+    assert!(told.contains("finalised    a rejection at height ") && told.contains(stands), "{told}");
     let held = ["hold", &id, "--note", "wait", "--key", "depot.key", "-o", "json"];
     let view = hands.run(&held).done().json();
     assert_eq!((&view["before"]["standing"], &view["after"]["standing"]), (&"approved".into(), &"held".into()));
@@ -99,7 +105,7 @@ fn a_recalled_patch_under_review_is_plainly_recalled_although_it_is_proven() {
     hands.run(&["patch", "recall", &id, "--reason", "loses writes", "--key", "vendor.key"]).done();
     let told = hands.run(&["review", &id]).done().stdout;
     for says in [
-        "  recalled: it must not be applied any more, whatever was approved\n",
+        "  recalled by acme: it must not be applied any more, whatever was approved\n",
         "  recalled at height 7: it must not be applied, whatever was approved (2 of 2 approvals",
         "proven at  height 8",
         "  loses writes\n",
@@ -305,7 +311,7 @@ fn the_queue_is_what_waits_for_the_approvers_organisation() {
 #[test]
 fn an_empty_queue_says_so() {
     let node = Node::start();
-    node.hands().run(&["review", "--key", "bank.key"]).is(0, "Nothing waits.\n", "");
+    node.hands().run(&["review", "--key", "bank.key"]).is(0, "", "no patches wait\n");
 }
 
 #[test]
@@ -371,4 +377,17 @@ fn an_approvers_own_recall_is_counted_by_the_rule() {
     node.record("depot", Role::Approver, Payload::Recall { patch, reason });
     hands.run(&["patch", "recall", &id, "--reason", "fails here too", "--key", "bank.key"]).done();
     assert_eq!(hands.run(&["patch", "show", &id, "-o", "json"]).done().json()["patch"]["standing"], "recalled");
+}
+
+#[test]
+fn a_patch_without_a_health_check_is_said_to_have_none() {
+    let node = Node::start();
+    let hands = node.hands();
+    crate::publishing::pack(&hands, "1");
+    let published = hands.run(&["patch", "publish", "packed-1", "--key", "vendor.key", "-o", "json"]).done();
+    let id = published.json()["patch"].as_str().unwrap().to_owned();
+    let warning = "NO CHECK: nothing in this patch tells a version that works from one that does not;\n";
+    assert!(published.stderr.contains(warning), "{}", published.stderr);
+    assert!(hands.run(&["review", &id]).done().stdout.contains(warning));
+    assert!(hands.run(&["approve", &id, "--key", "bank.key"]).done().stderr.contains(warning));
 }

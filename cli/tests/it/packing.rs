@@ -436,6 +436,10 @@ fn what_the_manifest_cannot_hold_is_named() {
         (vec!["--health-command", "say 'hi", "a.tar"], "a quote is not closed"),
         (vec!["--health-command", " ", "a.tar"], "no program"),
         (vec!["--health-package", "hello", "a.tar"], "expected name=version"),
+        (vec!["--health-tcp", "99999", "a.tar"], "\"99999\" is no port: 1 to 65535, or {NAME}"),
+        (vec!["--health-tcp", "0", "a.tar"], "is no port"),
+        (vec!["--health-tcp", "db.example:5432", "a.tar"], "it is a port of the host itself"),
+        (vec!["--health-tcp", "{Port}", "a.tar"], "is no port"),
         (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
         (vec!["--kind", "container", "a.tar"], "invalid value 'container'"),
         (vec!["--kind", "rpm", "a.tar"], "a.tar is no RPM package"),
@@ -450,6 +454,52 @@ fn what_the_manifest_cannot_hold_is_named() {
         assert!(ran.code > 0);
         ran.fails(ran.code, says);
         assert!(!hands.path("out").exists());
+    }
+}
+
+#[test]
+fn a_disk_that_fails_is_the_one_that_is_named() {
+    let hands = Hands::new();
+    hands.write("large.tar", tar(&[file("a", 0o644, &"a".repeat(600_000))]));
+    hands.write("large.deb", deb("large", "1", "all", &[file("a", 0o644, "a")]));
+    let program = env!("CARGO_BIN_EXE_countersign");
+    for (kind, blocks, input) in [("directory-tree", 100, "large.tar"), ("debian", 0, "large.deb")] {
+        // Writing beyond the limit fails as on a full disk: the shell takes the signal away.
+        let words = [&START[..], &["--kind", kind, "--out", "out", input]].concat().join(" ");
+        let line = format!("trap '' XFSZ; ulimit -f {blocks}; exec {program} {words}");
+        let ran = hands.run_program(std::path::Path::new("/bin/sh"), &["-c", &line]);
+        ran.is(
+            2,
+            "",
+            "error: cannot pack into out\n  because: File too large (os error 27)\n\
+             hint: no file may be so large there: choose another disk, or raise the limit\n",
+        );
+        assert_eq!(left_behind(&hands), ["large.deb", "large.tar"]);
+    }
+}
+
+#[test]
+fn whoever_interrupts_packing_finds_nothing_left() {
+    use rustix::process::{Pid, Signal, kill_process};
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
+        let hands = Hands::new();
+        let pipe = hands.path("input");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        let mut packing = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args([&START[..], &["--out", "out", "input"]].concat())
+            .current_dir(hands.path("."))
+            .stderr(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        // Opened as soon as somebody reads: then packing has begun, and waits for the input.
+        let _input = fs::OpenOptions::new().write(true).open(&pipe).unwrap();
+        assert_eq!(left_behind(&hands).len(), 2, "the input, and what was begun");
+        kill_process(Pid::from_child(&packing), signal).unwrap();
+        assert_eq!(packing.wait().unwrap().code(), Some(code));
+        let mut said = String::new();
+        packing.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        assert_eq!(said, "interrupted: nothing of what was begun is left\n");
+        assert_eq!(left_behind(&hands), ["input"]);
     }
 }
 

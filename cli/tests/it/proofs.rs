@@ -212,7 +212,11 @@ fn cut_padded_and_oversized_files_are_refused_by_name() {
     verify([honest.as_slice(), &[0]].concat()).fails(1, "1 bytes after the end");
     verify(vec![0xff; 9]).fails(1, "refused by check proof-malformed");
     verify(vec![0; 1024 * 1024 + 1]).fails(1, "refused by check proof-size");
-    verify(vec![0; 3 * 1024 * 1024]).fails(1, "refused by check proof-size");
+    let large = verify(vec![0; 3 * 1024 * 1024]);
+    large.fails(1, "refused by check proof-size: a proof file is wanted, of at most 1048576 bytes: ");
+    large.fails(1, "hint: the file is damaged or no proof file: `countersign proof get` writes one");
+    let package = [b"!<arch>\n".to_vec(), vec![0; 2 * 1024 * 1024]].concat();
+    verify(package).fails(1, "; this file is a Debian package\n");
 }
 
 #[test]

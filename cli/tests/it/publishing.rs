@@ -115,6 +115,9 @@ fn a_namespace_of_somebody_else_is_refused_by_name() {
         .fails(1, "organisation acme does not own namespace bank");
 }
 
+const HEALTH_OF_A_HOST_NAME: &str = "\"health\": [{\"probe\": {\"tcp\": {\"port\": \"db.example:5432\"}}, \
+\"timeout_ms\": 1, \"attempts\": 1, \"interval_ms\": 1}]";
+
 #[test]
 fn what_was_altered_after_packing_is_not_published() {
     let node = Node::start();
@@ -138,6 +141,7 @@ fn what_was_altered_after_packing_is_not_published() {
         ("\"reboot\": \"never\"", "\"reboot\": \"never\", \"comment\": 1", "/comment is not what a manifest has there"),
         ("\"release\": 1", "\"release\": 0", "release counter must be at least 1"),
         ("\"title\": \"Says hello\"", "\"title\": \"Says \\u0007\"", "control character U+0007"),
+        ("\"health\": []", HEALTH_OF_A_HOST_NAME, "health check: \"db.example:5432\" is no port"),
         ("{", "", "is no manifest"),
     ] {
         hands.write("packed-1/manifest.json", manifest.replacen(from, to, 1));
@@ -179,7 +183,14 @@ fn a_patch_is_signed_on_one_machine_and_submitted_from_another() {
     for name in ["p.tx", &format!("p.tx.{}.grant", &blake3[..12]), &artifact] {
         hands.write(name, safe.read(name));
     }
+    // Final all the same, but what no host can fetch is told.
+    let forgotten = hands.run(&["submit", "p.tx", "-o", "json"]).done();
+    let warning = "warning: the node has not got tree.tar: no host can fetch this patch from it\n\
+                   hint: `countersign submit p.tx --artifacts DIR` uploads what `patch pack` made\n";
+    assert!(forgotten.stderr.ends_with(warning), "{}", forgotten.stderr);
+    assert_eq!(forgotten.json()["missing_artifacts"], serde_json::json!(["tree.tar"]));
     let submitted = hands.run(&["submit", "p.tx", "--artifacts", "packed-1", "-o", "json"]).done().json();
+    assert!(submitted.get("missing_artifacts").is_none());
     assert_eq!((&submitted["transaction"], &submitted["kind"]), (&signed["transaction"], &"publish".into()));
     assert!(node.artifact(blake3).is_some());
     // Nothing is signed over an earlier file.

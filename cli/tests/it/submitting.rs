@@ -37,6 +37,7 @@ fn submitting_twice_finalises_once() {
     let found = hands.run(&["get", "transaction", id, "-o", "json"]).done().json();
     assert_eq!((&found["state"], &found["kind"]), (&"finalised".into(), &"enroll".into()));
     assert_eq!(found["position"], first["position"]);
+    hands.run(&["get", "transaction", &id[..12]]).fails(2, "of a transaction all 64 digits are needed");
     let unknown = hands.run(&["get", "transaction", &"0".repeat(64), "-o", "json"]);
     assert_eq!((unknown.code, unknown.json()["state"].as_str()), (1, Some("unknown")));
 }

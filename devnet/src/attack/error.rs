@@ -64,10 +64,26 @@ impl AttackError {
         Self::Node(ClientError::Refused(Box::new(status)))
     }
 
+    /// A stable word for programs.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Interrupted(_) => "interrupted",
+            Self::NotEmpty(_) => "not-empty",
+            Self::Raise(_) => "raise",
+            Self::Tool(_) => "program",
+            Self::Node(_) => "node",
+            Self::Io { .. } | Self::Signals(_) => "io",
+            Self::Answer { .. } => "answer",
+            Self::Stage(_) | Self::GaveUp(_) => "stage",
+        }
+    }
+
     /// What to do about it.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
+            Self::Interrupted(_) => "what was started has ended, too",
             Self::NotEmpty(_) => "without --dir, everything goes into a temporary directory, and is removed",
             Self::Tool(ToolError::Start { .. }) => {
                 "every program of the house must lie beside this one: `make install`"

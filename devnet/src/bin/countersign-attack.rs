@@ -1,14 +1,14 @@
 //! The drills an endpoint must withstand: the program, also `countersign attack`.
 
+use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use clap::{Parser, ValueEnum};
+use devnet::answer::{self, EXIT_REFUSED, EXIT_USAGE, Format, print, print_json, say};
 use devnet::attack::{self, AttackError, DRILLS, Drill, Script};
 use devnet::ending::{INTERRUPTED_CODE, until_interrupted};
 use devnet::guide;
 use devnet::layout::Devnet;
 use serde_json::json;
-use std::error::Error;
-use std::io::Write as _;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -26,7 +26,9 @@ Exit codes: 0 every attack was refused by the check its drill promises, or finis
 is the promise; 1 something got through, or was refused by another check; 2 usage or environment.
 JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played, \
 unsettled, other-check, control-failed, got-through), \"trials\": [{\"tried\", \"times\", \"checks\", \"verdict\", \
-\"detail\"}], \"controls\", \"measured\": [{\"what\", \"value\", \"at_most\"}], \"trouble\", \"ms\"}]}
+\"detail\"}], \"controls\", \"measured\": [{\"what\", \"value\", \"at_most\"}], \"trouble\", \"ms\"}]}; \
+with --list {\"drills\": [{\"name\", \"attack\"}]}; what went wrong {\"error\": {\"code\", \
+\"message\", \"because\", \"hint\"}}
 
 Examples:
   countersign attack
@@ -48,27 +50,17 @@ struct Arguments {
     #[arg(long)]
     keep: bool,
     /// How the answer is written
-    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
     output: Format,
 }
 
-/// How the answer is written.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A line for each drill, for people.
-    Table,
-    /// One document, for programs.
-    Json,
-}
-
-/// Something got through.
-const GOT_THROUGH: u8 = 1;
-/// Usage or environment.
-const ENVIRONMENT: u8 = 2;
-
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments = match Arguments::try_parse_from(&words) {
+        Ok(arguments) => arguments,
+        Err(error) => return answer::not_a_command(&error, &words),
+    };
     let drills = chosen(&arguments.drills);
     if arguments.list {
         list(&drills, arguments.output);
@@ -76,10 +68,13 @@ async fn main() -> ExitCode {
     }
     match until_interrupted(execute(&arguments, drills)).await {
         Ok(code) => code,
-        Err(AttackError::Interrupted(_)) => ExitCode::from(INTERRUPTED_CODE),
+        Err(error @ AttackError::Interrupted(_)) => {
+            answer::report(&error, error.code(), error.hint(), arguments.output);
+            ExitCode::from(INTERRUPTED_CODE)
+        }
         Err(error) => {
-            report(&error);
-            ExitCode::from(ENVIRONMENT)
+            answer::report(&error, error.code(), error.hint(), arguments.output);
+            ExitCode::from(EXIT_USAGE)
         }
     }
 }
@@ -101,7 +96,7 @@ async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<ExitCode, 
     let played = attack::play(&script, &mut say).await?;
     match arguments.output {
         Format::Table => print(played.text().trim_end()),
-        Format::Json => print(&format!("{:#}", json!(played))),
+        Format::Json => print_json(&played),
     }
     if arguments.keep {
         if let Some(kept) = temporary {
@@ -111,8 +106,8 @@ async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<ExitCode, 
     }
     Ok(match (played.as_promised, played.is_incomplete()) {
         (true, _) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(GOT_THROUGH),
-        (false, true) => ExitCode::from(ENVIRONMENT),
+        (false, false) => ExitCode::from(EXIT_REFUSED),
+        (false, true) => ExitCode::from(EXIT_USAGE),
     })
 }
 
@@ -127,28 +122,7 @@ fn list(drills: &[Drill], output: Format) {
         Format::Table => drills.iter().for_each(|drill| print(&format!("{:<22} {}", drill.name, drill.attack))),
         Format::Json => {
             let drills: Vec<_> = drills.iter().map(|it| json!({ "name": it.name, "attack": it.attack })).collect();
-            print(&format!("{:#}", json!({ "drills": drills })));
+            print_json(&json!({ "drills": drills }));
         }
     }
-}
-
-fn print(text: &str) {
-    // When nobody reads any more, the exit code is all that is left.
-    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
-}
-
-#[expect(clippy::print_stderr, reason = "progress belongs on standard error")]
-fn say(line: &str) {
-    eprintln!("{line}");
-}
-
-#[expect(clippy::print_stderr, reason = "a program's error belongs on standard error")]
-fn report(error: &AttackError) {
-    eprintln!("error: {error}");
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        eprintln!("  because: {error}");
-        cause = error.source();
-    }
-    eprintln!("hint: {}", error.hint());
 }

@@ -43,6 +43,8 @@ pub struct Script {
 /// Says a line of progress.
 pub type Say<'a> = &'a mut dyn FnMut(&str);
 
+/// The report's file in the directory of the story.
+pub const REPORT: &str = "report.json";
 /// The ledger's directory in that of the story.
 pub const LEDGER: &str = "ledger";
 
@@ -100,13 +102,13 @@ pub async fn play(script: &Script, say: Say<'_>, print: Say<'_>) -> Result<bool,
 }
 
 fn finish(report: &Report, dir: &Path, print: Say<'_>, kept: Option<&Devnet>) -> std::io::Result<bool> {
-    report.save(&dir.join("report.json"))?;
+    report.save(&dir.join(REPORT))?;
     for line in report.table().lines() {
         print(line);
     }
     let (countersign, dir) = (processes::program("countersign"), dir.display());
     print("");
-    print(&format!("evidence: {dir}/report.json, redis.proof (altered.proof: one byte changed), genesis.trust"));
+    print(&format!("evidence: {dir}/{REPORT}, redis.proof (altered.proof: one byte changed), genesis.trust"));
     let (proof, trust) = (format!("{dir}/redis.proof"), format!("{dir}/genesis.trust"));
     print(&format!("check it: {} verify {proof} --trust {trust}", countersign.display()));
     if let Some(devnet) = kept {

@@ -85,7 +85,7 @@ impl Report {
         let ms = since(begun);
         let (found, brought) = match result {
             Ok((found, brought)) => (found, Some(brought)),
-            Err(error) => (error.to_string(), None),
+            Err(error) => (in_one_line(&*error), None),
         };
         let mark = if brought.is_some() { "✓" } else { "✗" };
         say(&format!("{mark} {title}: {found} ({ms} ms)"));
@@ -184,6 +184,16 @@ impl Report {
         );
         text
     }
+}
+
+/// An error with its causes.
+fn in_one_line(error: &dyn Error) -> String {
+    let (mut told, mut cause) = (error.to_string(), error.source());
+    while let Some(error) = cause {
+        told = format!("{told}: {error}");
+        cause = error.source();
+    }
+    told
 }
 
 /// Columns a table has at most.

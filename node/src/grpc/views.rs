@@ -13,6 +13,7 @@ use ledger::state::record::{EndpointRecord, KeyStatus, Position};
 use ledger::validators::Validator;
 use proto::v1;
 use store::{Cursor, ReceiptFilter};
+use tonic::Code;
 
 /// Entries of one page, if nobody says otherwise.
 const PAGE_SIZE_DEFAULT: u32 = 100;
@@ -117,7 +118,15 @@ pub(super) fn known_word<T: ToString>(field: &str, word: &str, known: &[T]) -> R
     let words: Vec<String> = known.iter().map(T::to_string).collect();
     match word.is_empty() || words.iter().any(|known| known == word) {
         true => Ok(()),
-        false => Err(Refused::invalid("malformed", format!("{field} is none of: {}", words.join(", ")))),
+        false => {
+            let message = format!("{field} is none of: {}", words.join(", "));
+            Err(Refused::new(
+                Code::InvalidArgument,
+                "malformed",
+                message,
+                "leave it empty for all, or give one of these",
+            ))
+        }
     }
 }
 
@@ -190,7 +199,7 @@ fn receipt(services: &Services, located: &store::ReceiptEntry) -> Result<v1::Rec
     })
 }
 
-/// What the health checks said, in one word.
+/// What the health checks said, in one word: the one that receipts have in JSON and in docs/protocol.md.
 fn health_word(health: Health) -> &'static str {
     match health {
         Health::NotRun => "not-run",
@@ -248,8 +257,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_health_checks_said_is_spelled_as_the_protocol_spells_it() {
-        let words = [Health::NotRun, Health::Passed, Health::Failed].map(health_word);
-        assert_eq!(words, ["not-run", "passed", "failed"]);
+    fn health_is_spelt_as_receipts_spell_it_in_json() {
+        for health in [Health::NotRun, Health::Passed, Health::Failed] {
+            assert_eq!(serde_json::to_value(health).ok(), Some(health_word(health).into()));
+        }
     }
 }

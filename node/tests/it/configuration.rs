@@ -341,3 +341,48 @@ fn fsck_of_what_is_no_chain_cannot_be_done_and_says_so() {
     let output = end_of(command);
     assert_eq!(output.status.code(), Some(2), "{output:?}");
 }
+
+#[test]
+fn what_is_printed_can_be_had_as_json_and_errors_too() {
+    let around = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments).args(["-o", "json"]).current_dir(around.path());
+        let output = end_of(command);
+        let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+        (output.status.code(), json, String::from_utf8(output.stderr).unwrap())
+    };
+    let init = ["init", "--dir", "node", "--organisation", "acme"];
+    let (code, made, _) = run(&init);
+    assert_eq!((code, made["node"].as_str().map(str::len), &made["validator"]), (Some(0), Some(64), &().into()));
+    let (code, config, _) = run(&["run", "--config", "node/node.toml", "--print-config"]);
+    assert_eq!((code, config["organisation"].as_str()), (Some(0), Some("acme")));
+
+    fs::write(around.path().join("wrong.toml"), "colour = 1\n").unwrap();
+    for (arguments, code, hint) in [
+        (&init[..], "not-empty", "another --dir"),
+        (&["run", "--config", "absent"], "configuration", "countersign-node init --dir DIR"),
+        (&["run", "--config", "wrong.toml"], "configuration", "explains every field"),
+        (&["fsck", "--dir", "absent"], "store", "check the path"),
+        (&["fsck"], "usage", "countersign-node COMMAND --help"),
+        (&["fnord"], "usage", "countersign-node COMMAND --help"),
+    ] {
+        let (ended, answer, said) = run(arguments);
+        let error = &answer["error"];
+        assert_eq!((ended, error["code"].as_str()), (Some(2), Some(code)), "{arguments:?}: {error}");
+        assert!(error["hint"].as_str().unwrap().contains(hint), "{arguments:?}: {error}");
+        // What an error says of its cause is not said again.
+        assert!(said.matches("unknown field").count() <= 1, "{said}");
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_crash() {
+    let (_, site) = site();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let closed = writer.try_clone().unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--print-config", "--config"]).arg(site.config()).stdout(writer).stderr(closed);
+    assert_eq!(command.status().unwrap().code(), Some(0));
+}

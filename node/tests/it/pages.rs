@@ -227,7 +227,10 @@ async fn what_is_not_there_is_not_found_and_what_is_no_id_is_malformed() {
     }
     for standing in ["bogus", "Approved", "approved "] {
         let patches = ListPatchesRequest { standing: standing.to_owned(), ..Default::default() };
-        assert_refused(&ledger.list_patches(patches).await.unwrap_err(), Code::InvalidArgument, "malformed");
+        let status = ledger.list_patches(patches).await.unwrap_err();
+        assert_refused(&status, Code::InvalidArgument, "malformed");
+        let hint = proto::refusal(&status).unwrap().hint;
+        assert_eq!(hint, "leave it empty for all, or give one of these");
         let proposals = ListProposalsRequest { standing: standing.to_owned(), ..Default::default() };
         assert_refused(&ledger.list_proposals(proposals).await.unwrap_err(), Code::InvalidArgument, "malformed");
     }

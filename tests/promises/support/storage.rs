@@ -16,7 +16,7 @@ impl SmallDisk {
         if mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs", &target]) {
             return Some(Self(directory.to_owned()));
         }
-        println!("skipped: a file system can only be mounted by root");
+        tests::left_out(&["mounts"], "a file system can only be mounted by root");
         None
     }
 
@@ -58,7 +58,7 @@ impl SlowDisk {
     /// `None`, with a line that says so, where this machine has no such disks.
     pub(crate) fn over(directory: &Path) -> Option<Self> {
         if !Path::new(WRITES_PER_SECOND).exists() {
-            println!("skipped: no slow disk here: {WRITES_PER_SECOND} is not there");
+            tests::left_out(&["slow-disks"], &format!("no slow disk here: {WRITES_PER_SECOND} is not there"));
             return None;
         }
         let image = tempfile::tempdir().unwrap();
@@ -67,7 +67,7 @@ impl SlowDisk {
         let formatted = Command::new("mkfs.ext4").args(["-q", "-F"]).arg(&file).status();
         let (from, to) = (file.display().to_string(), directory.display().to_string());
         if !formatted.is_ok_and(|status| status.success()) || !mount(&["-o", "loop", &from, &to]) {
-            println!("skipped: a disk in a file can only be made by root");
+            tests::left_out(&["slow-disks", "mounts"], "a disk in a file can only be made by root");
             return None;
         }
         let device = fs::metadata(directory).unwrap().st_dev();

@@ -4,15 +4,16 @@ use super::trust_root;
 use super::validating::Validating;
 use super::view::{ChargeView, ForkView};
 use crate::EXIT_REFUSED;
-use crate::failure::Failure;
+use crate::failure::{ErrorView, Failure};
 use crate::files;
+use crate::kinds::kind_of;
 use crate::options::Global;
 use crate::terminal::{Answer, note};
 use clap::Args;
 use ledger::fork::{EvidenceFile, Exhibit, ForkError};
 use ledger::limits;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Check evidence.
 #[derive(Debug, Args)]
@@ -23,7 +24,8 @@ validate convict nobody, because anybody can sign two things with a key of his o
 trust root knows its own validators, a head file those that came later.
 Exit codes: 0 it holds, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"fork\": {as `audit fork`}} or {\"verified\": true, \"evidence\": {\"offence\": {\"height\", \
-\"round\", \"kind\"}, \"equivocators\": [{\"key\", \"organisation\"}]}} or {\"verified\": false, \"check\", \"message\"}
+\"round\", \"kind\"}, \"equivocators\": [{\"key\", \"organisation\"}]}} or {\"verified\": false, \"check\", \"message\", \
+\"error\"}
 
 Examples:
   countersign audit check fork.evidence --trust genesis
@@ -58,6 +60,7 @@ struct RefusedView {
     verified: bool,
     check: &'static str,
     message: String,
+    error: ErrorView,
 }
 
 impl Check {
@@ -91,20 +94,34 @@ impl Check {
                 };
                 Answer::new(text, &VerifiedView { verified: true, holds })
             }
-            Err(error) => refused(&error),
+            Err(error) => refused(&error, &self.file),
         })
     }
 }
 
 /// A refusal is an answer: the check goes to standard output for programs and is told to people.
-fn refused(error: &ForkError) -> Answer {
-    let (check, message) = (error.check(), error.to_string());
-    note(&format!("error: refused by check {check}: {message}"));
-    note(match error {
-        ForkError::Strangers(_) => {
-            "hint: validators change: --head takes a file that proves who came later (`countersign chain show --out`)"
+fn refused(error: &ForkError, file: &Path) -> Answer {
+    let check = error.check();
+    let message = match error {
+        // It may be something else altogether.
+        ForkError::Decode(error) => {
+            let is = kind_of(file).map(|kind| format!("; this file is {kind}")).unwrap_or_default();
+            format!("an evidence file is wanted, of at most {} bytes: {error}{is}", limits::PROOF_BYTES_MAX)
         }
-        _ => "hint: it convicts nobody: get the file again, from whoever made it",
-    });
-    Answer::new(String::new(), &RefusedView { verified: false, check, message }).with_code(EXIT_REFUSED)
+        error => error.to_string(),
+    };
+    let hint = match error {
+        ForkError::Strangers(_) => {
+            "validators change: --head takes a file that proves who came later (`countersign chain show --out`)"
+        }
+        ForkError::Decode(_) => {
+            "`countersign audit fork --out` and `countersign get convictions --out` write such files"
+        }
+        _ => "it convicts nobody: get the file again, from whoever made it",
+    };
+    note(&format!("error: refused by check {check}: {message}"));
+    note(&format!("hint: {hint}"));
+    let (code, hint) = (check.to_owned(), Some(hint.to_owned()));
+    let error = ErrorView { code, message: message.clone(), because: Vec::new(), hint };
+    Answer::new(String::new(), &RefusedView { verified: false, check, message, error }).with_code(EXIT_REFUSED)
 }

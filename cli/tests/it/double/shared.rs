@@ -53,7 +53,8 @@ impl Shared {
             outcome: receipt.outcome.to_string(),
             reason: reason.map(|reason| reason.code.to_string()).unwrap_or_default(),
             detail: reason.map(|reason| reason.detail.to_string()).unwrap_or_default(),
-            health: "passed".to_owned(),
+            // As nodes of the first versions spelt it.
+            health: format!("{:?}", receipt.health).to_lowercase(),
             from_version: receipt.from_version.to_string(),
             to_version: receipt.to_version.to_string(),
             ended_at_ms: receipt.ended_at_ms,
