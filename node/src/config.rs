@@ -206,12 +206,18 @@ pub struct RawArtifacts {
     pub bytes_max: u64,
     /// Bytes of artifacts of one organisation.
     pub per_organisation_bytes_max: u64,
+    /// Bytes of the disk that are left free for the chain: a sixteenth of it, and no more than this.
+    pub left_free_bytes_max: u64,
 }
 
 impl Default for RawArtifacts {
     fn default() -> Self {
         let limits = crate::artifacts::ArtifactLimits::default();
-        Self { bytes_max: limits.bytes_max, per_organisation_bytes_max: limits.per_organisation_bytes_max }
+        Self {
+            bytes_max: limits.bytes_max,
+            per_organisation_bytes_max: limits.per_organisation_bytes_max,
+            left_free_bytes_max: limits.left_free_bytes_max,
+        }
     }
 }
 

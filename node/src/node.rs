@@ -381,8 +381,8 @@ fn verified(block: Block, chain: ChainId) -> Option<(Block, Vec<VerifiedTransact
 }
 
 fn artifact_limits(config: &Config) -> ArtifactLimits {
-    let RawArtifacts { bytes_max, per_organisation_bytes_max } = config.raw.artifacts;
-    ArtifactLimits { bytes_max, per_organisation_bytes_max }
+    let RawArtifacts { bytes_max, per_organisation_bytes_max, left_free_bytes_max } = config.raw.artifacts;
+    ArtifactLimits { bytes_max, per_organisation_bytes_max, left_free_bytes_max }
 }
 
 /// What to replicate: every artifact of every patch published so far that is not here.

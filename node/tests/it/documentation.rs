@@ -57,7 +57,10 @@ fn the_document_has_the_numbers_of_the_code() {
     let rows = [
         ("transactions that wait", numbers(&[pool.transactions_max, pool.bytes_max])),
         ("… of one organisation | 6", numbers(&[pool.per_organisation_max, pool.per_organisation_bytes_max])),
-        ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
+        (
+            "artifacts stored",
+            [vec![format!("{} TiB", store.bytes_max >> 40)], gibibytes(store.left_free_bytes_max)].concat(),
+        ),
         ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
         ("requests that are not", [intake, numbers(&[grpc::REQUEST_BYTES])].concat()),
         ("answers that are not", [answers, vec![seconds(grpc::ROOM_PATIENCE)], numbers(&[grpc::HEAD_BYTES])].concat()),

@@ -1,7 +1,7 @@
 //! A node's directory, and the process that runs in it.
 
 use super::world::World;
-use super::{PATIENCE, wait_for};
+use super::{LEFT_FREE_BYTES, PATIENCE, wait_for};
 use devnet::ports::free_port;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::state::record::Role;
@@ -67,7 +67,8 @@ impl Site {
             hosts: vec!["127.0.0.1".to_owned()],
         };
         init(&new).unwrap();
-        let raw = RawConfig::load(&new.directory.join("node.toml")).unwrap();
+        let mut raw = RawConfig::load(&new.directory.join("node.toml")).unwrap();
+        raw.artifacts.left_free_bytes_max = LEFT_FREE_BYTES;
         let key = world.key(organisation, Role::Node);
         let site = Self { directory, key, raw, url: format!("https://{grpc}") };
         site.write_key("node.key", "node", &site.key);
