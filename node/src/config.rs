@@ -4,9 +4,10 @@ use ledger::bounded::Name;
 use ledger::id::ParseIdError;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -228,6 +229,24 @@ pub struct PeerAddress {
     pub key: PublicKey,
     /// Where it is.
     pub address: Multiaddr,
+}
+
+impl PeerAddress {
+    /// The IP address it begins with, as those of the transports we have do.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        ip(&self.address)
+    }
+}
+
+/// The IP address a multiaddress begins with.
+#[must_use]
+pub fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Protocol::Ip6(ip)) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
 }
 
 /// The configuration, believed.

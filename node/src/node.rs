@@ -1,7 +1,7 @@
 //! A whole node: opened, started, run until it is told to stop.
 
 use crate::artifacts::{ArtifactError, ArtifactLimits, Artifacts};
-use crate::config::{Config, RawArtifacts};
+use crate::config::{Config, PeerAddress, RawArtifacts};
 use crate::desk::{Desk, HeadNotice, Published};
 use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
@@ -361,6 +361,7 @@ fn services(
         node_key: config.node_key.public(),
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
+        connections: grpc::Connections::of_this_process(config.peers.iter().filter_map(PeerAddress::ip)),
         intake: grpc::Intake::default(),
         unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),

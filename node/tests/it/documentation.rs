@@ -68,6 +68,15 @@ fn the_document_has_the_numbers_of_the_code() {
         ("… of a stream", numbers(&[grpc::HEAD_BYTES, grpc::ARTIFACT_PIECE_BYTES, grpc::PIECE_BYTES])),
         ("… of one message", short_answers),
         ("transactions of clients", forgeries),
+        ("connections of clients", numbers(&[grpc::CONNECTIONS_MAX])),
+        (
+            "a connection without",
+            vec![seconds(grpc::FIRST_REQUEST_MAX), format!("{} min", grpc::REST_MAX.as_secs() / 60)],
+        ),
+        (
+            "an address that is known",
+            [vec![format!("{} days", grpc::KNOWN_FOR.as_secs() / 86_400)], numbers(&[grpc::KNOWN_MAX])].concat(),
+        ),
         ("requests under way", vec![format!("{} streams of answers", grpc::STREAMS_OF_ANSWERS_MAX)]),
         ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),
         ("waiting to be heard from all", numbers(&[shell::BATCH_BYTES])),

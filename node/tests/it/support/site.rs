@@ -201,10 +201,11 @@ pub(crate) async fn channel(url: &str, ca: &Path) -> Result<Channel, tonic::tran
     Endpoint::from_shared(url.to_owned())?.tls_config(tls)?.timeout(PATIENCE).connect().await
 }
 
-/// A connection from another address of this machine.
+/// A connection from another address of this machine, whichever of its addresses the node is called by.
 pub(crate) async fn channel_from(url: &str, ca: &Path, address: &str) -> Result<Channel, tonic::transport::Error> {
     proto::install_tls_provider();
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
+    let tls = tls.domain_name("127.0.0.1");
     let endpoint = Endpoint::from_shared(url.to_owned())?.local_address(Some(address.parse().unwrap()));
     endpoint.tls_config(tls)?.timeout(PATIENCE).connect().await
 }
