@@ -45,7 +45,7 @@ impl Services {
             }
             places.push(place);
         }
-        let mut verified = self.verifier.offered(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
+        let mut verified = self.verifier.offered(origin, roomy).await.map_err(|_| Refused::stopping())?.into_iter();
         let welcome = |place: Result<Option<Claim>, NoClaim>| {
             let place = place?;
             let verdict = verified.next().ok_or_else(Refused::stopping)?;
@@ -66,7 +66,8 @@ impl Services {
     }
 
     /// A place in the pool. What is known already needs none, where there is no room: whoever asks again is
-    /// answered for it.
+    /// answered for it. But not where the address has all it may have: what is let by here has its signature checked,
+    /// and that bound is the only one on how many are checked for an address.
     fn claim_for(&self, origin: Origin, transaction: &[u8]) -> Result<Result<Option<Claim>, NoClaim>, Refused> {
         let signer = SignedTransaction::claimed_signer(transaction);
         let organisation = match signer.filter(|_| self.desk.crowd().is_pressing()) {

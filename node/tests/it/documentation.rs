@@ -5,7 +5,7 @@ use node::artifacts::{
     ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
 };
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
-use node::{desk, grpc, network, shell};
+use node::{desk, grpc, network, shell, verifier};
 use std::path::Path;
 use std::time::Duration;
 
@@ -68,6 +68,16 @@ fn the_document_has_the_numbers_of_the_code() {
         ("… of a stream", numbers(&[grpc::HEAD_BYTES, grpc::ARTIFACT_PIECE_BYTES, grpc::PIECE_BYTES])),
         ("… of one message", short_answers),
         ("transactions of clients", forgeries),
+        (
+            "signatures of clients",
+            [
+                numbers(&[verifier::QUICK_BATCH_MAX]),
+                [verifier::QUICK_PER_KEY, verifier::QUICK_PER_ADDRESS, verifier::QUICK_PER_NETWORK]
+                    .map(|rate| written(rate.into()))
+                    .to_vec(),
+            ]
+            .concat(),
+        ),
         ("connections of clients", numbers(&[grpc::CONNECTIONS_MAX])),
         (
             "a connection without",
