@@ -23,6 +23,8 @@ pub const SITE: &str = "site";
 const ORGANISATIONS_MIN: usize = 4;
 /// Most validators: one organisation each.
 pub const VALIDATORS_MAX: usize = 26;
+/// What its nodes leave free of the disk: a ledger to try out does not grow, and works on a disk that is nearly full.
+const LEFT_FREE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// What to raise.
 pub struct Plan {
@@ -244,6 +246,7 @@ pub(crate) fn make_node(
         log: dir.join("logs").join(format!("{organisation}.log")),
         pid: None,
     };
+    add_to_configuration(&node, &format!("\n[artifacts]\nleft_free_bytes_max = {LEFT_FREE_BYTES_MAX}\n"))?;
     Ok(MadeNode { node, validator_key: key("validator") })
 }
 
@@ -327,10 +330,14 @@ pub(crate) fn introduce_one(node: &Node, others: &[Node], genesis: &Path) -> Res
 
 /// Tells a node of another: it connects to it from its next start on.
 pub(crate) fn tell_of(node: &Node, other: &Node) -> Result<(), RaiseError> {
-    let mut config = fs::read_to_string(&node.config).map_err(io_error("cannot read node.toml"))?;
     let Node { name, node_key, peer_address, .. } = other;
-    let _ = write!(config, "\n[[network.peers]] # {name}\nkey = \"{node_key}\"\naddress = \"{peer_address}\"\n");
-    fs::write(&node.config, config).map_err(io_error("cannot write node.toml"))
+    let peer = format!("\n[[network.peers]] # {name}\nkey = \"{node_key}\"\naddress = \"{peer_address}\"\n");
+    add_to_configuration(node, &peer)
+}
+
+fn add_to_configuration(node: &Node, text: &str) -> Result<(), RaiseError> {
+    let config = fs::read_to_string(&node.config).map_err(io_error("cannot read node.toml"))?;
+    fs::write(&node.config, config + text).map_err(io_error("cannot write node.toml"))
 }
 
 /// Waits until every node answers and sees every other.

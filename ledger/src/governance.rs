@@ -11,6 +11,7 @@ pub use tally::{Cast, Tally};
 use crate::approval::ApprovalRules;
 use crate::bounded::{List, Name, Notes, SortedList};
 use crate::encoding::{Canonical, Limit, encode};
+use crate::id::TransactionId;
 use crate::key::PublicKey;
 use crate::limits;
 use crate::state::record::{Organisation, Parameters, Position, Role};
@@ -323,6 +324,21 @@ impl Proposal {
         }
     }
 }
+
+/// A proposal that counts among those of its organisation, of which there are only so many at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedProposal {
+    /// The transaction that proposed it.
+    pub proposal: TransactionId,
+    /// Who proposed it.
+    pub key: PublicKey,
+    /// It counts before this block time.
+    pub until_ms: u64,
+}
+
+/// The proposals of one organisation that count, in the order in which they were proposed.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountedProposals(pub List<CountedProposal, { limits::PROPOSALS_PER_ORGANISATION_MAX }>);
 
 /// A change that is not possible, and its place in the proposal.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

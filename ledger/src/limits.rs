@@ -75,6 +75,13 @@ pub const SNAPSHOT_RECORDS_MAX: usize = 4 * 1024;
 pub const CHANGES_MAX: usize = 64;
 /// One proposal: with its ballots it must fit a record.
 pub const PROPOSAL_BYTES_MAX: usize = 32 * 1024;
+/// Proposals of one organisation that count at one time: each is kept for ever, and more than a few nobody reads.
+pub const PROPOSALS_PER_ORGANISATION_MAX: usize = 16;
+/// … of one of its keys: whoever stole one leaves places to the others, for the proposal that revokes it.
+pub const PROPOSALS_PER_KEY_MAX: usize = 8;
+/// How long a proposal counts at least, unless it passes: a day. Or else proposals that close at once, or are refused
+/// by their own proposer, would fill the state as well.
+pub const PROPOSAL_COUNTS_MS_MIN: u64 = 24 * 60 * 60 * 1000;
 /// The largest heartbeat or sealing time: an hour. Proofs must stay possible to get.
 pub const PARAMETER_MS_MAX: u64 = 60 * 60 * 1000;
 /// Offences recorded of one key: more of them teach nothing, and nobody can fill the state with his own.

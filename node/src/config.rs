@@ -4,9 +4,10 @@ use ledger::bounded::Name;
 use ledger::id::ParseIdError;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::Multiaddr;
+use libp2p::multiaddr::Protocol;
 use serde::{Deserialize, Serialize};
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
@@ -206,12 +207,18 @@ pub struct RawArtifacts {
     pub bytes_max: u64,
     /// Bytes of artifacts of one organisation.
     pub per_organisation_bytes_max: u64,
+    /// Bytes of the disk that are left free for the chain: a sixteenth of it, and no more than this.
+    pub left_free_bytes_max: u64,
 }
 
 impl Default for RawArtifacts {
     fn default() -> Self {
         let limits = crate::artifacts::ArtifactLimits::default();
-        Self { bytes_max: limits.bytes_max, per_organisation_bytes_max: limits.per_organisation_bytes_max }
+        Self {
+            bytes_max: limits.bytes_max,
+            per_organisation_bytes_max: limits.per_organisation_bytes_max,
+            left_free_bytes_max: limits.left_free_bytes_max,
+        }
     }
 }
 
@@ -222,6 +229,24 @@ pub struct PeerAddress {
     pub key: PublicKey,
     /// Where it is.
     pub address: Multiaddr,
+}
+
+impl PeerAddress {
+    /// The IP address it begins with, as those of the transports we have do.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        ip(&self.address)
+    }
+}
+
+/// The IP address a multiaddress begins with.
+#[must_use]
+pub fn ip(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(ip)) => Some(IpAddr::V4(ip)),
+        Some(Protocol::Ip6(ip)) => Some(IpAddr::V6(ip)),
+        _ => None,
+    }
 }
 
 /// The configuration, believed.

@@ -2,7 +2,7 @@
 
 mod claims;
 
-use crate::shares::Origin;
+use crate::origin::Origin;
 use claims::Claims;
 pub(crate) use claims::{Claim, Claimant, NoClaim};
 pub use claims::{FORGERIES_MAX, FORGERY_COST};

@@ -203,12 +203,15 @@ fn configuration(new: &NewNode) -> String {
          certificate = \"tls.pem\"\n\
          private_key = \"tls.key\"\n\
          \n\
-         # Patches' files, in data_dir. Bytes; both figures are those in force without this section.\n\
+         # Patches' files, in data_dir. Bytes; these figures are those in force without this section. Of the disk a\n\
+         # sixteenth is left free for the chain, and no more than left_free_bytes_max.\n\
          # [artifacts]\n\
          # bytes_max = {artifacts}\n\
-         # per_organisation_bytes_max = {artifacts_of_one}\n",
+         # per_organisation_bytes_max = {artifacts_of_one}\n\
+         # left_free_bytes_max = {left_free}\n",
         artifacts = limits.bytes_max,
         artifacts_of_one = limits.per_organisation_bytes_max,
+        left_free = limits.left_free_bytes_max,
         organisation = quoted(new.organisation.as_str()),
         listen = listen.join(", "),
         grpc = quoted(&new.grpc.to_string()),

@@ -12,6 +12,7 @@ pub mod grpc;
 pub mod init;
 pub mod network;
 pub mod node;
+mod origin;
 pub mod proof;
 pub mod prune;
 pub mod replicate;

@@ -1,7 +1,7 @@
 //! A whole node: opened, started, run until it is told to stop.
 
 use crate::artifacts::{ArtifactError, ArtifactLimits, Artifacts};
-use crate::config::{Config, RawArtifacts};
+use crate::config::{Config, PeerAddress, RawArtifacts};
 use crate::desk::{Desk, HeadNotice, Published};
 use crate::grpc::{self, GrpcError, Services};
 use crate::network::{self, NetworkConfig, NetworkError};
@@ -362,6 +362,7 @@ fn services(
         validator_key: config.validator_key.as_ref().map(ledger::key::SecretKey::public),
         verifier: verifier.clone(),
         refusing: grpc::Refusing::default(),
+        connections: grpc::Connections::of_this_process(config.peers.iter().filter_map(PeerAddress::ip)),
         intake: grpc::Intake::default(),
         unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),
@@ -382,8 +383,8 @@ fn verified(block: Block, chain: ChainId) -> Option<(Block, Vec<VerifiedTransact
 }
 
 fn artifact_limits(config: &Config) -> ArtifactLimits {
-    let RawArtifacts { bytes_max, per_organisation_bytes_max } = config.raw.artifacts;
-    ArtifactLimits { bytes_max, per_organisation_bytes_max }
+    let RawArtifacts { bytes_max, per_organisation_bytes_max, left_free_bytes_max } = config.raw.artifacts;
+    ArtifactLimits { bytes_max, per_organisation_bytes_max, left_free_bytes_max }
 }
 
 /// What to replicate: every artifact of every patch published so far that is not here.

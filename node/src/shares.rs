@@ -2,34 +2,11 @@
 //! there is for all is counted here too, no address holds more than it leaves: however many take all they are
 //! given, whoever comes next finds as much as each of them has.
 
+use crate::origin::Origin;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::Semaphore;
-
-/// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
-/// they count as one; an IPv4 address is itself, however it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Origin(IpAddr);
-
-impl From<IpAddr> for Origin {
-    fn from(address: IpAddr) -> Self {
-        Self(match address.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-            address => address,
-        })
-    }
-}
-
-impl std::fmt::Display for Origin {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            IpAddr::V4(address) => address.fmt(formatter),
-            IpAddr::V6(address) => write!(formatter, "{address}/64"),
-        }
-    }
-}
 
 /// Counts what each address holds.
 pub(crate) struct Shares {
@@ -170,6 +147,7 @@ impl<K: Eq + Hash> Queues<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::net::IpAddr;
 
     fn origin(address: &str) -> Origin {
         Origin::from(address.parse::<IpAddr>().unwrap())
@@ -233,16 +211,6 @@ mod tests {
         assert_eq!(part.count, 4);
         drop(part);
         assert_eq!((shares.free(), shares.held().of.len()), (20, 0));
-    }
-
-    /// Whoever has an IPv6 network does not have a share for each of its addresses.
-    #[test]
-    fn a_network_is_one_origin_and_an_address_is_one_however_it_is_written() {
-        assert_eq!(origin("2001:db8:1:2::1"), origin("2001:db8:1:2:ffff:ffff:ffff:ffff"));
-        assert_ne!(origin("2001:db8:1:2::1"), origin("2001:db8:1:3::1"));
-        assert_eq!(origin("::ffff:192.0.2.1"), origin("192.0.2.1"));
-        assert_ne!(origin("192.0.2.1"), origin("192.0.2.2"));
-        assert_eq!(origin("2001:db8:1:2::1").to_string(), "2001:db8:1:2::/64");
     }
 
     /// An address waits for itself only, and is forgotten when it holds nothing.

@@ -5,14 +5,21 @@
 //! before it, and inside a finalised block. Checking it costs more than everything else that happens
 //! to it together.
 //!
-//! Long batches of clients are checked by threads that step back when the machine is busy: what is final soon is what
-//! is in the pools already, and the votes for it must not wait for the signatures of what comes after it. What peers
+//! Long batches of clients, and short ones of whoever sends many, are checked by threads that step back when the
+//! machine is busy: what is final soon is what is in the pools already, and the votes for it must not wait for the
+//! signatures of what comes after it. What peers
 //! bring was admitted by one of them, may be in the block that is voted for, and never steps back.
 
+mod quick;
+
+pub use quick::{QUICK_BATCH_MAX, QUICK_PER_ADDRESS, QUICK_PER_KEY, QUICK_PER_NETWORK};
+
 use crate::crew::{Crew, Stopping};
+use crate::origin::Origin;
 use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
 use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use quick::Quick;
 use rayon::ThreadPoolBuildError;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,17 +27,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 /// Bytes of transactions remembered in one generation; there are two.
 const REMEMBERED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// Signatures of a batch that is checked as fast as anything else is done: a block's worth of one organisation
-/// while others have little to say. Longer batches step back.
-const SHORT_BATCH_MAX: usize = 16;
-
 /// Checks signatures for one ledger.
 #[derive(Clone)]
 pub struct Verifier {
     chain: ChainId,
-    short: Crew,
-    long: Crew,
+    quick: Crew,
+    in_background: Crew,
     met: Arc<Mutex<Met>>,
+    rates: Arc<Mutex<Quick>>,
 }
 
 /// What came of a batch, in its order.
@@ -51,17 +55,22 @@ impl Verifier {
     /// # Errors
     /// The system gives no more threads.
     pub fn new(chain: ChainId) -> Result<Self, ThreadPoolBuildError> {
-        let (short, long) = (Crew::new("verify")?, Crew::in_background("verify-many")?);
-        Ok(Self { chain, short, long, met: Arc::default() })
+        let (quick, in_background) = (Crew::new("verify")?, Crew::in_background("verify-many")?);
+        Ok(Self { chain, quick, in_background, met: Arc::default(), rates: Arc::default() })
     }
 
     /// Checks what a client offers, one verdict each.
     ///
     /// # Errors
     /// [`Stopping`].
-    pub async fn offered(&self, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
-        let crew = if transactions.len() <= SHORT_BATCH_MAX { &self.short } else { &self.long };
-        self.each(crew, transactions).await
+    pub(crate) async fn offered(&self, origin: Origin, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
+        let is_quick = self.rates().admits(origin, &transactions);
+        let crew = if is_quick { &self.quick } else { &self.in_background };
+        let verdicts = self.each(crew, transactions).await?;
+        if verdicts.iter().any(Result::is_err) {
+            self.rates().forged(origin);
+        }
+        Ok(verdicts)
     }
 
     /// Checks what a peer brings, one verdict each.
@@ -69,7 +78,7 @@ impl Verifier {
     /// # Errors
     /// [`Stopping`].
     pub async fn passed_on(&self, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
-        self.each(&self.short, transactions).await
+        self.each(&self.quick, transactions).await
     }
 
     async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
@@ -87,7 +96,7 @@ impl Verifier {
     ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
         let this = self.clone();
         // Whoever lacks a block is behind already.
-        self.short.run(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
+        self.quick.run(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<VerifiedTransaction, TransactionError> {
@@ -98,6 +107,11 @@ impl Verifier {
         let verified = SignedTransaction::verify_bytes(bytes, &self.chain)?;
         self.met().insert(digest, &verified);
         Ok(verified)
+    }
+
+    /// The lock's holder only counts, so a panic elsewhere cannot have left it half-way.
+    fn rates(&self) -> MutexGuard<'_, Quick> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The lock's holder only moves values, so a panic elsewhere cannot have left it half-way.
@@ -155,7 +169,8 @@ mod tests {
         let mut forged = good.clone();
         *forged.last_mut().expect("a transaction has bytes") ^= 1;
         for _ in 0..3 {
-            let verdicts = verifier.offered(vec![good.clone(), forged.clone()]).await.expect("not stopping");
+            let verdicts =
+                verifier.offered(Origin::NOWHERE, vec![good.clone(), forged.clone()]).await.expect("not stopping");
             assert_eq!(verdicts[0].as_ref().map(VerifiedTransaction::bytes), Ok(good.as_slice()));
             assert!(matches!(verdicts[1], Err(TransactionError::Signature(_))), "{:?}", verdicts[1]);
         }

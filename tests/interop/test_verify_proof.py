@@ -221,7 +221,7 @@ class Vectors(unittest.TestCase):
                 self.assertEqual(v.state_key(name[0], name[4:]).hex(), entry["state_key"])
                 self.assertEqual(vector(entry)[:4], name[:4], "a record has the number of its name")
             numbers.add(name[0])
-        self.assertEqual(numbers, set(range(13)))
+        self.assertEqual(numbers, set(range(14)))
 
     def test_governance_is_read_as_the_document_lays_it_out(self):
         bodies = lambda kind: [v.decode(v.SIGNED, vector(entry), 65536, "malformed")["body"]
@@ -237,13 +237,17 @@ class Vectors(unittest.TestCase):
         genesis, records = v.decode(v.GENESIS, GENESIS, 2**20, "genesis"), {}
         for entry in INDEX["records"]:
             number = bytes.fromhex(entry["key"])[0]
-            if number in (10, 11):
+            if number in (10, 11, 13):
                 record = v.decode(v.RECORD, vector(entry), 65536, "malformed")["is"]
                 records.setdefault(number, []).append((bytes.fromhex(entry["key"])[4:], record))
         names = [organisation["name"] for organisation in genesis["organisations"]]
         self.assertEqual(records[10], [(b"", names)], "the members of genesis (8.4)")
         governors = {(organisation["name"], key["key"]) for organisation in genesis["organisations"]
                      for key in organisation["keys"] if key["role"].number == 5}  # 5.13
+        counted = [proposal for _, proposals in records[13] for proposal in proposals]
+        self.assertTrue(counted)
+        for proposal in counted:
+            self.assertEqual(proposal["key"], ids[proposal["proposal"]]["signer"])
         for name, record in records[11]:
             proposed = ids[name]
             self.assertEqual(record["proposal"], proposed["payload"]["proposal"])
@@ -288,9 +292,9 @@ class Vectors(unittest.TestCase):
             with self.assertRaisesRegex(v.Refused, f"^malformed: {why}$"):
                 v.decode(of, data, 65536, "malformed")
 
-        for of, number in ((v.PAYLOAD, 11), (v.CHANGE, 11), (v.CHOICE, 2), (v.RECORD, 13)):
+        for of, number in ((v.PAYLOAD, 11), (v.CHANGE, 11), (v.CHOICE, 2), (v.RECORD, 14)):
             malformed(of, number.to_bytes(4, "little") + bytes(4096), f"variant {number}")
-        for of, most in ((v.PROPOSAL, 64), (v.MEMBERS, 256), (v.PROPOSED[1]["ballots"], 256)):
+        for of, most in ((v.PROPOSAL, 64), (v.MEMBERS, 256), (v.COUNTED, 16), (v.PROPOSED[1]["ballots"], 256)):
             malformed(of, (most + 1).to_bytes(8, "little") + bytes(60000), "too many elements")
         for entry in INDEX["records"]:
             data, number = vector(entry), bytes.fromhex(entry["key"])[0]

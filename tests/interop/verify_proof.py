@@ -91,14 +91,15 @@ PATCH = struct(
     verdicts=list_(struct(key=HASH, organisation=NAME, decision=plain(5), position=POSITION), 64),
     approved=option(POSITION), recalled=option(POSITION), standing=plain(5))
 MEMBERS = set_(NAME, 256)
-KINDS = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7, 8)  # 5.2, by the number of the record
+KINDS = (0, 0, 0, 0, 1, 2, 3, 4, 5, 6, 0, 7, 8, 9)  # 5.2, by the number of the record
 PROPOSED = struct(
     proposal=PROPOSAL, proposer=HASH, proposed=POSITION,
     ballots=set_(struct(organisation=NAME, key=HASH, choice=CHOICE), 256), standing=plain(4), settled=option(POSITION))
 OFFENCE = struct(height=U64, round=U32, kind=plain(3))
 CONVICTION = struct(organisation=NAME, offences=list_(struct(offence=OFFENCE, position=POSITION), 16))  # 5.21
+COUNTED = list_(struct(proposal=HASH, key=HASH, until_ms=U64), 16)  # 5.22
 RECORD = enum(None, None, {"is": RULES}, {"is": HALTS}, {"is": ORGANISATION}, None, None, {"is": PATCH}, None, None,
-              {"is": MEMBERS}, {"is": PROPOSED}, {"is": CONVICTION})
+              {"is": MEMBERS}, {"is": PROPOSED}, {"is": CONVICTION}, {"is": COUNTED})
 # Files (sections 6 and 8)
 STATE_PROOF = struct(end=enum({"record": BYTES}, {}, {"key": HASH, "value_hash": HASH}),
                      siblings=list_(option(HASH), 256))

@@ -26,8 +26,8 @@ A snapshot is everything a new node needs to begin at the newest height instead 
 hashes of the history, the state, the blocks of the last 30 days and, of older ones, all transactions but receipts. \
 It is written down as the node sends it; `countersign-node restore` believes nothing of it and checks everything \
 against the genesis file. So a node that lies could send for ever: the command stops at --max-bytes, when the node \
-sends less than a mebibyte in a minute, and when a sixteenth of the disk is all that is free. The file has its name \
-when it is whole, and what came of one that is not is removed.
+sends less than a mebibyte in a minute, and when a sixteenth of the disk, or 1 GiB where that is less, is all that is \
+free. The file has its name when it is whole, and what came of one that is not is removed.
 JSON: {\"file\", \"chain_id\", \"height\", \"first_whole_height\", \"bytes\", \"parts\"}
 
 Examples:

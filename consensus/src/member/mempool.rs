@@ -210,7 +210,7 @@ impl Mempool {
     /// The share of an organisation, while others have little to say.
     fn share_of(&self, organisation: &Name, little: &[Option<(u64, &Name)>; 2]) -> Option<usize> {
         let other = little.iter().flatten().find(|(_, other)| *other != organisation);
-        other.map(|(since, _)| self.pace.share(*since))
+        other.map(|(since, _)| Pace::share(self.length.share(), *since))
     }
 
     /// How many transactions and bytes of one organisation may wait, for this source.

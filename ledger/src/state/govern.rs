@@ -1,5 +1,7 @@
 //! Governance: what proposals and ballots need and do.
 
+mod counted;
+
 use super::apply::Written;
 use super::record::{
     KeyOwner, KeyStatus, MemberKey, Members, Organisation, Parameters, Position, Record, RecordKey, Role,
@@ -29,6 +31,7 @@ impl<S: StateStorage> State<'_, S> {
         position: Position,
     ) -> Result<Written, ApplyError> {
         proposal.check(self.block.time_ms).map_err(Rejection::Proposal)?;
+        self.may_propose(proposer, &owner.organisation)?;
         // What is not possible now is refused now, before anybody thinks about it.
         self.carry_out(&proposal.changes)?.map_err(Rejection::Change)?;
         let record = ProposalRecord {
@@ -101,6 +104,7 @@ impl<S: StateStorage> State<'_, S> {
             record.standing = ProposalStanding::Refused;
         }
         record.settled = (record.standing != ProposalStanding::Open).then_some(position);
+        written.extend(self.count_proposal(id, &record, position)?);
         written.push((RecordKey::Proposal(id), Record::Proposal(record)));
         Ok(written)
     }

@@ -18,7 +18,7 @@ pub use rejection::{ApplyError, Rejection};
 
 use crate::approval::{ApprovalRules, Count};
 use crate::encoding::{decode, encode};
-use crate::governance::ProposalRecord;
+use crate::governance::{CountedProposals, ProposalRecord};
 use crate::id::{PatchId, TransactionId};
 use crate::key::PublicKey;
 use crate::transaction::VerifiedTransaction;
@@ -206,6 +206,9 @@ readers! {
     members() -> Members(Members) = RecordKey::Members;
     /// A proposal, by the transaction that proposed it.
     proposal(id: TransactionId) -> Proposal(ProposalRecord) = RecordKey::Proposal(id);
+    /// The proposals of an organisation that count, or did when it proposed last.
+    counted_proposals(organisation: &crate::bounded::Name) -> CountedProposals(CountedProposals)
+        = RecordKey::CountedProposals(organisation.clone());
     /// What a validating key is convicted of.
     conviction(key: PublicKey) -> Conviction(ConvictionRecord) = RecordKey::Conviction(key);
 }

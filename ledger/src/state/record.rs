@@ -9,7 +9,7 @@ pub use member::{KeyOwner, KeyStatus, MemberKey, Members, Organisation, Role};
 use crate::approval::{ApprovalRules, Decision, Opinion, Standing};
 use crate::bounded::{List, Name, Product, Sentence, SortedList, Version};
 use crate::encoding::{Canonical, Limit, encode};
-use crate::governance::ProposalRecord;
+use crate::governance::{CountedProposals, ProposalRecord};
 use crate::id::{Digest, PatchId, TransactionId, context, derive};
 use crate::key::PublicKey;
 use crate::limits;
@@ -233,6 +233,8 @@ pub enum RecordKey {
     Proposal(TransactionId),
     /// [`ConvictionRecord`] by the validating key. That there is none proves that the key was never convicted.
     Conviction(PublicKey),
+    /// [`CountedProposals`] by organisation.
+    CountedProposals(Name),
 }
 
 crate::id::id!(
@@ -266,6 +268,7 @@ impl RecordKey {
             Self::Receipt(..) => 6,
             Self::Proposal(_) => 7,
             Self::Conviction(_) => 8,
+            Self::CountedProposals(_) => 9,
         }
     }
 
@@ -309,6 +312,8 @@ pub enum Record {
     Proposal(ProposalRecord),
     /// Under [`RecordKey::Conviction`].
     Conviction(ConvictionRecord),
+    /// Under [`RecordKey::CountedProposals`].
+    CountedProposals(CountedProposals),
 }
 
 impl Canonical for Record {

@@ -162,6 +162,28 @@ pub enum Rejection {
     /// What is wrong with a proposal whatever the state.
     #[error(transparent)]
     Proposal(#[from] ProposalError),
+    /// The organisation has as many proposals as count at one time.
+    #[error(
+        "{organisation} has {} proposals that count, the most there can be; the next place is free at {}",
+        limits::PROPOSALS_PER_ORGANISATION_MAX, Moment(*until_ms)
+    )]
+    TooManyProposals {
+        /// The organisation.
+        organisation: Name,
+        /// When one of them ceases to count, if it does not pass before.
+        until_ms: u64,
+    },
+    /// One key of it has.
+    #[error(
+        "key {key} has {} proposals that count, the most one key can have; the next place is free at {}",
+        limits::PROPOSALS_PER_KEY_MAX, Moment(*until_ms)
+    )]
+    TooManyProposalsOfKey {
+        /// The key.
+        key: PublicKey,
+        /// When one of them ceases to count, if it does not pass before.
+        until_ms: u64,
+    },
     /// One of its changes is not possible.
     #[error(transparent)]
     Change(#[from] ImpossibleChange),

@@ -166,7 +166,7 @@ fn limits_are_those_of_the_document() {
     let document = document();
     let (_, section) = document.split_once("## 11 Limits").unwrap();
     let (section, _) = section.split_once("## 12").unwrap();
-    let rows: [(&str, &[u64]); 25] = [
+    let rows: [(&str, &[u64]); 27] = [
         ("proof file", &[limits::PROOF_BYTES_MAX as u64, limits::BLOCK_BYTES_MAX as u64]),
         ("signed transaction", &[limits::TRANSACTION_BYTES_MAX as u64]),
         ("record, certificate", &[limits::MESSAGE_BYTES_MAX as u64]),
@@ -193,6 +193,11 @@ fn limits_are_those_of_the_document() {
         ("artifact", &[limits::ARTIFACT_BYTES_MAX]),
         ("siblings", &[limits::HISTORY_PATH_MAX as u64, limits::STATE_PATH_MAX as u64]),
         ("offences recorded", &[limits::OFFENCES_PER_KEY_MAX as u64]),
+        (
+            "proposals of one organisation",
+            &[limits::PROPOSALS_PER_ORGANISATION_MAX as u64, limits::PROPOSALS_PER_KEY_MAX as u64],
+        ),
+        ("a proposal counts", &[limits::PROPOSAL_COUNTS_MS_MIN / 86_400_000]),
         ("step of a release", &[limits::RELEASE_STEP_MAX]),
         ("header time", &[limits::CLOCK_AHEAD_MS_MAX]),
     ];

@@ -230,6 +230,102 @@ fn a_proposal_has_changes_a_bound_and_an_end() {
     assert!(matches!(rejection, Rejection::Proposal(_)), "{rejection}");
 }
 
+const DAY_MS: u64 = limits::PROPOSAL_COUNTS_MS_MIN;
+
+/// How many proposals of an organisation stand in its record.
+fn counted(world: &World, who: &str) -> usize {
+    world.storage.counted_proposals(&name(who)).unwrap().unwrap_or_default().0.len()
+}
+
+/// Somebody proposes as often as the ledger lets him.
+fn as_many_as_there_may_be(world: &mut World, who: &str) -> (Vec<TransactionId>, Rejection) {
+    let mut proposed = Vec::new();
+    loop {
+        let payload = propose(world, vec![heartbeat(1_234)]);
+        let transaction = world.transaction(who, payload);
+        if let Err(rejection) = world.judge(&transaction) {
+            return (proposed, rejection);
+        }
+        proposed.push(transaction.id());
+        world.block(vec![transaction]);
+        assert!(proposed.len() <= 100, "nothing bounds the proposals of {who}");
+    }
+}
+
+/// A stolen key proposes without end, and leaves places to the organisation's other keys; others lose nothing by it.
+#[test]
+fn proposals_of_a_key_and_of_an_organisation_are_bounded() {
+    let mut world = governed();
+    let (of_key, refused) = as_many_as_there_may_be(&mut world, "north/governor");
+    assert_eq!(of_key.len(), limits::PROPOSALS_PER_KEY_MAX);
+    let until_ms = record(&world, of_key[0]).proposal.closes_at_ms - 3_600_000 + DAY_MS;
+    assert_eq!(refused, Rejection::TooManyProposalsOfKey { key: public("north/governor"), until_ms });
+    let (of_other, refused) = as_many_as_there_may_be(&mut world, "north/second governor");
+    assert_eq!(of_key.len() + of_other.len(), limits::PROPOSALS_PER_ORGANISATION_MAX);
+    assert_eq!(refused, Rejection::TooManyProposals { organisation: name("north"), until_ms });
+    assert_eq!(counted(&world, "north"), limits::PROPOSALS_PER_ORGANISATION_MAX);
+
+    // In one block as one after the other.
+    let one_more = |world: &mut World| {
+        let payload = propose(world, vec![heartbeat(1_234)]);
+        world.transaction("west/governor", payload)
+    };
+    let many = (0..20).map(|_| one_more(&mut world)).collect();
+    let dropped = world.propose(many);
+    assert_eq!(dropped.len(), 20 - limits::PROPOSALS_PER_KEY_MAX);
+    assert!(dropped.iter().all(|(_, why)| matches!(why, Rejection::TooManyProposalsOfKey { .. })), "{dropped:?}");
+
+    // What a revoked key proposed does not count any more: there is room for its successor.
+    let next = Change::AddKey { organisation: name("north"), key: public("north/next governor"), role: Role::Governor };
+    passed(&mut world, vec![Change::RevokeKey { key: public("north/governor") }, next]);
+    let (of_next, _) = as_many_as_there_may_be(&mut world, "north/next governor");
+    assert_eq!(of_next.len(), limits::PROPOSALS_PER_KEY_MAX);
+}
+
+/// What has passed takes no place; what was refused, or closed, does for a day from then, or from its beginning.
+#[test]
+fn a_proposal_counts_until_it_is_over_and_for_a_day_at_least() {
+    let mut world = governed();
+    for _ in 0..2 * limits::PROPOSALS_PER_ORGANISATION_MAX {
+        passed(&mut world, vec![heartbeat(1_234)]);
+    }
+    assert_eq!(counted(&world, "acme"), 0);
+
+    // It closes in a month, and is refused at once.
+    let closing = |world: &World, in_ms: u64| {
+        let closes_at_ms = world.next_ms() + in_ms;
+        let changes = List::new(vec![heartbeat(1_234)]).unwrap();
+        Payload::Propose { proposal: Proposal { changes, note: Notes::default(), closes_at_ms } }
+    };
+    let payload = closing(&world, limits::EXPIRY_AHEAD_MS_MAX);
+    let transaction = world.transaction("acme/governor", payload);
+    let id = transaction.id();
+    world.block(vec![transaction]);
+    for who in ["north/governor", "south/governor"] {
+        say(&mut world, who, id, Choice::Against);
+    }
+    assert_eq!(record(&world, id).standing, ProposalStanding::Refused);
+    let refused_ms = world.tip.header.time_ms;
+    // And others that close at once.
+    for _ in 1..limits::PROPOSALS_PER_KEY_MAX {
+        let payload = closing(&world, 1);
+        world.say("acme/governor", payload);
+    }
+    let payload = closing(&world, 1);
+    let full = Rejection::TooManyProposalsOfKey { key: public("acme/governor"), until_ms: refused_ms + DAY_MS };
+    assert_eq!(world.refuse("acme/governor", payload), full);
+    world.wait(refused_ms + DAY_MS - world.next_ms() - 1);
+    let payload = closing(&world, 1);
+    assert_eq!(world.refuse("acme/governor", payload), full);
+    world.wait(1);
+    let payload = closing(&world, 1);
+    world.say("acme/governor", payload);
+    assert_eq!(counted(&world, "acme"), limits::PROPOSALS_PER_KEY_MAX);
+    world.wait(DAY_MS);
+    let (proposed, _) = as_many_as_there_may_be(&mut world, "acme/governor");
+    assert_eq!(proposed.len(), limits::PROPOSALS_PER_KEY_MAX, "what is over leaves the record");
+}
+
 #[test]
 fn all_changes_of_a_proposal_take_place_or_none() {
     let mut world = governed();

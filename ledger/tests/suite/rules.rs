@@ -73,6 +73,8 @@ fn variant(rejection: &Rejection) -> &'static str {
         Rejection::NeverApproved { .. } => "NeverApproved",
         Rejection::ReasonMismatch(_) => "ReasonMismatch",
         Rejection::Proposal(_) => "Proposal",
+        Rejection::TooManyProposals { .. } => "TooManyProposals",
+        Rejection::TooManyProposalsOfKey { .. } => "TooManyProposalsOfKey",
         Rejection::Change(_) => "Change",
         Rejection::UnknownProposal(_) => "UnknownProposal",
         Rejection::ProposalClosed { .. } => "ProposalClosed",
@@ -83,7 +85,7 @@ fn variant(rejection: &Rejection) -> &'static str {
 }
 
 /// All names of `variant`, in the order of the enum.
-const VARIANTS: [&str; 31] = [
+const VARIANTS: [&str; 33] = [
     "AlreadyFinalised",
     "Expired",
     "ExpiresTooLate",
@@ -109,6 +111,8 @@ const VARIANTS: [&str; 31] = [
     "NeverApproved",
     "ReasonMismatch",
     "Proposal",
+    "TooManyProposals",
+    "TooManyProposalsOfKey",
     "Change",
     "UnknownProposal",
     "ProposalClosed",
@@ -486,6 +490,7 @@ fn every_rejection_is_reached() {
     // These have tests of their own in `rule_stories`.
     reached.extend(["AlreadyFinalised", "Expired", "ExpiresTooLate", "TooManyVerdicts"]);
     // And these in `governance`.
+    reached.extend(["TooManyProposals", "TooManyProposalsOfKey"]);
     reached.extend(["Proposal", "Change", "UnknownProposal", "ProposalClosed", "BallotUnchanged"]);
     assert_eq!(reached, VARIANTS.iter().copied().collect());
 }

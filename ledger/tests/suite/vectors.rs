@@ -18,7 +18,7 @@ use ledger::certificate::VoteBody;
 use ledger::encoding::encode;
 use ledger::evidence::Charge;
 use ledger::fork::EvidenceFile;
-use ledger::governance::{Change, Choice, Proposal};
+use ledger::governance::{Change, Choice, CountedProposal, CountedProposals, Proposal};
 use ledger::history;
 use ledger::id::{Digest, PatchId};
 use ledger::key::{PublicKey, Purpose};
@@ -274,6 +274,7 @@ fn records(vectors: &mut Vectors, world: &World) {
         ("receipt", RecordKey::Receipt(host, patch(1))),
         ("members", RecordKey::Members),
         ("proposal", RecordKey::Proposal(proposal)),
+        ("counted-proposals-none", RecordKey::CountedProposals(name("acme"))),
     ];
     let mut put = |file: &str, key: &RecordKey, record: &Record| {
         vectors.put(
@@ -289,6 +290,9 @@ fn records(vectors: &mut Vectors, world: &World) {
         put(file, &key, &read(&world.storage, &key).unwrap().expect("the story wrote it"));
     }
     put("halts", &RecordKey::Halts, &Record::Halts(halts()));
+    let counted = CountedProposal { proposal, key: key("acme/governor").public(), until_ms: world.next_ms() };
+    let counted = CountedProposals(List::new(vec![counted]).unwrap());
+    put("counted-proposals", &RecordKey::CountedProposals(name("acme")), &Record::CountedProposals(counted));
 }
 
 /// A ledger of its own, so that what the story says stays as it is.

@@ -15,6 +15,9 @@ const PER_ORGANISATION_BYTES_MAX: u64 = BYTES_MAX / 4;
 /// Artifacts leave one part in so many of their file system free: the chain grows on the same, and a node
 /// whose chain cannot be written stops.
 const DISK_PARTS_LEFT_FREE: u64 = 16;
+/// … and no more than so much, however large it is: a chain takes months to grow by this, and a large disk that
+/// somebody else fills is no reason to refuse a patch.
+const LEFT_FREE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 
 /// Bounds of the store of artifacts.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +26,25 @@ pub struct ArtifactLimits {
     pub bytes_max: u64,
     /// Bytes of one organisation.
     pub per_organisation_bytes_max: u64,
+    /// Bytes of the disk that are left free for the chain: a sixteenth of it, and no more than this.
+    pub left_free_bytes_max: u64,
 }
 
 impl Default for ArtifactLimits {
     fn default() -> Self {
-        Self { bytes_max: BYTES_MAX, per_organisation_bytes_max: PER_ORGANISATION_BYTES_MAX }
+        Self {
+            bytes_max: BYTES_MAX,
+            per_organisation_bytes_max: PER_ORGANISATION_BYTES_MAX,
+            left_free_bytes_max: LEFT_FREE_BYTES_MAX,
+        }
+    }
+}
+
+impl ArtifactLimits {
+    /// What artifacts leave free of a disk of so many bytes.
+    #[must_use]
+    pub fn left_free(&self, disk_bytes: u64) -> u64 {
+        (disk_bytes / DISK_PARTS_LEFT_FREE).min(self.left_free_bytes_max)
     }
 }
 
@@ -89,8 +106,9 @@ impl Quota {
         if held.all.saturating_add(bytes) > most {
             return Err(ArtifactError::Full { held: held.all, bytes, most });
         }
-        let (free, left_free) = free_bytes(directory)?;
-        let free = free.saturating_sub(held.on_the_way);
+        let disk = rustix::fs::statvfs(directory).map_err(std::io::Error::from)?;
+        let left_free = self.limits.left_free(disk.f_blocks.saturating_mul(disk.f_frsize));
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(held.on_the_way);
         if free < bytes.saturating_add(left_free) {
             return Err(ArtifactError::DiskFull { free, bytes, left_free });
         }
@@ -141,11 +159,19 @@ impl Drop for Reservation {
     }
 }
 
-/// What is free on the file system of a directory, and what artifacts must leave free.
-fn free_bytes(directory: &Path) -> Result<(u64, u64), ArtifactError> {
-    let disk = rustix::fs::statvfs(directory).map_err(std::io::Error::from)?;
-    Ok((
-        disk.f_bavail.saturating_mul(disk.f_frsize),
-        disk.f_blocks.saturating_mul(disk.f_frsize) / DISK_PARTS_LEFT_FREE,
-    ))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small disk keeps a part of itself for the chain, a large one no more than the chain could need.
+    #[test]
+    fn a_share_of_the_disk_is_left_free_up_to_a_ceiling() {
+        const GIB: u64 = 1024 * 1024 * 1024;
+        let limits = ArtifactLimits::default();
+        for (disk, left) in [(0, 0), (16 * GIB, GIB), (64 * GIB, 4 * GIB), (252 * GIB, 4 * GIB), (u64::MAX, 4 * GIB)] {
+            assert_eq!(limits.left_free(disk), left, "of {disk} bytes");
+        }
+        let limits = ArtifactLimits { left_free_bytes_max: 0, ..limits };
+        assert_eq!(limits.left_free(252 * GIB), 0, "whoever keeps the chain elsewhere needs none");
+    }
 }

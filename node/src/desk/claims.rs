@@ -5,7 +5,7 @@
 //! to others, nor does one key of what its organisation has; and what an address brought that was not signed counts
 //! as claimed by it for a while.
 
-use crate::shares::Origin;
+use crate::origin::Origin;
 use consensus::member::{Crowd, NoRoom, OWN_PLACES_MAX};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;

@@ -3,7 +3,7 @@
 use super::refusal::Refused;
 use super::{Services, wall_ms};
 use crate::desk::{Asked, Claim, Claimant, NoClaim, Place};
-use crate::shares::Origin;
+use crate::origin::Origin;
 use consensus::member::Event;
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
@@ -18,6 +18,7 @@ pub(super) const ALREADY_FINALISED: &str = "already-finalised";
 /// A transaction whose signature holds, and its place in the pool: none for one that is known here already.
 pub(super) struct Welcome {
     pub(super) transaction: VerifiedTransaction,
+    origin: Origin,
     place: Option<Claim>,
 }
 
@@ -39,12 +40,12 @@ impl Services {
             }
             places.push(place);
         }
-        let mut verified = self.verifier.offered(roomy).await.map_err(|_| Refused::stopping())?.into_iter();
+        let mut verified = self.verifier.offered(origin, roomy).await.map_err(|_| Refused::stopping())?.into_iter();
         let welcome = |place: Result<Option<Claim>, NoClaim>| {
             let place = place?;
             let verdict = verified.next().ok_or_else(Refused::stopping)?;
             let transaction = verdict.inspect_err(|_| self.desk.forged(origin))?;
-            Ok(Welcome { transaction, place })
+            Ok(Welcome { transaction, origin, place })
         };
         Ok(places.into_iter().map(welcome).collect())
     }
@@ -60,7 +61,8 @@ impl Services {
     }
 
     /// A place in the pool. What is known already needs none, where there is no room: whoever asks again is
-    /// answered for it.
+    /// answered for it. But not where the address has all it may have: what is let by here has its signature checked,
+    /// and that bound is the only one on how many are checked for an address.
     fn claim_for(&self, origin: Origin, transaction: &[u8]) -> Result<Result<Option<Claim>, NoClaim>, Refused> {
         let signer = SignedTransaction::claimed_signer(transaction);
         let organisation = match signer.filter(|_| self.desk.crowd().is_pressing()) {
@@ -103,13 +105,18 @@ impl Services {
     /// Offers to the core; one answer each.
     pub(super) async fn offer(&self, welcome: Vec<Welcome>) -> Result<Vec<Result<(), Refused>>, Refused> {
         let asked: Vec<_> = welcome.iter().map(|_| self.desk.ticket()).collect();
+        let origin = welcome.first().map(|welcome| welcome.origin);
         let (transactions, _places): (Vec<_>, Vec<_>) =
-            welcome.into_iter().map(|Welcome { transaction, place }| (transaction, place)).unzip();
+            welcome.into_iter().map(|Welcome { transaction, place, .. }| (transaction, place)).unzip();
         let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
         self.events.send(Event::Offered(offers)).await.map_err(|_| Refused::stopping())?;
         let mut results = Vec::with_capacity(asked.len());
         for asked in asked {
             results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
+        }
+        // What is offered together comes from one place.
+        if let Some(origin) = origin.filter(|_| results.iter().any(Result::is_ok)) {
+            self.connections.heard(origin);
         }
         Ok(results)
     }

@@ -1,31 +1,43 @@
-//! Clients' connections: only so many at once, altogether and of one address, none without a request, none that
-//! does not take its answers, and accepting goes on whatever happens to one.
+//! Clients' connections: only so many at once, altogether and of one network, none without a request, none that rests
+//! for long or does not take its answers, and accepting goes on whatever happens to one.
+
+mod calls;
+mod places;
+
+pub(super) use calls::{Call, Calls};
+pub use places::{Connections, KNOWN_FOR, KNOWN_MAX};
 
 use super::refusal::Refused;
 use super::unread::Owed;
 use crate::artifacts::OF_CLIENTS;
-use crate::shares::{Origin, Share, Shares};
+use crate::origin::Origin;
+use calls::Use;
+use places::Entered;
 use rustix::process::{Resource, getrlimit};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::Sleep;
+use tokio::time::{Instant, Sleep};
 use tokio_stream::Stream;
 use tonic::transport::server::Connected;
 
-/// Connections at once. Who comes later waits in the operating system's queue.
-const CONNECTIONS_MAX: usize = 1_024;
+/// Connections at once. For who comes later, one that is there has to end.
+pub const CONNECTIONS_MAX: usize = 1_024;
+/// One more for so many may be there while it ends.
+const ENDING_PART: usize = 16;
 /// The part of the files this process may open that connections may take: the disk needs some, too.
 const SHARE_OF_FILES: u64 = 4;
 /// How long a connection may be there without one request. A client connects because it wants something.
-const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
+pub const FIRST_REQUEST_MAX: Duration = Duration::from_secs(30);
+/// How long a connection may be there without a call under way: a few times as long as endpoints rest between two
+/// looks at the ledger. Who comes again later connects again.
+pub const REST_MAX: Duration = Duration::from_secs(5 * 60);
 /// Downloads of one connection at once: an endpoint has one agent, and a patch few artifacts worth fetching
 /// side by side. An answer that nobody reads holds its place here until the stream ends.
 const DOWNLOADS_PER_CONNECTION_MAX: usize = 8;
@@ -50,19 +62,22 @@ pub(super) struct Client {
     streams: Arc<Semaphore>,
     /// What it has not taken of its answers.
     pub(super) owed: Arc<Owed>,
-    asked: Arc<AtomicBool>,
+    /// What it is there for.
+    pub(super) calls: Calls,
 }
 
 /// A client's connection, and its place among those there may be.
 pub(super) struct Connection {
     stream: TcpStream,
     client: Client,
-    /// Until the first request.
-    patience: Option<Pin<Box<Sleep>>>,
+    /// When to look whether it is used.
+    alarm: Pin<Box<Sleep>>,
     /// While there are answers to be taken.
     window: Option<Window>,
-    _place: OwnedSemaphorePermit,
-    _share: Share,
+    entered: Entered,
+    /// Another needs its place.
+    must_go: bool,
+    _open: OwnedSemaphorePermit,
 }
 
 /// A time in which answers are taken, at the pace of any transfer to a client.
@@ -82,7 +97,7 @@ impl Client {
 
     /// Where it comes from. Who comes by no connection of ours is nobody from nowhere.
     pub(super) fn origin_of(client: Option<&Self>) -> Origin {
-        client.map_or_else(|| Origin::from(IpAddr::V4(Ipv4Addr::UNSPECIFIED)), |client| client.origin)
+        client.map_or(Origin::NOWHERE, |client| client.origin)
     }
 
     /// The limit on its connection's downloads.
@@ -102,15 +117,15 @@ impl Client {
         })
     }
 
-    fn new(address: SocketAddr) -> Self {
+    fn new(origin: Origin, calls: Calls) -> Self {
         let places = |most| Arc::new(Semaphore::new(most));
         Self {
-            origin: address.ip().into(),
+            origin,
             downloads: places(DOWNLOADS_PER_CONNECTION_MAX),
             uploads: places(UPLOADS_PER_CONNECTION_MAX),
             streams: places(STREAMS_OF_ANSWERS_MAX),
             owed: Arc::default(),
-            asked: Arc::default(),
+            calls,
         }
     }
 }
@@ -119,46 +134,54 @@ impl Client {
 #[allow(clippy::result_large_err, reason = "the signature is the library's")]
 pub(super) fn note_request(request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
     if let Some(client) = Client::of(request.extensions()) {
-        client.asked.store(true, Ordering::Relaxed);
+        client.calls.note();
     }
     Ok(request)
 }
 
+impl Connections {
+    /// As many as the files this process may open allow. Peers are expected at these addresses.
+    pub(crate) fn of_this_process(peers: impl IntoIterator<Item = IpAddr>) -> Self {
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let most = usize::try_from(files / SHARE_OF_FILES).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX);
+        Self::new(most, peers)
+    }
+}
+
 /// Connections as they come, for ever.
-pub(super) fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connection>> + Unpin {
-    let most = connections_max();
-    let places = Arc::new(Semaphore::new(most));
-    let shares = shares(most);
-    let state = (listener, places, shares);
-    let connections = futures::stream::unfold(state, |(listener, places, shares)| async move {
-        let place = places.clone().acquire_owned().await.ok()?;
-        let (stream, address, share) = accept(&listener, &shares).await;
-        Some((Ok(Connection::new(stream, address, (place, share))), (listener, places, shares)))
+pub(super) fn incoming(
+    listener: TcpListener,
+    connections: Connections,
+) -> impl Stream<Item = io::Result<Connection>> + Unpin {
+    let most = connections.most();
+    // What has to go takes its file until it has gone.
+    let open = Arc::new(Semaphore::new(most + most.div_ceil(ENDING_PART)));
+    let incoming = futures::stream::unfold((listener, open, connections), |(listener, open, connections)| async move {
+        let file = open.clone().acquire_owned().await.ok()?;
+        let (stream, origin, entered) = accept(&listener, &connections).await;
+        Some((Ok(Connection::new(stream, origin, entered, file)), (listener, open, connections)))
     });
-    Box::pin(connections)
+    Box::pin(incoming)
 }
 
-/// No address has more connections than it leaves: a site of hundreds of endpoints behind one address stays
-/// connected, and whoever comes from elsewhere finds room, also when several have all they can get.
-fn shares(most: usize) -> Arc<Shares> {
-    Shares::of_all(most, most)
-}
-
-/// The next connection of an address that has not its share. An error is about the one that did not come, or
-/// about files being short: both pass, and the door stays open.
-async fn accept(listener: &TcpListener, shares: &Arc<Shares>) -> (TcpStream, SocketAddr, Share) {
+/// The next connection that has a place. An error is about the one that did not come, or about files being short:
+/// both pass, and the door stays open.
+async fn accept(listener: &TcpListener, connections: &Connections) -> (TcpStream, Origin, Entered) {
     loop {
         match listener.accept().await {
             Ok((stream, address)) => {
                 let origin = Origin::from(address.ip());
-                let Some(share) = shares.take(origin) else {
-                    // It is closed unheard: to say why would cost what it must not have.
-                    tracing::debug!(%origin, "an address has its share of connections");
-                    continue;
+                let entered = match connections.enter(origin) {
+                    Ok(entered) => entered,
+                    Err(no_place) => {
+                        // It is closed unheard: to say why would cost what it must not have.
+                        tracing::debug!(%origin, %no_place, "a client's connection is closed unheard");
+                        continue;
+                    }
                 };
                 // A connection that ended at once says so when it is read.
                 let _ = stream.set_nodelay(true);
-                return (stream, address, share);
+                return (stream, origin, entered);
             }
             Err(error) => {
                 tracing::warn!(%error, "a client's connection could not be accepted");
@@ -168,24 +191,37 @@ async fn accept(listener: &TcpListener, shares: &Arc<Shares>) -> (TcpStream, Soc
     }
 }
 
-fn connections_max() -> usize {
-    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(files / SHARE_OF_FILES).unwrap_or(usize::MAX).clamp(1, CONNECTIONS_MAX)
-}
-
 impl Connection {
-    fn new(stream: TcpStream, address: SocketAddr, (place, share): (OwnedSemaphorePermit, Share)) -> Self {
-        let patience = Some(Box::pin(tokio::time::sleep(FIRST_REQUEST_MAX)));
-        let (client, window) = (Client::new(address), None);
-        Self { stream, client, patience, window, _place: place, _share: share }
+    fn new(stream: TcpStream, origin: Origin, entered: Entered, open: OwnedSemaphorePermit) -> Self {
+        let alarm = Box::pin(tokio::time::sleep(FIRST_REQUEST_MAX));
+        let client = Client::new(origin, entered.calls.clone());
+        Self { stream, client, alarm, window: None, entered, must_go: false, _open: open }
     }
 
-    /// Whether it has been there for too long without a request.
-    fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
-        if self.client.asked.load(Ordering::Relaxed) {
-            self.patience = None;
+    /// Whether it has to end.
+    fn is_over(&mut self, context: &mut Context<'_>) -> bool {
+        if !self.must_go && Pin::new(&mut self.entered.end).poll(context).is_ready() {
+            tracing::debug!(origin = %self.client.origin, "a connection ends for another that needs its place");
+            self.must_go = true;
         }
-        self.patience.as_mut().is_some_and(|patience| patience.as_mut().poll(context).is_ready())
+        self.must_go || self.is_idle(context) || self.is_stuck(context)
+    }
+
+    /// Whether it has been there for too long without a call.
+    fn is_idle(&mut self, context: &mut Context<'_>) -> bool {
+        while self.alarm.as_mut().poll(context).is_ready() {
+            let (until, now) = match self.client.calls.usage() {
+                Use::Knocking(since) | Use::Silent(since) => (since + FIRST_REQUEST_MAX, Instant::now()),
+                Use::Resting(since) => (since + REST_MAX, Instant::now()),
+                // It cannot have rested for longer by then.
+                Use::Busy => (Instant::now() + REST_MAX, Instant::now()),
+            };
+            if until <= now {
+                return true;
+            }
+            self.alarm.as_mut().reset(until);
+        }
+        false
     }
 
     /// Whether it does not take its answers, nor gives them up. Only bytes of answers count: the transport's own
@@ -216,7 +252,7 @@ impl Connection {
 
     /// What a write came to. What cannot be written now is not waited for any longer than it may.
     fn wrote(&mut self, wrote: Poll<io::Result<usize>>, context: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if wrote.is_pending() && self.is_stuck(context) {
+        if wrote.is_pending() && self.is_over(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         wrote
@@ -226,7 +262,9 @@ impl Connection {
 impl Connected for Connection {
     type ConnectInfo = Client;
 
+    /// The library asks for this once, when the greeting is over.
     fn connect_info(&self) -> Self::ConnectInfo {
+        self.client.calls.greeted();
         self.client.clone()
     }
 }
@@ -239,7 +277,7 @@ impl AsyncRead for Connection {
     ) -> Poll<io::Result<()>> {
         let read = Pin::new(&mut self.stream).poll_read(context, buffer);
         // What has arrived is read first: it may be the request.
-        if read.is_pending() && (self.is_idle(context) || self.is_stuck(context)) {
+        if read.is_pending() && self.is_over(context) {
             return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
         }
         read

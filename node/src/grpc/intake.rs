@@ -7,7 +7,8 @@
 
 use super::connections::Client;
 use super::refusal::Refused;
-use crate::shares::{NoShare, Origin, Share, Shares};
+use crate::origin::Origin;
+use crate::shares::{NoShare, Share, Shares};
 use futures::future::{Either, Ready, ready};
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;

@@ -21,7 +21,9 @@ use crate::network::Network;
 use crate::shares::Shares;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
-pub use connections::STREAMS_OF_ANSWERS_MAX;
+pub use connections::{
+    CONNECTIONS_MAX, Connections, FIRST_REQUEST_MAX, KNOWN_FOR, KNOWN_MAX, REST_MAX, STREAMS_OF_ANSWERS_MAX,
+};
 use intake::Counted;
 pub use intake::{
     INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
@@ -93,6 +95,8 @@ pub struct Services {
     pub verifier: Verifier,
     /// How fast is refused.
     pub refusing: Refusing,
+    /// Who is connected.
+    pub connections: Connections,
     /// What requests take of the memory.
     pub intake: Intake,
     /// What answers take of the memory.
@@ -153,6 +157,7 @@ pub async fn serve(
     let reflection_alpha = reflection.build_v1alpha().map_err(|error| failed(&error))?;
 
     let (intake, unread) = (services.intake.clone(), services.unread.clone());
+    let connections = services.connections.clone();
     let ledger = LedgerServer::new(services.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
@@ -185,7 +190,7 @@ pub async fn serve(
             // An error means that the sender is gone, and with it the node.
             let _ = stop.changed().await;
         };
-        let served = router.serve_with_incoming_shutdown(connections::incoming(listener), stopped).await;
+        let served = router.serve_with_incoming_shutdown(connections::incoming(listener, connections), stopped).await;
         served.map_err(|error| GrpcError::Serve(error.to_string()))
     })
 }

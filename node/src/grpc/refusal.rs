@@ -178,6 +178,11 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::Recalled(_) => (state, "recalled", "a recall is final: publish a new release"),
         R::NotAnApprover { .. } => (denied, "not-an-approver", "an organisation the rule names must decide"),
         R::VerdictUnchanged { .. } => (Code::AlreadyExists, "verdict-unchanged", "a verdict counts once"),
+        R::TooManyProposals { .. } | R::TooManyProposalsOfKey { .. } => (
+            state,
+            "too-many-proposals",
+            "wait until one has passed, was refused or closed a day ago; put changes together",
+        ),
         R::TooManyVerdicts(_) => (state, "too-many-verdicts", "64 keys have spoken on it: publish a new release"),
         R::NotAKey(_) => (Code::InvalidArgument, "not-a-key", "make a key with `countersign key new`"),
         R::LabelTwice(_) => (Code::InvalidArgument, "labels", "give one value of each label"),

@@ -4,7 +4,8 @@
 use super::answers::{Answers, Gone, answers};
 use super::refusal::Refused;
 use crate::artifacts::{OF_PEERS, Pace, TooSlow};
-use crate::shares::{Origin, Shares};
+use crate::origin::Origin;
+use crate::shares::Shares;
 use proto::v1::SnapshotPart;
 use std::sync::Arc;
 use store::{Store, StoreError, Whole, frame};

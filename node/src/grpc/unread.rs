@@ -11,7 +11,7 @@ mod owed;
 mod room;
 mod whole;
 
-use super::connections::Client;
+use super::connections::{Call, Client};
 use super::refusal::Refused;
 use flowing::{Flowing, Reader};
 use http_body::Body as HttpBody;
@@ -123,6 +123,7 @@ where
         Box::pin(async move {
             let origin = Client::origin_of(client.as_ref());
             let owed = client.as_ref().map_or_else(Arc::default, |client| client.owed.clone());
+            let call = client.as_ref().map(|client| client.calls.begin());
             let (parts, body) = match shape {
                 Shape::Short | Shape::One(_) => {
                     let room = match shape {
@@ -134,7 +135,7 @@ where
                         Err(refused) => return Ok(Status::from(refused).into_http()),
                     };
                     let (parts, body) = services.call(request).await?.into_parts();
-                    (parts, Body::new(whole(body, room, &owed).await))
+                    (parts, Body::new(whole(body, room, &owed).await.during(call)))
                 }
                 Shape::Many(flow) => {
                     let place = match client.as_ref().map(Client::place_for_stream).transpose() {
@@ -142,7 +143,15 @@ where
                         Err(refused) => return Ok(Status::from(refused).into_http()),
                     };
                     let (parts, body) = services.call(request).await?.into_parts();
-                    (parts, Body::new(Flowing::new(body, flow, unread, Reader { origin, owed, _place: place })))
+                    (
+                        parts,
+                        Body::new(Flowing::new(
+                            body,
+                            flow,
+                            unread,
+                            Reader { origin, owed, _place: place, _call: call },
+                        )),
+                    )
                 }
             };
             Ok(http::Response::from_parts(parts, body))

@@ -1,11 +1,11 @@
 //! Who knocks and has not said yet who it is: only so many at once, altogether and of one address. The nodes this
 //! one was told of are expected at their addresses, and have places there that strangers do not take.
 
-use crate::config::PeerAddress;
-use crate::shares::{NoShare, Origin, Share, Shares};
+use crate::config::{PeerAddress, ip};
+use crate::origin::Origin;
+use crate::shares::{NoShare, Share, Shares};
 use libp2p::core::Endpoint;
 use libp2p::core::transport::PortUse;
-use libp2p::multiaddr::Protocol;
 use libp2p::swarm::{
     ConnectionDenied, ConnectionId, FromSwarm, NetworkBehaviour, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
     dummy,
@@ -13,7 +13,6 @@ use libp2p::swarm::{
 use libp2p::{Multiaddr, PeerId};
 use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
-use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -78,12 +77,7 @@ impl Greetings {
 
 /// Where an address is. The transports we have begin with an IP address; all else is one place.
 fn origin(address: &Multiaddr) -> Origin {
-    let ip = match address.iter().next() {
-        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
-        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
-        _ => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-    };
-    Origin::from(ip)
+    ip(address).map_or(Origin::NOWHERE, Origin::from)
 }
 
 impl NetworkBehaviour for Greetings {
@@ -144,6 +138,7 @@ impl NetworkBehaviour for Greetings {
 mod tests {
     use super::*;
     use ledger::key::PublicKey;
+    use std::net::{IpAddr, Ipv4Addr};
 
     fn place(last: u8) -> Origin {
         Origin::from(IpAddr::V4(Ipv4Addr::new(192, 0, 2, last)))

@@ -1,5 +1,6 @@
 //! What the artifact store keeps, asked directly: nothing counts as whole that is not.
 
+use crate::support::LEFT_FREE_BYTES;
 use crate::support::world::{digests, payload};
 use ledger::bounded::Name;
 use ledger::id::Digest;
@@ -18,6 +19,7 @@ fn store() -> (TempDir, Artifacts) {
 }
 
 pub(crate) fn open(directory: &Path, limits: ArtifactLimits) -> Artifacts {
+    let limits = ArtifactLimits { left_free_bytes_max: LEFT_FREE_BYTES, ..limits };
     Artifacts::open(directory.join("artifacts"), limits).unwrap()
 }
 
@@ -154,8 +156,11 @@ fn what_was_half_there_is_gone_after_opening_again() {
 }
 
 /// Room for two artifacts of one organisation, and for three altogether.
-const ROOM: ArtifactLimits =
-    ArtifactLimits { bytes_max: 3 * LENGTH as u64 + 10, per_organisation_bytes_max: 2 * LENGTH as u64 + 10 };
+const ROOM: ArtifactLimits = ArtifactLimits {
+    bytes_max: 3 * LENGTH as u64 + 10,
+    per_organisation_bytes_max: 2 * LENGTH as u64 + 10,
+    left_free_bytes_max: LEFT_FREE_BYTES,
+};
 
 #[test]
 fn an_organisation_has_its_quota_and_the_others_have_theirs() {
@@ -215,7 +220,8 @@ fn what_is_on_its_way_counts_until_it_is_given_up() {
 fn what_the_disk_has_no_room_for_is_refused_at_once() {
     let (directory, artifacts) = {
         let directory = tempfile::tempdir().unwrap();
-        let limits = ArtifactLimits { bytes_max: u64::MAX, per_organisation_bytes_max: u64::MAX };
+        let (bytes_max, per_organisation_bytes_max) = (u64::MAX, u64::MAX);
+        let limits = ArtifactLimits { bytes_max, per_organisation_bytes_max, ..ArtifactLimits::default() };
         let artifacts = open(directory.path(), limits);
         (directory, artifacts)
     };

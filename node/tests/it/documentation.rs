@@ -5,7 +5,7 @@ use node::artifacts::{
     ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
 };
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
-use node::{desk, grpc, network, shell};
+use node::{desk, grpc, network, shell, verifier};
 use std::path::Path;
 use std::time::Duration;
 
@@ -57,7 +57,10 @@ fn the_document_has_the_numbers_of_the_code() {
     let rows = [
         ("transactions that wait", numbers(&[pool.transactions_max, pool.bytes_max])),
         ("… of one organisation | 6", numbers(&[pool.per_organisation_max, pool.per_organisation_bytes_max])),
-        ("artifacts stored", vec![format!("{} TiB", store.bytes_max >> 40)]),
+        (
+            "artifacts stored",
+            [vec![format!("{} TiB", store.bytes_max >> 40)], gibibytes(store.left_free_bytes_max)].concat(),
+        ),
         ("… of one organisation | 2", gibibytes(store.per_organisation_bytes_max)),
         ("requests that are not", [intake, numbers(&[grpc::REQUEST_BYTES])].concat()),
         ("answers that are not", [answers, vec![seconds(grpc::ROOM_PATIENCE)], numbers(&[grpc::HEAD_BYTES])].concat()),
@@ -65,6 +68,25 @@ fn the_document_has_the_numbers_of_the_code() {
         ("… of a stream", numbers(&[grpc::HEAD_BYTES, grpc::ARTIFACT_PIECE_BYTES, grpc::PIECE_BYTES])),
         ("… of one message", short_answers),
         ("transactions of clients", forgeries),
+        (
+            "signatures of clients",
+            [
+                numbers(&[verifier::QUICK_BATCH_MAX]),
+                [verifier::QUICK_PER_KEY, verifier::QUICK_PER_ADDRESS, verifier::QUICK_PER_NETWORK]
+                    .map(|rate| written(rate.into()))
+                    .to_vec(),
+            ]
+            .concat(),
+        ),
+        ("connections of clients", numbers(&[grpc::CONNECTIONS_MAX])),
+        (
+            "a connection without",
+            vec![seconds(grpc::FIRST_REQUEST_MAX), format!("{} min", grpc::REST_MAX.as_secs() / 60)],
+        ),
+        (
+            "an address that is known",
+            [vec![format!("{} days", grpc::KNOWN_FOR.as_secs() / 86_400)], numbers(&[grpc::KNOWN_MAX])].concat(),
+        ),
         ("requests under way", vec![format!("{} streams of answers", grpc::STREAMS_OF_ANSWERS_MAX)]),
         ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),
         ("waiting to be heard from all", numbers(&[shell::BATCH_BYTES])),

@@ -214,7 +214,8 @@ async fn a_transfer_has_a_deadline_by_its_size() {
 #[tokio::test(start_paused = true)]
 async fn what_has_no_room_waits_and_does_not_hold_up_the_rest() {
     let length = LENGTH as u64;
-    let stores = Stores::new(ArtifactLimits { bytes_max: 10 * length, per_organisation_bytes_max: length });
+    let (bytes_max, per_organisation_bytes_max) = (10 * length, length);
+    let stores = Stores::new(ArtifactLimits { bytes_max, per_organisation_bytes_max, ..ArtifactLimits::default() });
     let (first, truth) = stores.answer(1);
     let (mut second, other_truth) = stores.answer(2);
     let town = Town::default().with(1, truth);

@@ -16,6 +16,8 @@ use tokio_stream::{Stream, StreamExt as _};
 const LENGTH_BYTES: usize = 4;
 /// The part of a disk that stays free.
 const SHARE_LEFT_FREE: u64 = 16;
+/// … and no more than so much, however large it is: whoever else writes there has time to notice.
+const LEFT_FREE_BYTES_MAX: u64 = 1024 * 1024 * 1024;
 /// Bytes written between two looks at the room on the disk.
 const LOOK_BYTES: u64 = 16 * 1024 * 1024;
 /// In this time so much of a snapshot must come, or its end: a node has a disk, too, but one that sends a little now
@@ -190,6 +192,7 @@ impl Taking {
         let disk = rustix::fs::statvfs(&self.directory).map_err(failed)?;
         let available = disk.f_bavail.saturating_mul(disk.f_frsize);
         let reserve = disk.f_blocks.saturating_mul(disk.f_frsize) / SHARE_LEFT_FREE;
+        let reserve = reserve.min(LEFT_FREE_BYTES_MAX);
         if available < reserve.saturating_add(bytes).saturating_add(LOOK_BYTES) {
             let directory = self.directory.clone();
             return Err(SnapshotError::NoRoom { directory, available, reserve }.into());

@@ -6,6 +6,9 @@
 //! that is wanted by somebody with little to say is made of that alone. Half of the blocks are then as quick as
 //! those of a quiet ledger, and whoever has much still gets the other half. When nobody with little to say is heard
 //! of any more, shares grow until they are whole blocks again.
+//!
+//! What is much and what is little is the same number everywhere: it tells people and their scripts from floods. How
+//! large a share is is not, but as much as takes half of a quiet height (`Length`).
 
 use ledger::bounded::Name;
 use std::collections::{BTreeMap, BTreeSet};
@@ -50,10 +53,11 @@ impl Pace {
         });
     }
 
-    /// Transactions of one organisation in a block, so many blocks after another had little to say.
-    pub(super) fn share(&self, since: u64) -> usize {
+    /// Transactions of one organisation in a block, so many blocks after another had little to say, if it is this
+    /// share right after.
+    pub(super) fn share(share: usize, since: u64) -> usize {
         let doubled = u32::try_from(since / DOUBLE_AFTER).unwrap_or(u32::MAX);
-        self.share.saturating_mul(2usize.saturating_pow(doubled))
+        share.saturating_mul(2usize.saturating_pow(doubled))
     }
 
     /// Whether so many that wait are much.

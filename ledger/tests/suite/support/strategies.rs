@@ -9,7 +9,9 @@ use ledger::encoding::{Canonical, decode, encode};
 use ledger::evidence::{CertifiedHeader, Evidence, Offence, OffenceKind, TwoCertificates};
 use ledger::fork::{Branch, EvidenceFile, Exhibit, Fork, HeadFile};
 use ledger::genesis::Genesis;
-use ledger::governance::{Ballot, Change, Choice, Proposal, ProposalRecord, ProposalStanding};
+use ledger::governance::{
+    Ballot, Change, Choice, CountedProposal, CountedProposals, Proposal, ProposalRecord, ProposalStanding,
+};
 use ledger::id::{BlockHash, ChainId, Digest, PatchId, TransactionId};
 use ledger::key::{PublicKey, Signature};
 use ledger::patch::{
@@ -492,6 +494,11 @@ pub fn record() -> impl Strategy<Value = Record> {
     );
     let receipt = (any::<u32>(), outcome(), option::of(select(ReasonCode::ALL.to_vec())), position())
         .prop_map(|(attempt, outcome, reason, position)| ReceiptRecord { attempt, outcome, reason, position });
+    let counted = (bytes(), public(), any::<u64>()).prop_map(|(proposal, key, until_ms)| CountedProposal {
+        proposal: TransactionId(proposal),
+        key,
+        until_ms,
+    });
     prop_oneof![
         parameters().prop_map(Record::Parameters),
         (validators(), validators())
@@ -511,6 +518,7 @@ pub fn record() -> impl Strategy<Value = Record> {
         sorted(name(), 3).prop_map(|names| Record::Members(Members(names))),
         proposal_record().prop_map(Record::Proposal),
         conviction().prop_map(Record::Conviction),
+        list(counted, 3).prop_map(|counted| Record::CountedProposals(CountedProposals(counted))),
     ]
 }
 

@@ -123,6 +123,8 @@ pub struct World {
     /// Those of them who sign certificates.
     pub signers: Vec<&'static str>,
     nonce: u64,
+    /// How much later than usual the next block is made.
+    waited_ms: u64,
 }
 
 impl World {
@@ -138,7 +140,7 @@ impl World {
         let tree = TreeHead { version: genesis.state.version, root: genesis.state.root };
         let tip = Tip { header: genesis.header.clone(), tree, history_root: ledger::history::empty_root() };
         let (validators, signers) = (VALIDATORS.to_vec(), VALIDATORS.to_vec());
-        Self { genesis, storage, tip, log: Vec::new(), blocks: Vec::new(), validators, signers, nonce: 0 }
+        Self { genesis, storage, tip, log: Vec::new(), blocks: Vec::new(), validators, signers, nonce: 0, waited_ms: 0 }
     }
 
     pub fn chain(&self) -> ChainId {
@@ -151,7 +153,12 @@ impl World {
 
     /// Time of the next block.
     pub fn next_ms(&self) -> u64 {
-        self.tip.header.time_ms + BLOCK_MS
+        self.tip.header.time_ms + BLOCK_MS + self.waited_ms
+    }
+
+    /// The next block is made so much later.
+    pub fn wait(&mut self, milliseconds: u64) {
+        self.waited_ms += milliseconds;
     }
 
     /// An unsigned body that expires in an hour.
@@ -201,6 +208,7 @@ impl World {
         self.storage.write_finalised(executed.transactions.iter().map(VerifiedTransaction::id));
         self.log.extend(executed.transactions.iter().map(|transaction| transaction.signed().clone()));
         self.tip = executed.tip();
+        self.waited_ms = 0;
         self.blocks.push(executed.block);
         dropped
     }

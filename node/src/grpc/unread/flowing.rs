@@ -3,8 +3,8 @@
 use super::owed::{Line, Owed};
 use super::room::{Room, Unread};
 use super::whole::chunks;
-use super::{CHUNK_BYTES, Flow, HttpBody, Refused};
-use crate::shares::Origin;
+use super::{CHUNK_BYTES, Call, Flow, HttpBody, Refused};
+use crate::origin::Origin;
 use http_body::Frame;
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -21,6 +21,8 @@ pub(super) struct Reader {
     pub(super) owed: Arc<Owed>,
     /// Its place among the streams of its connection.
     pub(super) _place: Option<OwnedSemaphorePermit>,
+    /// While there is more of it to be asked for, it is a call under way.
+    pub(super) _call: Option<Call>,
 }
 
 type WaitingForRoom = Pin<Box<dyn Future<Output = Result<Room, Refused>> + Send>>;

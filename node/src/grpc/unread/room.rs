@@ -2,7 +2,8 @@
 //! order of asking. Short answers have theirs apart.
 
 use super::Refused;
-use crate::shares::{NoShare, Origin, Queues, Share, Shares};
+use crate::origin::Origin;
+use crate::shares::{NoShare, Queues, Share, Shares};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};

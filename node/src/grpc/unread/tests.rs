@@ -2,7 +2,7 @@
 
 use super::whole::Whole;
 use super::*;
-use crate::shares::Origin;
+use crate::origin::Origin;
 use futures::FutureExt as _;
 use http_body::Frame;
 use room::Room;
@@ -32,7 +32,12 @@ async fn everything(unread: &Unread, last: u8) -> Vec<Room> {
 }
 
 fn flowing(body: Body, flow: Flow, unread: &Unread, owed: &Arc<Owed>) -> Flowing {
-    Flowing::new(body, flow, unread.clone(), Reader { origin: origin(1), owed: owed.clone(), _place: None })
+    Flowing::new(
+        body,
+        flow,
+        unread.clone(),
+        Reader { origin: origin(1), owed: owed.clone(), _place: None, _call: None },
+    )
 }
 
 /// Frames of these lengths.

@@ -3,7 +3,7 @@
 
 use super::owed::Owed;
 use super::room::Room;
-use super::{CHUNK_BYTES, HttpBody};
+use super::{CHUNK_BYTES, Call, HttpBody};
 use http_body::Frame;
 use std::collections::VecDeque;
 use std::future::poll_fn;
@@ -53,21 +53,32 @@ pub(super) async fn whole(mut body: Body, mut room: Room, owed: &Arc<Owed>) -> W
             Err(status) => frames.push_back(Err(status)),
         }
     }
-    Whole(frames)
+    Whole { frames, _call: None }
 }
 
 /// An answer that is there.
-pub(super) struct Whole(VecDeque<Result<Frame<Bytes>, Status>>);
+pub(super) struct Whole {
+    frames: VecDeque<Result<Frame<Bytes>, Status>>,
+    /// Until all of it was asked for.
+    _call: Option<Call>,
+}
+
+impl Whole {
+    /// The call it is the answer to goes on as long as there is some of it.
+    pub(super) fn during(self, call: Option<Call>) -> Self {
+        Self { _call: call, ..self }
+    }
+}
 
 impl HttpBody for Whole {
     type Data = Bytes;
     type Error = Status;
 
     fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
-        Poll::Ready(self.0.pop_front())
+        Poll::Ready(self.frames.pop_front())
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.frames.is_empty()
     }
 }

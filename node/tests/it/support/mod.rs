@@ -9,6 +9,8 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How long anything is waited for: far longer than it takes on the slowest machine.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// What nodes of tests leave free of the disk: nothing they do depends on how much of it others have taken.
+pub(crate) const LEFT_FREE_BYTES: u64 = 64 * 1024 * 1024;
 /// How often it is looked at.
 const LOOK: Duration = Duration::from_millis(20);
 

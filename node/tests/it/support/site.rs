@@ -1,7 +1,7 @@
 //! A node's directory, and the process that runs in it.
 
 use super::world::World;
-use super::{PATIENCE, wait_for};
+use super::{LEFT_FREE_BYTES, PATIENCE, wait_for};
 use devnet::ports::free_port;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::state::record::Role;
@@ -67,7 +67,8 @@ impl Site {
             hosts: vec!["127.0.0.1".to_owned()],
         };
         init(&new).unwrap();
-        let raw = RawConfig::load(&new.directory.join("node.toml")).unwrap();
+        let mut raw = RawConfig::load(&new.directory.join("node.toml")).unwrap();
+        raw.artifacts.left_free_bytes_max = LEFT_FREE_BYTES;
         let key = world.key(organisation, Role::Node);
         let site = Self { directory, key, raw, url: format!("https://{grpc}") };
         site.write_key("node.key", "node", &site.key);
@@ -200,10 +201,11 @@ pub(crate) async fn channel(url: &str, ca: &Path) -> Result<Channel, tonic::tran
     Endpoint::from_shared(url.to_owned())?.tls_config(tls)?.timeout(PATIENCE).connect().await
 }
 
-/// A connection from another address of this machine.
+/// A connection from another address of this machine, whichever of its addresses the node is called by.
 pub(crate) async fn channel_from(url: &str, ca: &Path, address: &str) -> Result<Channel, tonic::transport::Error> {
     proto::install_tls_provider();
     let tls = ClientTlsConfig::new().ca_certificate(Certificate::from_pem(fs::read(ca).unwrap()));
+    let tls = tls.domain_name("127.0.0.1");
     let endpoint = Endpoint::from_shared(url.to_owned())?.local_address(Some(address.parse().unwrap()));
     endpoint.tls_config(tls)?.timeout(PATIENCE).connect().await
 }

@@ -1,0 +1,200 @@
+//! Who is connected, and who has to go when somebody else comes and there is no place left.
+//!
+//! Nobody is asked who he is before he has a place, so all there is to judge by is where he comes from and what he
+//! did. Every network has a limit, at each width at which networks are given out. When there is no place, the network
+//! that holds most makes one, and in it the part that holds most, down to one address: first the connection that has
+//! not said hello, then the one that never asked for anything, then the one that has rested longest, and last the one
+//! that came last, for whoever has been at work for long is worth more than whoever has just come. Whoever holds least
+//! therefore finds a place, however many take all they can get.
+//!
+//! Whoever has many networks would still fill all places. So places are of two kinds: an address from which a
+//! transaction was admitted lately, one of a configured peer and this host itself are *known*, and neither the known
+//! nor strangers have more than three quarters of all.
+
+use super::calls::{Calls, Use};
+use crate::origin::{Network, Origin, Width};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+/// Parts of all places of which the limits are so many.
+const PARTS: usize = 8;
+/// Of one address (IPv6 /64): a half, so that a site of hundreds of endpoints behind one address stays connected.
+const ADDRESS_PARTS: usize = 4;
+/// Of one IPv6 /56.
+const SITE_PARTS: usize = 5;
+/// Of one IPv4 /24 or IPv6 /48.
+const COMPANY_PARTS: usize = 6;
+/// Of the known, and of strangers: a quarter is left to the others.
+const KIND_PARTS: usize = 6;
+
+/// How long an address is known after a transaction of it was admitted: endpoints have something to say whenever
+/// they are patched.
+pub const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Addresses that are known so. Of more, the one that was heard of longest ago is forgotten.
+pub const KNOWN_MAX: usize = 4_096;
+
+/// Who is connected.
+#[derive(Clone)]
+pub struct Connections(Arc<Mutex<Held>>);
+
+struct Held {
+    /// Places there are.
+    most: usize,
+    next: u64,
+    /// In the order in which they came.
+    places: BTreeMap<u64, Place>,
+    /// This host, and where configured peers are.
+    expected: HashSet<Origin>,
+    /// From where transactions were admitted, and when last.
+    heard: HashMap<Origin, Instant>,
+}
+
+struct Place {
+    origin: Origin,
+    calls: Calls,
+    /// Dropped when the connection must end.
+    _end: oneshot::Sender<()>,
+}
+
+/// A connection's place, until this is dropped.
+pub(super) struct Entered {
+    connections: Connections,
+    number: u64,
+    /// What the connection is used for.
+    pub(super) calls: Calls,
+    /// Ends when another one needs the place.
+    pub(super) end: oneshot::Receiver<()>,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPlace {
+    #[error("network {0} has all the connections it may have, and calls on each")]
+    Network(Network),
+    #[error("all connections are taken, by nobody who has more than this address")]
+    All,
+}
+
+impl Connections {
+    /// So many places. Peers are expected at these addresses.
+    pub(super) fn new(most: usize, peers: impl IntoIterator<Item = IpAddr>) -> Self {
+        let host = [IpAddr::V4(Ipv4Addr::LOCALHOST), IpAddr::V6(Ipv6Addr::LOCALHOST)];
+        let expected = peers.into_iter().chain(host).map(Origin::from).collect();
+        let held = Held { most: most.max(1), next: 0, places: BTreeMap::new(), expected, heard: HashMap::new() };
+        Self(Arc::new(Mutex::new(held)))
+    }
+
+    /// A place for somebody who comes from there. Another connection may have to end for it.
+    pub(super) fn enter(&self, origin: Origin) -> Result<Entered, NoPlace> {
+        let mut held = self.held();
+        if let Some(number) = held.make_room(origin)? {
+            held.places.remove(&number);
+        }
+        let ((ending, end), calls, number) = (oneshot::channel(), Calls::new(), held.next);
+        held.next += 1;
+        held.places.insert(number, Place { origin, calls: calls.clone(), _end: ending });
+        Ok(Entered { connections: self.clone(), number, calls, end })
+    }
+
+    /// A transaction from there was admitted: somebody signed it whose key the ledger knows.
+    pub(in crate::grpc) fn heard(&self, origin: Origin) {
+        let mut held = self.held();
+        if held.heard.len() >= KNOWN_MAX && !held.heard.contains_key(&origin) {
+            let oldest = held.heard.iter().min_by_key(|(_, when)| **when).map(|(origin, _)| *origin);
+            if let Some(oldest) = oldest {
+                held.heard.remove(&oldest);
+            }
+        }
+        held.heard.insert(origin, Instant::now());
+    }
+
+    /// Places there are.
+    pub(super) fn most(&self) -> usize {
+        self.held().most
+    }
+
+    /// The lock's holder decides before it changes anything, so a panic elsewhere cannot have left it half-way.
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        self.connections.held().places.remove(&self.number);
+    }
+}
+
+impl Held {
+    /// Which connection has to end before one more from there begins, if any.
+    fn make_room(&self, newcomer: Origin) -> Result<Option<u64>, NoPlace> {
+        for (width, parts) in
+            [(Width::Address, ADDRESS_PARTS), (Width::Site, SITE_PARTS), (Width::Company, COMPANY_PARTS)]
+        {
+            let network = newcomer.network(width);
+            let of_it = self.those(|origin| origin.network(width) == network);
+            if of_it.len() >= self.part(parts) {
+                return who_goes(of_it, newcomer).map(Some).ok_or(NoPlace::Network(network));
+            }
+        }
+        let is_known = self.is_known(newcomer);
+        let (alike, others): (Vec<_>, Vec<_>) =
+            self.places.iter().partition(|(_, place)| self.is_known(place.origin) == is_known);
+        let pool = if alike.len() >= self.part(KIND_PARTS) {
+            alike
+        } else if self.places.len() >= self.most {
+            // These are more than the quarter that is theirs.
+            if others.is_empty() { alike } else { others }
+        } else {
+            return Ok(None);
+        };
+        who_goes(pool, newcomer).map(Some).ok_or(NoPlace::All)
+    }
+
+    fn those(&self, are: impl Fn(Origin) -> bool) -> Vec<(&u64, &Place)> {
+        self.places.iter().filter(|(_, place)| are(place.origin)).collect()
+    }
+
+    /// So many eighths of all, and one at least.
+    fn part(&self, parts: usize) -> usize {
+        (self.most * parts / PARTS).max(1)
+    }
+
+    fn is_known(&self, origin: Origin) -> bool {
+        self.expected.contains(&origin) || self.heard.get(&origin).is_some_and(|when| when.elapsed() < KNOWN_FOR)
+    }
+}
+
+/// Who of these has to go for somebody from there: of the network that holds most, and of its part that holds most.
+/// Where that is the newcomer's own, calls under way are not broken off: it would gain nothing.
+fn who_goes(mut pool: Vec<(&u64, &Place)>, newcomer: Origin) -> Option<u64> {
+    let mut holds_less = false;
+    for width in Width::ALL {
+        let mut counts: HashMap<Network, usize> = HashMap::new();
+        for (_, place) in &pool {
+            *counts.entry(place.origin.network(width)).or_default() += 1;
+        }
+        let most = counts.values().copied().max()?;
+        let own = newcomer.network(width);
+        holds_less |= counts.get(&own).is_none_or(|count| *count < most);
+        pool.retain(|(_, place)| {
+            let network = place.origin.network(width);
+            if holds_less { counts.get(&network) == Some(&most) } else { network == own }
+        });
+    }
+    let useless = pool.iter().filter_map(|(number, place)| match place.calls.usage() {
+        Use::Knocking(since) => Some((0, since, **number)),
+        Use::Silent(since) => Some((1, since, **number)),
+        Use::Resting(since) => Some((2, since, **number)),
+        Use::Busy => None,
+    });
+    let youngest = pool.iter().map(|(number, _)| **number).filter(|_| holds_less).max();
+    useless.min().map(|(.., number)| number).or(youngest)
+}
+
+#[cfg(test)]
+mod tests;

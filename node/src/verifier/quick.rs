@@ -1,0 +1,190 @@
+//! Who is checked as fast as anything else is done: whoever has little to say. A client that sends many short batches
+//! is no other than one that sends a long one, so of each key, address and network only so much a second is quick;
+//! the rest steps back, and is not refused.
+
+use crate::origin::{Network, Origin, Width};
+use ledger::key::PublicKey;
+use ledger::transaction::SignedTransaction;
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Signatures of a batch that may be quick: a block's worth of one organisation while others have little to say.
+pub const QUICK_BATCH_MAX: usize = 16;
+/// Signatures a second of one key, as transactions name it: nobody who waits for finality in between says more. All
+/// of it is a few hundredths of a core.
+pub const QUICK_PER_KEY: u32 = 256;
+/// … of one address: a house of endpoints, in the minute in which all of them are patched.
+pub const QUICK_PER_ADDRESS: u32 = 1_024;
+/// … of one IPv4 /24 or IPv6 /48.
+pub const QUICK_PER_NETWORK: u32 = 2_048;
+/// Keys, addresses and networks that are remembered. Whoever is one more steps back.
+const REMEMBERED_MAX: usize = 8_192;
+/// What is not used of a rate is there for so long.
+const BURST: Duration = Duration::from_secs(1);
+
+/// What was quick lately.
+pub(super) struct Quick {
+    keys: Rate<PublicKey>,
+    addresses: Rate<Origin>,
+    networks: Rate<Network>,
+}
+
+/// So many a second of each.
+struct Rate<K> {
+    each: Duration,
+    /// When all of it is there again; who is not here has all of it.
+    whole_at: HashMap<K, Instant>,
+}
+
+impl Default for Quick {
+    fn default() -> Self {
+        Self {
+            keys: Rate::new(QUICK_PER_KEY),
+            addresses: Rate::new(QUICK_PER_ADDRESS),
+            networks: Rate::new(QUICK_PER_NETWORK),
+        }
+    }
+}
+
+impl Quick {
+    /// Whether what comes from somewhere is checked at once; if so, it counts.
+    pub(super) fn admits(&mut self, origin: Origin, transactions: &[Vec<u8>]) -> bool {
+        let now = Instant::now();
+        transactions.len() <= QUICK_BATCH_MAX && transactions.iter().all(|bytes| self.admits_one(origin, bytes, now))
+    }
+
+    fn admits_one(&mut self, origin: Origin, transaction: &[u8], now: Instant) -> bool {
+        // What names nobody is refused without a look at its signature.
+        let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return true };
+        let network = origin.network(Width::Company);
+        let has = self.networks.has(&network, now) && self.addresses.has(&origin, now) && self.keys.has(&signer, now);
+        if has {
+            self.networks.spend(network, now);
+            self.addresses.spend(origin, now);
+            self.keys.spend(signer, now);
+        }
+        has
+    }
+
+    /// What came from an address was not signed as it said: whom it names says nothing then, and the address has used
+    /// up what it has.
+    pub(super) fn forged(&mut self, origin: Origin) {
+        let now = Instant::now();
+        if self.addresses.has(&origin, now) {
+            self.addresses.whole_at.insert(origin, now + BURST);
+        }
+    }
+}
+
+impl<K: Eq + Hash> Rate<K> {
+    fn new(per_second: u32) -> Self {
+        Self { each: BURST / per_second, whole_at: HashMap::new() }
+    }
+
+    /// Whether there is one more for somebody.
+    fn has(&mut self, who: &K, now: Instant) -> bool {
+        if let Some(whole_at) = self.whole_at.get(who) {
+            return *whole_at + self.each <= now + BURST;
+        }
+        if self.whole_at.len() >= REMEMBERED_MAX {
+            self.whole_at.retain(|_, whole_at| *whole_at > now);
+        }
+        self.whole_at.len() < REMEMBERED_MAX
+    }
+
+    fn spend(&mut self, who: K, now: Instant) {
+        let whole_at = self.whole_at.entry(who).or_insert(now);
+        *whole_at = now.max(*whole_at) + self.each;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::block::PROTOCOL_VERSION;
+    use ledger::bounded::Sentence;
+    use ledger::encoding::encode;
+    use ledger::id::{ChainId, PatchId};
+    use ledger::key::Signature;
+    use ledger::transaction::{Payload, Transaction};
+    use std::net::IpAddr;
+
+    fn origin(address: &str) -> Origin {
+        Origin::from(address.parse::<IpAddr>().unwrap())
+    }
+
+    /// A transaction that names this signer.
+    fn of(signer: PublicKey) -> Vec<Vec<u8>> {
+        let payload = Payload::Recall { patch: PatchId([1; 32]), reason: Sentence::cut("broken") };
+        let (version, chain_id) = (PROTOCOL_VERSION, ChainId([7; 32]));
+        let transaction = Transaction { version, chain_id, signer, nonce: 0, expires_at_ms: 1, payload };
+        // Nobody looks at the signature here.
+        vec![encode(&SignedTransaction { transaction, signature: Signature([0; 64]) })]
+    }
+
+    fn key(number: u32) -> PublicKey {
+        let mut key = [0; 32];
+        key[..4].copy_from_slice(&number.to_le_bytes());
+        PublicKey(key)
+    }
+
+    /// How many of so many are quick, each of another of these keys, one after the other.
+    fn quick(quick: &mut Quick, address: &str, keys: u32, count: u32) -> u32 {
+        let admitted = (0..count).filter(|number| quick.admits(origin(address), &of(key(number % keys))));
+        u32::try_from(admitted.count()).unwrap()
+    }
+
+    /// Whoever waits for finality in between, some milliseconds each, is quick for ever.
+    #[tokio::test(start_paused = true)]
+    async fn a_client_with_little_to_say_never_steps_back() {
+        let mut rates = Quick::default();
+        for _ in 0..10_000 {
+            assert_eq!(quick(&mut rates, "192.0.2.1", 1, 1), 1);
+            tokio::time::advance(Duration::from_millis(5)).await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_flood_of_short_batches_steps_back_as_a_long_one_does() {
+        let mut rates = Quick::default();
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1, 1_000), QUICK_PER_KEY, "of a key");
+        assert_eq!(quick(&mut rates, "192.0.2.1", 100, 5_000), QUICK_PER_ADDRESS - QUICK_PER_KEY, "of an address");
+        assert_eq!(quick(&mut rates, "192.0.2.2", 100, 5_000), QUICK_PER_NETWORK - QUICK_PER_ADDRESS, "of a network");
+        assert!(!rates.admits(origin("192.0.2.3"), &of(key(9_998))), "of whatever address and key of it");
+        assert_eq!(quick(&mut rates, "192.0.3.1", 1, 1), 0, "a key that used up its own is slow from anywhere");
+        assert!(rates.admits(origin("192.0.3.1"), &of(key(9_999))), "others are as quick as ever");
+        // And a second later all is as it was.
+        tokio::time::advance(BURST).await;
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1, 1_000), QUICK_PER_KEY);
+        let long: Vec<_> = (0..=QUICK_BATCH_MAX).flat_map(|_| of(key(7))).collect();
+        assert!(!rates.admits(origin("192.0.3.1"), &long));
+        assert!(rates.admits(origin("192.0.3.1"), &long[1..]));
+    }
+
+    /// Names cost nothing: whoever makes them up is slow until he has stopped for a second.
+    #[tokio::test(start_paused = true)]
+    async fn whoever_forges_steps_back() {
+        let mut rates = Quick::default();
+        rates.forged(origin("192.0.2.1"));
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1_000, 100), 0);
+        assert_eq!(quick(&mut rates, "192.0.2.2", 1_000, 100), 100);
+        tokio::time::advance(BURST).await;
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1_000, 100), 100);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_more_are_remembered_than_there_is_memory_for() {
+        let mut rate: Rate<u32> = Rate::new(1);
+        for number in 0..3 * u32::try_from(REMEMBERED_MAX).unwrap() {
+            if rate.has(&number, Instant::now()) {
+                rate.spend(number, Instant::now());
+            }
+        }
+        assert_eq!(rate.whole_at.len(), REMEMBERED_MAX);
+        tokio::time::advance(BURST).await;
+        assert!(rate.has(&u32::MAX, Instant::now()));
+        assert!(rate.whole_at.is_empty(), "who has all of it again is forgotten");
+    }
+}
