@@ -284,7 +284,7 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     let (code, text) = run(&[]).await;
     assert_eq!(code, 0, "{text}");
     for line in [
-        "host   plan         yes  1 artifacts",
+        "host   plan         yes  1 artifact\n",
         "would      fetch tree.tar (",
         "would      install directory trees: acme/widget 1.0.1 → 1.0.2",
         "would      restart service widget",
