@@ -65,56 +65,75 @@ pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
         let path = path.to_owned();
         move |source| InitError::Io { path, source }
     };
-    if fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some()) {
-        return Err(InitError::NotEmpty(directory.clone()));
+    let is_new = match fs::read_dir(directory).map(|mut entries| entries.next().is_none()) {
+        Ok(true) => false,
+        Ok(false) => return Err(InitError::NotEmpty(directory.clone())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        // What is in it cannot be told: it may be a node.
+        Err(source) => return Err(io(directory)(source)),
+    };
+    let mut made = Made { directory, paths: Vec::new(), is_whole: false };
+    if is_new {
+        fs::create_dir_all(directory).map_err(io(directory))?;
+        made.paths.push(directory.clone());
     }
-    let mut made = Made { directory, is_new: !directory.exists(), is_whole: false };
-    fs::create_dir_all(directory.join("data")).map_err(io(directory))?;
+    let data = made.path("data");
+    fs::create_dir(&data).map_err(io(&data))?;
+    made.paths.push(data);
 
-    let node = new_key(&directory.join("node.key"), "node", &new.organisation)?;
+    let node = new_key(&mut made, "node.key", "node", &new.organisation)?;
     let validator = match new.validator {
-        true => Some(new_key(&directory.join("validator.key"), "validator", &new.organisation)?),
+        true => Some(new_key(&mut made, "validator.key", "validator", &new.organisation)?),
         false => None,
     };
     let tls = certificates(&new.organisation, &new.hosts)?;
-    write_new(&directory.join("ca.pem"), tls.authority.as_bytes(), 0o644)?;
-    write_new(&directory.join("tls.pem"), tls.certificate.as_bytes(), 0o644)?;
-    write_new(&directory.join("tls.key"), tls.private_key.as_bytes(), 0o600)?;
-    write_new(&directory.join("node.toml"), configuration(new).as_bytes(), 0o644)?;
+    made.file("ca.pem", tls.authority.as_bytes(), 0o644)?;
+    made.file("tls.pem", tls.certificate.as_bytes(), 0o644)?;
+    made.file("tls.key", tls.private_key.as_bytes(), 0o600)?;
+    made.file("node.toml", configuration(new).as_bytes(), 0o644)?;
     fs::File::open(directory).and_then(|directory| directory.sync_all()).map_err(io(directory))?;
     made.is_whole = true;
     Ok(MadeNode { node, validator })
 }
 
-/// What is made of a directory that had nothing in it. Unless it became whole it has nothing in it again: half of it
-/// could neither be run nor be made anew.
+/// What this call made of a directory that had nothing in it. Unless it became whole, that is taken away again, and
+/// nothing that somebody else made meanwhile: half of it could neither be run nor be made anew.
 struct Made<'a> {
     directory: &'a Path,
-    /// The directory itself was made.
-    is_new: bool,
+    /// In the order in which they were made.
+    paths: Vec<PathBuf>,
     is_whole: bool,
 }
 
-/// The files `init` makes.
-const FILES: [&str; 6] = ["node.key", "validator.key", "ca.pem", "tls.pem", "tls.key", "node.toml"];
+impl Made<'_> {
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Makes a file that nobody has made.
+    fn file(&mut self, name: &str, bytes: &[u8], mode: u32) -> Result<(), InitError> {
+        let path = self.path(name);
+        let failed = |source| InitError::Io { path: path.clone(), source };
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&path).map_err(failed)?;
+        self.paths.push(path.clone());
+        file.write_all(bytes).and_then(|()| file.sync_all()).map_err(failed)
+    }
+}
 
 impl Drop for Made<'_> {
     fn drop(&mut self) {
         if self.is_whole {
             return;
         }
-        // What was not made yet is not there; what cannot be taken away is named when it is in the way.
-        for name in FILES {
-            let _ = fs::remove_file(self.directory.join(name));
-        }
-        let _ = fs::remove_dir(self.directory.join("data"));
-        if self.is_new {
-            let _ = fs::remove_dir(self.directory);
+        for path in self.paths.iter().rev() {
+            // What cannot be taken away is named when it is in the way. A directory goes only if nobody put anything
+            // into it.
+            let _ = if path.is_dir() { fs::remove_dir(path) } else { fs::remove_file(path) };
         }
     }
 }
 
-fn new_key(path: &Path, role: &str, organisation: &Name) -> Result<PublicKey, InitError> {
+fn new_key(made: &mut Made<'_>, name: &str, role: &str, organisation: &Name) -> Result<PublicKey, InitError> {
     let mut seed = Zeroizing::new([0; 32]);
     fs::File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(seed.as_mut()))
@@ -127,17 +146,8 @@ fn new_key(path: &Path, role: &str, organisation: &Name) -> Result<PublicKey, In
         secret_key: hex::encode(*seed),
     };
     let text = Zeroizing::new(toml::to_string(&file).expect("four strings are TOML"));
-    write_new(path, text.as_bytes(), 0o600)?;
+    made.file(name, text.as_bytes(), 0o600)?;
     Ok(key.public())
-}
-
-fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), InitError> {
-    let attempt = || {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    attempt().map_err(|source| InitError::Io { path: path.to_owned(), source })
 }
 
 struct Tls {

@@ -10,7 +10,7 @@ use std::net::{TcpListener, UdpSocket};
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 /// Somebody who owns nothing.
 const NOBODY: u32 = 65_534;
@@ -277,6 +277,38 @@ fn an_init_that_comes_to_no_end_leaves_nothing_behind() {
             let _ = fs::remove_dir(&place);
         }
     }
+}
+
+/// Whoever comes second takes nothing away of what the first one made: those keys may be enrolled already.
+#[test]
+fn of_many_inits_of_one_directory_at_most_one_is_done_and_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    for round in 0..12 {
+        let place = directory.path().join(round.to_string());
+        let begin = |_| {
+            let mut command = Command::new(PROGRAM);
+            command.args(["init", "--organisation", "acme", "--validator", "--dir"]).arg(&place);
+            command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+        };
+        let running: Vec<_> = (0..6).map(begin).collect();
+        let done = running.into_iter().filter_map(|mut init| init.wait().unwrap().success().then_some(())).count();
+        assert!(done <= 1, "{done} were done");
+        let files = ["node.key", "validator.key", "ca.pem", "tls.pem", "tls.key", "node.toml", "data"];
+        let left = files.iter().filter(|name| place.join(name).exists()).count();
+        assert_eq!(left, done * files.len(), "all of it, or nothing");
+    }
+}
+
+/// What cannot be looked into may hold a node.
+#[test]
+fn where_it_cannot_be_told_what_is_there_nothing_is_made_or_taken_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("node");
+    fs::write(&place, "a file").unwrap();
+    let mut command = Command::new(PROGRAM);
+    command.args(["init", "--organisation", "acme", "--dir"]).arg(&place);
+    assert_refused(&end_of(command), &["Not a directory"]);
+    assert_eq!(fs::read(&place).unwrap(), b"a file");
 }
 
 #[test]
