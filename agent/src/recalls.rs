@@ -2,7 +2,8 @@
 //! disk, so that the host says it whoever can be asked.
 //!
 //! `recalls.json`. What follows from it is the operator's decision: the agent goes on running what it was
-//! told to run, says so wherever somebody looks, and never goes back to a version that was recalled.
+//! told to run, and says so wherever somebody looks. By hand it does not go back to a version that was recalled;
+//! an update that fails leaves the host as it was before, whatever became of that.
 
 mod look;
 
@@ -94,12 +95,15 @@ impl Recalls {
         if known == Some(&recall) || known.is_some_and(|known| known.reason.is_some()) {
             return Ok(news);
         }
-        self.kept.insert(patch, recall);
-        while self.kept.len() > RECALLS_MAX {
-            let oldest = self.kept.iter().min_by_key(|(_, recall)| recall.height).map(|(patch, _)| *patch);
-            oldest.and_then(|oldest| self.kept.remove(&oldest));
+        let mut kept = self.kept.clone();
+        kept.insert(patch, recall);
+        while kept.len() > RECALLS_MAX {
+            let oldest = kept.iter().min_by_key(|(_, recall)| recall.height).map(|(patch, _)| *patch);
+            oldest.and_then(|oldest| kept.remove(&oldest));
         }
-        files::replace(&self.path, &serde_json::to_vec_pretty(&self.kept).unwrap_or_default())?;
+        files::replace(&self.path, &serde_json::to_vec_pretty(&kept).unwrap_or_default())?;
+        // Only what is on the disk is known: else it would never be written, nor said.
+        self.kept = kept;
         Ok(news)
     }
 
@@ -141,6 +145,19 @@ mod tests {
         assert_eq!(again.of(PATCH).unwrap().to_string(), "recalled: it eats data");
         std::fs::write(&path, "no recalls").unwrap();
         assert_eq!(Recalls::open(&path).unwrap().of(PATCH), None);
+    }
+
+    /// A disk that was full for a while hides no recall for ever.
+    #[test]
+    fn what_could_not_be_written_is_news_still() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("away").join("recalls.json");
+        let mut recalls = Recalls::open(&path).unwrap();
+        recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap_err();
+        assert_eq!(recalls.of(PATCH), None);
+        std::fs::create_dir(directory.path().join("away")).unwrap();
+        assert!(recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap());
+        assert!(Recalls::open(&path).unwrap().of(PATCH).is_some());
     }
 
     #[test]

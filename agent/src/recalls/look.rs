@@ -12,7 +12,14 @@ use ledger::proof::{ProofBundle, ProofError, TrustRoot};
 use ledger::state::record::Position;
 use ledger::transaction::{Payload, SignedTransaction};
 use std::time::Duration;
+use tokio::time::{Instant, timeout, timeout_at};
 
+/// How long one node may take to prove how a patch stands …
+const NODE_WAIT: Duration = Duration::from_secs(2);
+/// … all of them together: whoever goes back by hand waits for this …
+const LOOK_WAIT: Duration = Duration::from_secs(5);
+/// … and all of them to show why it was recalled.
+const REASON_WAIT: Duration = Duration::from_secs(5);
 /// How often a node is asked for a transaction that only the next block proves …
 const REASON_ASKED_MAX: usize = 5;
 /// … and how long between, when nothing new is heard.
@@ -30,7 +37,7 @@ pub enum Untold {
 }
 
 /// Whether a patch was recalled, with the proof of it; the nodes are asked in turn until one can show
-/// how it stands.
+/// how it stands, and none is waited for long.
 ///
 /// # Errors
 /// [`Untold`]: then nothing is known.
@@ -41,8 +48,11 @@ pub async fn look(
     trust: &TrustRoot,
 ) -> Result<Option<(Recall, Offer)>, Untold> {
     let mut trouble = Untold::NoNode(None);
+    let deadline = Instant::now() + LOOK_WAIT;
     for source in sources.from(heads.newest_from()) {
-        let (offer, fault) = match proofs::ask(source, patch, false, heads, trust).await {
+        let until = deadline.min(Instant::now() + NODE_WAIT);
+        let Ok(asked) = timeout_at(until, proofs::ask(source, patch, false, heads, trust)).await else { continue };
+        let (offer, fault) = match asked {
             Ok((_, None)) => return Ok(None),
             Ok((offer, Some(fault))) => (offer, fault),
             Err(error) => {
@@ -54,7 +64,7 @@ pub async fn look(
         let recalled = ProofBundle::parse(&offer.proof).and_then(|bundle| bundle.recalled(trust, offer.clock));
         match (recalled, fault) {
             (Ok(Some(at)), _) => {
-                let reason = reason(patch, at, sources, heads, trust).await;
+                let reason = timeout(REASON_WAIT, reason(patch, at, sources, heads, trust)).await.unwrap_or_default();
                 return Ok(Some((Recall { height: at.height, reason }, offer)));
             }
             // So many approvers say so that the rule of today withdraws it.
@@ -94,7 +104,7 @@ async fn signed_reason(
         let (transaction, inclusion) = source.transaction(id).await?;
         let Some(inclusion) = inclusion else {
             // The next block proves it.
-            let _ = tokio::time::timeout(REASON_AGAIN_AFTER, changed.changed()).await;
+            let _ = timeout(REASON_AGAIN_AFTER, changed.changed()).await;
             continue;
         };
         let mut header = heads.certified(&inclusion.header, &inclusion.certificate);

@@ -69,19 +69,23 @@ impl Worker {
     }
 
     /// Looks after what is installed: when there is reason to, or the last look was long ago, the nodes are asked to
-    /// prove how it stands. A recall is final: of what was recalled, nobody is asked again.
+    /// prove how it stands; of one patch at a time, for somebody at the host may want something. A recall is final: of
+    /// what was recalled, nobody is asked again. What cannot be read of one product hides no other.
     pub(super) async fn follow_installed(&mut self) -> Result<(), FileError> {
-        let all = installs::all_trees(&self.site.data().installs())?;
-        let installed: BTreeSet<PatchId> = all.values().filter_map(|tree| tree.meta.patch).collect();
+        let all = installs::each(&self.site.data().installs())?.into_iter();
+        let of_a_patch = |found: Option<installs::InstalledTree>| found.and_then(|tree| tree.meta.patch);
+        let installed: BTreeSet<PatchId> = all.filter_map(|(_, found)| of_a_patch(found.ok().flatten())).collect();
         self.looks.forget_all_but(&installed);
-        for patch in installed {
-            let known = self.site.recalls.of(patch);
+        let now_ms = self.site.now_ms();
+        let is_due = |patch: &PatchId| {
+            let known = self.site.recalls.of(*patch);
             let (is_told, hurry) = (known.is_some_and(|recall| recall.reason.is_some()), known.is_some());
-            if !is_told && self.looks.is_due(patch, hurry, self.site.now_ms()) {
-                self.site.look_for_recall(patch).await;
-                let now_ms = self.site.now_ms();
-                self.looks.looked(patch, now_ms);
-            }
+            !is_told && self.looks.is_due(*patch, hurry, now_ms)
+        };
+        if let Some(patch) = installed.into_iter().find(is_due) {
+            self.site.look_for_recall(patch).await;
+            let now_ms = self.site.now_ms();
+            self.looks.looked(patch, now_ms);
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use super::Worker;
 use crate::files::FileError;
 use crate::installer::installs;
-use crate::proofs::Offer;
+use crate::proofs::{self, Offer};
 use crate::recalls::Recall;
 use ledger::bounded::Version;
 use ledger::id::PatchId;
@@ -91,7 +91,9 @@ impl Worker {
         let then = HostClock { now_ms: bundle.header.time_ms, max_age_ms: u64::MAX, floor_ms: 0, height_seen: 0 };
         match bundle.verify(&self.site.trust, then) {
             Ok(patch) => patch.id() == offer.patch,
-            Err(fault) => matches!(fault, ProofError::Recalled { .. }),
+            Err(fault) => {
+                matches!(fault, ProofError::Recalled { .. }) && proofs::claimed_patch(&offer.proof) == Some(offer.patch)
+            }
         }
     }
 }

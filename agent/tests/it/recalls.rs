@@ -8,6 +8,7 @@ use ledger::id::PatchId;
 use ledger::receipt::Outcome;
 use std::process::Output;
 use std::sync::Arc;
+use std::time::Duration;
 
 const SAID: &str = "acme/widget 1.0.2 was recalled: it eats data";
 
@@ -179,5 +180,23 @@ async fn without_a_node_to_ask_going_back_is_the_safe_direction() {
     node.behave(|manners| (manners.proof, manners.no_submit) = (Some(b"no proof".to_vec()), Some("mempool-full")));
     let mut worker = endpoint.worker().await;
     assert_eq!(worker.take_back(&next.to_string()).await.unwrap().outcome, Outcome::RolledBack);
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+}
+
+/// Nodes that take the question and say nothing do not keep a host on what its people want to leave.
+#[tokio::test]
+async fn nodes_that_say_nothing_do_not_hold_up_going_back() {
+    let world = World::new();
+    let nodes = [world.node().await, world.node().await, world.node().await, world.node().await];
+    let endpoint = Endpoint::new(&world, &nodes.each_ref(), "");
+    installed(&world, &endpoint).await;
+    let next = approved(&world, 3, tree_of("1.0.3"), |_| {});
+    assert_eq!(endpoint.apply(next).await.outcome, Outcome::Applied);
+    for node in &nodes {
+        node.behave(|manners| manners.silent = true);
+    }
+    let mut worker = endpoint.worker().await;
+    let back = tokio::time::timeout(Duration::from_secs(15), worker.take_back(&next.to_string())).await;
+    assert_eq!(back.expect("it waits for every node").unwrap().outcome, Outcome::RolledBack);
     assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
 }

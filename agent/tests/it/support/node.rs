@@ -54,6 +54,8 @@ pub(crate) struct Manners {
     pub(crate) recalled_meanwhile: Option<PatchId>,
     /// Given instead of any proof.
     pub(crate) proof: Option<Vec<u8>>,
+    /// Asked for a proof, it says nothing.
+    pub(crate) silent: bool,
     /// No stream of heads: the agent has to ask.
     pub(crate) no_watch: bool,
     /// Heads are those of so many blocks ago.
@@ -283,6 +285,9 @@ impl ledger_server::Ledger for Node {
 
     async fn get_proof(&self, request: Request<v1::GetProofRequest>) -> Answer<v1::GetProofResponse> {
         self.asked.lock().unwrap().proofs += 1;
+        if self.manners().silent {
+            std::future::pending::<()>().await;
+        }
         if let Some(proof) = self.manners().proof {
             return Ok(Response::new(v1::GetProofResponse { proof }));
         }
