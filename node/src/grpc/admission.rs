@@ -106,6 +106,8 @@ impl Services {
     pub(super) async fn offer(&self, welcome: Vec<Welcome>) -> Result<Vec<Result<(), Refused>>, Refused> {
         let asked: Vec<_> = welcome.iter().map(|_| self.desk.ticket()).collect();
         let origin = welcome.first().map(|welcome| welcome.origin);
+        // To say again what waits already proves nothing of who says it.
+        let is_new: Vec<_> = welcome.iter().map(|it| !self.desk.is_pending(&it.transaction.id())).collect();
         let (transactions, _places): (Vec<_>, Vec<_>) =
             welcome.into_iter().map(|Welcome { transaction, place, .. }| (transaction, place)).unzip();
         let offers = transactions.into_iter().zip(asked.iter().map(Asked::ticket)).collect();
@@ -115,7 +117,8 @@ impl Services {
             results.push(asked.answer().await.map_or_else(|| Err(Refused::stopping()), |it| it.map_err(Refused::from)));
         }
         // What is offered together comes from one place.
-        if let Some(origin) = origin.filter(|_| results.iter().any(Result::is_ok)) {
+        let mut news = std::iter::zip(&results, is_new);
+        if let Some(origin) = origin.filter(|_| news.any(|(result, is_new)| result.is_ok() && is_new)) {
             self.connections.heard(origin);
         }
         Ok(results)

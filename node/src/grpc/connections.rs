@@ -5,7 +5,7 @@ mod calls;
 mod places;
 
 pub(super) use calls::{Call, Calls};
-pub use places::{Connections, KNOWN_FOR, KNOWN_MAX};
+pub use places::{Connections, GREETING_GRACE, KNOWN_FOR, KNOWN_MAX, KNOWN_PER_COMPANY_MAX};
 
 use super::refusal::Refused;
 use super::unread::Owed;

@@ -22,7 +22,8 @@ use crate::shares::Shares;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
 pub use connections::{
-    CONNECTIONS_MAX, Connections, FIRST_REQUEST_MAX, KNOWN_FOR, KNOWN_MAX, REST_MAX, STREAMS_OF_ANSWERS_MAX,
+    CONNECTIONS_MAX, Connections, FIRST_REQUEST_MAX, GREETING_GRACE, KNOWN_FOR, KNOWN_MAX, KNOWN_PER_COMPANY_MAX,
+    REST_MAX, STREAMS_OF_ANSWERS_MAX,
 };
 use intake::Counted;
 pub use intake::{

@@ -85,7 +85,11 @@ fn the_document_has_the_numbers_of_the_code() {
         ),
         (
             "an address that is known",
-            [vec![format!("{} days", grpc::KNOWN_FOR.as_secs() / 86_400)], numbers(&[grpc::KNOWN_MAX])].concat(),
+            [
+                vec![format!("{} days", grpc::KNOWN_FOR.as_secs() / 86_400)],
+                numbers(&[grpc::KNOWN_MAX, grpc::KNOWN_PER_COMPANY_MAX]),
+            ]
+            .concat(),
         ),
         ("requests under way", vec![format!("{} streams of answers", grpc::STREAMS_OF_ANSWERS_MAX)]),
         ("a connection that has answers", pace(OF_CLIENTS)[..2].to_vec()),

@@ -3,9 +3,10 @@
 //! Nobody is asked who he is before he has a place, so all there is to judge by is where he comes from and what he
 //! did. Every network has a limit, at each width at which networks are given out. When there is no place, the network
 //! that holds most makes one, and in it the part that holds most, down to one address: first the connection that has
-//! not said hello, then the one that never asked for anything, then the one that has rested longest, and last the one
-//! that came last, for whoever has been at work for long is worth more than whoever has just come. Whoever holds least
-//! therefore finds a place, however many take all they can get.
+//! not said hello in time, then the one that never asked for anything, then the one that has rested longest, and last
+//! the one that came last, for whoever has been at work for long is worth more than whoever has just come. Whoever has
+//! just come has a moment to say hello, but beside his neighbours. Whoever holds least therefore finds a place, unless others come from so many
+//! networks, and so fast, that all places are taken by what came within that moment.
 //!
 //! Whoever has many networks would still fill all places. So places are of two kinds: an address from which a
 //! transaction was admitted lately, one of a configured peer and this host itself are *known*, and neither the known
@@ -34,8 +35,12 @@ const KIND_PARTS: usize = 6;
 /// How long an address is known after a transaction of it was admitted: endpoints have something to say whenever
 /// they are patched.
 pub const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
-/// Addresses that are known so. Of more, the one that was heard of longest ago is forgotten.
+/// Addresses that are known so. Of more, the one that was heard of longest ago is forgotten …
 pub const KNOWN_MAX: usize = 4_096;
+/// … and so many of one IPv4 /24 or IPv6 /48: else one hand could have all the others forgotten.
+pub const KNOWN_PER_COMPANY_MAX: usize = 64;
+/// How long whoever has just come may take to say hello before others take his place for theirs.
+pub const GREETING_GRACE: Duration = Duration::from_secs(2);
 
 /// Who is connected.
 #[derive(Clone)]
@@ -103,11 +108,8 @@ impl Connections {
     /// A transaction from there was admitted: somebody signed it whose key the ledger knows.
     pub(in crate::grpc) fn heard(&self, origin: Origin) {
         let mut held = self.held();
-        if held.heard.len() >= KNOWN_MAX && !held.heard.contains_key(&origin) {
-            let oldest = held.heard.iter().min_by_key(|(_, when)| **when).map(|(origin, _)| *origin);
-            if let Some(oldest) = oldest {
-                held.heard.remove(&oldest);
-            }
+        if !held.heard.contains_key(&origin) {
+            held.forget_for(origin);
         }
         held.heard.insert(origin, Instant::now());
     }
@@ -155,6 +157,19 @@ impl Held {
         who_goes(pool, newcomer).map(Some).ok_or(NoPlace::All)
     }
 
+    /// Makes room among the known for one more address.
+    fn forget_for(&mut self, newcomer: Origin) {
+        let company = newcomer.network(Width::Company);
+        let of_it = self.heard.keys().filter(|origin| origin.network(Width::Company) == company).count();
+        let may_go = |origin: &Origin| of_it < KNOWN_PER_COMPANY_MAX || origin.network(Width::Company) == company;
+        if of_it >= KNOWN_PER_COMPANY_MAX || self.heard.len() >= KNOWN_MAX {
+            let those = self.heard.iter().filter(|(origin, _)| may_go(origin));
+            if let Some(oldest) = those.min_by_key(|(_, when)| **when).map(|(origin, _)| *origin) {
+                self.heard.remove(&oldest);
+            }
+        }
+    }
+
     fn those(&self, are: impl Fn(Origin) -> bool) -> Vec<(&u64, &Place)> {
         self.places.iter().filter(|(_, place)| are(place.origin)).collect()
     }
@@ -174,18 +189,22 @@ impl Held {
 fn who_goes(mut pool: Vec<(&u64, &Place)>, newcomer: Origin) -> Option<u64> {
     let mut holds_less = false;
     for width in Width::ALL {
-        let mut counts: HashMap<Network, usize> = HashMap::new();
+        // How many each holds, and whether any of them may go.
+        let mut counts: HashMap<Network, (usize, bool)> = HashMap::new();
         for (_, place) in &pool {
-            *counts.entry(place.origin.network(width)).or_default() += 1;
+            let (count, may_go) = counts.entry(place.origin.network(width)).or_default();
+            *count += 1;
+            *may_go |= place.may_go_for(newcomer);
         }
-        let most = counts.values().copied().max()?;
+        let most = counts.values().filter(|(_, may_go)| *may_go).map(|(count, _)| *count).max()?;
         let own = newcomer.network(width);
-        holds_less |= counts.get(&own).is_none_or(|count| *count < most);
+        holds_less |= counts.get(&own).is_none_or(|(count, _)| *count < most);
         pool.retain(|(_, place)| {
             let network = place.origin.network(width);
-            if holds_less { counts.get(&network) == Some(&most) } else { network == own }
+            if holds_less { counts.get(&network) == Some(&(most, true)) } else { network == own }
         });
     }
+    pool.retain(|(_, place)| place.may_go_for(newcomer));
     let useless = pool.iter().filter_map(|(number, place)| match place.calls.usage() {
         Use::Knocking(since) => Some((0, since, **number)),
         Use::Silent(since) => Some((1, since, **number)),
@@ -194,6 +213,15 @@ fn who_goes(mut pool: Vec<(&u64, &Place)>, newcomer: Origin) -> Option<u64> {
     });
     let youngest = pool.iter().map(|(number, _)| **number).filter(|_| holds_less).max();
     useless.min().map(|(.., number)| number).or(youngest)
+}
+
+impl Place {
+    /// Whoever has just come is left the time to say hello: else the next knock would throw him out, and the next him.
+    /// Not so beside his neighbours: whoever knocks on and on shall not have theirs end that say something.
+    fn may_go_for(&self, newcomer: Origin) -> bool {
+        let is_new = matches!(self.calls.usage(), Use::Knocking(since) if since.elapsed() < GREETING_GRACE);
+        !is_new || self.origin.network(Width::Company) == newcomer.network(Width::Company)
+    }
 }
 
 #[cfg(test)]

@@ -119,7 +119,7 @@ fn strangers_of_any_number_leave_a_quarter_to_the_known() {
     assert!(door.come("198.51.201.1", true).is_ok());
 }
 
-/// Who has not said hello goes first, then who never asked, then who has rested longest, and then the youngest.
+/// Who has not said hello in time goes first, then who never asked, then who has rested longest, and then the youngest.
 #[tokio::test(start_paused = true)]
 async fn at_rest_goes_before_busy_and_the_young_before_the_old() {
     // Strangers have four of six places.
@@ -131,6 +131,8 @@ async fn at_rest_goes_before_busy_and_the_young_before_the_old() {
     silent.calls.greeted();
     let is_over = |entered: &mut Entered| entered.end.try_recv() == Err(Closed);
     let over = |entered: [&mut Entered; 3]| entered.map(is_over);
+
+    tokio::time::advance(GREETING_GRACE).await;
 
     // Each of these has a call under way as soon as it is there.
     let fifth = enter(5);
@@ -175,9 +177,40 @@ async fn who_is_known_is_forgotten_after_a_time_and_when_there_are_too_many() {
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(!connections.held().is_known(origin("192.0.2.1")));
     for number in 0..=u32::try_from(KNOWN_MAX).unwrap() {
-        connections.heard(Origin::from(IpAddr::V4(Ipv4Addr::from_bits(number))));
+        connections.heard(Origin::from(IpAddr::V4(Ipv4Addr::from_bits(number << 8))));
     }
     let held = connections.held();
     assert_eq!(held.heard.len(), KNOWN_MAX);
     assert!(!held.is_known(origin("192.0.2.1")));
+}
+
+/// Whoever has one key and 65,536 networks side by side.
+#[tokio::test(start_paused = true)]
+async fn one_hand_does_not_have_the_others_forgotten() {
+    let connections = Connections::new(64, []);
+    connections.heard(origin("192.0.2.1"));
+    for number in 0..=KNOWN_MAX {
+        connections.heard(origin(&format!("2001:db8:1:{number:x}::1")));
+    }
+    assert!(connections.held().is_known(origin("192.0.2.1")));
+    assert_eq!(connections.held().heard.len(), 1 + KNOWN_PER_COMPANY_MAX);
+}
+
+/// Strangers with a network for every place, and a call on each, who go on knocking from networks that hold nothing.
+#[tokio::test(start_paused = true)]
+async fn a_newcomer_is_left_the_time_to_say_hello() {
+    let connections = Connections::new(64, []);
+    let network = |number: u32| origin(&format!("2001:db8:{number:x}::1"));
+    let busy: Vec<_> = (0..48).map(|number| connections.enter(network(number)).unwrap()).collect();
+    let _calls: Vec<_> = busy.iter().map(|entered| entered.calls.begin()).collect();
+    let mut knocks = Vec::new();
+    for round in 0..20 {
+        let mut honest = connections.enter(origin("192.0.2.1")).unwrap();
+        for knock in 0..3 {
+            tokio::time::advance(Duration::from_millis(100)).await;
+            knocks.push(connections.enter(network(1_000 + 3 * round + knock)).unwrap());
+        }
+        assert_ne!(honest.end.try_recv(), Err(Closed), "{round}");
+        honest.calls.greeted();
+    }
 }
