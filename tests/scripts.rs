@@ -105,3 +105,25 @@ fn the_verifier_without_its_libraries_says_in_one_line_what_to_install() {
         assert!(said.starts_with("error: no Python library ") && said.contains("python3 -m pip install"), "{said}");
     }
 }
+
+#[test]
+fn the_cpp_library_of_clang_is_not_taken_for_libclang() {
+    let root = tempfile::tempdir().unwrap();
+    let libraries = root.path().join("usr/lib/llvm-14/lib");
+    fs::create_dir_all(&libraries).unwrap();
+    let libclang = || {
+        let output = Command::new(self::root().join("scripts/libclang")).arg(root.path()).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(libclang(), "");
+    // Other packages bring this one alone.
+    fs::write(libraries.join("libclang-cpp.so.14"), "").unwrap();
+    assert_eq!(libclang(), "");
+    let multiarch = root.path().join("usr/lib/x86_64-linux-gnu");
+    fs::create_dir_all(&multiarch).unwrap();
+    fs::write(multiarch.join("libclang-14.so.14.0.6"), "").unwrap();
+    assert_eq!(libclang(), format!("{}\n", multiarch.join("libclang-14.so.14.0.6").display()));
+    fs::write(libraries.join("libclang.so.1"), "").unwrap();
+    assert_eq!(libclang(), format!("{}\n", libraries.join("libclang.so.1").display()));
+}
