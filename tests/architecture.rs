@@ -28,10 +28,11 @@ const ROOMS: &[Room] = &[
     room(1, "store", "Keep the chain on disk.", &["ledger"]),
     room(1, "proto", "Speak on the wire.", &["ledger"]),
     room(1, "policy", "Decide what may happen, when, and whether it went well.", &["ledger"]),
-    room(2, "node", "Run a member of the ledger.", &["ledger", "consensus", "store", "proto"]),
-    room(2, "agent", "Keep one endpoint patched.", &["ledger", "proto", "policy"]),
-    room(2, "cli", "Give people hands.", &["ledger", "proto", "policy"]),
-    room(3, "devnet", "Raise a whole ledger on one machine.", &["ledger", "proto"]),
+    room(1, "terminal", "Answer people and programs.", &[]),
+    room(2, "node", "Run a member of the ledger.", &["ledger", "consensus", "store", "proto", "terminal"]),
+    room(2, "agent", "Keep one endpoint patched.", &["ledger", "proto", "policy", "terminal"]),
+    room(2, "cli", "Give people hands.", &["ledger", "proto", "policy", "terminal"]),
+    room(3, "devnet", "Raise a whole ledger on one machine.", &["ledger", "proto", "terminal"]),
     room(4, "tests", "Ask of the whole house what it promises.", &["ledger", "proto", "devnet"]),
     room(4, "benches", "Measure what the house promises.", &["ledger", "proto", "devnet"]),
 ];
@@ -82,7 +83,7 @@ struct House {
 impl House {
     fn look() -> Self {
         let output = Command::new(env!("CARGO"))
-            .args(["metadata", "--format-version", "1", "--locked", "--offline"])
+            .args(["metadata", "--format-version", "1", "--locked"])
             .current_dir(root())
             .output()
             .expect("cargo runs this test, so cargo is there");

@@ -19,6 +19,7 @@
 use crate::data::DataDir;
 use crate::files::{self, FileError, failed};
 use crate::installer::by_hand::ByHandError;
+use crate::proofs::NOT_YET;
 use crate::settled::{Settled, chain};
 use crate::status::{Shown, Status};
 use crate::worker::{AskError, Asked, NoAttempt, Wish};
@@ -237,6 +238,7 @@ pub fn code(error: &AskError) -> &'static str {
         AskError::NotAnId(_) => "usage",
         AskError::UnknownPatch(_) => NOT_FOUND,
         AskError::Ambiguous(_) => AMBIGUOUS,
+        AskError::NotYet(..) => NOT_YET,
         AskError::NoNode(_) => "unreachable",
         AskError::NoAttempt(_) => "no-attempt",
         AskError::AwaitsRestart(_) => "awaits-restart",
@@ -257,6 +259,9 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::NotAnId(_) => "ids are 64 hexadecimal digits; the beginning of one is enough",
         AskError::UnknownPatch(_) => "`countersign patch list` shows what there is",
         AskError::Ambiguous(_) => "give more digits",
+        AskError::NotYet(..) => {
+            "try again; if it stays so, `countersign status` says whether a quorum of the validators is there"
+        }
         AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
         AskError::AwaitsRestart(_) => {
             "`countersign-agent status` says for what the restart waits; nothing else is installed before"

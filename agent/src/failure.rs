@@ -1,7 +1,6 @@
 //! Errors at the program's edge: the chain printed once, a hint, an exit code. Whoever asks for JSON has them as one
 //! object on standard output, too, of the shape that `countersign -o json` gives them.
 
-use crate::commands::Output;
 use agent::FileError;
 use agent::config::ConfigError;
 use agent::control::{self, AMBIGUOUS, NOT_FOUND as NOT_FOUND_HERE};
@@ -13,12 +12,10 @@ use agent::key::KeyError;
 use agent::site::SiteError;
 use agent::why::WhyError;
 use agent::worker::AskError;
-use serde::Serialize;
 use std::borrow::Cow;
 use std::error::Error;
-use std::ffi::OsString;
-use std::io::Write as _;
 use std::process::ExitCode;
+use terminal::{ErrorView, Format, note};
 
 /// Applied, or simply done.
 pub(crate) const OK: u8 = 0;
@@ -39,21 +36,6 @@ pub(crate) struct Failure {
     word: Cow<'static, str>,
 }
 
-/// An error for programs: what `-o json` writes as `error`.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-struct ErrorView {
-    /// A stable word.
-    code: String,
-    /// What happened, one sentence.
-    message: String,
-    /// Its causes, the nearest first.
-    because: Vec<String>,
-    /// What to do about it.
-    hint: Option<String>,
-}
-
-/// The stable word of a question that was not asked in a way it can be answered.
-const NOT_UNDERSTOOD: &str = "usage";
 /// The one of what has no better.
 const UNANSWERED: &str = "no-verdict";
 
@@ -61,7 +43,7 @@ impl Failure {
     /// Its stable word is `usage` where the exit code says that it was asked for in a wrong way, until somebody calls
     /// it something else.
     pub(crate) fn new(error: impl Into<Box<dyn Error>>, hint: Option<String>, code: u8) -> Self {
-        let word = if code == USAGE { NOT_UNDERSTOOD } else { UNANSWERED }.into();
+        let word = if code == USAGE { terminal::USAGE } else { UNANSWERED }.into();
         Self { error: error.into(), hint: hint.filter(|hint| !hint.is_empty()), code, word }
     }
 
@@ -81,88 +63,29 @@ impl Failure {
         Self { hint: Some(hint.to_owned()), ..self }
     }
 
-    /// Prints the chain of causes, once, and says how the program ends.
-    pub(crate) fn report(self, output: Output) -> ExitCode {
-        let code = self.code;
-        let view = self.view();
-        let mut text = format!("error: {}\n", view.message);
-        view.because.iter().for_each(|cause| text.push_str(&format!("  because: {cause}\n")));
-        if let Some(hint) = &view.hint {
-            text.push_str(&format!("hint: {hint}\n"));
-        }
-        say(&text);
-        if output == Output::Json {
-            tell_programs(&view);
-        }
-        ExitCode::from(code)
-    }
-
-    fn view(self) -> ErrorView {
-        let mut because = Vec::new();
-        let mut cause = self.error.source();
-        while let Some(source) = cause {
-            because.push(source.to_string());
-            cause = source.source();
-        }
-        ErrorView { code: self.word.into_owned(), message: self.error.to_string(), because, hint: self.hint }
+    /// Tells it, to programs too where they wait for the answer, and says how the program ends.
+    pub(crate) fn report(self, output: Format) -> ExitCode {
+        ErrorView::of(&*self.error, self.word, self.hint).tell(output);
+        ExitCode::from(self.code)
     }
 }
 
 /// Whether it is the question that was wrong.
 fn is_of_the_question(word: &str) -> bool {
-    matches!(word, NOT_UNDERSTOOD | AMBIGUOUS)
-}
-
-/// A command line that could not be read, or asks for help.
-pub(crate) fn not_read(error: &clap::Error, words: &[OsString]) -> ExitCode {
-    // A reader that went away is nobody to tell.
-    let _ = error.print();
-    if !error.use_stderr() {
-        return ExitCode::from(OK);
-    }
-    if asks_for_json(words) {
-        let told = error.to_string();
-        let paragraph: Vec<_> = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        let message = paragraph.join(" ").trim_start_matches("error: ").to_owned();
-        let hint = Some("`countersign-agent COMMAND --help` shows what it takes".to_owned());
-        tell_programs(&ErrorView { code: NOT_UNDERSTOOD.to_owned(), message, because: Vec::new(), hint });
-    }
-    ExitCode::from(USAGE)
-}
-
-/// Whether a command line that could not be read asks for JSON.
-fn asks_for_json(words: &[OsString]) -> bool {
-    let words: Vec<_> = words.iter().filter_map(|word| word.to_str()).collect();
-    words.iter().any(|word| matches!(*word, "-ojson" | "-o=json" | "--output=json"))
-        || words.windows(2).any(|pair| matches!(pair, ["-o" | "--output", "json"]))
-}
-
-fn tell_programs(error: &ErrorView) {
-    #[derive(Serialize)]
-    struct View<'a> {
-        error: &'a ErrorView,
-    }
-    // Texts and lists of them cannot fail to be JSON. Whoever does not read has the exit code.
-    let text = serde_json::to_string_pretty(&View { error }).unwrap_or_default();
-    let _ = std::io::stdout().write_all(format!("{text}\n").as_bytes());
+    matches!(word, terminal::USAGE | AMBIGUOUS)
 }
 
 /// What to do, beside an answer that is no failure; nothing where there is nothing to do.
 pub(crate) fn hint(text: &str) {
     if !text.is_empty() {
-        say(&format!("hint: {text}\n"));
+        note(&format!("hint: {text}"));
     }
 }
 
 /// A program that could not be started in the agent's place.
 pub(crate) fn not_launched(error: &std::io::Error) -> ExitCode {
-    say(&format!("cannot start {error}\n"));
+    note(&format!("cannot start {error}"));
     ExitCode::from(NOT_FOUND)
-}
-
-fn say(text: &str) {
-    // When nobody listens any more, the exit code is all that is left.
-    let _ = std::io::stderr().write_all(text.as_bytes());
 }
 
 impl From<ConfigError> for Failure {
@@ -243,7 +166,7 @@ impl From<WhyError> for Failure {
     fn from(error: WhyError) -> Self {
         let (hint, code, word) = match error {
             WhyError::NotAnId(_) => {
-                ("ids are 64 hexadecimal digits; the beginning of one is enough", USAGE, NOT_UNDERSTOOD)
+                ("ids are 64 hexadecimal digits; the beginning of one is enough", USAGE, terminal::USAGE)
             }
             WhyError::Ambiguous(_) => ("give more digits", USAGE, AMBIGUOUS),
             WhyError::Unknown(_) => (

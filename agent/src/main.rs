@@ -19,12 +19,12 @@ fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
     let cli = match commands::Cli::try_parse_from(&words) {
         Ok(cli) => cli,
-        Err(error) => return failure::not_read(&error, &words),
+        Err(error) => return terminal::not_read(&error, &words, "countersign-agent COMMAND"),
     };
     start_log();
     let output = cli.output;
     match commands::run(cli) {
-        Ok(code) => code,
+        Ok(answer) => answer.end(output, failure::NO_VERDICT),
         Err(failure) => failure.report(output),
     }
 }

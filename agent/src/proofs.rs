@@ -9,6 +9,8 @@ use ledger::proof::{FinalizedPatch, HostClock, ProofBundle, ProofError, TrustRoo
 use ledger::transaction::Payload;
 use std::time::Duration;
 
+/// The check by which a node says that only the next block proves what is asked for.
+pub(crate) const NOT_YET: &str = "not-yet-provable";
 /// How often one node is asked for a proof that is not there yet, or not as new as what was seen.
 const ASKED_AGAIN_MAX: usize = 5;
 /// Wait before it is asked again, if it does not say.
@@ -53,7 +55,11 @@ pub async fn obtain(
                 tracing::warn!(node = source.node(), %patch, %fault, "a proof that does not hold");
                 faulty = Some(offer);
             }
-            Err(error) => trouble = Some(error),
+            // What a node says counts more than that another does not answer.
+            Err(error) if trouble.as_ref().is_none_or(|known: &CallError| known.check().is_none()) => {
+                trouble = Some(error);
+            }
+            Err(_) => {}
         }
     }
     faulty.ok_or(trouble)
@@ -96,7 +102,7 @@ pub(crate) async fn ask(
         let clock = heads.clock(now_ms());
         let (wait, next_block) = match source.proof(patch).await {
             Err(error) => match error.check() {
-                Some("not-yet-provable") if times < ASKED_AGAIN_MAX => (error.retry_after(), true),
+                Some(NOT_YET) if times < ASKED_AGAIN_MAX => (error.retry_after(), true),
                 _ => return Err(error),
             },
             Ok(proof) => {

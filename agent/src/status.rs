@@ -3,6 +3,7 @@
 mod installed;
 
 pub(crate) use installed::installed;
+use installed::installed_and_judged;
 pub use installed::{InstalledStatus, RecalledStatus};
 
 use crate::clock::now_ms;
@@ -45,6 +46,9 @@ pub struct Status {
     pub installers: Vec<KindStatus>,
     /// What is installed.
     pub installed: Vec<InstalledStatus>,
+    /// Of an agent that does not run: the update it began and did not bring to its end. A running one says so in `work`.
+    #[serde(default)]
+    pub interrupted: Option<String>,
     /// Services.
     pub services: Vec<ServiceView>,
     /// Receipts that are not final yet.
@@ -148,7 +152,8 @@ impl Shown {
                 nodes: self.heads.nodes(),
             }),
             installers: self.kinds.clone(),
-            installed: installed(&self.config, &mut trouble),
+            installed: installed_and_judged(&self.config, &mut trouble).0,
+            interrupted: None,
             services: self.services.views(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
             enrolment: self.receipts.enrolment(),
@@ -166,6 +171,7 @@ impl Status {
     #[must_use]
     pub fn of_the_disk(config: &Config, endpoint: PublicKey) -> Self {
         let mut trouble = Vec::new();
+        let (installed, under_way) = installed_and_judged(config, &mut trouble);
         let receipts = Receipts::waiting_in(&DataDir::at(config.data_dir.clone()).receipts());
         Self {
             running: false,
@@ -173,7 +179,8 @@ impl Status {
             endpoint,
             ledger: None,
             installers: Kinds::of(&config.installers).statuses(),
-            installed: installed(config, &mut trouble),
+            installed,
+            interrupted: under_way.map(|under_way| under_way.said),
             services: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
             enrolment: None,
@@ -277,8 +284,12 @@ impl fmt::Display for Status {
         if self.installed.is_empty() && self.trouble.is_empty() {
             writeln!(f, "installed  nothing")?;
         }
-        for InstalledStatus { product, channel, version, release, .. } in &self.installed {
-            writeln!(f, "installed  {product} {version} (channel {channel}, release {release})")?;
+        for InstalledStatus { product, channel, version, release, not_over, .. } in &self.installed {
+            let judged = if not_over.is_some() { ", NOT JUDGED: its update is not over" } else { "" };
+            writeln!(f, "installed  {product} {version} (channel {channel}, release {release}){judged}")?;
+        }
+        if let Some(said) = &self.interrupted {
+            writeln!(f, "UNFINISHED {said}; the agent goes on with it when it runs")?;
         }
         for ServiceView { service, phase, pid, deaths, last_end, .. } in &self.services {
             let phase = match phase {

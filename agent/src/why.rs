@@ -21,11 +21,12 @@ use crate::recalls::{Recall, Recalls};
 use crate::receipts::{self, Told};
 use crate::shelf::Shelf;
 use crate::site::{self, Law};
+use crate::status::LedgerStatus;
 use crate::waits;
 use ledger::id::PatchId;
 use ledger::moment::Moment;
 use ledger::patch::PatchManifest;
-use ledger::proof::TrustRoot;
+use ledger::proof::{HostClock, TrustRoot};
 use policy::schedule::Leave;
 use serde::Serialize;
 use std::fmt;
@@ -109,9 +110,18 @@ pub struct Held<'a> {
     pub trust: &'a TrustRoot,
     /// What it remembers of the ledger.
     pub heads: Arc<Heads>,
+    /// What an agent that runs on it has seen of the ledger: that is on the disk when it matters, and not before.
+    pub running: Option<LedgerStatus>,
 }
 
 impl Held<'_> {
+    /// What a proof is judged by: the newest header that was seen here, by whomever.
+    fn clock(&self) -> HostClock {
+        let clock = self.heads.clock(now_ms());
+        let (height, time_ms) = self.running.as_ref().map_or((0, 0), |ledger| (ledger.height, ledger.time_ms));
+        HostClock { floor_ms: clock.floor_ms.max(time_ms), height_seen: clock.height_seen.max(height), ..clock }
+    }
+
     fn data(&self) -> DataDir {
         DataDir::at(self.config.data_dir.clone())
     }
@@ -218,8 +228,8 @@ impl Held<'_> {
         kinds: &Kinds,
         schedule_lifted: bool,
     ) -> Result<Examined, FileError> {
-        let clock = self.heads.clock(now_ms());
-        let proof::Seen { mut checks, proven, recalled } = proof::checks(patch, bytes, origin, self.trust, clock);
+        let proof::Seen { mut checks, proven, recalled } =
+            proof::checks(patch, bytes, origin, self.trust, self.clock());
         // A recall is final: what is known of it counts, whatever an older proof says.
         let known = Recalls::open(&self.data().recalls())?.of(patch).cloned();
         if let (Some(recall), Some(check)) = (&known, checks.iter_mut().find(|checked| checked.check == "recall")) {

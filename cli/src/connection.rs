@@ -9,6 +9,7 @@ pub use error::NodeError;
 use crate::failure::Failure;
 use crate::options::Global;
 use crate::trust::Trust;
+use ledger::bounded::Name;
 use ledger::id::{ChainId, PatchId};
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
@@ -107,7 +108,7 @@ pub(crate) fn only<T: Copy + ToString>(
         [] => Err(NodeError::NoneBeginsWith { what: one, prefix }),
         [id] => Ok(**id),
         several => {
-            let among = several.iter().take(5).map(|id| crate::terminal::short(*id)).collect();
+            let among = several.iter().take(5).map(|id| crate::tables::short(*id)).collect();
             Err(NodeError::SeveralBeginWith { what: many, prefix, among })
         }
     }
@@ -123,6 +124,17 @@ pub fn parse_prefix(text: &str) -> Result<String, String> {
         return Err(format!("expected {PREFIX_DIGITS_MIN} to 64 hexadecimal digits"));
     }
     Ok(text.to_ascii_lowercase())
+}
+
+/// What a person typed for an endpoint: digits of its key, as [`parse_prefix`] takes them, or its name.
+///
+/// # Errors
+/// A sentence for the person who wrote it.
+pub fn parse_endpoint(text: &str) -> Result<String, String> {
+    parse_prefix(text).or_else(|wrong| match Name::new(text) {
+        Ok(name) => Ok(name.to_string()),
+        Err(_) => Err(format!("{wrong}, or a name")),
+    })
 }
 
 /// Thirty-two bytes from a node.

@@ -8,13 +8,8 @@ use crate::key_file::KeyFileError;
 use crate::pack::PackError;
 use crate::sign::SignError;
 use crate::submit::SubmitError;
-use crate::terminal::escape;
 use crate::trust::TrustError;
-use crate::{EXIT_REFUSED, EXIT_USAGE};
-use clap::error::ErrorKind;
-use serde::Serialize;
-use std::error::Error;
-use std::fmt::Write as _;
+use terminal::{EXIT_REFUSED, EXIT_USAGE, ErrorView, USAGE};
 
 /// Why a command did not do what was asked.
 #[derive(Debug, thiserror::Error)]
@@ -85,9 +80,6 @@ pub enum Failure {
     /// The machinery to wait for a network.
     #[error("cannot prepare to use the network")]
     Runtime(#[source] std::io::Error),
-    /// Standard output.
-    #[error("cannot write the answer")]
-    Output(#[source] std::io::Error),
 }
 
 impl Failure {
@@ -114,8 +106,7 @@ impl Failure {
             | Self::Side { .. }
             | Self::Program { .. }
             | Self::UnknownCommand { .. }
-            | Self::Runtime(_)
-            | Self::Output(_) => false,
+            | Self::Runtime(_) => false,
         };
         if refused { EXIT_REFUSED } else { EXIT_USAGE }
     }
@@ -141,7 +132,7 @@ impl Failure {
             Self::Side { source, .. } => source.hint(),
             Self::Program { program, .. } => Some(format!("install {program} beside countersign or on PATH")),
             Self::UnknownCommand { .. } => Some("`countersign --help` lists the commands".to_owned()),
-            Self::Runtime(_) | Self::Output(_) => None,
+            Self::Runtime(_) => None,
         }
         .filter(|hint| !hint.is_empty())
     }
@@ -163,78 +154,13 @@ impl Failure {
             Self::Side { source, .. } => source.code(),
             Self::Program { .. } => "program",
             Self::Runtime(_) => "runtime",
-            Self::Output(_) => "output",
         }
     }
 
     /// What went wrong, its causes and what to do, as values.
     #[must_use]
     pub fn view(&self) -> ErrorView {
-        let message = self.to_string();
-        let (mut because, mut told) = (Vec::new(), message.clone());
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            // Libraries wrap errors in errors that say the same.
-            let says = error.to_string().trim_end().to_owned();
-            if says != told {
-                because.push(says.clone());
-            }
-            told = says;
-            cause = error.source();
-        }
-        ErrorView { code: self.code().to_owned(), message, because, hint: self.hint() }
-    }
-
-    /// `error:`, its causes and `hint:`, escaped: a line each, but for causes that show a place in a file.
-    #[must_use]
-    pub fn report(&self) -> String {
-        let ErrorView { message, because, hint, .. } = self.view();
-        let mut text = format!("error: {}\n", escape(&message));
-        for cause in because {
-            // Who reads TOML points at what is wrong, on lines of its own.
-            for (place, line) in cause.lines().enumerate() {
-                let start = if place == 0 { "  because: " } else { "    " };
-                let _ = writeln!(text, "{start}{}", escape(line));
-            }
-        }
-        if let Some(hint) = hint {
-            let _ = writeln!(text, "hint: {}", escape(&hint));
-        }
-        text
-    }
-}
-
-/// The code of a question that was not asked in a way it can be answered.
-const USAGE: &str = "usage";
-
-/// An error for programs: what `-o json` writes as `error`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct ErrorView {
-    /// A stable word: of a refusal, the check that said no.
-    pub code: String,
-    /// What happened, one sentence.
-    pub message: String,
-    /// Its causes, the nearest first.
-    pub because: Vec<String>,
-    /// What to do about it.
-    pub hint: Option<String>,
-}
-
-impl ErrorView {
-    /// A command line that could not be read.
-    #[must_use]
-    pub fn usage(error: &clap::Error) -> Self {
-        let hint = Some("`countersign COMMAND --help` shows what it takes".to_owned());
-        let is_none = [ErrorKind::MissingSubcommand, ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand];
-        if is_none.contains(&error.kind()) {
-            // What clap says then is a list of commands, or the help.
-            let message = "no command given".to_owned();
-            return Self { code: USAGE.to_owned(), message, because: Vec::new(), hint };
-        }
-        let told = error.to_string();
-        let paragraph: Vec<&str> = told.lines().take_while(|line| !line.is_empty()).map(str::trim).collect();
-        let message = paragraph.join(" ").trim_start_matches("error: ").to_owned();
-        Self { code: USAGE.to_owned(), message, because: Vec::new(), hint }
+        ErrorView::of(self, self.code(), self.hint())
     }
 }
 

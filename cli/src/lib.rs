@@ -10,7 +10,7 @@
 //! output and everything else to standard error. With `-o json` the data is one JSON object whose
 //! fields are only ever added to: ids, keys and digests in lower-case hex, times in milliseconds since
 //! 1970-01-01 UTC in fields that end in `_ms`. What was refused or went wrong is one JSON object on standard
-//! output, too: `{"error": {"code", "message", "because", "hint"}}` ([`failure::ErrorView`]). The `Serialize` types in [`view`] and beside each
+//! output, too: `{"error": {"code", "message", "because", "hint"}}` ([`terminal::ErrorView`]). The `Serialize` types in [`view`] and beside each
 //! command are the reference.
 //!
 //! Everything a stranger wrote (titles, notes, names, refusals) is escaped before it reaches a
@@ -29,25 +29,15 @@ pub mod pack;
 pub mod proposal_spec;
 pub mod sign;
 pub mod submit;
-pub mod terminal;
+pub mod tables;
 pub mod time;
 pub mod trust;
 mod unfinished;
 pub mod view;
 
-use failure::{ErrorView, Failure};
-use serde::Serialize;
 use std::ffi::OsString;
-use std::io::{self, Write as _};
 use std::process::ExitCode;
-use terminal::Format;
-
-/// Everything done.
-pub const EXIT_DONE: u8 = 0;
-/// Refused, or a negative answer.
-pub const EXIT_REFUSED: u8 = 1;
-/// Wrong usage, or an environment in which the question cannot be asked.
-pub const EXIT_USAGE: u8 = 2;
+use terminal::{EXIT_USAGE, Format};
 
 /// Runs one command line, the program's name first, and says how it ended.
 #[must_use]
@@ -55,47 +45,18 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let words: Vec<OsString> = arguments.into_iter().collect();
     let line = match options::CommandLine::read(&words) {
         Ok(line) => line,
-        Err(error) => {
-            // Help and version are answers; everything else clap says is a usage error. A reader that
-            // went away is nobody to tell.
-            let code = if error.use_stderr() { EXIT_USAGE } else { EXIT_DONE };
-            let _ = error.print();
-            if error.use_stderr() && terminal::asks_for_json(&words) {
-                tell_programs(&ErrorView::usage(&error));
-            }
-            return ExitCode::from(code);
-        }
+        Err(error) => return terminal::not_read(&error, &words, "countersign COMMAND"),
     };
     let format = match &line.command {
         // What stands behind a strange word is for its program; when there is none it was meant for us.
         commands::Command::External(_) if terminal::asks_for_json(&words) => Format::Json,
         _ => line.global.output,
     };
-    match commands::run(line).and_then(|answer| answer.print(format)) {
-        Ok(code) => ExitCode::from(code),
+    match commands::run(line) {
+        Ok(answer) => answer.end(format, EXIT_USAGE),
         Err(failure) => {
-            report(&failure, format);
+            failure.view().tell(format);
             ExitCode::from(failure.exit_code())
         }
     }
-}
-
-/// The one place where a failure is told: what, why, what to do. To people on standard error, to programs
-/// where they wait for the answer.
-fn report(failure: &Failure, format: Format) {
-    let mut told = io::stderr().lock();
-    // Nothing is left to do when standard error is gone; the exit code still speaks.
-    let _ = told.write_all(failure.report().as_bytes());
-    if format == Format::Json {
-        tell_programs(&failure.view());
-    }
-}
-
-fn tell_programs(error: &ErrorView) {
-    #[derive(Serialize)]
-    struct View<'a> {
-        error: &'a ErrorView,
-    }
-    // As above: whoever does not read has the exit code.
-    let _ = io::stdout().lock().write_all(terminal::json(&View { error }).as_bytes());
 }

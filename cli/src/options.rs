@@ -3,11 +3,11 @@
 use crate::commands;
 use crate::failure::Failure;
 use crate::key_file::KeyFile;
-use crate::terminal::Format;
 use crate::trust::Trust;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use terminal::Format;
 
 /// What examples do not repeat.
 const LEFT_OUT: &str = "\
@@ -27,7 +27,7 @@ const EVERYWHERE: &str = "Options of every command";
     after_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH.
 Ids are accepted in full or as a unique prefix, those of transactions in full; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
-COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS and COUNTERSIGN_KEY stand for --node, --ca, --genesis and --key.
+COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS, COUNTERSIGN_KEY and COUNTERSIGN_OUTPUT stand for --node, --ca, --genesis, --key and --output.
 Exit codes: 0 done, 1 refused or a negative answer, 2 usage or environment.",
     after_long_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH, with the options above \
@@ -120,7 +120,7 @@ pub struct Global {
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_KEY", hide_env_values = true, help_heading = EVERYWHERE)]
     pub key: Option<PathBuf>,
     /// How the answer is written
-    #[arg(short = 'o', long, global = true, value_name = "FORMAT", value_enum, default_value_t, help_heading = EVERYWHERE)]
+    #[arg(short = 'o', long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = terminal::OUTPUT_VARIABLE, hide_env_values = true, help_heading = EVERYWHERE)]
     pub output: Format,
 }
 

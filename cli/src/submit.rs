@@ -81,9 +81,10 @@ impl SubmitError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::Refused(source) => source.hint(),
-            Self::Lost { id, .. } | Self::NotYet { id, .. } => {
-                Some(format!("it may still be finalised: `countersign get transaction {id}` tells"))
-            }
+            Self::Lost { id, .. } | Self::NotYet { id, .. } => Some(format!(
+                "it may still be finalised: `countersign get transaction {id}` tells, and `countersign status` whether a \
+                 quorum of the validators is there"
+            )),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::files::{self, FileError};
 use crate::kinds::kind_of;
-use crate::terminal::{facts, table};
+use crate::tables::{facts, table};
 use crate::time;
 use ledger::approval::{ApprovalRule, Quorum};
 use ledger::block::Header;

@@ -1,11 +1,11 @@
 //! What a command has begun to write and not finished: nothing of it is left when somebody ends the command.
 
-use crate::terminal::note;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError, mpsc};
 use std::thread;
+use terminal::note;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// What shells add to the number of the signal that ended a program.

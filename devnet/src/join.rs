@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 
 /// Makes an organisation's keys and a node with a validating key, and starts the node. As long as it is
-/// no member, no other node talks to it. The others learn its address for their next start; until then
-/// it is the newcomer that connects.
+/// no member, no other node talks to it that was not told of it: the others are by their configuration, for their next
+/// start; until then it is the newcomer that connects.
 ///
 /// Gives the `[[change]]` of a proposal file (`countersign propose`) that makes it a member.
 ///

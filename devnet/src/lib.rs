@@ -4,7 +4,6 @@
 //! for benchmarks. Nothing that production depends on is here, and nothing here reaches around the
 //! programs people use.
 
-pub mod answer;
 pub mod attack;
 pub mod client;
 pub mod ending;

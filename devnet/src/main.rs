@@ -1,7 +1,6 @@
 //! Raise a whole ledger on one machine: the program.
 
 use clap::Parser as _;
-use devnet::answer::{self, Answer, EXIT_REFUSED, EXIT_USAGE, Format, say};
 use devnet::ending::{self, Interrupted};
 use devnet::join;
 use devnet::layout::{self, Devnet};
@@ -16,19 +15,20 @@ use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use terminal::{Answer, EXIT_REFUSED, EXIT_USAGE, ErrorView, Format, note as say};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let Arguments { output, command } = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return answer::not_a_command(&error, &words),
+        Err(error) => return terminal::not_read(&error, &words, "countersign-devnet COMMAND"),
     };
     match execute(command, output).await {
-        Ok(answer) => answer.print(output),
+        Ok(answer) => answer.end(output, EXIT_USAGE),
         Err(error) => {
             let (code, hint) = code_and_hint(&*error);
-            answer::report(&*error, code, &hint, output);
+            ErrorView::of(&*error, code, Some(hint)).tell(output);
             let is_interrupted = error.is::<Interrupted>();
             ExitCode::from(if is_interrupted { ending::INTERRUPTED_CODE } else { EXIT_USAGE })
         }
@@ -44,7 +44,7 @@ async fn execute(command: Command, format: Format) -> Result<Answer, Box<dyn Err
             let devnet = ending::ended_with_it(&plan.dir, &mut say, work).await?;
             guide::guide(&devnet).iter().for_each(|line| say(line));
             let file = devnet.dir.join(layout::FILE_NAME).display().to_string();
-            Ok(Answer::new(file.clone(), json!({ "file": file })))
+            Ok(Answer::new(file.clone(), &json!({ "file": file })))
         }
         Command::Join { name, dir } => Ok(change(&join::join(&mut Devnet::load(&dir)?, &name)?)),
         Command::Validators { organisations, dir } => {
@@ -55,7 +55,7 @@ async fn execute(command: Command, format: Format) -> Result<Answer, Box<dyn Err
         Command::Env { dir } => {
             let devnet = Devnet::load(&dir)?;
             let view: Value = guide::variables(&devnet).into_iter().collect();
-            Ok(Answer::new(guide::environment(&devnet).join("\n"), view))
+            Ok(Answer::new(guide::environment(&devnet).join("\n"), &view))
         }
         Command::Status { dir } => Ok(status(&Devnet::load(&dir)?).await),
         Command::Stop { name, kill, dir } => stop(&dir, &name, kill),
@@ -68,11 +68,12 @@ async fn execute(command: Command, format: Format) -> Result<Answer, Box<dyn Err
 async fn play(script: Script, check_only: bool, format: Format) -> Result<Answer, Box<dyn Error>> {
     story::check(&script)?;
     if check_only {
-        return Ok(Answer::new("", json!({ "will_do": true })));
+        return Ok(Answer::new("", &json!({ "will_do": true })));
     }
     let ledger = script.dir.join(story::LEDGER);
     let mut print = |line: &str| match format {
-        Format::Table => answer::print(line),
+        // Nobody has to read it: the exit code still speaks.
+        Format::Table => drop(terminal::print(&format!("{line}\n"))),
         // What programs wait for is the report.
         Format::Json => say(line),
     };
@@ -80,13 +81,13 @@ async fn play(script: Script, check_only: bool, format: Format) -> Result<Answer
     let story = story::play(&script, &mut tell, &mut print);
     let is_as_promised = ending::ended_with_it(&ledger, &mut |line| say(line), story).await?;
     let report = std::fs::read(script.dir.join(story::REPORT))?;
-    let answer = Answer::new("", serde_json::from_slice(&report)?);
+    let answer = Answer::new("", &serde_json::from_slice::<Value>(&report)?);
     Ok(if is_as_promised { answer } else { answer.with_code(EXIT_REFUSED) })
 }
 
 /// The `[[change]]` of a proposal.
 fn change(text: &str) -> Answer {
-    Answer::new(text, json!({ "change": text }))
+    Answer::new(text, &json!({ "change": text }))
 }
 
 fn ended(names: &[String], nobody: &str) -> Answer {
@@ -94,7 +95,7 @@ fn ended(names: &[String], nobody: &str) -> Answer {
         [] => say(nobody),
         names => names.iter().for_each(|name| say(&format!("ended {name}"))),
     }
-    Answer::new("", json!({ "ended": names }))
+    Answer::new("", &json!({ "ended": names }))
 }
 
 /// Where every node stands.
@@ -126,7 +127,7 @@ async fn status(devnet: &Devnet) -> Answer {
         }
         nodes.push(view);
     }
-    Answer::new(lines.join("\n"), json!({ "nodes": nodes }))
+    Answer::new(lines.join("\n"), &json!({ "nodes": nodes }))
 }
 
 /// A name that nobody has here.
@@ -188,7 +189,7 @@ async fn start(dir: &Path, name: Option<&str>) -> Result<Answer, Box<dyn Error>>
         raise::await_serving(node, &devnet.ca).await?;
     }
     started.iter().for_each(|name| say(&format!("started {name}")));
-    Ok(Answer::new("", json!({ "started": started })))
+    Ok(Answer::new("", &json!({ "started": started })))
 }
 
 /// A stable word for programs, and what a person can do.

@@ -9,6 +9,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
+use terminal::OUTPUT_VARIABLE;
 
 /// How long a program may take to end before it is killed.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
@@ -79,7 +80,9 @@ pub fn program(name: &str) -> PathBuf {
 /// [`ToolError::Start`].
 pub fn output(name: &str, arguments: &[&str]) -> Result<Output, ToolError> {
     let program = program(name);
-    let output = Command::new(&program).args(arguments).stdin(Stdio::null()).output();
+    // Its answer is read here, whoever asked us for JSON.
+    let mut command = Command::new(&program);
+    let output = command.args(arguments).env_remove(OUTPUT_VARIABLE).stdin(Stdio::null()).output();
     output.map_err(|source| ToolError::Start { program, source })
 }
 

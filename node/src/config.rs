@@ -322,10 +322,8 @@ impl RawConfig {
             })
         });
         let peers = peers.collect::<Result<_, ConfigError>>()?;
-        let listen =
-            self.network.listen.iter().map(|address| {
-                address.parse().map_err(|error: libp2p::multiaddr::Error| wrong("network.listen", &error))
-            });
+        let listen = self.network.listen.iter();
+        let listen = listen.map(|address| listen_address(address).map_err(|error| wrong("network.listen", &error)));
         let listen = listen.collect::<Result<_, ConfigError>>()?;
         let grpc_listen = self.grpc.listen.parse().map_err(|error: std::net::AddrParseError| {
             wrong("grpc.listen", &format!("{error}, want 127.0.0.1:7100"))
@@ -335,6 +333,24 @@ impl RawConfig {
         Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, raw: self })
     }
 }
+
+/// An address to listen on for peers: one of this host, and TCP, or QUIC over UDP.
+///
+/// # Errors
+/// Why it is none, with an example.
+pub fn listen_address(text: &str) -> Result<Multiaddr, String> {
+    let address: Multiaddr =
+        text.parse().map_err(|error| format!("{text:?} is no multiaddress ({error}): {LISTEN}"))?;
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    match parts[..] {
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)]
+        | [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Udp(_), Protocol::QuicV1] => Ok(address),
+        _ => Err(format!("{text:?} cannot be listened on: {LISTEN}")),
+    }
+}
+
+/// What an address to listen on looks like.
+const LISTEN: &str = "want /ip4/0.0.0.0/tcp/7000 or /ip6/::/udp/7000/quic-v1";
 
 /// A key file: TOML, readable by its owner only.
 #[derive(Serialize, Deserialize)]

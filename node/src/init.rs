@@ -4,6 +4,7 @@ use crate::artifacts::ArtifactLimits;
 use crate::config::KeyFile;
 use ledger::bounded::Name;
 use ledger::key::{PublicKey, SecretKey};
+use libp2p::Multiaddr;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -21,7 +22,7 @@ pub struct NewNode {
     /// Whether it gets a validating key.
     pub validator: bool,
     /// Where peers find it.
-    pub listen: Vec<String>,
+    pub listen: Vec<Multiaddr>,
     /// Where clients are served.
     pub grpc: SocketAddr,
     /// Names and addresses clients will call it by.
@@ -177,7 +178,7 @@ fn certificates(organisation: &Name, hosts: &[String]) -> Result<Tls, InitError>
 
 fn configuration(new: &NewNode) -> String {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
-    let listen: Vec<String> = new.listen.iter().map(|address| quoted(address)).collect();
+    let listen: Vec<String> = new.listen.iter().map(|address| quoted(&address.to_string())).collect();
     let validator = match new.validator {
         true => {
             "# Signs consensus messages. Never run two nodes with one validating key.\nvalidator_key = \"validator.key\"\n"

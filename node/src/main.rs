@@ -1,11 +1,9 @@
 //! Run a member of the ledger: the program.
 
-mod answer;
-
-use answer::{Answer, EXIT_REFUSED, EXIT_USAGE, Format, note};
 use clap::{Parser, Subcommand};
 use ledger::bounded::Name;
-use node::config::{ConfigError, RawConfig};
+use libp2p::Multiaddr;
+use node::config::{ConfigError, RawConfig, listen_address};
 use node::init::{InitError, NewNode, init};
 use node::node::NodeError;
 use serde_json::json;
@@ -16,6 +14,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use store::StoreError;
+use terminal::{Answer, EXIT_DONE, EXIT_REFUSED, EXIT_USAGE, ErrorView, Format, note};
 use tokio::sync::watch;
 
 /// A block is tens of thousands of small allocations, freed on other threads than they were made on.
@@ -42,7 +41,7 @@ configuration, of `restore` {\"height\", \"transactions\", \"first_whole_height\
 )]
 struct Arguments {
     /// How the answer is written
-    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = terminal::OUTPUT_VARIABLE, hide_env_values = true)]
     output: Format,
     #[command(subcommand)]
     command: Command,
@@ -62,13 +61,13 @@ enum Command {
         #[arg(long)]
         validator: bool,
         /// Multiaddress to listen on for peers; may be given several times.
-        #[arg(long, default_value = "/ip4/0.0.0.0/tcp/7000")]
-        listen: Vec<String>,
+        #[arg(long, default_value = "/ip4/0.0.0.0/tcp/7000", value_parser = listen_address)]
+        listen: Vec<Multiaddr>,
         /// Address to serve clients on.
         #[arg(long, default_value = "0.0.0.0:7100")]
         grpc: SocketAddr,
         /// Name or address clients will use, for the certificate; may be given several times.
-        #[arg(long, default_values = ["localhost", "127.0.0.1"])]
+        #[arg(long, default_values = ["localhost", "127.0.0.1"], value_parser = host)]
         host: Vec<String>,
     },
     /// Run until interrupted.
@@ -109,16 +108,21 @@ countersign-node fsck [OPTIONS] --config <CONFIG>
     },
 }
 
+fn host(name: &str) -> Result<String, String> {
+    if proto::is_host(name) { Ok(name.to_owned()) } else { Err("neither a name of the DNS nor an address".to_owned()) }
+}
+
 fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let Arguments { output, command } = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return answer::not_a_command(&error, &words),
+        Err(error) => return terminal::not_read(&error, &words, "countersign-node COMMAND"),
     };
     match execute(command) {
-        Ok(answer) => answer.print(output),
+        Ok(answer) => answer.end(output, EXIT_USAGE),
         Err(error) => {
-            answer::report(&*error, code_and_hint(&*error), output);
+            let (code, hint) = code_and_hint(&*error);
+            ErrorView::of(&*error, code, Some(hint.to_owned())).tell(output);
             let is_refused = error.downcast_ref::<NodeError>().is_some_and(NodeError::is_refusal);
             ExitCode::from(if is_refused { EXIT_REFUSED } else { EXIT_USAGE })
         }
@@ -132,15 +136,15 @@ fn execute(command: Command) -> Result<Answer, Box<dyn Error>> {
             let mut text = format!("node = \"{}\"", made.node);
             let validator = made.validator.map(|key| key.to_string());
             text.extend(validator.iter().map(|key| format!("\nvalidator = \"{key}\"")));
-            Ok(Answer::new(text, json!({ "node": made.node.to_string(), "validator": validator })))
+            Ok(Answer::new(text, &json!({ "node": made.node.to_string(), "validator": validator })))
         }
         Command::Run { config, print_config } => {
             let raw = RawConfig::load(&config)?;
             if print_config {
-                return Ok(Answer::new(toml::to_string_pretty(&raw)?.trim_end(), serde_json::to_value(&raw)?));
+                return Ok(Answer::new(toml::to_string_pretty(&raw)?, &raw));
             }
             run(raw.parse(&config)?)?;
-            Ok(Answer::silent())
+            Ok(Answer::silent(EXIT_DONE))
         }
         Command::Restore { config, from } => {
             let restored = node::node::restore(&RawConfig::load(&config)?.parse(&config)?, &from)?;
@@ -149,7 +153,7 @@ fn execute(command: Command) -> Result<Answer, Box<dyn Error>> {
                 "restored at height {height}: {transactions} transactions, blocks whole from height {first_whole} on"
             );
             let view = json!({ "height": height, "transactions": transactions, "first_whole_height": first_whole });
-            Ok(Answer::new(text, view))
+            Ok(Answer::new(text, &view))
         }
         Command::Fsck { config, dir } => {
             let directory = match (dir, config) {
@@ -230,10 +234,10 @@ fn fsck(directory: &Path) -> Result<Answer, Box<dyn Error>> {
     });
     if report.is_sound() {
         let text = format!("sound: {proven} blocks, {transactions} transactions, {rows} rows");
-        return Ok(Answer::new(text, view));
+        return Ok(Answer::new(text, &view));
     }
     note("hint: move the chain directory away and start the node: it gets the chain from its peers again");
-    Ok(Answer::new(problems.join("\n"), view).with_code(EXIT_REFUSED))
+    Ok(Answer::new(problems.join("\n"), &view).with_code(EXIT_REFUSED))
 }
 
 /// Blocks between two lines of progress.
@@ -276,13 +280,6 @@ mod tests {
 
     #[test]
     fn every_command_can_answer_programs() {
-        let mut program = Arguments::command();
-        program.build();
-        let help = program.get_after_help().map(ToString::to_string).unwrap_or_default();
-        for command in program.get_subcommands().filter(|command| command.get_name() != "help") {
-            let name = command.get_name();
-            assert!(command.get_arguments().any(|argument| argument.get_id() == "output"), "{name} has no -o");
-            assert!(help.contains(&format!("`{name}")), "{name}: what -o json gives is not in the help");
-        }
+        assert_eq!(terminal::mute_commands(Arguments::command()), [""; 0]);
     }
 }

@@ -12,6 +12,7 @@ mod queue;
 mod silence;
 mod streams;
 mod swarm;
+mod visits;
 
 pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
 pub use lessons::LESSON_MAX;

@@ -3,8 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Where somebody comes from, as far as shares go. Who has one IPv6 address has the 2^64 of its network, so
-/// they count as one; an IPv4 address is itself, however it is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// they count as one; an IPv4 address is itself, however it is written. In their order, those of a network stand
+/// together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Origin(IpAddr);
 
 /// How wide a network is that is counted as one. What is given out together is in one hand: an IPv6 address means

@@ -5,6 +5,9 @@
 
 pub use prost::Message;
 
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+
 /// Version 1 of the interface.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
 pub mod v1 {
@@ -37,6 +40,19 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 
 /// Largest gRPC message any program here sends or accepts: a block and its frame.
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+/// Whether these are root certificates in PEM: one at least, and nothing that is none.
+#[must_use]
+pub fn are_root_certificates(pem: &[u8]) -> bool {
+    let mut certificates = CertificateDer::pem_slice_iter(pem);
+    certificates.next().is_some_and(|first| first.is_ok()) && certificates.all(|other| other.is_ok())
+}
+
+/// Whether TLS could call a host so: a name of the DNS, or an address.
+#[must_use]
+pub fn is_host(name: &str) -> bool {
+    ServerName::try_from(name).is_ok()
+}
 
 /// Chooses the one implementation of TLS's cryptography for this process. libp2p's QUIC brings a second
 /// one along, and with two the library refuses to choose by itself; so every program calls this first.

@@ -1,6 +1,6 @@
 //! `adopt`: take what is installed today as the baseline.
 
-use super::{ConfigArgs, Output, json, print};
+use super::ConfigArgs;
 use crate::failure::{Failure, NO_VERDICT, OK, USAGE};
 use agent::control::FILE;
 use agent::data::DataDir;
@@ -11,7 +11,7 @@ use ledger::id::Digest;
 use policy::Subscription;
 use serde::Serialize;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Take what is installed today as the baseline of a product; print the digest of its tree.
 #[derive(Debug, Args)]
@@ -49,8 +49,8 @@ struct Adopted {
 }
 
 impl Adopt {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let version = Version::new(self.version)
             .map_err(|error| Failure::new(error, Some("versions are short texts".to_owned()), USAGE))?;
         if version.as_str().is_empty() {
@@ -68,10 +68,6 @@ impl Adopt {
             return Err(Failure::new(format!("{} is not there", self.tree.display()), None, NO_VERDICT).called(FILE));
         }
         let tree = installer::adopt(&data.installs(), &of, version, self.release, &self.tree)?;
-        match output {
-            Output::Text => print(&tree.to_string())?,
-            Output::Json => print(&json(&Adopted { tree })?)?,
-        }
-        Ok(OK.into())
+        Ok(Answer::new(tree.to_string(), &Adopted { tree }))
     }
 }

@@ -1,11 +1,11 @@
 //! `apply`: bring a patch onto this host now.
 
 use super::settling::{settle, show};
-use super::{ConfigArgs, Output, block_on, json, print};
+use super::{ConfigArgs, answer, block_on, running};
 use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
 use agent::config::Config;
 use agent::control::FILE;
-use agent::follow::sources::Sources;
+use agent::follow::{self, sources::Sources};
 use agent::proofs;
 use agent::site::{self, SiteError};
 use agent::why::{Held, Why};
@@ -16,7 +16,7 @@ use ledger::receipt::Outcome;
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Bring a patch onto this host now, whatever was tried before; print the verdict.
 #[derive(Debug, Args)]
@@ -50,19 +50,15 @@ pub(super) struct Apply {
 }
 
 impl Apply {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         if self.dry_run {
             let would = block_on(look(&config, &self.patch, proof, self.now))?;
-            match output {
-                Output::Text => print(&would.to_string())?,
-                Output::Json => print(&json(&would)?)?,
-            }
-            return Ok(if would.well { OK.into() } else { REFUSED.into() });
+            return Ok(answer(&would).with_code(if would.well { OK } else { REFUSED }));
         }
         let wish = Wish::Apply { patch: self.patch, proof, now: self.now };
-        show(&block_on(settle(config, wish))?, output, Outcome::Applied)
+        Ok(show(&block_on(settle(config, wish))?, Outcome::Applied))
     }
 }
 
@@ -74,10 +70,16 @@ pub(super) fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     Ok(proof)
 }
 
-/// Beside a running agent, if there is one: only its files are read.
+/// Beside a running agent, if there is one: only its files are read, and it is asked what it has seen. Without one the
+/// nodes are, as `apply` itself would.
 async fn look(config: &Config, patch: &str, proof: Option<Vec<u8>>, now: bool) -> Result<Why, Failure> {
     let (trust, heads) = site::remembered(config)?;
-    let held = Held { config, trust: &trust, heads: heads.clone() };
+    let sources = Sources::new(&config.ledger).map_err(SiteError::from)?;
+    let running = running(config).await;
+    if running.is_none() {
+        follow::ask_all(&sources, &heads).await;
+    }
+    let held = Held { config, trust: &trust, heads: heads.clone(), running };
     let (patch, proof) = match proof {
         // A proof of something else is refused under the name that was asked for.
         Some(proof) => match proofs::claimed_patch(&proof).filter(|claimed| claimed.to_string().starts_with(patch)) {
@@ -85,7 +87,6 @@ async fn look(config: &Config, patch: &str, proof: Option<Vec<u8>>, now: bool) -
             None => (held.find(patch)?, proof),
         },
         None => {
-            let sources = Sources::new(&config.ledger).map_err(SiteError::from)?;
             let offer = worker::look_up(patch, &sources, &heads, &trust).await?;
             (offer.patch, offer.proof)
         }

@@ -1,10 +1,10 @@
 //! `doctor`: what the agent needs, thing by thing.
 
-use super::{ConfigArgs, Output, block_on, json, print};
+use super::{ConfigArgs, answer, block_on};
 use crate::failure::{Failure, OK, REFUSED};
 use agent::doctor;
 use clap::Args;
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Look at each thing the agent needs: key and its enrolment, directories, room, tools, journal, nodes, TLS,
 /// clock; and at what is installed, whether it was recalled. Say what to do about what is not well.
@@ -24,13 +24,9 @@ pub(super) struct Doctor {
 }
 
 impl Doctor {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let report = block_on(async { Ok(doctor::examine(&config).await) })?;
-        match output {
-            Output::Text => print(&report.to_string())?,
-            Output::Json => print(&json(&report)?)?,
-        }
-        Ok(if report.is_well() { OK.into() } else { REFUSED.into() })
+        Ok(answer(&report).with_code(if report.is_well() { OK } else { REFUSED }))
     }
 }

@@ -1,9 +1,8 @@
 //! `init`: a key and a configuration for a new host.
 
-use super::{Output, json, print};
-use crate::failure::{Failure, OK, USAGE};
+use crate::failure::{Failure, USAGE};
+use agent::config::check_nodes;
 use agent::config::template::Template;
-use agent::config::{NODES_MAX, check_node};
 use agent::key::{self, KeyError};
 use agent::{FileError, files};
 use clap::Args;
@@ -16,7 +15,7 @@ use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Largest file of TLS roots.
 const CA_BYTES_MAX: usize = 256 * 1024;
@@ -62,7 +61,7 @@ struct Initialised {
 }
 
 impl Init {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
         self.check_is_new()?;
         self.check_nodes()?;
         let genesis = self.genesis.as_deref().map(|path| read(path, limits::BLOCK_BYTES_MAX)).transpose()?;
@@ -74,6 +73,11 @@ impl Init {
             tracing::info!(ledger = %block.genesis.name, chain = %block.chain_id, "trust root");
         }
         let ca = self.ca.as_deref().map(|path| read(path, CA_BYTES_MAX)).transpose()?;
+        if let Some(path) = self.ca.as_deref().filter(|_| !ca.as_deref().is_none_or(proto::are_root_certificates)) {
+            let text = format!("{} has no certificates in PEM in it, or something else", path.display());
+            let hint = "--ca takes the ca.pem that `countersign-node init` wrote for each node, one after the other";
+            return Err(Failure::new(text, Some(hint.to_owned()), USAGE).called("no-certificate"));
+        }
 
         let mut made = Made::in_directory(&self.dir)?;
         let secret = key::generate()?;
@@ -87,11 +91,7 @@ impl Init {
         let config = self.dir.join(CONFIG);
         tracing::info!(config = %config.display(), "written; enrol the public key, then subscribe to something");
         let public_key = secret.public();
-        match output {
-            Output::Text => print(&public_key.to_string())?,
-            Output::Json => print(&json(&Initialised { public_key })?)?,
-        }
-        Ok(OK.into())
+        Ok(Answer::new(public_key.to_string(), &Initialised { public_key }))
     }
 
     /// Neither a configuration nor a key is there: another host's, or those of an `init` whose end nobody saw.
@@ -115,10 +115,15 @@ impl Init {
 
     fn check_nodes(&self) -> Result<(), Failure> {
         let wrong = |problem: String| Failure::new(format!("--node: {problem}"), None, USAGE);
-        if self.nodes.len() > NODES_MAX {
-            return Err(wrong(format!("{} nodes, {NODES_MAX} at most", self.nodes.len())));
+        check_nodes(&self.nodes).map_err(wrong)?;
+        // One that is asked twice is no second source: it could lie alone.
+        let bare = |node: &String| node.trim_end_matches('/').to_owned();
+        let twice = (1..self.nodes.len())
+            .find(|place| self.nodes[..*place].iter().any(|other| bare(other) == bare(&self.nodes[*place])));
+        match twice {
+            Some(place) => Err(wrong(format!("{:?} twice: two sources are two nodes", self.nodes[place]))),
+            None => Ok(()),
         }
-        self.nodes.iter().try_for_each(|node| check_node(node)).map_err(wrong)
     }
 }
 

@@ -9,24 +9,31 @@ mod settling;
 mod status;
 mod why;
 
-use crate::failure::{Failure, OK};
+use crate::failure::{Failure, NO_VERDICT, OK};
 use agent::clock;
 use agent::config::Config;
+use agent::control::{self, Request};
 use agent::daemon;
+use agent::data::DataDir;
 use agent::installer::journal::Moment;
 use agent::site::own_program;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use agent::status::LedgerStatus;
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use std::fmt;
 use std::future::Future;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::Duration;
+use terminal::{Answer, Format};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::timeout;
 
 /// How long threads that read or write may take to notice that the program ends.
 const END_WAIT: Duration = Duration::from_millis(200);
 /// Threads for reading, writing and hashing: one update at a time needs no more.
 const BLOCKING_THREADS_MAX: usize = 4;
+/// How long a running agent may take to say how it stands: it answers at once, but while it begins.
+const RUNNING_WAIT: Duration = Duration::from_secs(2);
 /// The configuration, if nobody says otherwise.
 const CONFIG_DEFAULT: &str = "/etc/countersign/agent.toml";
 
@@ -62,9 +69,9 @@ Logs go to standard error; COUNTERSIGN_LOG=debug shows more."
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
-    /// How the answer is printed.
-    #[arg(short, long, global = true, value_enum, default_value = "text")]
-    pub(crate) output: Output,
+    /// How the answer is written.
+    #[arg(short, long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = terminal::OUTPUT_VARIABLE, hide_env_values = true)]
+    pub(crate) output: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,15 +97,6 @@ struct ConfigArgs {
     print_config: bool,
 }
 
-/// How data is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Output {
-    /// For people.
-    Text,
-    /// For programs.
-    Json,
-}
-
 /// Keep this host patched until told to stop (SIGTERM, SIGINT).
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign-agent run --config /etc/countersign/agent.toml")]
@@ -107,17 +105,16 @@ struct Run {
     config: ConfigArgs,
 }
 
-pub(crate) fn run(cli: Cli) -> Result<ExitCode, Failure> {
-    let Cli { command, output } = cli;
-    match command {
-        Command::Init(init) => init.run(output),
-        Command::Adopt(adopt) => adopt.run(output),
+pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
+    match cli.command {
+        Command::Init(init) => init.run(),
+        Command::Adopt(adopt) => adopt.run(),
         Command::Run(run) => run.run(),
-        Command::Apply(apply) => apply.run(output),
-        Command::Rollback(rollback) => rollback.run(output),
-        Command::Status(status) => status.run(output),
-        Command::Why(why) => why.run(output),
-        Command::Doctor(doctor) => doctor.run(output),
+        Command::Apply(apply) => apply.run(),
+        Command::Rollback(rollback) => rollback.run(),
+        Command::Status(status) => status.run(),
+        Command::Why(why) => why.run(),
+        Command::Doctor(doctor) => doctor.run(),
     }
 }
 
@@ -126,7 +123,7 @@ impl ConfigArgs {
     fn read(&self) -> Result<Option<Config>, Failure> {
         let config = Config::read(&self.config)?;
         if self.print_config {
-            print(&config.toml())?;
+            terminal::print(&config.toml()).map_err(|error| Failure::new(error, None, NO_VERDICT).called("output"))?;
             return Ok(None);
         }
         Ok(Some(config))
@@ -134,19 +131,39 @@ impl ConfigArgs {
 }
 
 impl Run {
-    fn run(self) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         block_on(async {
             let stop = stop_signal()?;
             Ok(daemon::run(config, own_program().to_owned(), observer(), stop).await?)
         })?;
-        Ok(OK.into())
+        Ok(Answer::silent(OK))
+    }
+}
+
+/// What an agent that runs on this host has seen of the ledger, if one runs and says so in time.
+async fn running(config: &Config) -> Option<LedgerStatus> {
+    let data = DataDir::at(config.data_dir.clone());
+    let answer = match timeout(RUNNING_WAIT, control::ask(&data, &Request::Status {})).await {
+        Ok(Ok(answer)) => answer?,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the agent cannot be asked what it has seen: the disk says what it had");
+            return None;
+        }
+        Err(_) => {
+            tracing::warn!("the agent does not answer: the disk says what it had seen");
+            return None;
+        }
+    };
+    match answer {
+        control::Answer::Status(status) => status.ledger,
+        control::Answer::Verdict(_) | control::Answer::NoAttempt(_) | control::Answer::Error { .. } => None,
     }
 }
 
 /// Ends when somebody wants the agent to.
 fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
-    let failed = |error: std::io::Error| Failure::new(error, None, crate::failure::NO_VERDICT).called("runtime");
+    let failed = |error: std::io::Error| Failure::new(error, None, NO_VERDICT).called("runtime");
     let mut terminate: tokio::signal::unix::Signal = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     Ok(async move {
@@ -170,27 +187,13 @@ fn observer() -> agent::installer::journal::Observer {
 fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().max_blocking_threads(BLOCKING_THREADS_MAX).build();
-    let runtime = runtime.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("runtime"))?;
+    let runtime = runtime.map_err(|error| Failure::new(error, None, NO_VERDICT).called("runtime"))?;
     let done = runtime.block_on(work);
     runtime.shutdown_timeout(END_WAIT);
     done
 }
 
-/// Data goes to standard output, and only data.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout();
-    let written = out.write_all(text.as_bytes()).and_then(|()| match text.ends_with('\n') {
-        true => out.flush(),
-        false => out.write_all(b"\n").and_then(|()| out.flush()),
-    });
-    match written {
-        // Whoever reads has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("output")),
-    }
-}
-
-fn json(value: &impl serde::Serialize) -> Result<String, Failure> {
-    let text = serde_json::to_string_pretty(value);
-    text.map_err(|error| Failure::new(error, None, crate::failure::NO_VERDICT).called("output"))
+/// What people and programs are told of something that shows itself to both.
+fn answer(shown: &(impl fmt::Display + Serialize)) -> Answer {
+    Answer::new(terminal::lines(&shown.to_string()), shown)
 }

@@ -1,12 +1,12 @@
 //! `rollback`: take back the last update.
 
 use super::settling::{settle, show};
-use super::{ConfigArgs, Output, block_on};
+use super::{ConfigArgs, block_on};
 use crate::failure::{Failure, OK};
 use agent::worker::Wish;
 use clap::Args;
 use ledger::receipt::Outcome;
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Take back the last update of this host: the version before, as it was, and its services. It waits for no
 /// window; a receipt says that it was done by hand, and the agent does not install the patch again by itself.
@@ -29,9 +29,9 @@ pub(super) struct Rollback {
 }
 
 impl Rollback {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let answered = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
-        show(&answered, output, Outcome::RolledBack)
+        Ok(show(&answered, Outcome::RolledBack))
     }
 }

@@ -1,17 +1,17 @@
 //! Having a running agent do something, or doing it without one.
 
-use super::{Output, json, observer, print};
+use super::observer;
 use crate::failure::{Failure, NO_VERDICT, OK, REFUSED, hint};
 use agent::config::Config;
-use agent::control::{self, Answer, Request};
+use agent::control::{self, Request};
 use agent::data::{DataDir, DataError};
 use agent::follow;
 use agent::settled::Settled;
 use agent::site::{Site, SiteError, own_program};
 use agent::worker::{AskError, NoAttempt, Wish, Worker};
 use ledger::receipt::Outcome;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
+use terminal::Answer;
 use tokio::time::{sleep, timeout};
 
 /// How long to wait for the receipt to be final when no agent runs that would see to it.
@@ -30,22 +30,20 @@ pub(super) enum Answered {
     NoAttempt(NoAttempt),
 }
 
-/// Prints what came of it, and how the program ends: well if it is what was `wanted`.
-pub(super) fn show(answered: &Answered, output: Output, wanted: Outcome) -> Result<ExitCode, Failure> {
-    let (text, json, well) = match answered {
+/// What came of it, and how the program ends: well if it is what was `wanted`.
+pub(super) fn show(answered: &Answered, wanted: Outcome) -> Answer {
+    let (answer, well) = match answered {
         Answered::Settled(settled) => {
-            (format!("patch {}: {settled}", settled.patch), json(settled)?, settled.outcome == wanted)
+            let text = format!("patch {}: {settled}", settled.patch);
+            (Answer::new(terminal::lines(&text), settled), settled.outcome == wanted)
         }
-        Answered::NoAttempt(no) => (format!("patch {}: {no}", no.patch()), json(no)?, no.is_well()),
+        Answered::NoAttempt(no_attempt) => {
+            hint(no_attempt.hint());
+            let text = format!("patch {}: {no_attempt}", no_attempt.patch());
+            (Answer::new(terminal::lines(&text), no_attempt), no_attempt.is_well())
+        }
     };
-    match output {
-        Output::Text => print(&text)?,
-        Output::Json => print(&json)?,
-    }
-    if let Answered::NoAttempt(no_attempt) = answered {
-        hint(no_attempt.hint());
-    }
-    Ok(if well { OK.into() } else { REFUSED.into() })
+    answer.with_code(if well { OK } else { REFUSED })
 }
 
 /// Has a running agent do it, or does it here.
@@ -58,10 +56,10 @@ pub(super) async fn settle(config: Config, wish: Wish) -> Result<Answered, Failu
     let deadline = Instant::now() + AGENT_WAIT;
     loop {
         match control::ask(&data, &request).await? {
-            Some(Answer::Verdict(settled)) => return Ok(Answered::Settled(settled)),
-            Some(Answer::NoAttempt(no_attempt)) => return Ok(Answered::NoAttempt(no_attempt)),
-            Some(Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
-            Some(Answer::Status(_)) => {
+            Some(control::Answer::Verdict(settled)) => return Ok(Answered::Settled(settled)),
+            Some(control::Answer::NoAttempt(no_attempt)) => return Ok(Answered::NoAttempt(no_attempt)),
+            Some(control::Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
+            Some(control::Answer::Status(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
             None => {}
@@ -78,9 +76,7 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Answered, Failure> {
     site.recover().await?;
     let (sources, heads, sender) = (site.sources.clone(), site.heads.clone(), site.sender());
     let services = site.installer.services().clone();
-    for (place, source) in sources.all().iter().enumerate() {
-        follow::ask(place, source, &heads).await;
-    }
+    follow::ask_all(&sources, &heads).await;
     let mut worker = Worker::new(site);
     let settled = worker.fulfil(wish).await;
     if settled.is_ok() {

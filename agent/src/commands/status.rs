@@ -1,13 +1,13 @@
 //! `status`: how this host stands.
 
-use super::{ConfigArgs, Output, block_on, json, print};
+use super::{ConfigArgs, answer, block_on};
 use crate::failure::{Failure, NO_VERDICT, OK};
-use agent::control::{self, Answer, Request};
+use agent::control::{self, Request};
 use agent::data::DataDir;
 use agent::key;
 use agent::status::Status as Shown;
 use clap::Args;
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Show how this host stands: what is installed, what runs, what is known of the ledger.
 #[derive(Debug, Args)]
@@ -18,22 +18,18 @@ pub(super) struct Status {
 }
 
 impl Status {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let data = DataDir::at(config.data_dir.clone());
-        let answer = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
-        let status = match answer {
-            Some(Answer::Status(status)) => *status,
-            Some(Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
-            Some(Answer::Verdict(_) | Answer::NoAttempt(_)) => {
+        let answered = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
+        let status = match answered {
+            Some(control::Answer::Status(status)) => *status,
+            Some(control::Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
+            Some(control::Answer::Verdict(_) | control::Answer::NoAttempt(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
             None => Shown::of_the_disk(&config, key::read(&config.key)?.public()),
         };
-        match output {
-            Output::Text => print(&status.to_string())?,
-            Output::Json => print(&json(&status)?)?,
-        }
-        Ok(OK.into())
+        Ok(answer(&status))
     }
 }

@@ -1,18 +1,19 @@
 //! `why`: why this host has a patch, or not.
 
 use super::apply::read_proof;
-use super::{ConfigArgs, Output, json, print};
+use super::{ConfigArgs, answer, block_on, running};
 use crate::failure::{Failure, OK, REFUSED};
 use agent::site;
 use agent::why::Held;
 use clap::Args;
 use std::path::PathBuf;
-use std::process::ExitCode;
+use terminal::Answer;
 
 /// Say why this host has a patch, or not: every check of its proof and of this host, with its verdict.
 ///
 /// Answered from what lies on this host's disk, whether an agent runs or not: the proof that was offered
-/// last, what is installed, the configuration, what was tried. Nobody is asked, and nothing is changed.
+/// last, what is installed, the configuration, what was tried. A running agent is asked for the newest header it
+/// has seen, which proofs must not be older than; nobody else is asked, and nothing is changed.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
@@ -33,16 +34,13 @@ pub(super) struct Why {
 }
 
 impl Why {
-    pub(super) fn run(self, output: Output) -> Result<ExitCode, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(OK.into()) };
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         let (trust, heads) = site::remembered(&config)?;
-        let held = Held { config: &config, trust: &trust, heads };
+        let running = block_on(async { Ok(running(&config).await) })?;
+        let held = Held { config: &config, trust: &trust, heads, running };
         let why = held.why(held.find(&self.patch)?, proof)?;
-        match output {
-            Output::Text => print(&why.to_string())?,
-            Output::Json => print(&json(&why)?)?,
-        }
-        Ok(if why.well { OK.into() } else { REFUSED.into() })
+        Ok(answer(&why).with_code(if why.well { OK } else { REFUSED }))
     }
 }

@@ -213,11 +213,10 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
 }
 
 fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
-    if raw.nodes.is_empty() || raw.nodes.len() > NODES_MAX {
-        let problem = format!("{} nodes: at least one is needed, {NODES_MAX} at most; two are wise", raw.nodes.len());
-        return wrong("ledger.nodes", problem);
+    if raw.nodes.is_empty() {
+        return wrong("ledger.nodes", "none: at least one is needed, and two are wise");
     }
-    raw.nodes.iter().try_for_each(|node| check_node(node)).or_else(|problem| wrong("ledger.nodes", problem))?;
+    check_nodes(&raw.nodes).or_else(|problem| wrong("ledger.nodes", problem))?;
     let Some(ca) = raw.ca.clone() else { return wrong("ledger.ca", "missing: the nodes' TLS roots, a PEM file") };
     let Some(genesis) = raw.genesis.clone() else {
         return wrong("ledger.genesis", "missing: the genesis file, from somebody you trust");
@@ -242,11 +241,18 @@ fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
     })
 }
 
-/// Whether this can be the address of a node.
+/// Whether these can be the addresses of nodes; that there is none may be wrong elsewhere.
 ///
 /// # Errors
-/// What is wrong with it, with an example.
-pub fn check_node(node: &str) -> Result<(), String> {
+/// What is wrong with one, with an example.
+pub fn check_nodes(nodes: &[String]) -> Result<(), String> {
+    if nodes.len() > NODES_MAX {
+        return Err(format!("{} nodes, {NODES_MAX} at most", nodes.len()));
+    }
+    nodes.iter().try_for_each(|node| check_node(node))
+}
+
+fn check_node(node: &str) -> Result<(), String> {
     if !node.starts_with("https://") {
         return Err(format!("{node:?} must begin with https://, as in {NODE_EXAMPLE}: the agent speaks TLS only"));
     }

@@ -87,6 +87,13 @@ pub async fn ask(place: usize, source: &Source, heads: &Heads) -> Duration {
     }
 }
 
+/// Asks every node so, one after the other.
+pub async fn ask_all(sources: &Sources, heads: &Heads) {
+    for (place, source) in sources.all().iter().enumerate() {
+        ask(place, source, heads).await;
+    }
+}
+
 /// Says aloud when what is known of the ledger becomes too old to act on, and when that is over. For
 /// ever.
 pub async fn alarm(heads: Arc<Heads>) {

@@ -13,6 +13,7 @@ use proto::MESSAGE_BYTES_MAX;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{self, TransactionState};
+use std::path::PathBuf;
 use std::time::Duration;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Status, Streaming};
@@ -104,6 +105,9 @@ pub enum SourceError {
     /// The roots cannot be read.
     #[error(transparent)]
     File(#[from] FileError),
+    /// They are none.
+    #[error("{} has no certificates in PEM in it, or something else", .0.display())]
+    NoRoots(PathBuf),
     /// An address or the roots are not usable.
     #[error("{node}: not usable with these TLS roots")]
     Tls {
@@ -134,7 +138,11 @@ impl Sources {
     /// [`SourceError`].
     pub fn new(config: &config::Ledger) -> Result<Self, SourceError> {
         proto::install_tls_provider();
-        let roots = Certificate::from_pem(files::read(&config.ca, CA_BYTES_MAX)?);
+        let roots = files::read(&config.ca, CA_BYTES_MAX)?;
+        if !proto::are_root_certificates(&roots) {
+            return Err(SourceError::NoRoots(config.ca.clone()));
+        }
+        let roots = Certificate::from_pem(roots);
         let source = |node: &String| {
             proto::install_tls_provider();
             let mut tls = ClientTlsConfig::new().ca_certificate(roots.clone());

@@ -32,6 +32,7 @@ mod running;
 mod stages;
 mod tool;
 mod tree;
+pub mod under_way;
 pub mod unpack;
 
 pub use stages::{Applied, Ready, Staged};

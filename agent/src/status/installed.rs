@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::data::DataDir;
 use crate::installer::installs;
+use crate::installer::under_way::{UnderWay, under_way};
 use crate::recalls::{Recall, Recalls};
 use crate::settled::chain;
 use crate::status::known;
@@ -26,6 +27,9 @@ pub struct InstalledStatus {
     pub patch: Option<PatchId>,
     /// Where it stands.
     pub tree: PathBuf,
+    /// That its update is not over, and how far it is: it is not judged yet, and may be taken back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_over: Option<String>,
     /// That it was recalled since, which is proven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub recalled: Option<RecalledStatus>,
@@ -77,7 +81,25 @@ pub(crate) fn installed(config: &Config, trouble: &mut Vec<String>) -> Vec<Insta
             Some(RecalledStatus::new(recalls.of(patch)?.clone(), recalls.advice(patch, &data)))
         });
         let installs::VersionMeta { version, release, patch, .. } = meta;
-        all.push(InstalledStatus { product, channel, version, release, patch, tree, recalled });
+        all.push(InstalledStatus { product, channel, version, release, patch, tree, not_over: None, recalled });
     }
     all
+}
+
+/// The same, and the update that is not over: what it put in place is marked as not judged.
+pub(crate) fn installed_and_judged(
+    config: &Config,
+    trouble: &mut Vec<String>,
+) -> (Vec<InstalledStatus>, Option<UnderWay>) {
+    // In this order: what is put in place between the two looks is then seen to be under way.
+    let mut all = installed(config, trouble);
+    let under_way = under_way(&DataDir::at(config.data_dir.clone()).journal()).unwrap_or_else(|error| {
+        trouble.push(chain(&error));
+        None
+    });
+    for installed in &mut all {
+        let of_it = under_way.as_ref().filter(|under_way| Some(under_way.begun.patch) == installed.patch);
+        installed.not_over = of_it.map(|under_way| under_way.said.clone());
+    }
+    (all, under_way)
 }

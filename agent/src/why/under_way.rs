@@ -1,12 +1,11 @@
-//! What the agent is at, and what `current` leads to: whether an update is over is told by the journal, not
-//! by the link.
+//! What the agent is at, and what `current` leads to.
 
 use super::{Checked, Held, Verdict};
 use crate::files::FileError;
 use crate::installer::installs::{self, InstalledTree};
-use crate::installer::journal::{Begun, Journal, JournalError, Record};
+use crate::installer::journal::{Begun, JournalError};
+use crate::installer::under_way;
 use ledger::id::PatchId;
-use ledger::moment::Moment;
 use policy::Subscription;
 
 impl Held<'_> {
@@ -17,11 +16,9 @@ impl Held<'_> {
     }
 
     pub(super) fn under_way(&self) -> Result<UnderWay, FileError> {
-        let (open, damaged, said) = match Journal::peek(&self.data().journal()) {
-            Ok(records) => match open_update(&records) {
-                None => (None, false, Ok("no other update is".to_owned())),
-                Some(begun) => (Some(begun.clone()), false, Err(under_way(begun, &records))),
-            },
+        let (open, damaged, said) = match under_way::under_way(&self.data().journal()) {
+            Ok(None) => (None, false, Ok("no other update is".to_owned())),
+            Ok(Some(under_way)) => (Some(under_way.begun), false, Err(under_way.said)),
             Err(JournalError::File(error)) => return Err(error),
             Err(damaged) => (None, true, Err(damaged.to_string())),
         };
@@ -69,23 +66,4 @@ impl There {
             (None, None) => format!("it is installed ({} {})", self.of.product, self.tree.meta.version),
         }
     }
-}
-
-fn open_update(records: &[Record]) -> Option<&Begun> {
-    match records.first() {
-        Some(Record::Begun(begun)) if records.last() != Some(&Record::Done) => Some(begun),
-        _ => None,
-    }
-}
-
-fn under_way(begun: &Begun, records: &[Record]) -> String {
-    let step = match records.last() {
-        Some(Record::Restarting { deadline_ms, .. }) => {
-            format!("waits for the host to restart, by {}", Moment(*deadline_ms))
-        }
-        Some(Record::Judged { against: Some(reason) }) => format!("is taken back: {reason}"),
-        Some(Record::Judged { against: None }) => "is kept".to_owned(),
-        _ => "is under way, or was interrupted".to_owned(),
-    };
-    format!("patch {} of {} {step}; nothing else is begun before that is over", begun.patch, begun.product)
 }

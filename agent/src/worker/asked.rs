@@ -54,6 +54,9 @@ pub enum AskError {
     /// More than one begins so.
     #[error("more than one patch begins with {0}")]
     Ambiguous(String),
+    /// No node can prove it yet: the block that would has not been made.
+    #[error("patch {0} cannot be proven yet: no block came after the last decision about it")]
+    NotYet(PatchId, #[source] CallError),
     /// No node could be asked.
     #[error("no node could be asked")]
     NoNode(#[source] Option<CallError>),

@@ -3,7 +3,7 @@
 use super::AskError;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallError, Sources, id};
-use crate::proofs::{self, Offer};
+use crate::proofs::{self, NOT_YET, Offer};
 use ledger::id::PatchId;
 use ledger::proof::TrustRoot;
 use proto::v1;
@@ -36,6 +36,7 @@ pub async fn look_up(patch: &str, sources: &Sources, heads: &Heads, trust: &Trus
 pub(super) fn not_obtained(patch: PatchId, error: Option<CallError>) -> AskError {
     match error {
         Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
+        Some(error) if error.check() == Some(NOT_YET) => AskError::NotYet(patch, error),
         error => AskError::NoNode(error),
     }
 }

@@ -3,7 +3,7 @@
 use crate::following::Daemon;
 use crate::support::archive::tree_of;
 use crate::support::disk::{Mount, Squeeze};
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, manifest, says};
 use crate::support::ledger::Ledger;
 use crate::support::node::World;
 use crate::support::{eventually, left_out};
@@ -132,11 +132,25 @@ async fn what_is_no_address_of_a_node_is_refused_before_anything_is_made() {
         ("https://", "is no address: one looks like https://"),
         ("https://a b:1", "is no address"),
         ("https://a:port", "is no address"),
+        ("https://ledger-a:1/", "\"https://ledger-a:1/\" twice: two sources are two nodes"),
     ] {
-        let ended = agent(&["init", "--dir", text(&dir), "--name", "edge-1", "--node", node]).await;
+        let first = ["init", "--dir", text(&dir), "--name", "edge-1", "--node", "https://ledger-a:1", "--node", node];
+        let ended = agent(&first).await;
         assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{node}: {}", ended.err);
         assert!(ended.err.contains("--node") && ended.err.contains(words), "{node}: {}", ended.err);
         assert!(!dir.exists(), "{node}");
+    }
+}
+
+#[tokio::test]
+async fn what_are_no_root_certificates_is_refused_before_anything_is_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let (dir, file) = (directory.path().join("agent"), directory.path().join("ca.pem"));
+    for roots in ["", "root:x:0:0", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"] {
+        std::fs::write(&file, roots).unwrap();
+        let ended = agent(&["init", "--dir", text(&dir), "--name", "edge-1", "--ca", text(&file)]).await;
+        assert_eq!((ended.code, ended.out.as_str()), (2, ""), "{roots}: {}", ended.err);
+        assert!(ended.err.contains("ca.pem has no certificates in PEM") && !dir.exists(), "{roots}: {}", ended.err);
     }
 }
 
@@ -480,6 +494,27 @@ async fn without_a_node_there_is_no_verdict() {
     assert_eq!((ended.code, ended.out.as_str()), (3, ""));
     assert!(ended.err.contains("because:") && ended.err.contains("hint:"), "{}", ended.err);
     assert!(world.receipts().is_empty());
+}
+
+/// A quorum of the validators is gone: nodes answer, and what was decided last is proven by no block.
+#[tokio::test]
+async fn what_cannot_be_proven_yet_is_no_fault_of_the_configuration() {
+    let world = World::new();
+    let (node, gone) = (world.node().await, world.node().await);
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let endpoint = Endpoint::new(&world, &[&node, &gone.at(closed)], "");
+    let manifest = manifest(&world, 2, &tree_of("1.0.2"));
+    let patch = manifest.id().to_string();
+    world.change(|ledger| {
+        ledger.publish(manifest);
+        ledger.block();
+    });
+    let config = endpoint.config_path();
+    let ended = agent(&["apply", &patch, "--config", text(&config), "-o", "json"]).await;
+    let told: serde_json::Value = serde_json::from_str(&ended.out).unwrap();
+    assert_eq!((ended.code, told["error"]["code"].as_str()), (3, Some("not-yet-provable")), "{}", ended.err);
+    let hint = "hint: try again; if it stays so, `countersign status` says whether a quorum";
+    assert!(ended.err.contains("cannot be proven yet") && ended.err.contains(hint), "{}", ended.err);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Why a host has a patch, or not: from its own disk, whoever can be asked.
 
 use crate::crash::child;
+use crate::following::Daemon;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, manifest, says};
 use crate::support::node::World;
@@ -211,6 +212,14 @@ async fn what_is_in_place_and_not_judged_is_not_called_installed() {
     let said = format!("its update is not over: patch {patch} of acme/widget is under way, or was interrupted");
     assert!(answer.answer.starts_with(&said), "{}", answer.answer);
     answer.says("under way", "no", "nothing else is begun");
+    let output = Command::new(PROGRAM).args(["status", "--config"]).arg(endpoint.config_path()).output().unwrap();
+    let status = String::from_utf8(output.stdout).unwrap();
+    for line in [
+        "installed  acme/widget 1.0.2 (channel stable, release 2), NOT JUDGED: its update is not over\n".to_owned(),
+        format!("UNFINISHED patch {patch} of acme/widget is under way, or was interrupted; "),
+    ] {
+        assert!(status.contains(&line), "{line}: {status}");
+    }
 
     let settled = endpoint.open().recover().await.unwrap().unwrap();
     let answer = why(&endpoint, &patch.to_string(), &[]);
@@ -315,6 +324,44 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     assert_eq!(code, 0, "{text}");
     assert!(text.contains("answer     it is installed already: nothing would be done"), "{text}");
     assert!(!text.contains("\nwould "), "{text}");
+}
+
+/// `apply` judges by the newest header the agent has seen, which need not be on the disk; so do those who only ask.
+#[tokio::test]
+async fn who_only_asks_is_answered_by_the_newest_header_too() {
+    let world = World::new();
+    let node = world.node().await;
+    // No update is begun, before which the newest header would go to the disk.
+    let endpoint = Endpoint::new(&world, &[&node], SHUT);
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let file = endpoint.path("old.proof");
+    std::fs::write(&file, world.ledger().proof(patch).unwrap().bytes()).unwrap();
+    world.change(crate::support::ledger::Ledger::settle);
+    let from = ["--from", file.to_str().unwrap(), "--now"];
+    let dry_run = async || {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["apply", &patch.to_string(), "--dry-run", "--config"]).arg(endpoint.config_path());
+        let output = command.args(from).env_remove("COUNTERSIGN_LOG").output().await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let already_seen = "because of proof freshness: header has height";
+    let (code, text) = dry_run().await;
+    assert!(code == 1 && text.contains(already_seen), "without an agent the nodes are asked: {text}");
+
+    let daemon = Daemon::start(&endpoint);
+    let newest = world.ledger().heads.last().unwrap().0.height;
+    let data = agent::data::DataDir::at(endpoint.data());
+    crate::support::eventually("the newest header", async || {
+        let asked = agent::control::ask(&data, &agent::control::Request::Status {}).await;
+        let Ok(Some(agent::control::Answer::Status(status))) = asked else { return None };
+        status.ledger.filter(|ledger| ledger.height == newest)
+    })
+    .await;
+    let (code, text) = dry_run().await;
+    assert!(code == 1 && text.contains(already_seen), "beside one that runs it is: {text}");
+    let answer = why(&endpoint, &patch.to_string(), &from[..2]);
+    assert!(answer.answer.contains(already_seen), "{}", answer.text);
+    daemon.stop().await;
 }
 
 #[tokio::test]

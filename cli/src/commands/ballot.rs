@@ -8,13 +8,13 @@ use crate::failure::Failure;
 use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::sign::Signer;
-use crate::terminal::{Answer, note};
 use crate::time;
 use crate::view::{Owners, signed_proposal_text};
 use clap::{Args, ValueEnum};
 use ledger::governance::Choice;
 use ledger::transaction::Payload;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// Cast a ballot.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
 use crate::options::{Global, Need};
-use crate::terminal::{Answer, Format, facts, note, table};
+use crate::tables::{facts, table};
 use crate::time;
 use crate::trust::Trust;
 use crate::view::Said;
@@ -27,6 +27,7 @@ use proto::v1::{GetBlockRequest, GetBlockResponse};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use terminal::{Answer, Format, note};
 
 /// The program that has a node's store open.
 const NODE_PROGRAM: &str = "countersign-node";

@@ -18,7 +18,7 @@ pub(super) fn consent(named: &str, shown: &impl ToString) -> Result<(), Failure>
         return Ok(());
     }
     Err(Failure::usage(
-        format!("{named} is only the beginning of an id, and nobody said yes to what it was completed to"),
+        format!("{named} is not a whole id, and nobody said yes to what it was completed to"),
         "look at what is shown above; to sign it without being asked, give all 64 digits",
     ))
 }

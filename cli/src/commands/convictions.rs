@@ -5,7 +5,6 @@ use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::files;
 use crate::options::Global;
-use crate::terminal::{Answer, note};
 use crate::view::{ConvictionView, conviction_table};
 use clap::Args;
 use ledger::encoding::decode;
@@ -16,6 +15,7 @@ use ledger::transaction::{Payload, SignedTransaction};
 use proto::v1::{GetTransactionRequest, ListConvictionsRequest};
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// List convictions.
 #[derive(Debug, Args)]

@@ -5,13 +5,14 @@ use crate::failure::Failure;
 use crate::files;
 use crate::options::Signing;
 use crate::submit::{self, PositionView};
-use crate::terminal::{Answer, facts};
+use crate::tables::facts;
 use crate::view::show_position;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
 use serde::Serialize;
 use std::fmt;
+use terminal::Answer;
 
 /// A transaction that was delivered: the answer of every command that signs one.
 #[derive(Debug, Serialize)]

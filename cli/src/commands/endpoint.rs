@@ -2,20 +2,21 @@
 
 use super::consent::consent;
 use super::deliver::{Delivered, deliver};
-use super::get::resolve_endpoint;
-use crate::connection::{Connection, parse_prefix};
+use super::get::{namesakes, resolve_endpoint};
+use crate::connection::{Connection, parse_endpoint};
 use crate::failure::Failure;
 use crate::key_file::{KeyRole, PublicPart};
 use crate::options::{Global, Signing};
 use crate::pack::manifest::parse_label;
 use crate::sign::Signer;
-use crate::terminal::{Answer, note};
+use crate::tables::short;
 use clap::{Args, Subcommand};
 use ledger::bounded::{Name, SortedList};
 use ledger::key::PublicKey;
 use ledger::patch::Label;
 use ledger::transaction::Payload;
 use std::path::Path;
+use terminal::{Answer, note};
 
 /// Enrol and retire endpoints.
 #[derive(Debug, Subcommand)]
@@ -58,8 +59,8 @@ JSON: {\"endpoint\", \"transaction\", \"position\": {\"height\", \"index\", \"ti
 Example:
   countersign endpoint retire 77ab --key operator.key")]
 pub struct Retire {
-    /// The endpoint's key: all 64 digits, or its beginning and a yes when asked
-    #[arg(value_name = "KEY", value_parser = parse_prefix)]
+    /// The endpoint: all 64 digits of its key; or their beginning, or its name, and a yes when asked
+    #[arg(value_name = "ENDPOINT", value_parser = parse_endpoint)]
     endpoint: String,
     #[command(flatten)]
     signing: Signing,
@@ -86,6 +87,15 @@ impl Enroll {
             true => None,
             false => Some(Connection::open(global, Some(&signer.trust)).await?),
         };
+        if let (Some(connection), Some(organisation)) = (&connection, &signer.key.public.organisation) {
+            for other in namesakes(connection, organisation.as_str(), self.name.as_str()).await? {
+                let short = short(&other);
+                note(&format!(
+                    "an active endpoint is called {} already: {short}; retire it if this one takes its place",
+                    self.name
+                ));
+            }
+        }
         let delivered = deliver(connection.as_mut(), &self.signing, &transaction).await?;
         Ok(Delivered { endpoint: Some(endpoint), ..delivered }.answer("enrolled"))
     }
@@ -101,7 +111,10 @@ impl Retire {
         let endpoint = match &connection {
             Some(connection) => resolve_endpoint(connection, &self.endpoint).await?,
             None => self.endpoint.parse().map_err(|_| {
-                Failure::usage("without a node a prefix means nothing", "give all 64 digits of the endpoint's key")
+                Failure::usage(
+                    "without a node neither a prefix nor a name means anything",
+                    "give all 64 digits of the endpoint's key",
+                )
             })?,
         };
         note(&format!("This is what is retired:\nendpoint  {endpoint}"));

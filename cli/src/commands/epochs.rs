@@ -3,7 +3,7 @@
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::options::{Global, Need};
-use crate::terminal::{Answer, note, short, table};
+use crate::tables::{short, table};
 use crate::time;
 use crate::trust::Trust;
 use clap::Args;
@@ -15,6 +15,7 @@ use ledger::proof::EpochLink;
 use ledger::validators::{Validator, ValidatorSet};
 use proto::v1::{GetEpochsRequest, GetHeadRequest};
 use serde::Serialize;
+use terminal::{Answer, note};
 
 /// Links of one answer; when there are as many, there may be more.
 const PAGE_LINKS: usize = 32;

@@ -2,11 +2,11 @@
 
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::Answer;
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
+use terminal::{Answer, Format, OUTPUT_VARIABLE};
 
 /// Runs the program a strange word means; it takes our place, its exit code is ours.
 pub(super) fn run(global: &Global, words: &[OsString]) -> Result<Answer, Failure> {
@@ -33,6 +33,7 @@ pub(super) fn replace(global: &Global, program: &str, arguments: impl IntoIterat
         ("COUNTERSIGN_CA", global.ca.clone().map(OsString::from)),
         ("COUNTERSIGN_GENESIS", global.genesis.clone().map(OsString::from)),
         ("COUNTERSIGN_KEY", global.key.clone().map(OsString::from)),
+        (OUTPUT_VARIABLE, (global.output == Format::Json).then(|| "json".into())),
     ];
     command.envs(options.into_iter().filter_map(|(name, value)| Some((name, value?))));
     command.exec()

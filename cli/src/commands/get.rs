@@ -2,15 +2,16 @@
 
 use super::convictions::Convictions;
 use super::proposals::{Members, Proposals, ShowProposal};
-use crate::connection::{Connection, NodeError, only, parse_prefix};
+use crate::connection::{Connection, NodeError, only, parse_endpoint, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, note, table};
+use crate::tables::{short, table};
 use crate::view::{BlockView, EndpointView, PatchView, ReceiptView, patch_table};
 use clap::{Args, Subcommand};
 use ledger::key::PublicKey;
 use proto::v1::{ListBlocksRequest, ListEndpointsRequest, ListPatchesRequest, ListReceiptsRequest};
 use serde::Serialize;
+use terminal::{Answer, note};
 
 /// Most a list can be asked for.
 const LIMIT_MAX: u32 = 1_000_000;
@@ -19,6 +20,10 @@ const PAGE_SIZE: usize = 500;
 /// Pages with nothing on them in a row: where a filter leaves most out, a node looks through so much at a
 /// time and no more.
 const EMPTY_PAGES_MAX: usize = 1_000;
+/// How many are looked through for one that is called the same.
+const NAMESAKES_AMONG_MAX: usize = 1_000;
+/// The status of an endpoint whose key may speak.
+const ACTIVE: &str = "active";
 /// How many endpoints are looked through for a prefix.
 const ENDPOINTS_MAX: usize = 100_000;
 
@@ -100,8 +105,8 @@ pub struct Receipts {
     /// Only for this patch, or the beginning of its id
     #[arg(long, value_name = "PATCH", value_parser = parse_prefix)]
     patch: Option<String>,
-    /// Only of this endpoint, or the beginning of its key
-    #[arg(long, value_name = "KEY", value_parser = parse_prefix)]
+    /// Only of this endpoint: its name, its key, or the beginning of its key
+    #[arg(long, value_name = "ENDPOINT", value_parser = parse_endpoint)]
     endpoint: Option<String>,
     #[command(flatten)]
     limit: Limit,
@@ -234,14 +239,40 @@ async fn list_endpoints(
     .await
 }
 
-/// The one endpoint whose key is this, or begins so.
+/// The one endpoint whose key is this, or that is called so (of several, the one that is active), or whose key begins so.
 pub(super) async fn resolve_endpoint(connection: &Connection, text: &str) -> Result<PublicKey, NodeError> {
     if let Ok(key) = text.parse() {
         return Ok(key);
     }
     let (endpoints, _) = list_endpoints(connection, "", ENDPOINTS_MAX).await?;
-    let keys: Vec<PublicKey> = endpoints.iter().map(|endpoint| endpoint.key).collect();
-    only("endpoint", "endpoints", text, &keys)
+    let mut meant: Vec<&EndpointView> = endpoints.iter().filter(|endpoint| endpoint.name == text).collect();
+    if let (true, Ok(digits)) = (meant.is_empty(), parse_prefix(text)) {
+        let keys: Vec<PublicKey> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+        return only("endpoint", "endpoints", &digits, &keys);
+    }
+    if meant.iter().any(|endpoint| endpoint.status == ACTIVE) {
+        meant.retain(|endpoint| endpoint.status == ACTIVE);
+    }
+    match meant[..] {
+        [endpoint] => Ok(endpoint.key),
+        [] => Err(NodeError::NoEndpoint(text.to_owned())),
+        _ => {
+            let among = meant.iter().take(5).map(|endpoint| short(&endpoint.key)).collect();
+            Err(NodeError::SeveralEndpoints { name: text.to_owned(), among })
+        }
+    }
+}
+
+/// The active endpoints of an organisation that are called so, among the first it enrolled: a service, for which nobody
+/// who enrols a whole fleet waits long.
+pub(super) async fn namesakes(
+    connection: &Connection,
+    organisation: &str,
+    name: &str,
+) -> Result<Vec<PublicKey>, NodeError> {
+    let (endpoints, _) = list_endpoints(connection, organisation, NAMESAKES_AMONG_MAX).await?;
+    let alike = endpoints.iter().filter(|endpoint| endpoint.status == ACTIVE && endpoint.name == name);
+    Ok(alike.map(|endpoint| endpoint.key).collect())
 }
 
 impl Endpoints {

@@ -3,11 +3,11 @@
 use crate::failure::Failure;
 use crate::files;
 use crate::genesis_spec;
-use crate::terminal::{Answer, note};
 use clap::Args;
 use ledger::id::ChainId;
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// Build a genesis file.
 #[derive(Debug, Args)]

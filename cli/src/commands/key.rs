@@ -2,10 +2,10 @@
 
 use crate::failure::Failure;
 use crate::key_file::{KeyFile, KeyRole, PublicPart};
-use crate::terminal::Answer;
 use clap::{Args, Subcommand};
 use ledger::bounded::Name;
 use std::path::PathBuf;
+use terminal::Answer;
 
 /// Make and show key files.
 #[derive(Debug, Subcommand)]

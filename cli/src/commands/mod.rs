@@ -32,9 +32,9 @@ pub use snapshot::SnapshotError;
 
 use crate::failure::Failure;
 use crate::options::CommandLine;
-use crate::terminal::Answer;
 use clap::Subcommand;
 use std::ffi::OsString;
+use terminal::Answer;
 
 /// What can be asked for.
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use crate::pack::manifest::{Description, Patience, parse_command, parse_port, pa
 use crate::pack::{
     FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack, pack_packages,
 };
-use crate::terminal::{Answer, facts};
+use crate::tables::facts;
 use crate::time::parse_milliseconds;
 use crate::view::NO_HEALTH_CHECK;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
@@ -18,6 +18,7 @@ use ledger::patch::{Artifact, Class, InstallerKind, Probe, Reboot, Relation, Sev
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::path::PathBuf;
+use terminal::Answer;
 
 type Command = List<Argument, { limits::ARGUMENTS_MAX }>;
 

@@ -12,7 +12,6 @@ use crate::failure::Failure;
 use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::sign::Signer;
-use crate::terminal::{Answer, note};
 use crate::view::{PatchView, signed_patch_text};
 use clap::{Args, Subcommand};
 use ledger::bounded::Sentence;
@@ -22,6 +21,7 @@ use ledger::patch::PatchManifest;
 use ledger::transaction::Payload;
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// Pack, publish, look at and recall patches.
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ use crate::connection::{Connection, NodeError, parse_prefix};
 use crate::failure::Failure;
 use crate::files;
 use crate::options::Global;
-use crate::terminal::{Answer, facts, note};
+use crate::tables::facts;
 use crate::time;
 use crate::trust::word;
 use crate::view::Said;
@@ -21,6 +21,7 @@ use proto::v1::GetProofRequest;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+use terminal::{Answer, note};
 
 /// Longest pause before a proof that is not there yet is asked for again.
 const PAUSE_MS_MAX: u64 = 5_000;

@@ -7,7 +7,6 @@ use crate::failure::Failure;
 use crate::files;
 use crate::options::Global;
 use crate::sign::{NotTheProposal, SignedProposal};
-use crate::terminal::{Answer, note};
 use crate::time;
 use crate::trust::Trust;
 use crate::view::{MemberView, Owners, ProposalView, member_table, proposal_table, signed_proposal_text};
@@ -19,6 +18,7 @@ use ledger::limits;
 use proto::v1::{GetProposalRequest, GetTransactionRequest, ListMembersRequest, ListProposalsRequest};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use terminal::{Answer, note};
 
 /// How many proposals are looked through for a prefix.
 const PROPOSALS_MAX: usize = 10_000;

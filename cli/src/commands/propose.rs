@@ -8,13 +8,13 @@ use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::proposal_spec;
 use crate::sign::Signer;
-use crate::terminal::{Answer, note};
 use crate::time;
 use crate::view::{Owners, changes_in_words};
 use clap::Args;
 use ledger::transaction::Payload;
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// Propose changes.
 #[derive(Debug, Args)]

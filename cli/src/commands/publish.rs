@@ -9,7 +9,7 @@ use crate::options::{Global, Signing};
 use crate::pack::read_packed;
 use crate::sign::{SignedPatch, Signer};
 use crate::submit;
-use crate::terminal::{Answer, note, short};
+use crate::tables::short;
 use crate::view::signed_patch_text;
 use clap::Args;
 use ledger::artifact::SignedUploadGrant;
@@ -23,6 +23,7 @@ use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use terminal::{Answer, note};
 
 /// Payload bytes of one upload message.
 const UPLOAD_BYTES: usize = 256 * 1024;

@@ -7,7 +7,7 @@ use super::verify::Clock;
 use crate::connection::{Connection, NodeError, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, facts, note};
+use crate::tables::facts;
 use crate::time;
 use crate::trust::Trust;
 use crate::view::{PatchView, patch_table, signed_patch_text};
@@ -18,6 +18,7 @@ use ledger::key::PublicKey;
 use ledger::proof::{ProofBundle, ProofError};
 use proto::v1::GetProofRequest;
 use serde::Serialize;
+use terminal::{Answer, note};
 
 /// How many waiting patches are looked at.
 const QUEUE_MAX: usize = 1_000;

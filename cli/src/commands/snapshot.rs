@@ -5,7 +5,7 @@ mod taking;
 use crate::connection::{Connection, NodeError};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, facts};
+use crate::tables::facts;
 use clap::Args;
 use ledger::id::ChainId;
 use proto::v1::GetSnapshotRequest;
@@ -13,6 +13,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 pub use taking::SnapshotError;
 use taking::{Patience, Taking};
+use terminal::Answer;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Bytes of a snapshot, unless somebody allows more: with 30 days of full blocks every second it is larger, and

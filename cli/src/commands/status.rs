@@ -3,12 +3,13 @@
 use crate::connection::{Connection, id};
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::{Answer, facts, short, table};
+use crate::tables::{facts, short, table};
 use crate::time;
 use clap::Args;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
 use serde::Serialize;
+use terminal::Answer;
 
 /// Show a node's status.
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ use crate::files;
 use crate::options::Global;
 use crate::pack::artifact_file;
 use crate::submit::{self, PositionView};
-use crate::terminal::{Answer, escape, facts, note};
+use crate::tables::facts;
 use crate::view::{Said, show_position};
 use clap::Args;
 use ledger::artifact::SignedUploadGrant;
@@ -17,6 +17,7 @@ use ledger::limits;
 use ledger::transaction::{Payload, SignedTransaction, VerifiedTransaction};
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, escape, note};
 
 /// Submit a transaction.
 #[derive(Debug, Args)]

@@ -4,15 +4,15 @@ use crate::connection::{Connection, NodeError, parse_prefix};
 use crate::failure::Failure;
 use crate::options::Global;
 use crate::submit::PositionView;
-use crate::terminal::{Answer, facts};
+use crate::tables::facts;
 use crate::view::{Said, show_position};
-use crate::{EXIT_DONE, EXIT_REFUSED};
 use clap::Args;
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::SignedTransaction;
 use proto::v1::{GetTransactionRequest, TransactionState};
 use serde::Serialize;
+use terminal::{Answer, EXIT_DONE, EXIT_REFUSED};
 
 /// Find a transaction.
 #[derive(Debug, Args)]

@@ -1,10 +1,10 @@
 //! `countersign trust`: look into a trust root.
 
 use crate::failure::Failure;
-use crate::terminal::Answer;
 use crate::trust::{Trust, TrustView};
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
+use terminal::Answer;
 
 /// Look into a trust root.
 #[derive(Debug, Subcommand)]

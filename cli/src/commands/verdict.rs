@@ -9,7 +9,6 @@ use crate::files::{self, FileError};
 use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::sign::Signer;
-use crate::terminal::{Answer, note};
 use crate::view::signed_patch_text;
 use clap::Args;
 use ledger::artifact::PayloadHasher;
@@ -18,6 +17,7 @@ use ledger::id::Digest;
 use ledger::transaction::{Payload, Verdict};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use terminal::{Answer, note};
 
 /// Largest evidence file.
 const EVIDENCE_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;

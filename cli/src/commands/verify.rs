@@ -1,11 +1,10 @@
 //! `countersign verify`: a proof file against a trust root, without a network.
 
-use crate::EXIT_REFUSED;
-use crate::failure::{ErrorView, Failure};
+use crate::failure::Failure;
 use crate::files;
 use crate::kinds::kind_of;
 use crate::options::Global;
-use crate::terminal::{Answer, facts, note};
+use crate::tables::facts;
 use crate::time;
 use crate::trust::{Trust, word};
 use crate::view::Said;
@@ -20,6 +19,7 @@ use ledger::receipt::ReasonCode;
 use ledger::state::record::VerdictRecord;
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, EXIT_REFUSED, ErrorView, note};
 
 /// Verify a proof file.
 #[derive(Debug, Args)]
@@ -223,7 +223,7 @@ pub(super) fn epochs_in_words(epochs: usize) -> String {
 fn refused(code: ReasonCode, message: String) -> Answer {
     let check = code.word();
     let hint = hint(code);
-    note(&format!("error: refused by check {check}: {}", crate::terminal::escape(&message)));
+    note(&format!("error: refused by check {check}: {}", terminal::escape(&message)));
     note(&format!("hint: {hint}"));
     let error = ErrorView {
         code: check.to_owned(),

@@ -140,6 +140,17 @@ pub enum NodeError {
         /// What was typed.
         prefix: String,
     },
+    /// No endpoint is called so.
+    #[error("no endpoint is called {0}")]
+    NoEndpoint(String),
+    /// Several endpoints are called so.
+    #[error("several endpoints are called {name}: {}", among.join(", "))]
+    SeveralEndpoints {
+        /// What was typed.
+        name: String,
+        /// Some of their keys.
+        among: Vec<String>,
+    },
     /// Several ids begin so.
     #[error("several {what} begin with {prefix}: {}", among.join(", "))]
     SeveralBeginWith {
@@ -164,6 +175,8 @@ impl NodeError {
                 | Self::EpochChain { .. }
                 | Self::NoneBeginsWith { .. }
                 | Self::SeveralBeginWith { .. }
+                | Self::NoEndpoint(_)
+                | Self::SeveralEndpoints { .. }
         )
     }
 
@@ -184,8 +197,8 @@ impl NodeError {
             Self::Unbelievable(_) => "unbelievable",
             Self::NotThePatch { .. } | Self::NotTheProposal { .. } => "signature",
             Self::EpochChain { .. } => "epoch-chain",
-            Self::NoneBeginsWith { .. } => "not-found",
-            Self::SeveralBeginWith { .. } => "ambiguous",
+            Self::NoneBeginsWith { .. } | Self::NoEndpoint(_) => "not-found",
+            Self::SeveralBeginWith { .. } | Self::SeveralEndpoints { .. } => "ambiguous",
         }
     }
 
@@ -218,10 +231,11 @@ impl NodeError {
             | Self::NotThePatch { .. }
             | Self::NotTheProposal { .. }
             | Self::EpochChain { .. } => "do not sign anything this node shows; ask another organisation's node",
-            Self::NoneBeginsWith { .. } => {
+            Self::NoneBeginsWith { .. } | Self::NoEndpoint(_) => {
                 "`countersign get` lists what there is; a node that is behind may not have it yet"
             }
             Self::SeveralBeginWith { .. } => "type more of it",
+            Self::SeveralEndpoints { .. } => "give the beginning of the key",
         };
         Some(hint.to_owned())
     }

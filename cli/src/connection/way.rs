@@ -4,14 +4,12 @@
 use super::error::NodeError;
 use super::{CONNECT_TIMEOUT, KEEP_ALIVE};
 use crate::files;
-use crate::terminal::escape;
 use rustls::CertificateError;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
 use std::error::Error;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use terminal::escape;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint};
 
 /// Largest file of root certificates.
@@ -84,8 +82,7 @@ impl Way {
 
 fn with_roots(endpoint: Endpoint, url: &str, ca: &Path) -> Result<Endpoint, NodeError> {
     let pem = files::read(ca, "root certificates", CA_BYTES_MAX)?;
-    let mut certificates = CertificateDer::pem_slice_iter(&pem);
-    if certificates.next().is_none_or(|first| first.is_err()) || certificates.any(|other| other.is_err()) {
+    if !proto::are_root_certificates(&pem) {
         return Err(NodeError::NoCertificate { ca: ca.to_owned() });
     }
     proto::install_tls_provider();

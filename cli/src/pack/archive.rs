@@ -4,12 +4,12 @@ use super::compressed::Counter;
 use super::error::{EntryProblem, PackError};
 use super::limits::EXTENSION_BYTES_MAX;
 use super::tree::{Refused, Tree};
-use crate::terminal::escape;
 use std::cell::Cell;
 use std::io::{self, Read};
 use std::path::Path;
 use std::rc::Rc;
 use tar::{Archive, Entry, EntryType, PaxExtensions};
+use terminal::escape;
 
 const BLOCK_BYTES: u64 = 512;
 

@@ -5,12 +5,12 @@
 
 use super::error::EntryProblem;
 use super::limits::{COMPONENT_BYTES_MAX, Limits, PATH_BYTES_MAX};
-use crate::terminal::escape;
 use ledger::artifact::{PayloadDigests, PayloadHasher};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
+use terminal::escape;
 
 /// Permissions kept: read, write, execute. No setuid, setgid or sticky bit.
 pub(super) const MODE_MASK: u32 = 0o777;

@@ -2,7 +2,7 @@
 
 use crate::connection::{NodeError, id};
 use crate::submit::PositionView;
-use crate::terminal::{short, table};
+use crate::tables::{short, table};
 use crate::view::show_position;
 use ledger::evidence::{Offence, OffenceKind};
 use ledger::id::TransactionId;

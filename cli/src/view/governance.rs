@@ -5,7 +5,7 @@ use super::{first_line, show_position};
 use crate::connection::{NodeError, id};
 use crate::sign::SignedProposal;
 use crate::submit::PositionView;
-use crate::terminal::{facts, short, table};
+use crate::tables::{facts, short, table};
 use crate::time;
 use crate::trust::{Trust, list, needs, word, words};
 use ledger::approval::ApprovalRule;

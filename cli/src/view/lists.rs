@@ -2,7 +2,7 @@
 
 use crate::connection::{NodeError, id};
 use crate::submit::PositionView;
-use crate::terminal::short;
+use crate::tables::short;
 use crate::time;
 use ledger::id::{BlockHash, PatchId, TransactionId};
 use ledger::key::PublicKey;

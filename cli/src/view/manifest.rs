@@ -1,7 +1,7 @@
 //! A manifest for people.
 
 use crate::sign::SignedPatch;
-use crate::terminal::facts;
+use crate::tables::facts;
 use crate::trust::{Trust, word};
 use ledger::moment::Span;
 use ledger::patch::{HealthCheck, PatchManifest, Probe, Relation, Target};

@@ -3,7 +3,7 @@
 use super::{first_line, show_position};
 use crate::connection::{NodeError, id};
 use crate::submit::PositionView;
-use crate::terminal::{facts, short, table};
+use crate::tables::{facts, short, table};
 use ledger::id::{Digest, PatchId, TransactionId};
 use ledger::key::PublicKey;
 use ledger::transaction::{Grounds, Payload};

@@ -58,6 +58,9 @@ fn pages_are_followed_up_to_the_limit() {
     assert_eq!(count(&hands, &["get", "receipts", "--limit", "3"], "receipts"), (3, true));
     let one = Scenario::new(7).endpoint(2).public().to_string();
     assert_eq!(count(&hands, &["get", "receipts", "--endpoint", &one[..6]], "receipts"), (1, false));
+    assert_eq!(count(&hands, &["get", "receipts", "--endpoint", "host2"], "receipts"), (1, false));
+    let nobody = hands.run(&["get", "receipts", "--endpoint", "host9"]);
+    nobody.is(1, "", "error: no endpoint is called host9\nhint: `countersign get` lists what there is; a node that is behind may not have it yet\n");
     assert_eq!(count(&hands, &["get", "receipts", "--patch", &patches[1].to_string()[..8]], "receipts"), (0, false));
     assert_eq!(count(&hands, &["get", "blocks"], "blocks"), (34, false));
     assert_eq!(count(&hands, &["get", "blocks", "--from", "9", "--limit", "20"], "blocks"), (9, false));

@@ -132,7 +132,7 @@ fn without_a_node_a_proposal_comes_from_the_transaction_that_proposed_it() {
     safe.write("altered.tx", altered);
     sign(&id, &["--proposed", "altered.tx"]).fails(2, "altered.tx is no proposal on this ledger");
     assert!(!safe.path("ballot.tx").exists());
-    sign(&id[..8], &["--proposed", "change.tx"]).fails(2, "is only the beginning of an id");
+    sign(&id[..8], &["--proposed", "change.tx"]).fails(2, "is not a whole id");
     assert!(!safe.path("ballot.tx").exists());
     let ran = sign(&id, &["--proposed", "change.tx"]).done();
     assert!(ran.stderr.contains("set the parameters: heartbeat 5s, seal 20ms"), "{}", ran.stderr);

@@ -35,10 +35,10 @@ fn whoever_types_only_the_beginning_of_an_id_is_asked_before_signing() {
     };
     for command in ["approve", "reject", "hold"] {
         let ran = hands.run(&[command, &id[..12], "--note", "fine", "--key", "bank.key"]);
-        ran.fails(2, "is only the beginning of an id, and nobody said yes to what it was completed to");
+        ran.fails(2, "is not a whole id, and nobody said yes to what it was completed to");
         assert!(ran.stderr.contains(&id) && ran.stderr.contains("give all 64 digits"), "{}", ran.stderr);
     }
-    hands.run(&["patch", "recall", &id[..12], "--reason", "bad", "--key", "vendor.key"]).fails(2, "only the beginning");
+    hands.run(&["patch", "recall", &id[..12], "--reason", "bad", "--key", "vendor.key"]).fails(2, "is not a whole id");
     let at_terminal =
         |typed| hands.run_at_terminal(&["approve", &id[..12], "--note", "fine", "--key", "bank.key"], typed);
     for no in ["n\n", "\n", "yesterday\n", "\u{4}"] {

@@ -73,13 +73,25 @@ fn endpoints_are_enrolled_from_a_file_and_retired_by_name() {
     hands.run(&enroll).fails(1, &format!("key {public} is already in use"));
     hands.run(&["endpoint", "retire", "ffff", "--key", "operator.key"]).fails(1, "no endpoint begins with ffff");
     let prefix = hands.run(&["endpoint", "retire", "8A88", "--key", "operator.key"]);
-    prefix.fails(2, "8a88 is only the beginning of an id");
+    prefix.fails(2, "8a88 is not a whole id");
+    let named = hands.run(&["endpoint", "retire", "host7", "--key", "operator.key"]);
+    named.fails(2, "host7 is not a whole id");
+    assert!(named.stderr.contains(&format!("This is what is retired:\nendpoint  {public}\n")), "{}", named.stderr);
+    let other = "30bea96fe49eeb668d7b6a5d3ee7705cb4f14745c5decca815f9c6356ef51dec";
+    let namesake = ["endpoint", "enroll", other, "--name", "host7", "--group", "web", "--key", "operator.key"];
+    let told = hands.run(&namesake).done().stderr;
+    assert!(told.contains("an active endpoint is called host7 already: 8a88e3dd7409"), "{told}");
+    hands.run(&["endpoint", "retire", "host7", "--key", "operator.key"]).fails(1, "several endpoints are called host7");
     assert!(prefix.stderr.contains(&format!("This is what is retired:\nendpoint  {public}\n")), "{}", prefix.stderr);
     let retired =
         hands.run(&["endpoint", "retire", &public.to_uppercase(), "--key", "operator.key", "-o", "json"]).done().json();
     assert_eq!(retired["endpoint"], public);
     let listed = hands.run(&["get", "endpoints", "-o", "json"]).done().json();
-    assert_eq!(listed["endpoints"][0]["status"], "retired");
+    let status = |key: &str| {
+        let found = listed["endpoints"].as_array().unwrap().iter().find(|endpoint| endpoint["key"] == key);
+        found.unwrap()["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((status(public), status(other)), ("retired".to_owned(), "active".to_owned()));
     // A member's key is no endpoint's.
     let ran = hands.run(&["endpoint", "enroll", "bank.key", "--name", "a", "--group", "b", "--key", "operator.key"]);
     ran.fails(2, "bank.key is a key with role approver");
@@ -103,7 +115,7 @@ fn a_prefix_must_mean_one() {
         "error: several endpoints begin with abcd: abcd01555555, abcd02555555\nhint: type more of it\n",
     );
     let narrower = hands.run(&["endpoint", "retire", "abcd02", "--key", "operator.key"]);
-    narrower.fails(2, "abcd02 is only the beginning of an id");
+    narrower.fails(2, "abcd02 is not a whole id");
     assert!(narrower.stderr.contains(&keys[1]), "{}", narrower.stderr);
     hands.run(&["endpoint", "retire", "abc", "--key", "operator.key"]).fails(2, "4 to 64 hexadecimal digits");
 }

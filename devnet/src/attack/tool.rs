@@ -16,7 +16,10 @@ const REFUSED: i32 = 1;
 /// Runs a program to its end and gives what it printed, whatever its exit code.
 pub(super) async fn output(name: &str, arguments: &[&str]) -> Result<Output, AttackError> {
     let program = program(name);
-    let running = Command::new(&program).args(arguments).stdin(Stdio::null()).kill_on_drop(true).output();
+    // Its answer is read here, whoever asked us for JSON.
+    let mut command = Command::new(&program);
+    command.args(arguments).env_remove(terminal::OUTPUT_VARIABLE).stdin(Stdio::null()).kill_on_drop(true);
+    let running = command.output();
     match tokio::time::timeout(PATIENCE, running).await {
         Ok(output) => output.map_err(|source| ToolError::Start { program, source }.into()),
         Err(_) => Err(AttackError::GaveUp(format!("the end of `{name} {}`", arguments.join(" ")))),

@@ -2,7 +2,6 @@
 
 use clap::Parser;
 use clap::builder::PossibleValuesParser;
-use devnet::answer::{self, EXIT_REFUSED, EXIT_USAGE, Format, print, print_json, say};
 use devnet::attack::{self, AttackError, DRILLS, Drill, Script};
 use devnet::ending::{INTERRUPTED_CODE, until_interrupted};
 use devnet::guide;
@@ -11,6 +10,7 @@ use serde_json::json;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use terminal::{Answer, EXIT_REFUSED, EXIT_USAGE, ErrorView, Format, note as say};
 
 /// Attack endpoints of a throw-away ledger, and show which check refuses each attack.
 ///
@@ -50,7 +50,7 @@ struct Arguments {
     #[arg(long)]
     keep: bool,
     /// How the answer is written
-    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t)]
+    #[arg(short, long, value_name = "FORMAT", value_enum, default_value_t, env = terminal::OUTPUT_VARIABLE, hide_env_values = true)]
     output: Format,
 }
 
@@ -59,22 +59,18 @@ async fn main() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
-        Err(error) => return answer::not_a_command(&error, &words),
+        Err(error) => return terminal::not_read(&error, &words, "countersign-attack"),
     };
     let drills = chosen(&arguments.drills);
     if arguments.list {
-        list(&drills, arguments.output);
-        return ExitCode::SUCCESS;
+        return list(&drills).end(arguments.output, EXIT_USAGE);
     }
     match until_interrupted(execute(&arguments, drills)).await {
-        Ok(code) => code,
-        Err(error @ AttackError::Interrupted(_)) => {
-            answer::report(&error, error.code(), error.hint(), arguments.output);
-            ExitCode::from(INTERRUPTED_CODE)
-        }
+        Ok(answer) => answer.end(arguments.output, EXIT_USAGE),
         Err(error) => {
-            answer::report(&error, error.code(), error.hint(), arguments.output);
-            ExitCode::from(EXIT_USAGE)
+            ErrorView::of(&error, error.code(), Some(error.hint().to_owned())).tell(arguments.output);
+            let is_interrupted = matches!(error, AttackError::Interrupted(_));
+            ExitCode::from(if is_interrupted { INTERRUPTED_CODE } else { EXIT_USAGE })
         }
     }
 }
@@ -85,7 +81,7 @@ fn chosen(names: &[String]) -> Vec<Drill> {
     DRILLS.iter().filter(is_meant).copied().collect()
 }
 
-async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<ExitCode, AttackError> {
+async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<Answer, AttackError> {
     // Kept until the end: it removes what is in it, after everybody who works there is gone.
     let temporary = match arguments.dir {
         Some(_) => None,
@@ -94,20 +90,17 @@ async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<ExitCode, 
     let dir = arguments.dir.clone().or_else(|| temporary.as_ref().map(|made| made.path().to_owned()));
     let script = Script { drills, dir: dir.unwrap_or_default(), keep: arguments.keep };
     let played = attack::play(&script, &mut say).await?;
-    match arguments.output {
-        Format::Table => print(played.text().trim_end()),
-        Format::Json => print_json(&played),
-    }
     if arguments.keep {
         if let Some(kept) = temporary {
             say(&format!("kept: {}", kept.keep().display()));
         }
         show_around(&script.dir);
     }
+    let answer = Answer::new(played.text(), &played);
     Ok(match (played.as_promised, played.is_incomplete()) {
-        (true, _) => ExitCode::SUCCESS,
-        (false, false) => ExitCode::from(EXIT_REFUSED),
-        (false, true) => ExitCode::from(EXIT_USAGE),
+        (true, _) => answer,
+        (false, false) => answer.with_code(EXIT_REFUSED),
+        (false, true) => answer.with_code(EXIT_USAGE),
     })
 }
 
@@ -117,12 +110,8 @@ fn show_around(dir: &Path) {
     }
 }
 
-fn list(drills: &[Drill], output: Format) {
-    match output {
-        Format::Table => drills.iter().for_each(|drill| print(&format!("{:<22} {}", drill.name, drill.attack))),
-        Format::Json => {
-            let drills: Vec<_> = drills.iter().map(|it| json!({ "name": it.name, "attack": it.attack })).collect();
-            print_json(&json!({ "drills": drills }));
-        }
-    }
+fn list(drills: &[Drill]) -> Answer {
+    let text: Vec<String> = drills.iter().map(|drill| format!("{:<22} {}", drill.name, drill.attack)).collect();
+    let views: Vec<_> = drills.iter().map(|it| json!({ "name": it.name, "attack": it.attack })).collect();
+    Answer::new(text.join("\n"), &json!({ "drills": views }))
 }

@@ -4,6 +4,7 @@ use super::door::Door;
 use super::greetings::{GREETING_TIMEOUT, Greetings};
 use super::lessons::Lessons;
 use super::silence::Heard;
+use super::visits::{Strangers, Visits};
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
 use futures::StreamExt as _;
@@ -15,6 +16,7 @@ use libp2p::swarm::{NetworkBehaviour, SwarmEvent};
 use libp2p::{Multiaddr, PeerId, StreamProtocol, Swarm, Transport as _, identity, noise, yamux};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 /// Connections with one peer: one is enough, and two that dial each other have two for a moment.
 const CONNECTIONS_PER_PEER_MAX: u32 = 8;
@@ -107,7 +109,7 @@ pub(super) async fn drive(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut dial = tokio::time::interval(DIAL_INTERVAL);
-    let mut lessons = Lessons::default();
+    let (mut lessons, mut visits, mut strangers) = (Lessons::default(), Visits::default(), Strangers::default());
     loop {
         tokio::select! {
             _ = stop.changed() => return,
@@ -119,7 +121,7 @@ pub(super) async fn drive(
                 }
                 let own = node_key(swarm.local_peer_id());
                 if own.is_some_and(|own| door.dials(&own)) {
-                    for peer in peers.iter().filter(|peer| door.is_heard(&peer.key)) {
+                    for peer in peers.iter().filter(|peer| door.is_heard(&peer.key) && visits.is_due(&peer.key, now)) {
                         dial_peer(&mut swarm, peer);
                     }
                 }
@@ -128,18 +130,29 @@ pub(super) async fn drive(
             event = swarm.select_next_some() => match event {
                 SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                     let Some(key) = node_key(&peer_id).filter(|key| door.is_admitted(key)) else {
-                        tracing::warn!(%peer_id, address = %endpoint.get_remote_address(), "not a member's node: refused");
+                        if let Some(refused) = strangers.refused(peer_id, Instant::now()) {
+                            let address = endpoint.get_remote_address();
+                            tracing::warn!(%peer_id, %address, refused, "not a member's node: refused");
+                        }
                         let _ = swarm.disconnect_peer_id(peer_id);
                         continue;
                     };
                     if num_established.get() == 1 {
+                        visits.began(key, Instant::now());
                         door.connected(key, peer_id, endpoint.get_remote_address().to_string()).await;
                     }
                 }
                 SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
                     if let Some(key) = node_key(&peer_id) {
                         let why = cause.map(|cause| chain(&cause)).unwrap_or_default();
-                        tracing::info!(peer = %key, why, "a peer is gone");
+                        match visits.ended(&key, Instant::now()) {
+                            None => {}
+                            Some(0) => tracing::info!(peer = %key, why, "a peer is gone"),
+                            Some(times) if times.is_power_of_two() => {
+                                tracing::info!(peer = %key, why, times, "a peer ends connections at once: does it know this node's key?");
+                            }
+                            Some(times) => tracing::debug!(peer = %key, why, times, "a peer ends connections at once"),
+                        }
                         door.disconnected(key).await;
                     }
                 }

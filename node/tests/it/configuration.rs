@@ -256,6 +256,27 @@ fn init_makes_what_run_takes_and_never_writes_over_anything() {
     assert_eq!(fs::read(place.join("node.key")).unwrap(), before);
 }
 
+#[test]
+fn an_init_that_could_never_run_makes_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path().join("new");
+    for (option, value, says) in [
+        ("--listen", "nonsense", "is no multiaddress"),
+        ("--listen", "/ip4/0.0.0.0/udp/7000", "cannot be listened on: want /ip4/0.0.0.0/tcp/7000 or"),
+        ("--listen", "/dns4/node.example/tcp/7000", "cannot be listened on"),
+        ("--host", "", "neither a name of the DNS nor an address"),
+        ("--host", "a b", "neither a name of the DNS nor an address"),
+        ("--grpc", "localhost", "invalid socket address"),
+    ] {
+        let mut command = Command::new(PROGRAM);
+        command.args(["init", "--organisation", "acme", option, value, "--dir"]).arg(&place);
+        let output = end_of(command);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {told}");
+        assert!(told.contains(says) && !place.exists(), "{told}");
+    }
+}
+
 /// A disk is full at the last file: here, no file may have more than so many bytes.
 #[test]
 fn an_init_that_comes_to_no_end_leaves_nothing_behind() {

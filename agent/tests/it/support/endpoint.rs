@@ -1,9 +1,11 @@
 //! An endpoint in a directory of its own.
 
+use super::PATIENCE;
 use super::archive::snapshot;
 use super::node::{Node, World};
 use agent::clock::now_ms;
 use agent::config::Config;
+use agent::data::{DataDir, DataError};
 use agent::installer::journal::Observer;
 use agent::installer::{self, installs};
 use agent::key;
@@ -18,6 +20,7 @@ use policy::Subscription;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Instant;
 use tempfile::TempDir;
 
 /// The agent's program.
@@ -131,6 +134,12 @@ impl Endpoint {
     }
 
     pub(crate) fn open_observed(&self, observer: Observer) -> Site {
+        // What an agent was about to start when it was killed holds its lock until it has begun, or is gone, too.
+        let data = DataDir::at(self.data());
+        let began = Instant::now();
+        while matches!(data.lock(), Err(DataError::InUse(_))) && began.elapsed() < PATIENCE {
+            std::thread::yield_now();
+        }
         Site::open(self.config(), PROGRAM.into(), observer).unwrap()
     }
 

@@ -8,7 +8,6 @@ use crate::key_file::KeyRole;
 use crate::options::{Global, Signing};
 use crate::sign::Signer;
 use crate::submit::SubmitError;
-use crate::terminal::{Answer, note};
 use clap::Args;
 use ledger::evidence::Evidence;
 use ledger::fork::{EvidenceFile, Exhibit};
@@ -16,6 +15,7 @@ use ledger::limits;
 use ledger::transaction::Payload;
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, note};
 
 /// The check that says that there is nothing left to do.
 const KNOWN: &str = "already-convicted";

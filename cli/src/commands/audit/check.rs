@@ -3,17 +3,16 @@
 use super::trust_root;
 use super::validating::Validating;
 use super::view::{ChargeView, ForkView};
-use crate::EXIT_REFUSED;
-use crate::failure::{ErrorView, Failure};
+use crate::failure::Failure;
 use crate::files;
 use crate::kinds::kind_of;
 use crate::options::Global;
-use crate::terminal::{Answer, note};
 use clap::Args;
 use ledger::fork::{EvidenceFile, Exhibit, ForkError};
 use ledger::limits;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use terminal::{Answer, EXIT_REFUSED, ErrorView, note};
 
 /// Check evidence.
 #[derive(Debug, Args)]

@@ -3,11 +3,9 @@
 use super::side::Side;
 use super::trust_root;
 use super::view::ForkView;
-use crate::EXIT_REFUSED;
 use crate::failure::Failure;
 use crate::files;
 use crate::options::Global;
-use crate::terminal::Answer;
 use crate::trust::Trust;
 use clap::Args;
 use ledger::certificate::FinalizedHeader;
@@ -16,6 +14,7 @@ use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork as LedgerFork};
 use serde::Serialize;
 use std::path::PathBuf;
+use terminal::{Answer, EXIT_REFUSED};
 
 /// Heights looked at after the first that differs, for two certificates of one round.
 const LOOK_ON_MAX: usize = 256;

@@ -10,10 +10,10 @@ mod view;
 use super::wait_for;
 use crate::failure::Failure;
 use crate::options::Global;
-use crate::terminal::Answer;
 use crate::trust::Trust;
 use clap::Subcommand;
 use std::path::Path;
+use terminal::Answer;
 
 /// Find out whether the ledger was forked and who did it, check evidence, accuse.
 #[derive(Debug, Subcommand)]

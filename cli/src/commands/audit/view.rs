@@ -1,7 +1,7 @@
 //! What an audit has to say, for people and for programs.
 
 use super::validating::Validating;
-use crate::terminal::facts;
+use crate::tables::facts;
 use crate::time;
 use ledger::certificate::FinalizedHeader;
 use ledger::evidence::{Charge, Offence};

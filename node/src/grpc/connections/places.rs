@@ -5,8 +5,8 @@
 //! that holds most makes one, and in it the part that holds most, down to one address: first the connection that has
 //! not said hello in time, then the one that never asked for anything, then the one that has rested longest, and last
 //! the one that came last, for whoever has been at work for long is worth more than whoever has just come. Whoever has
-//! just come has a moment to say hello, but beside his neighbours. Whoever holds least therefore finds a place, unless others come from so many
-//! networks, and so fast, that all places are taken by what came within that moment.
+//! just come has a moment to say hello, but beside his neighbours. Whoever holds least therefore finds a place, unless
+//! others come from so many networks, and so fast, that all places are taken by what came within that moment.
 //!
 //! Whoever has many networks would still fill all places. So places are of two kinds: an address from which a
 //! transaction was admitted lately, one of a configured peer and this host itself are *known*, and neither the known
@@ -50,8 +50,8 @@ struct Held {
     /// Places there are.
     most: usize,
     next: u64,
-    /// In the order in which they came.
-    places: BTreeMap<u64, Place>,
+    /// By where they come from, so that those of a network stand together, and in the order in which they came.
+    places: BTreeMap<(Origin, u64), Place>,
     /// This host, and where configured peers are.
     expected: HashSet<Origin>,
     /// From where transactions were admitted, and when last.
@@ -59,7 +59,6 @@ struct Held {
 }
 
 struct Place {
-    origin: Origin,
     calls: Calls,
     /// Dropped when the connection must end.
     _end: oneshot::Sender<()>,
@@ -68,7 +67,7 @@ struct Place {
 /// A connection's place, until this is dropped.
 pub(super) struct Entered {
     connections: Connections,
-    number: u64,
+    held: (Origin, u64),
     /// What the connection is used for.
     pub(super) calls: Calls,
     /// Ends when another one needs the place.
@@ -96,13 +95,13 @@ impl Connections {
     /// A place for somebody who comes from there. Another connection may have to end for it.
     pub(super) fn enter(&self, origin: Origin) -> Result<Entered, NoPlace> {
         let mut held = self.held();
-        if let Some(number) = held.make_room(origin)? {
-            held.places.remove(&number);
+        if let Some(gone) = held.make_room(origin)? {
+            held.places.remove(&gone);
         }
-        let ((ending, end), calls, number) = (oneshot::channel(), Calls::new(), held.next);
+        let ((ending, end), calls, own) = (oneshot::channel(), Calls::new(), (origin, held.next));
         held.next += 1;
-        held.places.insert(number, Place { origin, calls: calls.clone(), _end: ending });
-        Ok(Entered { connections: self.clone(), number, calls, end })
+        held.places.insert(own, Place { calls: calls.clone(), _end: ending });
+        Ok(Entered { connections: self.clone(), held: own, calls, end })
     }
 
     /// A transaction from there was admitted: somebody signed it whose key the ledger knows.
@@ -127,25 +126,26 @@ impl Connections {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        self.connections.held().places.remove(&self.number);
+        self.connections.held().places.remove(&self.held);
     }
 }
 
 impl Held {
     /// Which connection has to end before one more from there begins, if any.
-    fn make_room(&self, newcomer: Origin) -> Result<Option<u64>, NoPlace> {
+    fn make_room(&self, newcomer: Origin) -> Result<Option<(Origin, u64)>, NoPlace> {
+        let now = Instant::now();
         for (width, parts) in
             [(Width::Address, ADDRESS_PARTS), (Width::Site, SITE_PARTS), (Width::Company, COMPANY_PARTS)]
         {
             let network = newcomer.network(width);
-            let of_it = self.those(|origin| origin.network(width) == network);
-            if of_it.len() >= self.part(parts) {
-                return who_goes(of_it, newcomer).map(Some).ok_or(NoPlace::Network(network));
+            let of_it = || self.places.iter().filter(|((origin, _), _)| origin.network(width) == network);
+            if of_it().count() >= self.part(parts) {
+                return who_goes(seen(of_it(), newcomer, now), newcomer).map(Some).ok_or(NoPlace::Network(network));
             }
         }
-        let is_known = self.is_known(newcomer);
+        let is_known = self.is_known(newcomer, now);
         let (alike, others): (Vec<_>, Vec<_>) =
-            self.places.iter().partition(|(_, place)| self.is_known(place.origin) == is_known);
+            self.places.iter().partition(|((origin, _), _)| self.is_known(*origin, now) == is_known);
         let pool = if alike.len() >= self.part(KIND_PARTS) {
             alike
         } else if self.places.len() >= self.most {
@@ -154,7 +154,7 @@ impl Held {
         } else {
             return Ok(None);
         };
-        who_goes(pool, newcomer).map(Some).ok_or(NoPlace::All)
+        who_goes(seen(pool, newcomer, now), newcomer).map(Some).ok_or(NoPlace::All)
     }
 
     /// Makes room among the known for one more address.
@@ -170,58 +170,75 @@ impl Held {
         }
     }
 
-    fn those(&self, are: impl Fn(Origin) -> bool) -> Vec<(&u64, &Place)> {
-        self.places.iter().filter(|(_, place)| are(place.origin)).collect()
-    }
-
     /// So many eighths of all, and one at least.
     fn part(&self, parts: usize) -> usize {
         (self.most * parts / PARTS).max(1)
     }
 
-    fn is_known(&self, origin: Origin) -> bool {
-        self.expected.contains(&origin) || self.heard.get(&origin).is_some_and(|when| when.elapsed() < KNOWN_FOR)
+    fn is_known(&self, origin: Origin, now: Instant) -> bool {
+        let lately = |when: &Instant| now.saturating_duration_since(*when) < KNOWN_FOR;
+        self.expected.contains(&origin) || self.heard.get(&origin).is_some_and(lately)
     }
 }
 
-/// Who of these has to go for somebody from there: of the network that holds most, and of its part that holds most.
-/// Where that is the newcomer's own, calls under way are not broken off: it would gain nothing.
-fn who_goes(mut pool: Vec<(&u64, &Place)>, newcomer: Origin) -> Option<u64> {
-    let mut holds_less = false;
-    for width in Width::ALL {
-        // How many each holds, and whether any of them may go.
-        let mut counts: HashMap<Network, (usize, bool)> = HashMap::new();
-        for (_, place) in &pool {
-            let (count, may_go) = counts.entry(place.origin.network(width)).or_default();
-            *count += 1;
-            *may_go |= place.may_go_for(newcomer);
-        }
-        let most = counts.values().filter(|(_, may_go)| *may_go).map(|(count, _)| *count).max()?;
-        let own = newcomer.network(width);
-        holds_less |= counts.get(&own).is_none_or(|(count, _)| *count < most);
-        pool.retain(|(_, place)| {
-            let network = place.origin.network(width);
-            if holds_less { counts.get(&network) == Some(&(most, true)) } else { network == own }
-        });
-    }
-    pool.retain(|(_, place)| place.may_go_for(newcomer));
-    let useless = pool.iter().filter_map(|(number, place)| match place.calls.usage() {
-        Use::Knocking(since) => Some((0, since, **number)),
-        Use::Silent(since) => Some((1, since, **number)),
-        Use::Resting(since) => Some((2, since, **number)),
-        Use::Busy => None,
-    });
-    let youngest = pool.iter().map(|(number, _)| **number).filter(|_| holds_less).max();
-    useless.min().map(|(.., number)| number).or(youngest)
-}
-
-impl Place {
+/// A place, as it is looked at once.
+#[derive(Clone, Copy)]
+struct Seen {
+    held: (Origin, u64),
+    usage: Use,
     /// Whoever has just come is left the time to say hello: else the next knock would throw him out, and the next him.
     /// Not so beside his neighbours: whoever knocks on and on shall not have theirs end that say something.
-    fn may_go_for(&self, newcomer: Origin) -> bool {
-        let is_new = matches!(self.calls.usage(), Use::Knocking(since) if since.elapsed() < GREETING_GRACE);
-        !is_new || self.origin.network(Width::Company) == newcomer.network(Width::Company)
+    may_go: bool,
+}
+
+impl Seen {
+    fn network(&self, width: Width) -> Network {
+        self.held.0.network(width)
     }
+}
+
+fn seen<'a>(
+    places: impl IntoIterator<Item = (&'a (Origin, u64), &'a Place)>,
+    newcomer: Origin,
+    now: Instant,
+) -> Vec<Seen> {
+    let company = newcomer.network(Width::Company);
+    let see = |(held, place): (&(Origin, u64), &Place)| {
+        let usage = place.calls.usage();
+        let is_new = matches!(usage, Use::Knocking(since) if now.saturating_duration_since(since) < GREETING_GRACE);
+        Seen { held: *held, usage, may_go: !is_new || held.0.network(Width::Company) == company }
+    };
+    places.into_iter().map(see).collect()
+}
+
+/// Who of these, in the order of their origins, has to go for somebody from there: of the network that holds most, and
+/// of its part that holds most. Where that is the newcomer's own, calls under way are not broken off: it would gain
+/// nothing.
+fn who_goes(mut pool: Vec<Seen>, newcomer: Origin) -> Option<(Origin, u64)> {
+    let mut holds_less = false;
+    for width in Width::ALL {
+        let own = newcomer.network(width);
+        let networks: Vec<&[Seen]> = pool.chunk_by(|one, other| one.network(width) == other.network(width)).collect();
+        let may_go = |network: &[Seen]| network.iter().any(|seen| seen.may_go);
+        let most = networks.iter().filter(|network| may_go(network)).map(|network| network.len()).max()?;
+        let is_own = |network: &[Seen]| network[0].network(width) == own;
+        let own_holds = networks.iter().find(|network| is_own(network)).map_or(0, |network| network.len());
+        holds_less |= own_holds < most;
+        let goes_on = |network: &[Seen]| match holds_less {
+            true => network.len() == most && may_go(network),
+            false => is_own(network),
+        };
+        pool = networks.into_iter().filter(|network| goes_on(network)).flatten().copied().collect();
+    }
+    pool.retain(|seen| seen.may_go);
+    let useless = pool.iter().filter_map(|seen| match seen.usage {
+        Use::Knocking(since) => Some(((0, since, seen.held.1), seen.held)),
+        Use::Silent(since) => Some(((1, since, seen.held.1), seen.held)),
+        Use::Resting(since) => Some(((2, since, seen.held.1), seen.held)),
+        Use::Busy => None,
+    });
+    let youngest = pool.iter().map(|seen| seen.held).filter(|_| holds_less).max_by_key(|(_, number)| *number);
+    useless.min_by_key(|(rank, _)| *rank).map(|(_, held)| held).or(youngest)
 }
 
 #[cfg(test)]

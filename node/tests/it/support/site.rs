@@ -62,7 +62,7 @@ impl Site {
             directory: directory.path().join("node"),
             organisation: ledger::bounded::Name::new(organisation).unwrap(),
             validator: false,
-            listen: vec![format!("/ip4/127.0.0.1/tcp/{}", free_port().unwrap())],
+            listen: vec![format!("/ip4/127.0.0.1/tcp/{}", free_port().unwrap()).parse().unwrap()],
             grpc: grpc.parse().unwrap(),
             hosts: vec!["127.0.0.1".to_owned()],
         };

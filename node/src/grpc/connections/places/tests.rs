@@ -7,7 +7,7 @@ use oneshot::error::TryRecvError::Closed;
 /// Connections, and what they are there for.
 struct Door {
     connections: Connections,
-    entered: BTreeMap<u64, (Origin, Entered, Option<Call>)>,
+    entered: BTreeMap<(Origin, u64), (Entered, Option<Call>)>,
 }
 
 fn origin(address: &str) -> Origin {
@@ -24,17 +24,17 @@ impl Door {
     fn come(&mut self, address: &str, is_busy: bool) -> Result<Option<Origin>, NoPlace> {
         let entered = self.connections.enter(origin(address))?;
         let call = entered.calls.begin();
-        self.entered.insert(entered.number, (origin(address), entered, is_busy.then_some(call)));
+        self.entered.insert(entered.held, (entered, is_busy.then_some(call)));
         let held = self.connections.held();
-        let gone: Vec<_> = self.entered.keys().copied().filter(|number| !held.places.contains_key(number)).collect();
+        let gone: Vec<_> = self.entered.keys().copied().filter(|place| !held.places.contains_key(place)).collect();
         drop(held);
         assert!(gone.len() <= 1, "one goes for one");
-        Ok(gone.first().and_then(|number| self.entered.remove(number)).map(|(origin, ..)| origin))
+        Ok(gone.first().and_then(|place| self.entered.remove_entry(place)).map(|((origin, _), _)| origin))
     }
 
     fn of(&self, width: Width, address: &str) -> usize {
         let network = origin(address).network(width);
-        self.entered.values().filter(|(origin, ..)| origin.network(width) == network).count()
+        self.entered.keys().filter(|(origin, _)| origin.network(width) == network).count()
     }
 }
 
@@ -173,15 +173,15 @@ async fn who_is_known_is_forgotten_after_a_time_and_when_there_are_too_many() {
     let connections = Connections::new(4, []);
     connections.heard(origin("192.0.2.1"));
     tokio::time::advance(KNOWN_FOR - Duration::from_secs(1)).await;
-    assert!(connections.held().is_known(origin("192.0.2.1")));
+    assert!(connections.held().is_known(origin("192.0.2.1"), Instant::now()));
     tokio::time::advance(Duration::from_secs(1)).await;
-    assert!(!connections.held().is_known(origin("192.0.2.1")));
+    assert!(!connections.held().is_known(origin("192.0.2.1"), Instant::now()));
     for number in 0..=u32::try_from(KNOWN_MAX).unwrap() {
         connections.heard(Origin::from(IpAddr::V4(Ipv4Addr::from_bits(number << 8))));
     }
     let held = connections.held();
     assert_eq!(held.heard.len(), KNOWN_MAX);
-    assert!(!held.is_known(origin("192.0.2.1")));
+    assert!(!held.is_known(origin("192.0.2.1"), Instant::now()));
 }
 
 /// Whoever has one key and 65,536 networks side by side.
@@ -192,7 +192,7 @@ async fn one_hand_does_not_have_the_others_forgotten() {
     for number in 0..=KNOWN_MAX {
         connections.heard(origin(&format!("2001:db8:1:{number:x}::1")));
     }
-    assert!(connections.held().is_known(origin("192.0.2.1")));
+    assert!(connections.held().is_known(origin("192.0.2.1"), Instant::now()));
     assert_eq!(connections.held().heard.len(), 1 + KNOWN_PER_COMPANY_MAX);
 }
 
