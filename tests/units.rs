@@ -71,7 +71,12 @@ fn units_are_well_formed_and_closed() {
     }
     let agent = "agent/systemd/countersign-agent.service";
     let node = "node/systemd/countersign-node.service";
-    for (unit, dropped_in) in [(agent, &[][..]), (agent, &["agent/systemd/packages.conf"]), (node, &[])] {
+    for (unit, dropped_in) in [
+        (agent, &[][..]),
+        (agent, &["agent/systemd/packages.conf"]),
+        (agent, &["agent/systemd/images.conf"]),
+        (node, &[]),
+    ] {
         let host = host(unit, dropped_in);
         let verified = analyze(host.path(), &["verify", "--man=no"], unit);
         let said = String::from_utf8_lossy(&verified.stderr);

@@ -15,6 +15,7 @@ mod certificates;
 mod choices;
 mod convictions;
 mod doors;
+mod images;
 mod judge;
 mod logs;
 mod memory;

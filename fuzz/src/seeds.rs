@@ -56,6 +56,7 @@ pub fn write(into: &str) -> Result<(), String> {
     of_verifiers(&mut seeds, story);
     of_snapshots(&mut seeds, story);
     of_archives(&mut seeds).map_err(|problem| format!("archives: {problem}"))?;
+    of_images(&mut seeds);
     for target in TARGETS {
         let folder = Path::new(into).join(target.name);
         let inputs = seeds.0.remove(target.name).ok_or(format!("{} begins with nothing", target.name))?;
@@ -335,6 +336,39 @@ fn of_snapshots(seeds: &mut Seeds, story: &Story) {
         }
     }
 }
+
+/// A boot environment as GRUB makes one, and the superblock of an image of one small file.
+fn of_images(seeds: &mut Seeds) {
+    for (before, trying, left) in [("", "-", "0"), ("# WARNING: Do not edit\nsaved_entry=a\\\nb\n", "b", "3")] {
+        let lines = format!("countersign_active=a\ncountersign_trying={trying}\ncountersign_tries_left={left}\n");
+        let mut block = format!("# GRUB Environment Block\n{before}{lines}").into_bytes();
+        seeds.put("read-boot-environment", block.clone());
+        block.resize(1024, b'#');
+        seeds.put("read-boot-environment", block);
+    }
+    let mut image = Vec::new();
+    for number in SUPERBLOCK {
+        image.extend(number.to_le_bytes());
+    }
+    image.resize(218, 0);
+    seeds.put("read-superblock", image);
+}
+
+/// Of an image that `mksquashfs` made, in words of 64 bits.
+const SUPERBLOCK: [u64; 12] = [
+    0x273717368,
+    0x2000000000000,
+    0x11000100000001,
+    0x4000102c0,
+    0x20,
+    0xda,
+    0xd2,
+    0xffffffffffffffff,
+    0x66,
+    0x87,
+    0xac,
+    0xc4,
+];
 
 fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
     use tar::{Builder, EntryType, Header};

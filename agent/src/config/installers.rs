@@ -1,6 +1,7 @@
 //! `[installers]`: what each kind of installer may do on this host.
 
 use super::{Wrong, wrong};
+use crate::installer::images::environment::TRIES_MAX;
 use ledger::patch::InstallerKind;
 use serde::{Deserialize, Serialize};
 use std::path::{Component, Path, PathBuf};
@@ -8,6 +9,9 @@ use std::time::Duration;
 
 /// Directories a file set may put files into.
 const DIRECTORIES_MAX: usize = 64;
+
+/// Longest word of a kernel's command line that names the slot.
+const KEY_BYTES_MAX: usize = 64;
 
 /// What each kind of installer may do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +26,8 @@ pub struct Installers {
     pub rpm: Rpm,
     /// File sets.
     pub file_set: FileSet,
+    /// Image slots.
+    pub images: Images,
 }
 
 /// Where the RPM database is, if nobody says otherwise. Where it moved this is a link to it.
@@ -64,6 +70,27 @@ pub struct FileSet {
     pub directories: Vec<PathBuf>,
 }
 
+/// Image slots.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Images {
+    /// Whether they are offered at all: not before the house says so.
+    pub enabled: bool,
+    /// The one slot: a block device, or a file of a fixed size.
+    pub slot_a: PathBuf,
+    /// The other one.
+    pub slot_b: PathBuf,
+    /// The file in which the boot loader and the agent tell each other which slot is started.
+    pub environment: PathBuf,
+    /// Where the kernel says what it was started with.
+    pub command_line: PathBuf,
+    /// The word in it that names the slot.
+    pub key: String,
+    /// How often a new image may be started before it must have been judged.
+    pub tries: u8,
+    /// Where the image that runs is mounted.
+    pub root: PathBuf,
+}
+
 impl Installers {
     /// Whether the house wants patches of a kind to be installed here; directory trees need nobody's word.
     #[must_use]
@@ -73,7 +100,8 @@ impl Installers {
             InstallerKind::Debian => self.debian.enabled,
             InstallerKind::Rpm => self.rpm.enabled,
             InstallerKind::FileSet => !self.file_set.directories.is_empty(),
-            InstallerKind::ImageSlot | InstallerKind::Container | InstallerKind::Script => false,
+            InstallerKind::ImageSlot => self.images.enabled,
+            InstallerKind::Container | InstallerKind::Script => false,
         }
     }
 }
@@ -87,13 +115,15 @@ pub(super) struct Raw {
     rpm: RawRpm,
     #[serde(rename = "file-set")]
     file_set: RawFileSet,
+    images: RawImages,
 }
 
 impl Default for Raw {
     fn default() -> Self {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         let (debian, rpm, file_set) = (RawDebian::default(), RawRpm::default(), RawFileSet::default());
-        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, rpm, file_set }
+        let images = RawImages::default();
+        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, rpm, file_set, images }
     }
 }
 
@@ -142,8 +172,55 @@ impl Default for RawFileSet {
     }
 }
 
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawImages {
+    enabled: bool,
+    slot_a: PathBuf,
+    slot_b: PathBuf,
+    environment: PathBuf,
+    command_line: PathBuf,
+    key: String,
+    tries: u8,
+    root: PathBuf,
+}
+
+impl Default for RawImages {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            slot_a: "/dev/disk/by-partlabel/slot-a".into(),
+            slot_b: "/dev/disk/by-partlabel/slot-b".into(),
+            environment: "/boot/countersign.env".into(),
+            command_line: "/proc/cmdline".into(),
+            key: "countersign.slot".to_owned(),
+            tries: 3,
+            root: "/".into(),
+        }
+    }
+}
+
+fn parse_images(raw: &RawImages) -> Result<Images, Wrong> {
+    let RawImages { enabled, slot_a, slot_b, environment, command_line, key, tries, root } = raw.clone();
+    let paths = [("slot_a", &slot_a), ("slot_b", &slot_b), ("environment", &environment), ("root", &root)];
+    for (field, path) in paths.into_iter().chain([("command_line", &command_line)]) {
+        check_root(&format!("installers.images.{field}"), path)?;
+    }
+    if slot_a == slot_b {
+        return wrong("installers.images.slot_b", "the slots are two: one runs while the other is written");
+    }
+    if !(1..=TRIES_MAX).contains(&tries) {
+        return wrong("installers.images.tries", format!("1 to {TRIES_MAX}: the boot loader counts with one digit"));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'=';
+    if key.is_empty() || key.len() > KEY_BYTES_MAX || !key.bytes().all(is_plain) {
+        return wrong("installers.images.key", format!("a word without `=`, {KEY_BYTES_MAX} bytes at most"));
+    }
+    Ok(Images { enabled, slot_a, slot_b, environment, command_line, key, tries, root })
+}
+
 pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
-    let Raw { prepare_deadline_ms, put_deadline_ms, debian, rpm, file_set } = raw;
+    let Raw { prepare_deadline_ms, put_deadline_ms, debian, rpm, file_set, images } = raw;
     for (field, ms) in [
         ("prepare_deadline_ms", *prepare_deadline_ms),
         ("put_deadline_ms", *put_deadline_ms),
@@ -188,6 +265,7 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
         debian: Debian { enabled, root, lock_wait, deadline },
         rpm,
         file_set: FileSet { root: file_root, directories },
+        images: parse_images(images)?,
     })
 }
 

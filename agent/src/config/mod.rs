@@ -8,7 +8,7 @@ mod schedule;
 pub mod template;
 
 pub use health::Health;
-pub use installers::{Debian, FileSet, Installers, RPM_DATABASE_DEFAULT, Rpm};
+pub use installers::{Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm};
 pub use reboot::Reboot;
 
 use crate::files::{self, FileError};

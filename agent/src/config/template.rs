@@ -98,7 +98,8 @@ name = @NAME@
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
 # those that are asked for here. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
-# need directories they may put files into, which nobody but root and the agent's user may write to.
+# need directories they may put files into, which nobody but root and the agent's user may write to; image slots are
+# offered when they are enabled here, both slots can be written, and the kernel was told which of them it runs from.
 # [installers]
 # prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
 # put_deadline_ms = 3600000          # for putting it in place; then it is taken back
@@ -116,6 +117,15 @@ name = @NAME@
 # [installers.file-set]
 # root = "/"
 # directories = ["/etc/acme"]        # and nowhere else
+# [installers.images]                # see docs/guide/image-slots.md; a patch needs a restart: [reboot]
+# enabled = false
+# slot_a = "/dev/disk/by-partlabel/slot-a" # block devices, or files of a fixed size, with a squashfs image each;
+# slot_b = "/dev/disk/by-partlabel/slot-b" # the one that does not run is written
+# environment = "/boot/countersign.env" # a GRUB environment block: which slot the boot loader starts, and tries
+# command_line = "/proc/cmdline"     # of the kernel that runs, in which
+# key = "countersign.slot"           # =a or =b says from which slot
+# tries = 3                          # starts of a new image, before the boot loader goes back by itself; 1 to 9
+# root = "/"                         # where the image that runs is mounted: {tree}
 
 # What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
 # one of command (with expect), tcp, http (of this host; with status and contains), unit, package with

@@ -1,14 +1,14 @@
 //! Taking back the last update because somebody at the host says so.
 //!
 //! It is the same way back as after a failed check, in the same journal: what is interrupted in the
-//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do. Where a patch
-//! was put into the place of what was there, that was thrown away when the patch was kept.
+//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do, and images in
+//! their slot. Where a patch was put into the place of what was there, that was thrown away when the patch was kept.
 
 use super::Installer;
 use super::deadline::Deadline;
 use super::ending::version_there;
 use super::install::{Install, Job};
-use super::installs::{self, Place};
+use super::installs::Place;
 use super::journal::{Begun, Journal, Record};
 use crate::attempt_log::AttemptLog;
 use crate::data::DataDir;
@@ -17,6 +17,7 @@ use crate::recalls::Recall;
 use crate::settled::{Settled, reason};
 use ledger::bounded::{Product, Version};
 use ledger::id::PatchId;
+use ledger::patch::InstallerKind;
 use ledger::receipt::{Reason, ReasonCode};
 use policy::Subscription;
 use std::sync::Arc;
@@ -89,7 +90,9 @@ pub struct Before {
 pub fn before(data: &DataDir, patch: PatchId) -> Option<Before> {
     let records = Journal::peek(&data.journal()).ok()?;
     let Some(Record::Begun(begun)) = records.first() else { return None };
-    let may = begun.patch == patch && !begun.by_hand && begun.kind == installs::directory_tree();
+    let may = begun.patch == patch
+        && !begun.by_hand
+        && matches!(begun.kind, InstallerKind::DirectoryTree | InstallerKind::ImageSlot);
     if !may || records.last() != Some(&Record::Done) {
         return None;
     }
@@ -132,9 +135,9 @@ impl Installer {
             let there = there.map_or_else(|| "nothing".to_owned(), |there| there.to_string());
             return Err(ByHandError::NotInstalled { patch, there });
         }
-        let kind = self.kinds.even_if_not_offered(job.begun.kind).filter(|kind| kind.runs_from().is_none());
+        let kind = self.kinds.even_if_not_offered(job.begun.kind).filter(|kind| kind.keeps_the_one_before());
         let kind = kind.ok_or(ByHandError::InPlace(policy::kind_words(job.begun.kind)))?;
-        let old = self.step(&kind, &job, log, |kind, job, _| kind.prove_old(job)).await;
+        let old = self.step(&kind, &job, log, |kind, job, _| kind.check_way_back(job)).await;
         old.unwrap_or_else(|died| Err(died.to_string())).map_err(ByHandError::NoWayBack)?;
         Ok((kind, job))
     }
@@ -157,7 +160,7 @@ impl Installer {
         };
         let affected: Vec<_> = self.services.all().iter().filter(of).cloned().collect();
         let settled = self.restore(&kind, &job, asked(), &affected, log).await;
-        self.note_owed_restart(&settled, log);
+        self.note_owed_restart(&*kind, &settled, log);
         Ok(settled)
     }
 }

@@ -52,7 +52,7 @@ impl Install for DirectoryTree {
     fn look(&self, job: &Job) -> Result<Look, FileError> {
         // Trees are never changed in place: which one is installed is all there is to see.
         let way_back = job.begun.from.as_ref().is_none_or(|from| job.place.has(from));
-        Ok(Look { old: true, new: job.place.has(&job.begun.to), way_back, somebodys: None })
+        Ok(Look { old: true, new: job.place.has(&job.begun.to), way_back, ..Look::default() })
     }
 
     fn prove_new(&self, _: &Job) -> Result<(), Reason> {

@@ -16,7 +16,10 @@ use std::sync::Arc;
 impl Installer {
     /// Keeps what was applied.
     pub async fn keep(&mut self, applied: Applied, log: &mut AttemptLog) -> Settled {
-        if let Err(error) = self.journal.append(Record::Judged { against: None }) {
+        // For good before the journal says so: a loader that went on counting would go back from what was kept.
+        let kept = self.step(&applied.kind, &applied.job, log, |kind, job, _| kind.keep(job)).await;
+        let kept = kept.unwrap_or_else(|died| Err(died.into_file_error()));
+        if let Err(error) = kept.and_then(|()| self.journal.append(Record::Judged { against: None })) {
             return self.roll_back(applied, Refusal::from(error).reason, log).await;
         }
         self.finish(&applied.kind, &applied.job, log).await

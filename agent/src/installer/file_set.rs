@@ -149,7 +149,7 @@ impl Install for FileSet {
         let same = footprint.differences(self.root())?.is_empty();
         let old = same && !self.places.has_left_something(&changes)?;
         let (new, way_back) = (self.differs_from_new(job)?.is_none(), holding.join(KEPT).is_dir());
-        Ok(Look { old, new, way_back, somebodys: None })
+        Ok(Look { old, new, way_back, ..Look::default() })
     }
 
     fn prove_new(&self, job: &Job) -> Result<(), Reason> {

@@ -14,7 +14,8 @@
 //! prove_new read it back
 //!           the engine moves `current`               journal: switched; services, health,
 //!                                                    or first: restarting, restarted
-//! settle    keep: throw away what going back needed  journal: judged, done
+//! keep      make for good what was only tried        journal: judged
+//! settle    throw away what going back needed        journal: done
 //! or
 //! restore   put the old back, from whatever there is journal: judged, restored
 //! prove_old read it back
@@ -29,7 +30,7 @@ use crate::download::Verified;
 use crate::files::FileError;
 use crate::settled::Refusal;
 use ledger::bounded::Version;
-use ledger::patch::{Artifact, InstallerKind, PatchManifest};
+use ledger::patch::{Artifact, InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::Reason;
 use std::path::{Path, PathBuf};
 
@@ -105,6 +106,8 @@ pub struct Look {
     pub way_back: bool,
     /// What somebody else made of it since, when it is neither; nothing of that is guessed at.
     pub somebodys: Option<Somebodys>,
+    /// What runs instead of the new one, for kinds that a boot loader may have gone back from.
+    pub elsewhere: Option<String>,
 }
 
 /// What somebody else made of the host in the middle of an update.
@@ -186,6 +189,39 @@ pub trait Install: Send + Sync {
 
     /// Where what is installed runs from; the holding itself when `None`.
     fn runs_from(&self) -> Option<PathBuf> {
+        None
+    }
+
+    /// Whether the host must restart for it: what the manifest says, unless the kind knows better.
+    fn reboot(&self, manifest: &PatchManifest) -> Reboot {
+        manifest.reboot
+    }
+
+    /// Makes what was only tried stay, once it was found to be healthy. Durable when it returns; until the verdict is
+    /// in the journal, [`Install::restore`] takes it back.
+    ///
+    /// # Errors
+    /// [`FileError`]; then it is taken back.
+    fn keep(&self, _: &Job) -> Result<(), FileError> {
+        Ok(())
+    }
+
+    /// Whether the version before stands by itself, so that what was kept can be taken back by hand.
+    fn keeps_the_one_before(&self) -> bool {
+        self.runs_from().is_none()
+    }
+
+    /// Reads back that what was kept can be taken back, before anything is.
+    ///
+    /// # Errors
+    /// What differs.
+    fn check_way_back(&self, job: &Job) -> Result<(), String> {
+        self.prove_old(job)
+    }
+
+    /// Whether another version runs than the one that is in place, so that the host must restart; `None` when only the
+    /// journal can tell.
+    fn owes_restart(&self) -> Option<bool> {
         None
     }
 }

@@ -3,6 +3,7 @@
 use super::debian::Debian;
 use super::directory_tree::DirectoryTree;
 use super::file_set::FileSet;
+use super::images::Images;
 use super::install::Install;
 use super::packages::Packages;
 use super::rpm::RpmPackages;
@@ -89,6 +90,7 @@ impl Kinds {
             Arc::new(Packages(Debian::new(&config.debian))),
             Arc::new(Packages(RpmPackages::new(&config.rpm))),
             Arc::new(FileSet::new(&config.file_set)),
+            Arc::new(Images::new(&config.images)),
         ];
         let look = |install: &Arc<dyn Install>| {
             let install = install.clone();

@@ -15,6 +15,7 @@ mod directory_tree;
 mod ending;
 mod file_set;
 mod footprint;
+pub mod images;
 pub mod install;
 pub mod installs;
 pub mod journal;
@@ -52,7 +53,7 @@ use install::{Held, Install, Job, PutError, Story};
 use installs::{Place, VersionId, VersionMeta};
 use journal::{Begun, Journal, JournalError, Observer, Record};
 use kinds::Kinds;
-use ledger::patch::PatchManifest;
+use ledger::patch::{PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
 use policy::{Permit, Restart, Subscription};
 use restarts::Restarts;
@@ -135,7 +136,7 @@ impl Installer {
         let kind = self.kinds.offered_one(manifest.installer)?;
         kind.plan(manifest)?;
         self.check_same_kind(&permit)?;
-        self.restarts.check(manifest.reboot)?;
+        self.check_restart(kind.reboot(manifest))?;
         let directory = self.data.downloads();
         Room::reckon(&self.data, &manifest.artifacts)?.check()?;
         download::prune(&directory, &manifest.artifacts)?;
@@ -160,6 +161,15 @@ impl Installer {
         };
         let detail = format!("an earlier update {why}; nothing else is begun before that");
         Err(Refusal::new(ReasonCode::InstallFailed, detail))
+    }
+
+    /// What only runs when the host has restarted is not begun where it never may; nor what could not be told from
+    /// what runs already.
+    fn check_restart(&self, reboot: Reboot) -> Result<(), Refusal> {
+        if reboot == Reboot::Required && !self.restarts.may() {
+            return Err(policy::Reason::RestartForbidden.into());
+        }
+        Ok(self.restarts.check(reboot)?)
     }
 
     /// Packages would stay behind a tree that takes their place, and nobody would ever patch them.
@@ -217,7 +227,7 @@ impl Installer {
             log.line(&format!("switched from {:?} to {:?}", from_version.as_str(), to_version.as_str()));
             trouble = self.journal.append(Record::Switched).err().map(|error| Refusal::from(error).reason);
         }
-        let needs_restart = self.restarts.is_needed(manifest.reboot, wish);
+        let needs_restart = self.restarts.is_needed(kind.reboot(&manifest), wish);
         let mut applied = Applied { manifest, kind, job, trouble, needs_restart };
         // Until the host has restarted, what runs goes on as it was.
         if !applied.needs_restart && applied.trouble.is_none() {

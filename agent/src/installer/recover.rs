@@ -99,16 +99,18 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
         (Some(Some(against)), _) => against.clone(),
         (None, _) if begun.by_hand => by_hand::asked(),
         (None, Some(Restart::Never(why))) => interrupted_because(why),
+        (None, Some(Restart::Done)) if let Some(told) = &observed.look.elsewhere => went_back(told),
         _ => interrupted(records),
     };
     let announced = records.contains(&Record::Switching);
-    let Look { old, new, way_back, ref somebodys } = observed.look;
+    let Look { old, new, way_back, ref somebodys, ref elsewhere } = observed.look;
+    let runs = elsewhere.is_none();
     let (at_old, at_new) = (observed.current == begun.from, observed.current.as_ref() == Some(&begun.to));
     match &observed.current {
         // Until the switch is announced nothing of the host was changed, whatever it looks like.
         _ if at_old && (old || !announced) => Plan::Discard { begun, reason },
         _ if at_new && new && restart == Some(Restart::Awaited) => Plan::Await { begun },
-        _ if at_new && new && restart == Some(Restart::Done) => Plan::Judge { begun },
+        _ if at_new && new && restart == Some(Restart::Done) && runs => Plan::Judge { begun },
         _ if at_new && verdict == Some(None) => Plan::Finish { begun },
         _ if let Some(Somebodys::Whole { told, version }) = somebodys => {
             Plan::Overtaken { begun, reason: stranded(told), there: version.clone() }
@@ -160,6 +162,11 @@ fn restart(records: &[Record], observed: &Observed) -> Option<Restart> {
 
 fn interrupted_because(why: &str) -> Reason {
     Reason { code: ReasonCode::Interrupted, detail: Sentence::cut(&format!("{why}; the old version is in place")) }
+}
+
+/// The boot loader has judged already.
+fn went_back(told: &str) -> Reason {
+    Reason { code: ReasonCode::HealthFailed, detail: Sentence::cut(told) }
 }
 
 fn interrupted(records: &[Record]) -> Reason {
@@ -260,7 +267,7 @@ mod tests {
     }
 
     /// As a directory tree looks: never changed in place.
-    const WHOLE: Look = Look { old: true, new: true, way_back: true, somebodys: None };
+    const WHOLE: Look = Look { old: true, new: true, way_back: true, somebodys: None, elsewhere: None };
 
     #[test]
     fn a_host_that_is_changed_in_place_goes_back_unless_it_is_untouched_or_known_to_be_healthy() {
@@ -305,10 +312,13 @@ mod tests {
         let restarted = [came_up.clone(), vec![Record::Restarted]].concat();
         let healthy = [restarted.clone(), vec![Record::Judged { against: None }]].concat();
         let mixed = Look { new: false, ..WHOLE };
+        let elsewhere = || Look { elsewhere: Some("it runs from slot a".to_owned()), ..WHOLE };
         for (what, records, boot, now_ms, look, expected, detail) in [
             ("not restarted yet", &waiting, Some("1-a"), 99, WHOLE, "await", ""),
             ("not restarted in time", &waiting, Some("1-a"), 100, WHOLE, "roll back", "not restarted in time"),
             ("restarted", &waiting, Some("2-b"), 99, WHOLE, "judge", ""),
+            ("restarted, into something else", &waiting, Some("2-b"), 99, elsewhere(), "roll back", "from slot a"),
+            ("not restarted yet, so it cannot run", &waiting, Some("1-a"), 99, elsewhere(), "await", ""),
             ("restarted late", &waiting, Some("2-b"), 500, WHOLE, "judge", ""),
             ("nobody knows", &waiting, None, 99, WHOLE, "roll back", "nobody can tell"),
             ("damaged meanwhile", &waiting, Some("2-b"), 99, mixed, "roll back", "before health"),

@@ -166,7 +166,7 @@ impl Installer {
     }
 
     /// Notes that what was taken back had been judged after a restart: so is what is there now.
-    pub(super) fn note_owed_restart(&self, settled: &Settled, log: &mut AttemptLog) {
+    pub(super) fn note_owed_restart(&self, kind: &dyn Install, settled: &Settled, log: &mut AttemptLog) {
         let boot_id = self.restarts.boot_id();
         let ran = self.journal.records().iter().any(|record| match record {
             Record::CameUp { .. } | Record::Restarted => true,
@@ -174,7 +174,7 @@ impl Installer {
             Record::Restarting { boot_id: before, .. } => boot_id.as_ref().is_ok_and(|now| now != before),
             _ => false,
         });
-        if settled.outcome != Outcome::RolledBack || !ran {
+        if settled.outcome != Outcome::RolledBack || !kind.owes_restart().unwrap_or(ran) {
             return;
         }
         let noted = boot_id.and_then(|boot_id| {

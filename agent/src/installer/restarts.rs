@@ -69,6 +69,11 @@ impl Restarts {
         Self { config: config.clone(), may }
     }
 
+    /// Whether this agent may ever restart the host.
+    pub(super) fn may(&self) -> bool {
+        self.may
+    }
+
     /// How long a patch that is in place may wait to be judged.
     pub(super) fn deadline_ms(&self, now_ms: u64) -> u64 {
         now_ms.saturating_add(u64::try_from(self.config.deadline.as_millis()).unwrap_or(u64::MAX))

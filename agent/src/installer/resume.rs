@@ -88,7 +88,7 @@ impl Installer {
             }
             Plan::Stranded { reason, .. } => self.strand(&job, reason, &mut log),
         };
-        self.note_owed_restart(&settled, &mut log);
+        self.note_owed_restart(&*kind, &settled, &mut log);
         Ok(Some((settled, log)))
     }
 

@@ -43,26 +43,32 @@ pub(super) fn name(place: &Place, id: &VersionId, meta: impl FnOnce(Digest) -> V
 /// Unpacks an archive. What is unpacked is hashed on its way once more: what was verified is what is
 /// applied. Blocking.
 pub(super) fn unpack(held: Held, into: &Path, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
-    let Held { artifact, bytes } = held;
-    let mut passing = Passing::of(bytes, &artifact, deadline)?;
-    let unpacked = archive::unpack(BufReader::with_capacity(READ_BYTES, &mut passing), into, limits);
-    deadline.check()?;
-    // A byte that was changed after it was verified may look like anything: say that it was changed.
-    passing.finish(&artifact)?;
-    unpacked.map_err(refusal)
+    pass_held(held, deadline, |bytes| {
+        archive::unpack(BufReader::with_capacity(READ_BYTES, bytes), into, limits).map_err(refusal)
+    })
 }
 
 /// Copies an artifact into a holding, hashed on its way once more. Blocking.
 pub(super) fn copy_held(held: Held, to: &Path, deadline: Deadline) -> Result<(), Refusal> {
-    let Held { artifact, bytes } = held;
-    let mut passing = Passing::of(bytes, &artifact, deadline)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(files::PRIVATE_FILE_MODE);
     let mut file = options.open(to).map_err(failed("create", to))?;
-    let copied = io::copy(&mut passing, &mut file).map_err(failed("write", to));
+    pass_held(held, deadline, |bytes| Ok(io::copy(bytes, &mut file).map(drop).map_err(failed("write", to))?))
+}
+
+/// Hands an artifact to whoever takes it, hashed on its way once more. Blocking.
+pub(super) fn pass_held<T>(
+    held: Held,
+    deadline: Deadline,
+    take: impl FnOnce(&mut dyn Read) -> Result<T, Refusal>,
+) -> Result<T, Refusal> {
+    let Held { artifact, bytes } = held;
+    let mut passing = Passing::of(bytes, &artifact, deadline)?;
+    let taken = take(&mut passing);
     deadline.check()?;
-    copied?;
-    passing.finish(&artifact)
+    // A byte that was changed after it was verified may look like anything: say that it was changed.
+    passing.finish(&artifact)?;
+    taken
 }
 
 pub(super) fn refusal(error: UnpackError) -> Refusal {

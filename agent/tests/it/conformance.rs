@@ -7,12 +7,13 @@ use crate::crash::{CHILD, child};
 use crate::support::bench::{Bench, Files, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, approved_set, hear, says};
+use crate::support::images::ImageSlots;
 use crate::support::left_out;
 use crate::support::node::{Node, World};
 use agent::installer::journal::{Moment, Record};
 use agent::settled::Settled;
-
-use agent::worker::Worker;
+use agent::site::Site;
+use agent::worker::{AskError, Worker};
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Health, Outcome, ReasonCode};
@@ -59,6 +60,7 @@ impl Case {
             let probe = bench.probe(probe);
             approved_set(&world, number, bench.kind(), bench.artifacts(of), |manifest| {
                 manifest.health = List::new(vec![probe]).unwrap();
+                manifest.reboot = bench.reboot();
             })
         };
         let (first, healthy, sick) = (release(1, 1, 1), release(2, 2, 2), release(3, 2, NEVER));
@@ -72,7 +74,7 @@ impl Case {
         let mount = on_a_small_disk.then(|| Mount::small(&target, B::MEGABYTES)).flatten();
         bench.build(&endpoint);
         let host = Host { bench, endpoint, mount };
-        let settled = host.endpoint.apply(self.first).await;
+        let settled = host.apply(self.first).await;
         assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
         host
     }
@@ -81,7 +83,7 @@ impl Case {
     async fn states<B: Bench>(&self) -> (Snapshot, Snapshot) {
         let host = self.host::<B>(false).await;
         let old = host.snapshot();
-        let settled = host.endpoint.apply(self.healthy).await;
+        let settled = host.apply(self.healthy).await;
         assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
         (old, host.snapshot())
     }
@@ -98,17 +100,49 @@ impl<B: Bench> Host<B> {
         assert!(differences.is_empty(), "{what}: {differences:#?}");
     }
 
-    async fn send_receipts(&self) {
+    /// Asks for a patch, as a person would; the verdict, which some kinds have when the host has restarted.
+    async fn apply(&self, patch: PatchId) -> Settled {
+        let mut worker = self.endpoint.worker().await;
+        let answer = worker.apply(&patch.to_string(), None).await;
+        worker.site().sender().send_all().await.unwrap();
+        worker.site().installer.services().stop_all().await;
+        drop(worker);
+        match answer {
+            Err(AskError::AwaitsRestart(_)) if self.bench.restarts() => {
+                let (mut site, settled) = self.begins().await;
+                site = self.rests(site).await;
+                site.sender().send_all().await.unwrap();
+                settled.expect("it is judged now")
+            }
+            answer => answer.unwrap(),
+        }
+    }
+
+    /// An agent begins; what it brings to an end.
+    async fn begins(&self) -> (Site, Option<Settled>) {
         let mut site = self.endpoint.open();
-        site.recover().await.unwrap();
+        let settled = site.recover().await.unwrap();
+        (site, settled)
+    }
+
+    /// Restarts the host as long as something waits for that.
+    async fn rests(&self, mut site: Site) -> Site {
+        while site.installer.awaited_restart().unwrap().is_some() && self.bench.restarts() {
+            drop(site);
+            site = self.begins().await.0;
+        }
+        site
+    }
+
+    async fn send_receipts(&self) {
+        let site = self.rests(self.begins().await.0).await;
         site.sender().send_all().await.unwrap();
     }
 
     /// What must be true of a host whatever happened to it: exactly old or exactly new, and its receipt
     /// says which.
     async fn check(&self, case: &Case, (old, new): &(Snapshot, Snapshot), receipts: usize, what: &str) -> Outcome {
-        let mut site = self.endpoint.open();
-        site.recover().await.unwrap();
+        let site = self.rests(self.begins().await.0).await;
         assert!(!site.installer.is_interrupted(), "{what}");
         site.sender().send_all().await.unwrap();
         site.installer.services().stop_all().await;
@@ -134,12 +168,12 @@ async fn applies_and_rolls_back<B: Bench>() {
     let host = case.host::<B>(false).await;
     let old = host.snapshot();
 
-    let settled = host.endpoint.apply(case.sick).await;
+    let settled = host.apply(case.sick).await;
     assert_eq!((settled.outcome, settled.health), (Outcome::RolledBack, Health::Failed), "{settled}");
     assert_eq!((code(&settled), settled.to_version.as_str()), (Some(ReasonCode::HealthFailed), "1.0.1"));
     host.is(&old, "rolled back");
 
-    let settled = host.endpoint.apply(case.healthy).await;
+    let settled = host.apply(case.healthy).await;
     assert_eq!((settled.outcome, settled.health), (Outcome::Applied, Health::Passed), "{settled}");
     assert_eq!((settled.from_version.as_str(), settled.to_version.as_str()), ("1.0.1", "1.0.2"));
     let new = host.snapshot();
@@ -159,7 +193,7 @@ async fn taken_back_to_nothing<B: Bench>() {
     bench.build(&endpoint);
     let host = Host { bench, endpoint, mount: None };
     let before = host.snapshot();
-    let settled = host.endpoint.apply(case.sick).await;
+    let settled = host.apply(case.sick).await;
     assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::RolledBack, ""), "{settled}");
     host.is(&before, "a first installation");
 }
@@ -169,11 +203,30 @@ async fn killed_at_every_step<B: Bench>() {
     let states = case.states::<B>().await;
     for patch in [case.healthy, case.sick] {
         let mut host = case.host::<B>(false).await;
+        // How many places there are before the host restarts, for kinds that need it.
+        let mut before_restart = None;
         for place in 0.. {
             let receipts = case.world.receipts().len();
-            if !child(&host.endpoint, Some(patch), place).await {
+            let mut died = false;
+            if before_restart.is_none_or(|before| place < before) {
+                died = child(&host.endpoint, Some(patch), place).await;
+                if !died && host.endpoint.open().installer.to_be_judged().is_some() {
+                    before_restart = Some(place);
+                }
+            } else {
+                assert!(!child(&host.endpoint, Some(patch), usize::MAX).await);
+            }
+            if !died && let Some(before) = before_restart {
+                host.bench.restarts();
+                died = child(&host.endpoint, None, place - before).await;
+            }
+            if !died {
                 assert!(place >= 12, "before and after each record");
                 break;
+            }
+            // Half of the time the power fails: then it is the boot loader's turn first.
+            if place % 2 == 1 {
+                host.bench.restarts();
             }
             // The very first place is before anything was written: nothing happened.
             if place > 0 {
@@ -194,7 +247,7 @@ async fn killed_at_random<B: Bench>() {
     let states = case.states::<B>().await;
     let mut host = case.host::<B>(false).await;
     let unhindered = Instant::now();
-    assert!(!run_child(&host.endpoint, case.sick, false, Duration::MAX).await);
+    assert!(!run_child(&host.endpoint, Some(case.sick), false, Duration::MAX).await);
     let longest = u64::try_from(unhindered.elapsed().as_millis()).unwrap();
     let kills = std::env::var(KILLS).ok().map_or(KILLS_DEFAULT, |kills| kills.parse().unwrap());
     let mut dice = Dice::new(7);
@@ -204,7 +257,15 @@ async fn killed_at_random<B: Bench>() {
         host.send_receipts().await;
         let receipts = case.world.receipts().len();
         let what = format!("round {round}, after {after_ms} of {longest} ms, power cut {power_cut}");
-        let died = run_child(&host.endpoint, patch, power_cut, Duration::from_millis(after_ms)).await;
+        let after = Duration::from_millis(after_ms);
+        let mut died = run_child(&host.endpoint, Some(patch), power_cut, after).await;
+        if !died && host.endpoint.open().installer.to_be_judged().is_some() && host.bench.restarts() {
+            let after = Duration::from_millis(dice.below(longest + 1));
+            died = run_child(&host.endpoint, None, power_cut, after).await;
+        }
+        if power_cut {
+            host.bench.restarts();
+        }
         let began = journal_is_open(&host.endpoint);
         if died && !began {
             // Before it began, or after it was done: the receipt may or may not be on its way.
@@ -226,7 +287,8 @@ fn journal_is_open(endpoint: &Endpoint) -> bool {
 }
 
 /// An agent in a process of its own, killed after a while; whether it died of that.
-async fn run_child(endpoint: &Endpoint, patch: PatchId, power_cut: bool, after: Duration) -> bool {
+async fn run_child(endpoint: &Endpoint, patch: Option<PatchId>, power_cut: bool, after: Duration) -> bool {
+    let patch = patch.map(|patch| patch.to_string()).unwrap_or_default();
     let alone = power_cut && crate::support::disk::is_root();
     let mut command = if alone {
         // With its first process dies everything in a namespace.
@@ -290,7 +352,7 @@ async fn on_a_bad_disk<B: Bench>() {
             host = case.host::<B>(true).await;
         }
     }
-    let settled = host.endpoint.apply(case.healthy).await;
+    let settled = host.apply(case.healthy).await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
     host.is(&states.1, "the disk is well again");
 }
@@ -349,7 +411,7 @@ async fn what_takes_too_long_is_not_done<B: Bench>() {
         host.is(&old, step);
     }
     host.endpoint.configure("");
-    let settled = host.endpoint.apply(case.healthy).await;
+    let settled = host.apply(case.healthy).await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
 }
 
@@ -364,7 +426,7 @@ async fn what_somebody_put_into_a_new_directory_stays<B: Bench>() {
     let patch = approved_set(&case.world, 4, host.bench.kind(), host.bench.artifacts(2), |manifest| {
         manifest.health = List::new(vec![says(&format!("/usr/bin/touch {{tree}}/{foreign}"), "never")]).unwrap();
     });
-    let settled = host.endpoint.apply(patch).await;
+    let settled = host.apply(patch).await;
     assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::RolledBack, "1.0.1"), "{settled}");
     assert!(!host.endpoint.open().installer.is_interrupted());
     let mut left = host.snapshot();
@@ -374,7 +436,7 @@ async fn what_somebody_put_into_a_new_directory_stays<B: Bench>() {
     let newer = approved_set(&case.world, 5, host.bench.kind(), host.bench.artifacts(2), |manifest| {
         manifest.health = List::new(vec![host.bench.probe(2)]).unwrap();
     });
-    assert_eq!(host.endpoint.apply(newer).await.outcome, Outcome::Applied, "and is in nobody's way");
+    assert_eq!(host.apply(newer).await.outcome, Outcome::Applied, "and is in nobody's way");
 }
 
 macro_rules! conformance {
@@ -431,4 +493,5 @@ conformance! {
     debian_for_real: RealPackages,
     rpm: Rpms,
     file_set: Files,
+    image_slots: ImageSlots,
 }

@@ -4,7 +4,8 @@ use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_port, parse_relation, parse_target};
 use crate::pack::{
-    FILE_SET_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack, pack_packages,
+    FILE_SET_NAME, IMAGE_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack,
+    pack_image, pack_packages,
 };
 use crate::tables::facts;
 use crate::time::parse_milliseconds;
@@ -32,6 +33,7 @@ out; links are kept as they are and must stay inside. Packages are merged into o
 paragraph in var/lib/dpkg/status.d/PACKAGE, where an installed version can be read.
 With --kind debian or rpm packages are kept as they are, for hosts that have dpkg or rpm: they are the closure, and \
 no host asks a resolver for more. With --kind file-set the input has files under their paths from the root of the host.
+With --kind image-slot the input is a squashfs image, for hosts with two slots; it needs --reboot required.
 The result is DIR/manifest.json (edit it as you like before publishing) and DIR/artifacts/BLAKE3.
 JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifacts\": [{\"name\", \"size\", \"blake3\", \
 \"sha256\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
@@ -80,7 +82,7 @@ pub struct Pack {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// How it is installed
-    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "rpm", "file-set"]))]
+    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "rpm", "file-set", "image-slot"]))]
     kind: InstallerKind,
     /// Hosts it is for: os=, arch=, hardware=, from=, label:NAME=, with commas between; may be repeated, any one
     /// must match
@@ -162,6 +164,14 @@ impl Pack {
             (Some(format), _) => pack_packages(&self.inputs, &self.rollback, &self.out, format, LIMITS, |artifacts| {
                 description.manifest(artifacts)
             })?,
+            (None, InstallerKind::ImageSlot) => {
+                if self.reboot == Reboot::Never {
+                    let runs = "an image runs when the host has restarted";
+                    return Err(Failure::usage(runs, "--reboot required"));
+                }
+                let name = Name::new(IMAGE_NAME).expect("the name of an image is a name");
+                pack_image(&self.inputs, &self.out, |image| description.manifest(vec![(name, image)]))?
+            }
             (None, kind) => {
                 let (name, shape) = match kind {
                     InstallerKind::FileSet => (FILE_SET_NAME, Shape::FileSet),

@@ -13,6 +13,7 @@ mod compressed;
 mod debian;
 mod directory;
 mod error;
+mod image;
 pub mod limits;
 pub mod manifest;
 mod output;
@@ -22,6 +23,7 @@ mod tree;
 
 pub use debian::{Package, STATUS_DIRECTORY};
 pub use error::{EntryProblem, OutOfProportion, PackError};
+pub use image::{IMAGE_NAME, pack_image};
 pub use limits::{LIMITS, Limits};
 pub(crate) use output::artifact_file;
 pub use output::{ARTIFACTS_DIRECTORY, MANIFEST_FILE, PackedPatch, read_packed};

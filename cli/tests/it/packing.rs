@@ -251,6 +251,29 @@ fn packages_for_hosts_with_a_package_manager_stay_as_they_are() {
 }
 
 #[test]
+fn an_image_stays_as_it_is_and_needs_a_restart() {
+    let hands = Hands::new();
+    let image = [&b"hsqs"[..], &[7; 5000]].concat();
+    hands.write("image", image.clone());
+    hands.write("no-image", b"hsq");
+    let kind = ["--kind", "image-slot", "--reboot", "required"];
+    let packed = pack(&hands, "out", &[&kind[..], &["image"]].concat()).done().json();
+    let artifact = &packed["artifacts"][0];
+    assert_eq!((artifact["name"].as_str(), artifact["size"].as_u64()), (Some("image.squashfs"), Some(5004)));
+    assert_eq!(hands.read(&format!("out/artifacts/{}", artifact["blake3"].as_str().unwrap())), image);
+    let manifest: Value = serde_json::from_slice(&hands.read("out/manifest.json")).unwrap();
+    assert_eq!((&manifest["installer"], &manifest["reboot"]), (&"image-slot".into(), &"required".into()));
+    for (what, arguments, said) in [
+        ("never restarts", &["--kind", "image-slot", "image"][..], "an image runs when the host has restarted"),
+        ("no image", &[&kind[..], &["no-image"]].concat(), "no-image is no squashfs image"),
+        ("two", &[&kind[..], &["image", "image"]].concat(), "a slot takes one image, 2 are given"),
+    ] {
+        let ran = pack(&hands, "other", arguments);
+        assert!(ran.stderr.contains(said) && !hands.path("other").exists(), "{what}: {}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_package_whose_name_begins_like_one_to_go_back_to_is_none() {
     let hands = Hands::new();
     for (file, name) in [("a.deb", "old-fonts"), ("b.deb", "new-fonts"), ("c.deb", "fonts")] {

@@ -257,7 +257,13 @@ impl<M: Manager> Install for Packages<M> {
         let somebodys = if old { None } else { written.closure.somebodys(&database, M::LEAVES_GONE) };
         drop(turn);
         let mut back = written.closure.changes().filter_map(|package| package.old_file(&holding));
-        Ok(Look { old, new: self.prove_new(job).is_ok(), way_back: back.all(|file| file.is_file()), somebodys })
+        Ok(Look {
+            old,
+            new: self.prove_new(job).is_ok(),
+            way_back: back.all(|file| file.is_file()),
+            somebodys,
+            elsewhere: None,
+        })
     }
 
     fn prove_new(&self, job: &Job) -> Result<(), Reason> {

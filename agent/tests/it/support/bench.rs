@@ -6,7 +6,7 @@ use super::disk::Mount;
 use super::endpoint::{Endpoint, says};
 use super::rpm;
 use ledger::bounded::{Name, Text};
-use ledger::patch::{HealthCheck, InstallerKind, Probe};
+use ledger::patch::{HealthCheck, InstallerKind, Probe, Reboot};
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
@@ -43,6 +43,16 @@ pub(crate) trait Bench: Sized {
     /// change nothing in place.
     fn new_directory(&self, _release: u64) -> Option<String> {
         None
+    }
+
+    /// What its manifests say of restarts.
+    fn reboot(&self) -> Reboot {
+        Reboot::Never
+    }
+
+    /// The host restarts; false for kinds to which that makes no difference.
+    fn restarts(&self) -> bool {
+        false
     }
 
     fn snapshot(&self, endpoint: &Endpoint) -> Snapshot;

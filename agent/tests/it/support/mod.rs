@@ -5,6 +5,7 @@ pub(crate) mod bench;
 pub(crate) mod debian;
 pub(crate) mod disk;
 pub(crate) mod endpoint;
+pub(crate) mod images;
 pub(crate) mod ledger;
 pub(crate) mod node;
 pub(crate) mod rpm;
@@ -16,7 +17,7 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a machine that has all of this, no test here needs anything else.
-const NEEDS: [&str; 5] = ["mounts", "dpkg", "rpm", "debian", "attributes"];
+const NEEDS: [&str; 8] = ["mounts", "dpkg", "rpm", "debian", "attributes", "images", "loops", "grub"];
 
 /// Says that a test was left out, and why.
 #[track_caller]
