@@ -1,5 +1,6 @@
 //! The agent as it runs all day: who follows, who works, who sends, who answers.
 
+use crate::cache;
 use crate::config::Config;
 use crate::control::{ASKED_MAX, Control, Listening};
 use crate::follow::{self, Pace};
@@ -56,6 +57,9 @@ pub async fn run(
         let pace = Pace::new(&site.config.ledger, seed);
         others.spawn(follow::follow(place, site.sources.clone(), site.heads.clone(), pace));
     }
+    if let (Some(cache), Some(bounds)) = (&site.cache, &site.config.cache) {
+        others.spawn(cache::serve(cache.clone(), bounds.clone()));
+    }
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
 
@@ -68,6 +72,8 @@ pub async fn run(
         services: services.clone(),
         receipts: worker.site().receipts.clone(),
         work: worker.watch(),
+        origins: worker.site().origins.clone(),
+        cache: worker.site().cache.clone(),
         kinds,
     };
     let control = Control::new(listening, shown, ask);

@@ -77,6 +77,12 @@ impl DataDir {
         self.0.join("downloads")
     }
 
+    /// What others of the site may have from here.
+    #[must_use]
+    pub fn cache(&self) -> PathBuf {
+        self.0.join("cache")
+    }
+
     /// Installed trees.
     #[must_use]
     pub fn installs(&self) -> PathBuf {

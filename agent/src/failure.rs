@@ -150,6 +150,9 @@ impl From<SiteError> for Failure {
             SiteError::Sources(_) => {
                 Self::new(error, Some("see ledger.nodes and ledger.ca".to_owned()), USAGE).called("nodes")
             }
+            SiteError::Mirror(_) => {
+                Self::new(error, Some("see [[sources]] in the configuration".to_owned()), USAGE).called("sources")
+            }
             SiteError::Memory(MemoryError::OtherLedger { .. }) => {
                 let hint = "one data directory is for one ledger: use another";
                 Self::new(error, Some(hint.to_owned()), USAGE).called("other-ledger")

@@ -10,6 +10,7 @@
 
 pub mod attempt_log;
 pub mod attempts;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod control;

@@ -7,9 +7,11 @@ pub(crate) use law::{Law, host};
 
 use crate::attempt_log::{self, AttemptLog};
 use crate::attempts::Attempts;
+use crate::cache::Cache;
 use crate::clock::now_ms;
 use crate::config::{Config, ConfigError};
 use crate::data::{DataDir, DataError, DataLock};
+use crate::download::{MirrorSetup, Origins};
 use crate::files::{self, FileError};
 use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
@@ -65,6 +67,9 @@ pub enum SiteError {
     /// The nodes.
     #[error(transparent)]
     Sources(#[from] SourceError),
+    /// The mirrors.
+    #[error(transparent)]
+    Mirror(#[from] MirrorSetup),
     /// The journal.
     #[error(transparent)]
     Journal(#[from] JournalError),
@@ -83,6 +88,10 @@ pub struct Site {
     pub heads: Arc<Heads>,
     /// The nodes it asks.
     pub sources: Sources,
+    /// Where artifacts come from.
+    pub origins: Origins,
+    /// What others of the site may have from here, if anything.
+    pub cache: Option<Arc<Cache>>,
     /// What puts versions in place.
     pub installer: Installer,
     /// What was tried.
@@ -128,6 +137,8 @@ impl Site {
         let key = key::read(&config.key)?;
         let (genesis, trust) = trusted(&config)?;
         let sources = Sources::new(&config.ledger)?;
+        let own = config.cache.is_some().then(|| data.cache());
+        let origins = Origins::new(&config.sources, &sources, config.download, own)?;
         let lock = data.lock()?;
         let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());
@@ -140,12 +151,16 @@ impl Site {
         let rpm = &config.installers.rpm;
         let prober = Prober::new(launcher.clone(), config.parameters.clone(), config.health.clone(), rpm);
         let services = Services::new(launcher, config.parameters.clone(), config.services.clone());
-        let installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
+        let cache = config.cache.as_ref().map(|bounds| Cache::open(&data.cache(), bounds)).transpose()?.map(Arc::new);
+        let mut installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
+        cache.iter().for_each(|cache| installer.keep_in(cache.clone()));
         attempt_log::prune(&data.logs())?;
         let site = Self {
             trust,
             heads: Arc::new(heads),
             sources,
+            origins,
+            cache,
             installer,
             attempts: Attempts::open(&data.attempts())?,
             waits,

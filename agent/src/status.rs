@@ -6,9 +6,11 @@ pub(crate) use installed::installed;
 use installed::installed_and_judged;
 pub use installed::{InstalledStatus, RecalledStatus};
 
+use crate::cache::{Cache, CacheView};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::data::DataDir;
+use crate::download::{Delivery, Origins, SourceView};
 use crate::enrolment::Enrolment;
 use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
@@ -66,6 +68,15 @@ pub struct Status {
     pub restart_required: Option<PathBuf>,
     /// What the agent does, and did.
     pub work: Option<WorkerView>,
+    /// Where artifacts come from, and what each source has been since the agent began.
+    #[serde(default)]
+    pub sources: Vec<SourceView>,
+    /// Who gave the last artifacts.
+    #[serde(default)]
+    pub deliveries: Vec<Delivery>,
+    /// What is given to other hosts of the site.
+    #[serde(default)]
+    pub cache: Option<CacheView>,
     /// What of this could not be found out, and why.
     #[serde(default)]
     pub trouble: Vec<String>,
@@ -123,6 +134,10 @@ pub struct Shown {
     pub receipts: Receipts,
     /// What it does.
     pub work: watch::Receiver<WorkerView>,
+    /// Where its artifacts come from.
+    pub origins: Origins,
+    /// What others have from it.
+    pub cache: Option<Arc<Cache>>,
     /// What it can install, as it looked when it began.
     pub kinds: Vec<KindStatus>,
 }
@@ -138,6 +153,7 @@ impl Shown {
             Some(evidence) => Some(format!("the ledger was split, see {}", evidence.display())),
             None => paused(&self.config.policy),
         };
+        let (sources, deliveries) = self.origins.view();
         Status {
             running: true,
             name: self.config.name.clone(),
@@ -161,6 +177,9 @@ impl Shown {
             schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
             restart_required: restart_required(&self.config),
             work: Some(self.work.borrow().clone()),
+            sources,
+            deliveries,
+            cache: self.cache.as_ref().map(|cache| cache.view()),
             trouble,
         }
     }
@@ -188,6 +207,9 @@ impl Status {
             schedule: schedule(&config.policy, now_ms()),
             restart_required: restart_required(config),
             work: None,
+            sources: Vec::new(),
+            deliveries: Vec::new(),
+            cache: None,
             trouble,
         }
     }
@@ -318,6 +340,26 @@ impl fmt::Display for Status {
             if let Some(last) = &work.last {
                 writeln!(f, "last       patch {}: {last}", last.patch)?;
             }
+        }
+        for SourceView { source, bytes, penalty, trouble } in &self.sources {
+            let penalty = (*penalty > 0).then(|| penalty.to_string());
+            writeln!(
+                f,
+                "source     {source} gave {bytes} bytes{}{}",
+                with(", penalty ", penalty.as_deref()),
+                with(", last trouble: ", trouble.as_deref())
+            )?;
+        }
+        for Delivery { artifact, from } in &self.deliveries {
+            let from: Vec<_> = from.iter().map(ToString::to_string).collect();
+            writeln!(f, "fetched    {artifact}: {}", from.join(", "))?;
+        }
+        if let Some(CacheView { listens, artifacts, bytes, bytes_max, given }) = &self.cache {
+            let listens = listens.map_or_else(|| "does not listen".to_owned(), |at| format!("on {at}"));
+            writeln!(
+                f,
+                "cache      {listens}: {artifacts} artifacts, {bytes} of {bytes_max} bytes; gave {given} bytes"
+            )?;
         }
         write!(f, "receipts   {} waiting", self.receipts_waiting)
     }

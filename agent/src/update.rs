@@ -78,7 +78,7 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     site.remember(&patch, log)?; //                                               before anything hangs on it
     let permit = site.policy().permit(patch, &site.host()?, site.now_ms())?; //   this host, now
     log.line(&format!("permitted: {}", permit.leave()));
-    let staged = site.installer.stage(permit, &site.sources, site.heads.newest_from(), log).await?;
+    let staged = site.installer.stage(permit, &site.origins, site.heads.newest_from(), log).await?;
     let patch = proofs::renew(offer, &site.sources, &site.heads, &site.trust).await?; // nobody withdrew it meanwhile
     site.remember(&patch, log)?;
     let still = site.still_permits(&patch)?;

@@ -6,6 +6,7 @@ use crate::description::SpecError;
 use crate::files::FileError;
 use crate::key_file::KeyFileError;
 use crate::pack::PackError;
+use crate::shelf::ShelfError;
 use crate::sign::SignError;
 use crate::submit::SubmitError;
 use crate::trust::TrustError;
@@ -40,6 +41,9 @@ pub enum Failure {
     /// Packing.
     #[error(transparent)]
     Pack(#[from] PackError),
+    /// A directory of artifacts.
+    #[error(transparent)]
+    Shelf(#[from] ShelfError),
     /// Signing.
     #[error(transparent)]
     Sign(#[from] SignError),
@@ -95,6 +99,7 @@ impl Failure {
             Self::Trust(error) => error.is_refusal(),
             Self::Spec(error) => error.is_refusal(),
             Self::Pack(error) => error.is_refusal(),
+            Self::Shelf(error) => matches!(error, ShelfError::Differs { .. }),
             Self::Node(error) => error.is_refusal(),
             Self::Submit(error) => error.is_refusal(),
             Self::Snapshot(error) => error.is_refusal(),
@@ -125,6 +130,8 @@ impl Failure {
             Self::Trust(error) => error.hint(),
             Self::Spec(error) => error.hint(),
             Self::Pack(error) => error.hint(),
+            Self::Shelf(ShelfError::File(error)) => error.hint(),
+            Self::Shelf(_) => Some("fetch it from another node".to_owned()),
             Self::Sign(error) => error.hint(),
             Self::Node(error) => error.hint(),
             Self::Submit(error) => error.hint(),
@@ -147,6 +154,8 @@ impl Failure {
             Self::Trust(_) => "trust-root",
             Self::Spec(_) => "description",
             Self::Pack(_) => "pack",
+            Self::Shelf(ShelfError::File(_)) => "file",
+            Self::Shelf(_) => "artifact-digest",
             Self::Sign(_) => "signing",
             Self::Node(error) => error.code(),
             Self::Submit(error) => error.code(),

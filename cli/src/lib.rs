@@ -27,6 +27,7 @@ mod kinds;
 pub mod options;
 pub mod pack;
 pub mod proposal_spec;
+pub mod shelf;
 pub mod sign;
 pub mod submit;
 pub mod tables;

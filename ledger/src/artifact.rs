@@ -10,6 +10,23 @@ use sha2::{Digest as _, Sha256};
 /// Artifacts are checked in groups of this many bytes, as they arrive (bao, chunk groups of 2^4
 /// BLAKE3 chunks).
 pub const GROUP_BYTES: u64 = 16 * 1024;
+/// Bytes of the two chaining values of a parent in a hash tree.
+pub const PAIR_BYTES: u64 = 64;
+/// What follows the name of an artifact in the name of its hash tree.
+pub const TREE_SUFFIX: &str = ".tree";
+
+/// Where an artifact lies beneath a directory, or beneath the address of a mirror: protocol.md 7.11.
+#[must_use]
+pub fn shelf_path(blake3: &Digest) -> String {
+    let name = blake3.to_string();
+    format!("{}/{name}", &name[..2])
+}
+
+/// Bytes of the hash tree of an artifact of this size: protocol.md 7.12.
+#[must_use]
+pub fn tree_bytes(size: u64) -> u64 {
+    size.div_ceil(GROUP_BYTES).saturating_sub(1).saturating_mul(PAIR_BYTES)
+}
 
 /// A publisher's leave to store one artifact on a node: bounded before the first byte arrives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

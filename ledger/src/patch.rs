@@ -79,7 +79,8 @@ pub struct Artifact {
     pub sha256: Digest,
     /// How the bytes carry the payload.
     pub encoding: PayloadEncoding,
-    /// When the artifact is a delta: BLAKE3 of the payload it starts from.
+    /// When the artifact is a delta: BLAKE3 of the payload it starts from. What it makes is the payload before it
+    /// in the manifest ([`PatchManifest::payloads`]).
     pub delta_from: Option<Digest>,
 }
 
@@ -257,6 +258,21 @@ impl PatchManifest {
     #[must_use]
     pub fn id(&self) -> PatchId {
         PatchId(derive(&context::PATCH_ID, &encode(self)))
+    }
+
+    /// The payloads to install, in their order, each with the deltas that make it: those that come after it and
+    /// before the next payload. A delta that no payload stands before makes nothing; nobody needs it.
+    #[must_use]
+    pub fn payloads(&self) -> Vec<(&Artifact, Vec<&Artifact>)> {
+        let mut payloads: Vec<(&Artifact, Vec<&Artifact>)> = Vec::new();
+        for artifact in self.artifacts.iter() {
+            match (artifact.delta_from, payloads.last_mut()) {
+                (None, _) => payloads.push((artifact, Vec::new())),
+                (Some(_), Some((_, deltas))) => deltas.push(artifact),
+                (Some(_), None) => {}
+            }
+        }
+        payloads
     }
 
     /// Total size of the artifacts.

@@ -342,7 +342,8 @@ fn check_installer(manifest: &PatchManifest, host: &Host) -> Result<(), Reason> 
         Some(Offered::No(lacks)) => return Err(Reason::InstallerMissing { kind, lacks: Some(lacks.clone()) }),
         None => return Err(Reason::InstallerMissing { kind, lacks: None }),
     }
-    match manifest.artifacts.iter().find(|artifact| artifact.delta_from.is_some()) {
+    // What a delta makes stands before it; one that nothing stands before makes nothing.
+    match manifest.artifacts.iter().next().filter(|artifact| artifact.delta_from.is_some()) {
         Some(artifact) => Err(Reason::EncodingUnknown { artifact: artifact.name.clone() }),
         None => Ok(()),
     }

@@ -79,7 +79,7 @@ pub enum Reason {
         lacks: Option<String>,
     },
     /// An artifact does not carry its payload in a way this host can read.
-    #[error("artifact {artifact} is a delta, which this host cannot apply")]
+    #[error("artifact {artifact} is a delta, and no payload stands before it that it could make")]
     EncodingUnknown {
         /// The artifact.
         artifact: Name,

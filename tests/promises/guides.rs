@@ -17,14 +17,14 @@ fn typed(guide: &str) -> String {
     blocks.collect::<Vec<_>>().join("\n")
 }
 
-#[tokio::test]
-async fn the_guide_to_an_endpoint_leads_from_nothing_to_a_proven_update() {
+/// Types a guide in an empty directory; what was printed, and what was logged.
+async fn follow(guide: &str) -> (String, String) {
     let directory = tempfile::tempdir().unwrap();
     let programs = program("countersign").parent().unwrap().display().to_string();
     // Whatever happens, nothing is left running.
     let end =
         "trap 'kill $(jobs -p) 2>/dev/null || true; countersign-devnet down --dir ledger >/dev/null 2>&1 || true' EXIT";
-    let script = format!("set -euo pipefail\n{end}\n{}", typed("endpoint.md"));
+    let script = format!("set -euo pipefail\n{end}\n{}", typed(guide));
     let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
     let bash = Command::new("bash")
         .args(["-c", &script])
@@ -36,8 +36,15 @@ async fn the_guide_to_an_endpoint_leads_from_nothing_to_a_proven_update() {
         .spawn()
         .unwrap();
     let output = tokio::time::timeout(PATIENCE, bash.wait_with_output()).await.expect("the guide ends").unwrap();
-    let (said, log) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (said, log) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{}\n{said}\n{log}", output.status);
+    (said, log)
+}
+
+#[tokio::test]
+async fn the_guide_to_an_endpoint_leads_from_nothing_to_a_proven_update() {
+    let (said, log) = follow("endpoint.md").await;
     for promise in [
         "0 of 2 approvals from 0 of 2 organisations; missing approver-a, approver-b",
         "now          approved: 2 of 2 approvals from 2 of 2 organisations",
@@ -50,5 +57,14 @@ async fn the_guide_to_an_endpoint_leads_from_nothing_to_a_proven_update() {
     for outcome in ["refused ", "applied "] {
         let receipts = said.lines().filter(|line| line.contains("edge-1") && line.contains(outcome));
         assert!(receipts.count() > 0, "no receipt says {outcome}:\n{said}");
+    }
+}
+
+#[tokio::test]
+async fn the_guide_to_sources_leads_from_a_stick_to_a_delta() {
+    let (said, _) = follow("sources.md").await;
+    assert_eq!(said.matches("\ngreetings from 1\n").count(), 1, "{said}");
+    for promise in ["applied", "\ngreetings from 2\n", " 1 artifacts, ", "made out of a delta"] {
+        assert!(said.contains(promise), "{promise:?} is not in\n{said}");
     }
 }

@@ -1,8 +1,8 @@
 //! `init`: a key and a configuration for a new host.
 
 use crate::failure::{Failure, USAGE};
-use agent::config::check_nodes;
 use agent::config::template::Template;
+use agent::config::{SOURCES_MAX, check_mirror, check_nodes};
 use agent::key::{self, KeyError};
 use agent::{FileError, files};
 use clap::Args;
@@ -32,6 +32,8 @@ Example:
       --node https://ledger-a.example:7400 --ca roots.pem --genesis genesis
   # prints the public key; then, by an operator:
   countersign endpoint enroll PUBLIC_KEY --name edge-1 --group servers
+  # a host without a network, patched out of somebody's hands:
+  countersign-agent init --dir /etc/countersign --name edge-2 --artifacts /media/stick --genesis genesis
 
 JSON: {\"public_key\"}
 All of it is made, or nothing: what cannot be brought to its end takes away again what it made.")]
@@ -45,6 +47,13 @@ pub(super) struct Init {
     /// A node to follow, as https://HOST:PORT; give two or more.
     #[arg(long = "node", value_name = "URL")]
     nodes: Vec<String>,
+    /// A web server to take artifacts from before the nodes are asked
+    #[arg(long = "mirror", value_name = "URL")]
+    mirrors: Vec<String>,
+    /// A directory to take artifacts from before anybody else is asked. A host with such a source needs no node:
+    /// people bring the proofs.
+    #[arg(long = "artifacts", value_name = "DIR")]
+    directories: Vec<PathBuf>,
     /// The roots of the nodes' TLS certificates, PEM. Copied.
     #[arg(long, value_name = "FILE")]
     ca: Option<PathBuf>,
@@ -78,6 +87,9 @@ impl Init {
             let hint = "--ca takes the ca.pem that `countersign-node init` wrote for each node, one after the other";
             return Err(Failure::new(text, Some(hint.to_owned()), USAGE).called("no-certificate"));
         }
+        // What was typed is meant from here; what stands in the file is meant from there.
+        let from_here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let directories: Vec<_> = self.directories.iter().map(from_here).collect();
 
         let mut made = Made::in_directory(&self.dir)?;
         let secret = key::generate()?;
@@ -85,7 +97,14 @@ impl Init {
         let genesis = genesis.map(|bytes| made.copy("genesis", &bytes)).transpose()?;
         let ca = ca.map(|bytes| made.copy("ca.pem", &bytes)).transpose()?;
         let nodes = &self.nodes;
-        let template = Template { name: self.name.as_str(), nodes, ca: ca.as_deref(), genesis: genesis.as_deref() };
+        let template = Template {
+            name: self.name.as_str(),
+            nodes,
+            ca: ca.as_deref(),
+            genesis: genesis.as_deref(),
+            mirrors: &self.mirrors,
+            directories: &directories,
+        };
         made.copy(CONFIG, template.text().as_bytes())?;
         made.keep();
         let config = self.dir.join(CONFIG);
@@ -120,9 +139,15 @@ impl Init {
         let bare = |node: &String| node.trim_end_matches('/').to_owned();
         let twice = (1..self.nodes.len())
             .find(|place| self.nodes[..*place].iter().any(|other| bare(other) == bare(&self.nodes[*place])));
-        match twice {
-            Some(place) => Err(wrong(format!("{:?} twice: two sources are two nodes", self.nodes[place]))),
-            None => Ok(()),
+        if let Some(place) = twice {
+            return Err(wrong(format!("{:?} twice: two sources are two nodes", self.nodes[place])));
+        }
+        let wrong = |problem: String| Failure::new(format!("--mirror: {problem}"), None, USAGE);
+        self.mirrors.iter().try_for_each(|mirror| check_mirror(mirror).map(drop)).map_err(wrong)?;
+        let sources = self.mirrors.len() + self.directories.len();
+        match sources > SOURCES_MAX {
+            true => Err(Failure::new(format!("{sources} sources, {SOURCES_MAX} at most"), None, USAGE)),
+            false => Ok(()),
         }
     }
 }

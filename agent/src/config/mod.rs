@@ -5,11 +5,13 @@ mod installers;
 mod raw;
 mod reboot;
 mod schedule;
+mod sources;
 pub mod template;
 
 pub use health::Health;
 pub use installers::{Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm};
 pub use reboot::Reboot;
+pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
 
 use crate::files::{self, FileError};
 use crate::parameters::{self, Parameters};
@@ -31,6 +33,8 @@ const NODE_EXAMPLE: &str = "https://ledger-a.example:7400";
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Services of one agent: a manifest cannot name more.
 pub const SERVICES_MAX: usize = limits::SELECTOR_VALUES_MAX;
+/// Most memory a host may give to deltas.
+const DELTA_MEMORY_MB_MAX: u64 = 4096;
 /// Parameters of one host.
 pub const PARAMETERS_MAX: usize = 64;
 
@@ -55,6 +59,10 @@ pub struct Config {
     pub policy: Policy,
     /// How patient downloads are.
     pub download: Download,
+    /// Where artifacts come from, in this order.
+    pub sources: Vec<ArtifactSource>,
+    /// What is given to other hosts of the site, if anything.
+    pub cache: Option<Cache>,
     /// Values for `{name}`.
     pub parameters: Parameters,
     /// Services the agent keeps running.
@@ -71,10 +79,10 @@ pub struct Config {
 /// How the ledger is followed.
 #[derive(Clone, Debug)]
 pub struct Ledger {
-    /// `https://` addresses of nodes.
+    /// `https://` addresses of nodes; none on a host that is patched out of somebody's hands.
     pub nodes: Vec<String>,
-    /// PEM file with the roots the nodes' certificates lead to.
-    pub ca: PathBuf,
+    /// PEM file with the roots the nodes' certificates lead to; there is one where there are nodes.
+    pub ca: Option<PathBuf>,
     /// The genesis file: the trust root.
     pub genesis: PathBuf,
     /// Name the nodes' certificates carry, when it is not the host of their address.
@@ -96,6 +104,10 @@ pub struct Download {
     pub patience: Duration,
     /// Longer than this, over all sources, is too long.
     pub deadline: Duration,
+    /// All downloads together take no more than this; without, as much as comes.
+    pub bytes_per_s_max: Option<u64>,
+    /// Most memory for making a payload out of a delta; 0: none is.
+    pub delta_bytes_max: u64,
 }
 
 /// A service as the configuration describes it; `{name}`s are not replaced yet.
@@ -187,11 +199,14 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         *path = base.join(&*path);
     }
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
-        ledger: parse_ledger(&raw.ledger)?,
+        ledger: parse_ledger(&raw.ledger, !sources.is_empty())?,
+        sources,
+        cache: sources::parse_cache(raw.cache.as_ref())?,
         name: name("host.name", &raw.host.name)?,
         group: name("host.group", &raw.host.group)?,
         labels: parse_labels(&raw.host.labels)?,
@@ -212,12 +227,16 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     })
 }
 
-fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
-    if raw.nodes.is_empty() {
-        return wrong("ledger.nodes", "none: at least one is needed, and two are wise");
+fn parse_ledger(raw: &raw::Ledger, has_sources: bool) -> Result<Ledger, Wrong> {
+    if raw.nodes.is_empty() && !has_sources {
+        let problem = "none: at least one is needed, and two are wise; or none where [[sources]] has all artifacts and \
+                       people bring the proofs";
+        return wrong("ledger.nodes", problem);
     }
     check_nodes(&raw.nodes).or_else(|problem| wrong("ledger.nodes", problem))?;
-    let Some(ca) = raw.ca.clone() else { return wrong("ledger.ca", "missing: the nodes' TLS roots, a PEM file") };
+    if raw.ca.is_none() && !raw.nodes.is_empty() {
+        return wrong("ledger.ca", "missing: the nodes' TLS roots, a PEM file");
+    }
     let Some(genesis) = raw.genesis.clone() else {
         return wrong("ledger.genesis", "missing: the genesis file, from somebody you trust");
     };
@@ -232,7 +251,7 @@ fn parse_ledger(raw: &raw::Ledger) -> Result<Ledger, Wrong> {
     }
     Ok(Ledger {
         nodes: raw.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect(),
-        ca,
+        ca: raw.ca.clone(),
         genesis,
         server_name: raw.server_name.clone(),
         max_age_ms: raw.max_age_ms,
@@ -280,12 +299,16 @@ fn parse_pause(raw: &raw::Policy) -> Result<Option<Pause>, Wrong> {
 }
 
 fn parse_download(raw: &raw::Download) -> Result<Download, Wrong> {
-    let raw::Download { minimum_bytes_per_s, patience_ms, deadline_ms } = *raw;
-    if minimum_bytes_per_s == 0 || patience_ms == 0 || deadline_ms == 0 {
+    let raw::Download { minimum_bytes_per_s, patience_ms, deadline_ms, bytes_per_s_max, delta_memory_mb } = *raw;
+    if minimum_bytes_per_s == 0 || patience_ms == 0 || deadline_ms == 0 || bytes_per_s_max == Some(0) {
         return wrong("download", "every value must be at least 1: a source may hang");
     }
+    if delta_memory_mb > DELTA_MEMORY_MB_MAX {
+        return wrong("download.delta_memory_mb", format!("must be at most {DELTA_MEMORY_MB_MAX}"));
+    }
     let (patience, deadline) = (Duration::from_millis(patience_ms), Duration::from_millis(deadline_ms));
-    Ok(Download { minimum_bytes_per_s, patience, deadline })
+    let delta_bytes_max = delta_memory_mb * 1024 * 1024;
+    Ok(Download { minimum_bytes_per_s, patience, deadline, bytes_per_s_max, delta_bytes_max })
 }
 
 fn parse_labels(raw: &BTreeMap<String, String>) -> Result<BTreeSet<Label>, Wrong> {

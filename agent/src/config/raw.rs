@@ -20,6 +20,10 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) download: Download,
     #[serde(default)]
+    pub(super) sources: Vec<super::sources::RawSource>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) cache: Option<super::sources::RawCache>,
+    #[serde(default)]
     pub(super) parameters: BTreeMap<String, Scalar>,
     #[serde(default)]
     pub(super) subscriptions: Vec<Subscription>,
@@ -83,11 +87,20 @@ pub(super) struct Download {
     pub(super) minimum_bytes_per_s: u64,
     pub(super) patience_ms: u64,
     pub(super) deadline_ms: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) bytes_per_s_max: Option<u64>,
+    pub(super) delta_memory_mb: u64,
 }
 
 impl Default for Download {
     fn default() -> Self {
-        Self { minimum_bytes_per_s: 4 * 1024, patience_ms: 10_000, deadline_ms: 60 * 60 * 1000 }
+        Self {
+            minimum_bytes_per_s: 4 * 1024,
+            patience_ms: 10_000,
+            deadline_ms: 60 * 60 * 1000,
+            bytes_per_s_max: None,
+            delta_memory_mb: 128,
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The configuration `init` writes: every field, with what it means.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What `init` knows.
 #[derive(Clone, Debug)]
@@ -13,6 +13,10 @@ pub struct Template<'a> {
     pub ca: Option<&'a Path>,
     /// Genesis file.
     pub genesis: Option<&'a Path>,
+    /// Addresses of mirrors.
+    pub mirrors: &'a [String],
+    /// Directories with artifacts.
+    pub directories: &'a [PathBuf],
 }
 
 impl Template<'_> {
@@ -25,7 +29,13 @@ impl Template<'_> {
             Some(path) => format!("{field} = {}", quoted(&path.to_string_lossy())),
             None => format!("# {field} = \"{field}.file\""),
         };
-        TEXT.replace("@NAME@", &quoted(self.name))
+        let mirror = |url: &String| format!("[[sources]]\nkind = \"mirror\"\nurl = {}\n\n", quoted(url));
+        let directory = |path: &PathBuf| {
+            format!("[[sources]]\nkind = \"directory\"\npath = {}\n\n", quoted(&path.to_string_lossy()))
+        };
+        let sources: String = self.directories.iter().map(directory).chain(self.mirrors.iter().map(mirror)).collect();
+        TEXT.replace("@SOURCES@", &sources)
+            .replace("@NAME@", &quoted(self.name))
             .replace("@NODES@", &nodes.concat())
             .replace("@CA@", &path("ca", self.ca))
             .replace("@GENESIS@", &path("genesis", self.genesis))
@@ -89,12 +99,35 @@ name = @NAME@
 # [parameters]
 # port = 6379
 
+@SOURCES@# Where artifacts come from: in this order, who disappointed lately last. The nodes above come after all others, unless
+# one of these is of kind "node". Nobody is believed: every piece is checked against what the vendor signed.
+# [[sources]]
+# kind = "directory"                 # a stick, a share, anything mounted
+# path = "/media/patches"
+# [[sources]]
+# kind = "mirror"                    # a web server with artifacts by digest, or the cache of another agent
+# url = "https://mirror.example/countersign"
+# ca = "mirror-roots.pem"            # the roots its certificate leads to; without, the system's
+# proxy = "http://proxy.example:3128" # without, none is used, whatever the environment says
+# redirects_to = ["cdn.example"]     # hosts it may send the agent on to, beside its own
+# minimum_bytes_per_s = 65536        # of this source; without, that of [download]
+# [[sources]]
+# kind = "node"                      # the nodes of [ledger], in turn
+
+# What this host has verified, for others of its site: they take it for a mirror, as http://THIS-HOST:7480.
+# [cache]
+# listen = "192.0.2.7:7480"
+# disk_mb = 4096                     # the oldest go first
+# connections_max = 32
+
 # When a source of an artifact is left for the next one: when it is slower than this for so long; and
 # when a download is given up, over all sources.
 # [download]
 # minimum_bytes_per_s = 4096
 # patience_ms = 10000
 # deadline_ms = 3600000
+# bytes_per_s_max = 1000000          # for all downloads together; without, as much as comes
+# delta_memory_mb = 128              # most memory for making a payload out of a delta; 0: all is fetched whole
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
 # those that are asked for here. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
@@ -197,7 +230,7 @@ name = @NAME@
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, SourcePlace};
 
     #[test]
     fn the_template_is_a_configuration_with_and_without_its_comments() {
@@ -205,12 +238,17 @@ mod tests {
         let path = directory.path().join("agent.toml");
         let nodes = ["https://127.0.0.1:1/".to_owned(), "https://127.0.0.1:2".to_owned()];
         let (ca, genesis) = (Path::new("ca.pem"), Path::new("a \"b\"\\c"));
-        let template = Template { name: "edge-1", nodes: &nodes, ca: Some(ca), genesis: Some(genesis) };
+        let (mirrors, directories) = (["http://127.0.0.1:3/a".to_owned()], [PathBuf::from("stick")]);
+        let (ca, genesis) = (Some(ca), Some(genesis));
+        let template =
+            Template { name: "edge-1", nodes: &nodes, ca, genesis, mirrors: &mirrors, directories: &directories };
 
         std::fs::write(&path, template.text()).unwrap();
         let config = Config::read(&path).unwrap();
         assert_eq!(config.ledger.nodes, ["https://127.0.0.1:1", "https://127.0.0.1:2"]);
-        assert_eq!(config.ledger.genesis, directory.path().join(genesis));
+        assert_eq!(config.ledger.genesis, directory.path().join(genesis.unwrap()));
+        assert_eq!(config.sources[0].place, SourcePlace::Directory(directory.path().join("stick")));
+        assert_eq!(config.sources.len(), 3, "the nodes come last");
         assert_eq!(config.data_dir, directory.path().join("data"));
 
         let is_field = |line: &str| line.starts_with("# [") || line.contains(" = ");
@@ -224,6 +262,7 @@ mod tests {
         assert_eq!(config.services[0].command.len(), 3);
         assert_eq!(config.policy.pause.as_ref().unwrap().reason, "stock-taking");
         assert_eq!(config.policy.schedule.windows.len(), 2);
+        assert_eq!((config.sources.len(), config.cache.is_some()), (5, true));
         assert_eq!((config.health.checks.len(), config.health.soak.as_secs()), (4, 120));
         assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
         assert_eq!((config.policy.restart, config.reboot.command.len()), (policy::Restart::Window, 2));

@@ -41,6 +41,10 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         findings.push(Finding::fail("split", said, hint));
     }
     match Sources::new(&config.ledger) {
+        Ok(_) if config.ledger.nodes.is_empty() => {
+            let said = "none: people bring the proofs; receipts wait until there is one";
+            findings.push(Finding::ok("nodes", said));
+        }
         Ok(sources) => {
             let of_nodes = nodes(&sources, &heads).await;
             findings.extend(installed::recalls(config, &sources, &heads, &trust).await);

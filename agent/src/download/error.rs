@@ -9,7 +9,7 @@ use std::io;
 #[derive(Debug, thiserror::Error)]
 pub enum DownloadError {
     /// No source could give it, or what is missing of it.
-    #[error("artifact {artifact}: {have} of {size} bytes are there, no node gives the rest; {last}")]
+    #[error("artifact {artifact}: {have} of {size} bytes are there, no source gives the rest; {last}")]
     Unavailable {
         /// Which.
         artifact: Digest,
@@ -21,12 +21,12 @@ pub enum DownloadError {
         last: String,
     },
     /// A source has one of another length under this digest.
-    #[error("artifact {artifact}: {node}: {detail}; the manifest says {size} bytes")]
+    #[error("artifact {artifact}: {from}: {detail}; the manifest says {size} bytes")]
     Length {
         /// Which.
         artifact: Digest,
         /// Who.
-        node: String,
+        from: String,
         /// What it did.
         detail: String,
         /// The signed size.
@@ -60,9 +60,14 @@ impl DownloadError {
 }
 
 /// How one source disappointed.
+#[derive(Debug)]
 pub(super) enum Disappointment {
+    /// It has not got it.
+    Absent(String),
     /// It cannot, now: another may, and it may later.
     Cannot(String),
+    /// It takes too long.
+    Slow(String),
     /// Its artifact has another length.
     Length(String),
     /// It sent something else. Not asked again.

@@ -1,7 +1,7 @@
 //! Room for a patch: for what is fetched of it, and for what is made of that before anything on the host is changed.
 //! Reckoned in one place, for whoever is about to fetch and for whoever only wants to know.
 
-use super::file_name;
+use super::{file_name, names_kept};
 use crate::data::DataDir;
 use crate::files::{self, FileError, failed};
 use crate::settled::Refusal;
@@ -52,9 +52,11 @@ impl Room {
                 names.push(name);
             }
         }
-        let prepare = artifacts.iter().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.size));
-        let mut given_back = 0;
-        for name in files::names(&downloads)?.into_iter().filter(|name| !names.contains(name)) {
+        // Deltas are fetched and not laid down.
+        let payloads = artifacts.iter().filter(|artifact| artifact.delta_from.is_none());
+        let prepare = payloads.fold(0, |sum: u64, artifact| sum.saturating_add(artifact.size));
+        let (mut given_back, kept) = (0, names_kept(artifacts));
+        for name in files::names(&downloads)?.into_iter().filter(|name| !kept.contains(name)) {
             let path = downloads.join(name);
             let metadata = fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
             given_back += metadata.blocks().saturating_mul(STAT_BLOCK_BYTES);

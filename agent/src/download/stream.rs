@@ -1,24 +1,51 @@
-//! A stream of an artifact: handed on while it is fast enough, checked before it is written.
+//! Bytes of a source: handed on while they are fast enough, checked before they are written.
 
 use super::error::Disappointment;
-use crate::config;
+use super::origins::Origins;
+use super::pieces::{Incoming, Piece};
+use super::tree::{BLOCK_SIZE, ranges_from};
 use bao_tree::io::{BaoContentItem, DecodeError, sync::DecodeResponseIter};
-use bao_tree::{BaoTree, BlockSize, ChunkNum, ChunkRanges, blake3};
+use bao_tree::{BaoTree, blake3};
 use ledger::id::Digest;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt as _;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout};
-use tokio_stream::StreamExt as _;
+use tokio::time::{Instant, sleep_until, timeout_at};
 
-/// 2^4 BLAKE3 chunks of 1 KiB.
-const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
-/// Bytes of a BLAKE3 chunk.
-const CHUNK_BYTES: u64 = 1024;
+/// Pieces of a stream between the socket and the checking thread.
+const PIECES_MAX: usize = 2;
+
+/// How long a source may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// Slower than this is too slow.
+    pub(super) minimum_bytes_per_s: u64,
+    /// Over how long that is measured.
+    pub(super) window: Duration,
+    /// And all of it, over all sources.
+    pub(super) deadline: Instant,
+}
+
+impl Patience {
+    /// What must come in a window.
+    fn wanted(&self) -> u64 {
+        let window_ms = u64::try_from(self.window.as_millis()).unwrap_or(u64::MAX);
+        (self.minimum_bytes_per_s.saturating_mul(window_ms) / 1000).max(1)
+    }
+
+    pub(super) fn over() -> Disappointment {
+        Disappointment::Cannot("the deadline is over".to_owned())
+    }
+
+    fn slow(&self) -> Disappointment {
+        Disappointment::Slow(format!("slower than {} bytes/s for {:?}", self.minimum_bytes_per_s, self.window))
+    }
+}
+
 /// Why no more came.
-pub(super) enum Ended {
+enum Ended {
     /// The source has no more, or no more is wanted.
     Over,
     /// It is too slow.
@@ -26,50 +53,70 @@ pub(super) enum Ended {
     /// The deadline is over.
     Deadline,
     /// The stream broke.
-    Broken(tonic::Status),
+    Broken(Disappointment),
 }
 
-/// Hands pieces to the checking thread until it wants no more.
-pub(super) async fn feed(
-    stream: &mut tonic::Streaming<proto::v1::FetchResponse>,
-    pieces: &mpsc::Sender<Vec<u8>>,
-    patience: &config::Download,
-    deadline: Instant,
-) -> Ended {
-    let wanted = patience.minimum_bytes_per_s.saturating_mul(window_ms(patience.patience)) / 1000;
-    let (mut window_end, mut received) = (Instant::now() + patience.patience, 0u64);
-    loop {
-        let next = match timeout(until(window_end.min(deadline)), stream.next()).await {
-            Ok(Some(Ok(message))) => Some(message.data),
-            Ok(Some(Err(status))) => return Ended::Broken(status),
-            Ok(None) => return Ended::Over,
-            Err(_) => None,
-        };
-        if let Some(piece) = next {
-            received = received.saturating_add(piece.len() as u64);
-            // The thread stops listening when it has everything, or has seen enough.
-            if pieces.send(piece).await.is_err() {
-                return Ended::Over;
-            }
-        }
-        if Instant::now() >= deadline {
-            return Ended::Deadline;
-        }
-        if Instant::now() >= window_end {
-            if received < wanted.max(1) {
-                return Ended::Slow;
-            }
-            (window_end, received) = (Instant::now() + patience.patience, 0);
-        }
+/// Takes a stream apart on a thread of its own, as long as it is fast enough; `work` reads it, and stops when it has
+/// everything or has seen enough.
+pub(super) async fn take(
+    mut incoming: Incoming,
+    origins: &Origins,
+    patience: Patience,
+    work: impl FnOnce(Pieces) -> Result<(), Disappointment> + Send + 'static,
+) -> Result<(), Disappointment> {
+    let (sender, receiver) = mpsc::channel::<Vec<u8>>(PIECES_MAX);
+    let working = tokio::task::spawn_blocking(move || work(Pieces::from(receiver)));
+    let ended = feed(&mut incoming, &sender, origins, patience).await;
+    drop(sender);
+    let worked = working.await.unwrap_or_else(|error| Err(Disappointment::Disk(io::Error::other(error))));
+    match (worked, ended) {
+        // Whatever follows the last byte is not looked at: the stream is let go.
+        (Ok(()), _) => Ok(()),
+        // That it is short has a reason that says more.
+        (Err(Disappointment::Length(_)), Ended::Slow) => Err(patience.slow()),
+        (Err(Disappointment::Length(_)), Ended::Deadline) => Err(Patience::over()),
+        (Err(Disappointment::Length(_)), Ended::Broken(why)) => Err(why),
+        (Err(disappointment), _) => Err(disappointment),
     }
 }
 
-fn window_ms(window: Duration) -> u64 {
-    u64::try_from(window.as_millis()).unwrap_or(u64::MAX)
-}
-
-fn until(instant: Instant) -> Duration {
-    instant.saturating_duration_since(Instant::now())
+/// Hands pieces to the thread until it wants no more.
+async fn feed(incoming: &mut Incoming, pieces: &mpsc::Sender<Vec<u8>>, origins: &Origins, patience: Patience) -> Ended {
+    let (mut window_end, mut received) = (Instant::now() + patience.window, 0_u64);
+    loop {
+        let next = async {
+            tokio::select! {
+                next = incoming.next() => next,
+                // A source that says nothing after its last byte is not waited for.
+                () = pieces.closed() => Ok(None),
+            }
+        };
+        match timeout_at(window_end.min(patience.deadline), next).await {
+            Ok(Ok(Some(Piece { data, moved }))) => {
+                received = received.saturating_add(moved);
+                let (asked, rest) = (Instant::now(), origins.pay(moved));
+                // The thread stops listening when it has everything, or has seen enough.
+                if pieces.send(data).await.is_err() {
+                    return Ended::Over;
+                }
+                sleep_until((asked + rest).min(patience.deadline)).await;
+                // The time we took ourselves is not the source's.
+                window_end += asked.elapsed();
+            }
+            Ok(Ok(None)) => return Ended::Over,
+            Ok(Err(why)) => return Ended::Broken(why),
+            Err(_) => {}
+        }
+        if Instant::now() >= patience.deadline {
+            return Ended::Deadline;
+        }
+        if Instant::now() >= window_end {
+            if received < patience.wanted() {
+                return Ended::Slow;
+            }
+            (window_end, received) = (Instant::now() + patience.window, 0);
+        }
+    }
 }
 
 /// Checks group after group and writes each at its place. Blocking.
@@ -78,13 +125,12 @@ pub(super) fn check_and_write(
     blake3: Digest,
     size: u64,
     offset: u64,
-    pieces: Pieces,
+    encoded: impl Read,
 ) -> Result<(), Disappointment> {
-    let tree = BaoTree::new(size, BLOCK_SIZE);
-    let ranges = ChunkRanges::from(ChunkNum(offset / CHUNK_BYTES)..ChunkNum(size.div_ceil(CHUNK_BYTES)));
+    let (tree, ranges) = (BaoTree::new(size, BLOCK_SIZE), ranges_from(offset, size));
     let root = blake3::Hash::from_bytes(blake3.0);
     let mut place = offset;
-    for item in DecodeResponseIter::new(root, tree, pieces, &ranges) {
+    for item in DecodeResponseIter::new(root, tree, encoded, &ranges) {
         let leaf = match item.map_err(judge)? {
             BaoContentItem::Leaf(leaf) => leaf,
             BaoContentItem::Parent(_) => continue,
@@ -110,7 +156,7 @@ fn judge(error: DecodeError) -> Disappointment {
         DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => {
             Disappointment::Forged("sent bytes that do not belong to it".to_owned())
         }
-        DecodeError::Io(error) => Disappointment::Cannot(error.to_string()),
+        DecodeError::Io(error) => Disappointment::Disk(error),
     }
 }
 

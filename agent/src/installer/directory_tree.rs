@@ -32,7 +32,7 @@ impl Install for DirectoryTree {
     }
 
     fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
-        match manifest.artifacts.len() {
+        match manifest.payloads().len() {
             1 => Ok(()),
             count => {
                 let detail = format!("a directory tree is one archive, this patch has {count}");

@@ -105,7 +105,7 @@ impl Install for FileSet {
     }
 
     fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
-        match manifest.artifacts.len() {
+        match manifest.payloads().len() {
             1 => Ok(()),
             count => {
                 let detail = format!("a file set is one archive, this patch has {count}");

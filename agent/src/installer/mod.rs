@@ -40,11 +40,11 @@ pub use stages::{Applied, Ready, Staged};
 pub use tree::{AdoptError, adopt};
 
 use crate::attempt_log::AttemptLog;
+use crate::cache::Cache;
 use crate::config::{self, Config};
 use crate::data::DataDir;
-use crate::download::{self, DownloadError, Room};
+use crate::download::{self, DownloadError, Origins, Room, Verified};
 use crate::files::{FileError, failed};
-use crate::follow::sources::Sources;
 use crate::probes::Prober;
 use crate::services::Services;
 use crate::settled::{Refusal, chain, reason};
@@ -53,19 +53,20 @@ use install::{Held, Install, Job, PutError, Story};
 use installs::{Place, VersionId, VersionMeta};
 use journal::{Begun, Journal, JournalError, Observer, Record};
 use kinds::Kinds;
-use ledger::patch::{PatchManifest, Reboot};
+use ledger::patch::{Artifact, PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
 use policy::{Permit, Restart, Subscription};
 use restarts::Restarts;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Puts versions in place, and keeps their services running.
 pub struct Installer {
     data: DataDir,
-    patience: config::Download,
+    /// What others of the site may have from here.
+    cache: Option<Arc<Cache>>,
     prepare_deadline: Duration,
     put_deadline: Duration,
     kinds: Kinds,
@@ -95,7 +96,7 @@ impl Installer {
         let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
         Ok(Self {
             data: data.clone(),
-            patience: config.download,
+            cache: None,
             prepare_deadline,
             put_deadline,
             kinds: Kinds::of(&config.installers),
@@ -127,7 +128,7 @@ impl Installer {
     pub async fn stage(
         &self,
         permit: Permit,
-        sources: &Sources,
+        origins: &Origins,
         first: usize,
         log: &mut AttemptLog,
     ) -> Result<Staged, Refusal> {
@@ -141,14 +142,50 @@ impl Installer {
         Room::reckon(&self.data, &manifest.artifacts)?.check()?;
         download::prune(&directory, &manifest.artifacts)?;
         let mut held = Vec::new();
-        for artifact in manifest.artifacts.iter() {
-            log.line(&format!("fetching {} ({} bytes, BLAKE3 {})", artifact.name, artifact.size, artifact.blake3));
-            let bytes = download::download(artifact, sources, first, &directory, &self.patience).await;
-            let bytes = bytes.map_err(|error: DownloadError| Refusal::new(error.code(), chain(&error)))?;
-            log.line("artifact is whole: length, BLAKE3 and SHA-256 are what the vendor signed");
+        for (artifact, deltas) in manifest.payloads() {
+            let bytes = self.obtain(artifact, &deltas, origins, first, log).await;
+            let bytes = bytes.map_err(|error| Refusal::new(error.code(), chain(&error)))?;
             held.push(Held { artifact: artifact.clone(), bytes });
         }
         Ok(Staged { permit, kind, held })
+    }
+
+    /// One payload, made out of a delta where that is less, else fetched.
+    async fn obtain(
+        &self,
+        artifact: &Artifact,
+        deltas: &[&Artifact],
+        origins: &Origins,
+        first: usize,
+        log: &mut AttemptLog,
+    ) -> Result<Verified, DownloadError> {
+        let directory = self.data.downloads();
+        log.line(&format!("fetching {} ({} bytes, BLAKE3 {})", artifact.name, artifact.size, artifact.blake3));
+        if let Some(from) = download::delta::make(artifact, deltas, origins, first, &directory).await {
+            log.line("made out of a delta and what was installed before");
+            from.iter().for_each(|share| log.line(&format!("of the delta, {share}")));
+        }
+        let bytes = download::download(artifact, origins, first, &directory).await?;
+        bytes.from.iter().for_each(|share| log.line(&share.to_string()));
+        log.line("artifact is whole: length, BLAKE3 and SHA-256 are what the vendor signed");
+        self.keep_for_others(artifact, directory.join(download::file_name(&artifact.blake3))).await;
+        Ok(bytes)
+    }
+
+    /// What others get of it is their affair: that it cannot be kept is no obstacle here.
+    async fn keep_for_others(&self, artifact: &Artifact, path: PathBuf) {
+        let Some(cache) = self.cache.clone() else { return };
+        let blake3 = artifact.blake3;
+        match tokio::task::spawn_blocking(move || cache.keep(blake3, &path)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(error = chain(&error), "an artifact is not kept for others"),
+            Err(error) => tracing::warn!(%error, "an artifact is not kept for others"),
+        }
+    }
+
+    /// From now on, what is fetched is kept for others of the site.
+    pub(crate) fn keep_in(&mut self, cache: Arc<Cache>) {
+        self.cache = Some(cache);
     }
 
     /// One after the other.

@@ -8,14 +8,14 @@ use crate::files::FileError;
 use crate::installer::installs;
 use crate::installer::kinds::Kinds;
 use ledger::moment::Span;
-use ledger::patch::{PatchManifest, Reboot};
+use ledger::patch::{Artifact, PatchManifest, Reboot};
 use policy::{Restart, Subscription};
 use std::time::Duration;
 
 /// Whether the manifest can be what it says it is.
 pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
     let (verdict, said) = match kinds.plan(manifest) {
-        Ok(()) => (Verdict::Yes, counted(manifest.artifacts.len(), "artifact")),
+        Ok(()) => (Verdict::Yes, counted(manifest.payloads().len(), "artifact")),
         Err(refusal) => (Verdict::No, refusal.reason.to_string()),
     };
     Checked { part: "host", check: "plan", verdict, said }
@@ -37,8 +37,11 @@ pub(super) fn steps(manifest: &PatchManifest, config: &Config) -> Result<Vec<Str
     let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
     let installed = installs::installed(&DataDir::at(config.data_dir.clone()).installs(), &of)?;
     let from = installed.map_or_else(|| "nothing".to_owned(), |installed| installed.meta.version.to_string());
-    let fetch = |artifact: &ledger::patch::Artifact| format!("fetch {} ({} bytes)", artifact.name, artifact.size);
-    let mut steps: Vec<_> = manifest.artifacts.iter().map(fetch).collect();
+    let fetch = |(artifact, deltas): (&Artifact, Vec<&Artifact>)| {
+        let or = if deltas.is_empty() { "" } else { ", or a delta where what it starts from is here" };
+        format!("fetch {} ({} bytes){or}", artifact.name, artifact.size)
+    };
+    let mut steps: Vec<_> = manifest.payloads().into_iter().map(fetch).collect();
     let kind = policy::kind_words(manifest.installer);
     steps.push(format!("install {kind}: {} {from} → {}", of.product, manifest.version));
     steps.extend(restart(manifest.reboot, config.policy.restart));

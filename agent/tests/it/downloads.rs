@@ -145,7 +145,7 @@ async fn bytes_changed_between_check_and_use_are_not_used() {
         let patch = bundle.verify(&site.trust, site.heads.clock(now_ms())).unwrap();
         let again = patch.clone();
         let permit = site.policy().permit(patch, &site.host().unwrap(), now_ms()).unwrap();
-        let staged = site.installer.stage(permit, &site.sources, 0, &mut log).await.unwrap();
+        let staged = site.installer.stage(permit, &site.origins, 0, &mut log).await.unwrap();
 
         let file = std::fs::File::options().read(true).write(true).open(case.partial()).unwrap();
         let mut byte = [0];

@@ -209,7 +209,7 @@ async fn the_hour_is_asked_again_when_all_is_prepared() {
     let proof = world.ledger().proof(patch).unwrap();
     let proven = proof.verify(&site.trust, site.heads.clock(now_ms())).unwrap();
     let permit = site.policy().permit(proven.clone(), &site.host().unwrap(), site.now_ms()).unwrap();
-    let staged = site.installer.stage(permit, &site.sources, 0, &mut log).await.unwrap();
+    let staged = site.installer.stage(permit, &site.origins, 0, &mut log).await.unwrap();
     let asked = Mutex::new(Vec::new());
     let still = || {
         asked.lock().unwrap().push(seen.lock().unwrap().last().cloned().unwrap());

@@ -28,6 +28,8 @@ pub(crate) fn status(worker: &Worker) -> agent::status::Status {
         services: site.installer.services().clone(),
         receipts: site.receipts.clone(),
         work: worker.watch(),
+        origins: site.origins.clone(),
+        cache: site.cache.clone(),
         kinds: worker.site().installer.kinds().statuses(),
     };
     shown.status()

@@ -1,5 +1,6 @@
 //! The commands, one file per noun or verb.
 
+mod artifact;
 mod audit;
 mod ballot;
 mod chain;
@@ -52,6 +53,9 @@ pub enum Command {
     Patch(patch::PatchCommand),
     /// See what waits for approval, or the evidence on one patch
     Review(review::Review),
+    /// Copy artifacts to where hosts can fetch them
+    #[command(subcommand)]
+    Artifact(artifact::ArtifactCommand),
     /// Sign that a patch may be applied
     Approve(verdict::Approve),
     /// Sign that a patch must not be applied
@@ -102,6 +106,7 @@ pub fn run(line: CommandLine) -> Result<Answer, Failure> {
         Command::External(words) => external::run(&global, &words),
         Command::Patch(command) => command.run(&global),
         Command::Proof(command) => command.run(&global),
+        Command::Artifact(command) => command.run(&global),
         Command::Chain(command) => command.run(&global),
         Command::Audit(command) => command.run(&global),
         Command::Review(review) => wait_for(review.run(&global)),

@@ -9,7 +9,7 @@ use crate::pack::{
 };
 use crate::tables::facts;
 use crate::time::parse_milliseconds;
-use crate::view::NO_HEALTH_CHECK;
+use crate::view::{NO_HEALTH_CHECK, noun_of};
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use ledger::bounded::{Argument, List, Name, Product, Version};
@@ -36,7 +36,7 @@ no host asks a resolver for more. With --kind file-set the input has files under
 With --kind image-slot the input is a squashfs image, for hosts with two slots; it needs --reboot required.
 The result is DIR/manifest.json (edit it as you like before publishing) and DIR/artifacts/BLAKE3.
 JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifacts\": [{\"name\", \"size\", \"blake3\", \
-\"sha256\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
+\"sha256\", \"delta_from\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
 
 Examples:
   countersign patch pack --product acme/site --version 1.4 --release 14 --class feature \\
@@ -48,6 +48,9 @@ Examples:
       --health-command '{tree}/usr/bin/redis-cli -p {port} PING' --expect PONG \\
       --health-package redis-tools=5:7.0.15-1~deb12u10 \\
       --out redis-10 redis-server.deb redis-tools.deb
+
+  countersign patch pack --product acme/site --version 1.5 --release 15 --class bugfix \\
+      --severity low --delta-from site-14 --out site-15 build/
 
   countersign patch pack --kind debian --product acme/jq --version 1.6-2.1+deb12u3 --release 3 \\
       --class security --severity important --rollback old/jq.deb --rollback old/libjq1.deb \\
@@ -137,6 +140,10 @@ pub struct Pack {
     /// host goes back to what it installed itself, and refuses the patch when that is not what it has
     #[arg(long = "rollback", value_name = "PACKAGE")]
     rollback: Vec<PathBuf>,
+    /// An earlier packed patch: hosts that fetched it need only what differs from it; may be repeated. A delta is left
+    /// out when it is not smaller, as between packages, which are compressed
+    #[arg(long, value_name = "DIR")]
+    delta_from: Vec<PathBuf>,
 }
 
 #[derive(Serialize)]
@@ -161,13 +168,19 @@ impl Pack {
             return Err(Failure::usage(belongs, "other kinds go back by themselves"));
         }
         let packed = match (format, self.kind) {
-            (Some(format), _) => pack_packages(&self.inputs, &self.rollback, &self.out, format, LIMITS, |artifacts| {
-                description.manifest(artifacts)
-            })?,
+            (Some(format), _) => {
+                let describe = |artifacts| description.manifest(artifacts);
+                let (new, old) = (&self.inputs, &self.rollback);
+                pack_packages(new, old, &self.out, format, LIMITS, &self.delta_from, describe)?
+            }
             (None, InstallerKind::ImageSlot) => {
                 if self.reboot == Reboot::Never {
                     let runs = "an image runs when the host has restarted";
                     return Err(Failure::usage(runs, "--reboot required"));
+                }
+                if !self.delta_from.is_empty() {
+                    let none = "no host keeps an image that a delta could start from";
+                    return Err(Failure::usage(none, "leave --delta-from out"));
                 }
                 let name = Name::new(IMAGE_NAME).expect("the name of an image is a name");
                 pack_image(&self.inputs, &self.out, |image| description.manifest(vec![(name, image)]))?
@@ -178,7 +191,8 @@ impl Pack {
                     _ => (TREE_NAME, Shape::Tree),
                 };
                 let name = Name::new(name).expect("the names of packed trees are names");
-                pack(&self.inputs, &self.out, LIMITS, shape, |artifact| description.manifest(vec![(name, artifact)]))?
+                let describe = |artifact| description.manifest(vec![(name, artifact)]);
+                pack(&self.inputs, &self.out, LIMITS, shape, &self.delta_from, describe)?
             }
         };
         Ok(self.answer(&packed))
@@ -257,7 +271,7 @@ impl Pack {
             ("release", manifest.release.to_string()),
         ];
         for artifact in view.artifacts {
-            rows.push(("artifact", format!("{}, {} bytes", artifact.name, artifact.size)));
+            rows.push((noun_of(artifact), format!("{}, {} bytes", artifact.name, artifact.size)));
             rows.push(("  blake3", artifact.blake3.to_string()));
             rows.push(("  sha256", artifact.sha256.to_string()));
         }

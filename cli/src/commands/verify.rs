@@ -7,7 +7,7 @@ use crate::options::Global;
 use crate::tables::facts;
 use crate::time;
 use crate::trust::{Trust, word};
-use crate::view::Said;
+use crate::view::{Said, noun_of};
 use clap::Args;
 use ledger::bounded::Name;
 use ledger::id::{BlockHash, PatchId};
@@ -197,7 +197,7 @@ impl VerifiedView<'_> {
         }
         rows.push(("rule", format!("{}: {}", self.rule, self.count)));
         for artifact in manifest.artifacts.iter() {
-            rows.push(("artifact", format!("{}, {} bytes", artifact.name, artifact.size)));
+            rows.push((noun_of(artifact), format!("{}, {} bytes", artifact.name, artifact.size)));
             rows.push(("  blake3", artifact.blake3.to_string()));
             rows.push(("  sha256", artifact.sha256.to_string()));
         }

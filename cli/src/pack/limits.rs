@@ -41,5 +41,9 @@ pub const RPM_TAGS_MAX: usize = 65_535;
 pub const XZ_MEMORY_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Window of zstd, as a power of two: what `zstd --ultra -22` needs.
 pub const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Largest payload that a delta is made of or from: all of what it starts from is in memory.
+pub const DELTA_BYTES_MAX: u64 = 1024 * 1024 * 1024;
+/// How hard zstd looks for what is the same: packed once, fetched by every host.
+pub const DELTA_LEVEL: i32 = 19;
 /// Inputs of one packing.
 pub const INPUTS_MAX: usize = 256;

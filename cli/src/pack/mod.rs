@@ -11,6 +11,7 @@
 mod archive;
 mod compressed;
 mod debian;
+mod deltas;
 mod directory;
 mod error;
 mod image;
@@ -67,7 +68,7 @@ pub enum Shape {
 const AGENTS_PREFIX: &str = ".countersign-";
 
 /// Packs inputs as one tree into `out`, which must not be there yet. `describe` makes the manifest once
-/// length and digests of the artifact are known.
+/// length and digests of the artifact are known. Deltas are added `from` earlier patches.
 ///
 /// # Errors
 /// [`PackError`] names the input, the entry, and what is wrong with it; nothing is left behind then.
@@ -76,6 +77,7 @@ pub fn pack(
     out: &Path,
     limits: Limits,
     shape: Shape,
+    from: &[PathBuf],
     describe: impl FnOnce(PayloadDigests) -> Result<PatchManifest, PackError>,
 ) -> Result<Packed, PackError> {
     check_places(inputs, out)?;
@@ -89,7 +91,7 @@ pub fn pack(
         return Err(PackError::Empty(inputs[0].clone()));
     }
     let artifact = staging.write_artifact(&tree)?;
-    let manifest = describe(artifact)?;
+    let manifest = deltas::add(&staging, describe(artifact)?, from)?;
     let (entries, tree_bytes) = (tree.entries(), tree.bytes());
     staging.finish(&manifest)?;
     Ok(Packed { manifest, entries, tree_bytes, packages })

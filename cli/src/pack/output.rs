@@ -75,7 +75,10 @@ impl Staging {
     }
 
     /// Writes an artifact, which then is named by its content.
-    fn write(&self, write: impl FnOnce(&mut HashingWriter) -> io::Result<()>) -> Result<PayloadDigests, PackError> {
+    pub(super) fn write(
+        &self,
+        write: impl FnOnce(&mut HashingWriter) -> io::Result<()>,
+    ) -> Result<PayloadDigests, PackError> {
         let artifacts = self.directory.path().join(ARTIFACTS_DIRECTORY);
         let unnamed = artifacts.join("unnamed");
         let write = || {
@@ -87,6 +90,16 @@ impl Staging {
             Ok(digests)
         };
         write().map_err(|source| self.failed(source))
+    }
+
+    /// Where an artifact lies.
+    pub(super) fn artifact(&self, blake3: &Digest) -> PathBuf {
+        artifact_path(self.directory.path(), blake3)
+    }
+
+    /// Takes an artifact away again.
+    pub(super) fn remove(&self, blake3: &Digest) -> Result<(), PackError> {
+        fs::remove_file(self.artifact(blake3)).map_err(|source| self.failed(source))
     }
 
     /// Writes the manifest and puts the result where it was asked for.
@@ -142,7 +155,7 @@ fn write_tar(tree: &Tree, to: impl Write) -> io::Result<()> {
     archive.into_inner()?.flush()
 }
 
-struct HashingWriter {
+pub(super) struct HashingWriter {
     to: File,
     hasher: PayloadHasher,
 }

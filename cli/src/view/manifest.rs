@@ -4,7 +4,7 @@ use crate::sign::SignedPatch;
 use crate::tables::facts;
 use crate::trust::{Trust, word};
 use ledger::moment::Span;
-use ledger::patch::{HealthCheck, PatchManifest, Probe, Relation, Target};
+use ledger::patch::{Artifact, HealthCheck, PatchManifest, Probe, Relation, Target};
 
 /// What is said of a patch that says nothing of its own about its health.
 pub const NO_HEALTH_CHECK: &str = "NO CHECK: nothing in this patch tells a version that works from one that does not;\nhosts keep it unless its \
@@ -40,7 +40,7 @@ fn manifest_facts(manifest: &PatchManifest) -> Vec<(&'static str, String)> {
     some("supersedes", manifest.supersedes.iter().map(show_relation).collect::<Vec<_>>().join("\n"));
     some("installer", word(&manifest.installer));
     for artifact in manifest.artifacts.iter() {
-        some("artifact", format!("{}, {} bytes", artifact.name, artifact.size));
+        some(noun_of(artifact), format!("{}, {} bytes", artifact.name, artifact.size));
         some("  blake3", artifact.blake3.to_string());
         some("  sha256", artifact.sha256.to_string());
     }
@@ -52,6 +52,11 @@ fn manifest_facts(manifest: &PatchManifest) -> Vec<(&'static str, String)> {
     some("reboot", word(&manifest.reboot));
     some("notes", manifest.notes.to_string());
     rows
+}
+
+/// What an artifact is called before people.
+pub(crate) fn noun_of(artifact: &Artifact) -> &'static str {
+    if artifact.delta_from.is_some() { "delta" } else { "artifact" }
 }
 
 fn join<T: ToString>(values: impl Iterator<Item = T>, between: &str) -> String {

@@ -13,6 +13,7 @@ pub use convictions::{ConvictionView, CulpritView, conviction_table};
 pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView, changes_in_words, member_table};
 pub use governance::{proposal_table, signed_proposal_text};
 pub use lists::{BlockView, EndpointView, ReceiptView};
+pub(crate) use manifest::noun_of;
 pub use manifest::{NO_HEALTH_CHECK, signed_patch_text};
 pub use patches::{PatchView, Said, VerdictView, patch_table};
 

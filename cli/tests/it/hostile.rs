@@ -210,7 +210,7 @@ fn the_limits_of_a_tree_hold() {
     let problem = |entries: &[crate::archives::Entry]| {
         let hands = Hands::new();
         let input = hands.write("input", tar(entries));
-        let error = cli::pack::pack(&[input], &hands.path("out"), small, cli::pack::Shape::Tree, |_| {
+        let error = cli::pack::pack(&[input], &hands.path("out"), small, cli::pack::Shape::Tree, &[], |_| {
             panic!("nothing to describe")
         })
         .unwrap_err();

@@ -8,6 +8,7 @@ mod double;
 mod fixture;
 mod hands;
 
+mod artifacts;
 mod auditing;
 mod catalogue;
 mod epochs;

@@ -255,7 +255,7 @@ fn an_image_stays_as_it_is_and_needs_a_restart() {
     let hands = Hands::new();
     let image = [&b"hsqs"[..], &[7; 5000]].concat();
     hands.write("image", image.clone());
-    hands.write("no-image", b"hsq");
+    hands.write("no-image", b"hsq".to_vec());
     let kind = ["--kind", "image-slot", "--reboot", "required"];
     let packed = pack(&hands, "out", &[&kind[..], &["image"]].concat()).done().json();
     let artifact = &packed["artifacts"][0];
@@ -356,7 +356,7 @@ fn no_byte_of_an_rpm_package_is_taken_at_its_word() {
         let input = hands.write("a.rpm", bytes);
         let enough = |_| Err(cli::pack::PackError::Inputs("enough was read".to_owned()));
         let format = cli::pack::PackageFormat::Rpm;
-        cli::pack::pack_packages(&[input], &[], &hands.path("out"), format, cli::pack::LIMITS, enough).unwrap_err()
+        cli::pack::pack_packages(&[input], &[], &hands.path("out"), format, cli::pack::LIMITS, &[], enough).unwrap_err()
     };
     assert_eq!(identify(&honest).to_string(), "enough was read");
     for place in 0..honest.len() {

@@ -9,6 +9,7 @@ mod error;
 mod forge;
 mod host;
 pub mod judge;
+mod mirror;
 mod relay;
 pub mod report;
 mod stage;

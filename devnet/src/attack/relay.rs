@@ -42,6 +42,8 @@ pub(super) enum Serves {
     Nonsense,
     /// A byte a second.
     Dripping,
+    /// Not at all.
+    Nothing,
 }
 
 /// How a node behaves. Honest, unless a drill says otherwise.
@@ -237,6 +239,9 @@ impl Artifacts for Passing {
 
     async fn fetch(&self, asked: Request<FetchRequest>) -> Answer<Self::FetchStream> {
         self.fetches.fetch_add(1, Ordering::Relaxed);
+        if self.manners().serves == Serves::Nothing {
+            return Err(Status::not_found("not here"));
+        }
         let honest = self.artifacts.clone().fetch(asked.into_inner()).await?.into_inner();
         let serves = self.manners().serves;
         if serves == Serves::Honestly {
@@ -280,7 +285,7 @@ impl Lie {
                         *byte ^= 1;
                     }
                 }
-                Serves::Honestly | Serves::WithoutEnd | Serves::Nonsense => {}
+                Serves::Honestly | Serves::WithoutEnd | Serves::Nonsense | Serves::Nothing => {}
             }
             place += data.len() as u64;
             if !self.send(data).await {

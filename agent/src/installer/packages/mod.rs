@@ -210,7 +210,7 @@ impl<M: Manager> Install for Packages<M> {
     }
 
     fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
-        match manifest.artifacts.iter().any(|artifact| !artifact.is_to_go_back_to()) {
+        match manifest.payloads().iter().any(|(artifact, _)| !artifact.is_to_go_back_to()) {
             true => Ok(()),
             false => Err(Refusal::new(ReasonCode::InstallerMissing, "the patch has no package to install")),
         }

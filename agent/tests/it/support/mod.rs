@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod endpoint;
 pub(crate) mod images;
 pub(crate) mod ledger;
+pub(crate) mod mirror;
 pub(crate) mod node;
 pub(crate) mod rpm;
 

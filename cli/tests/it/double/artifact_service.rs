@@ -1,13 +1,16 @@
 //! The artifact service of the double.
 
 use super::{Answer, Double, NoStream, bytes32, now_ms, refused};
+use bao_tree::io::outboard::PreOrderMemOutboard;
+use bao_tree::io::sync::encode_ranges_validated;
+use bao_tree::{BlockSize, ChunkRanges};
 use ledger::artifact::SignedUploadGrant;
 use ledger::id::Digest;
 use proto::v1::artifacts_server::Artifacts;
 use proto::v1::upload_request::Part;
 use proto::v1::{FetchRequest, FetchResponse, StatRequest, StatResponse, UploadRequest, UploadResponse};
 use tokio_stream::StreamExt as _;
-use tonic::{Request, Response, Status, Streaming};
+use tonic::{Request, Response, Streaming};
 
 #[tonic::async_trait]
 impl Artifacts for Double {
@@ -19,8 +22,15 @@ impl Artifacts for Double {
 
     type FetchStream = NoStream<FetchResponse>;
 
-    async fn fetch(&self, _: Request<FetchRequest>) -> Answer<Self::FetchStream> {
-        Err(Status::unimplemented("not for hands"))
+    async fn fetch(&self, request: Request<FetchRequest>) -> Answer<Self::FetchStream> {
+        let blake3 = bytes32(&request.into_inner().blake3)?;
+        let found = self.lock().artifacts.get(&blake3).cloned();
+        let payload = found.ok_or_else(|| refused("artifact-unavailable", "not here"))?;
+        let tree = PreOrderMemOutboard::create(&payload, BlockSize::from_chunk_log(4));
+        let mut encoded = Vec::new();
+        encode_ranges_validated(payload.as_slice(), &tree, &ChunkRanges::all(), &mut encoded).unwrap();
+        let pieces: Vec<_> = encoded.chunks(20_000).map(|data| Ok(FetchResponse { data: data.to_vec() })).collect();
+        Ok(Response::new(Box::pin(tokio_stream::iter(pieces))))
     }
 
     async fn upload(&self, request: Request<Streaming<UploadRequest>>) -> Answer<UploadResponse> {

@@ -263,6 +263,15 @@ impl Node {
         self.shared().manners.uploads
     }
 
+    /// From now on the node has something else under this digest.
+    pub(crate) fn spoil(&self, blake3: &str) {
+        let blake3: ledger::id::Digest = blake3.parse().unwrap();
+        let mut shared = self.shared();
+        let payload = shared.artifacts.get_mut(&blake3.0).unwrap();
+        let middle = payload.len() / 2;
+        payload[middle] ^= 1;
+    }
+
     pub(crate) fn artifact(&self, blake3: &str) -> Option<Vec<u8>> {
         let blake3: Digest = blake3.parse().unwrap();
         self.shared().artifacts.get(&blake3.0).cloned()

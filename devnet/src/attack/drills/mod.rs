@@ -8,6 +8,7 @@ mod downgrade;
 mod endless_data;
 mod freeze;
 mod hostile_archives;
+mod lying_mirrors;
 mod mix_and_match;
 mod recalled;
 mod replay;
@@ -21,10 +22,11 @@ mod wrong_device;
 use super::Drill;
 
 /// All drills, in the order they are played.
-pub const DRILLS: [Drill; 17] = [
+pub const DRILLS: [Drill; 18] = [
     arbitrary_software::DRILL,
     endless_data::DRILL,
     slow_retrieval::DRILL,
+    lying_mirrors::DRILL,
     wrong_device::DRILL,
     stolen_vendor_key::DRILL,
     approvers_minus_one::DRILL,
