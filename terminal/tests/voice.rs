@@ -1,5 +1,7 @@
 //! What every program says, and how: inert, the same to people and to programs.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
+
 use std::error::Error;
 use std::ffi::OsString;
 use terminal::{ErrorView, asks_for_json, escape, json, lines};

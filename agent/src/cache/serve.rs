@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio::time::timeout;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -117,14 +117,20 @@ async fn serve_one(stream: TcpStream, cache: Arc<Cache>) -> Result<(), hyper::Er
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.max_buf_size(HEAD_BYTES_MAX).max_headers(HEADERS_MAX).keep_alive(false);
+    let given_up = Arc::new(Notify::new());
+    let own = given_up.clone();
     let service = service_fn(move |request| {
-        let cache = cache.clone();
-        async move { Ok::<_, Infallible>(answer(request, cache)) }
+        let (cache, given_up) = (cache.clone(), own.clone());
+        async move { Ok::<_, Infallible>(answer(request, cache, given_up)) }
     });
-    builder.serve_connection(TokioIo::new(stream), service).await
+    // While a client takes nothing the connection does not look whether there is more: it is told.
+    tokio::select! {
+        served = builder.serve_connection(TokioIo::new(stream), service) => served,
+        () = given_up.notified() => Ok(()),
+    }
 }
 
-fn answer(request: Request<Incoming>, cache: Arc<Cache>) -> Response<Body> {
+fn answer(request: Request<Incoming>, cache: Arc<Cache>, given_up: Arc<Notify>) -> Response<Body> {
     let is_head = request.method() == Method::HEAD;
     if request.method() != Method::GET && !is_head {
         return nothing(StatusCode::METHOD_NOT_ALLOWED, None);
@@ -137,7 +143,7 @@ fn answer(request: Request<Incoming>, cache: Arc<Cache>) -> Response<Body> {
         Part::From(from, to) => (StatusCode::PARTIAL_CONTENT, from, to),
         Part::Outside => return nothing(StatusCode::RANGE_NOT_SATISFIABLE, Some(format!("bytes */{length}"))),
     };
-    let body = if is_head { empty() } else { body(file, from, to, cache) };
+    let body = if is_head { empty() } else { body(file, from, to, cache, given_up) };
     let mut answer = Response::builder()
         .status(status)
         .header(header::CONTENT_TYPE, "application/octet-stream")
@@ -163,7 +169,7 @@ fn nothing(status: StatusCode, range: Option<String>) -> Response<Body> {
 }
 
 /// A part of a file, piece by piece as it is taken.
-fn body(file: File, from: u64, to: u64, cache: Arc<Cache>) -> Body {
+fn body(file: File, from: u64, to: u64, cache: Arc<Cache>, given_up: Arc<Notify>) -> Body {
     let (pieces, taken) = mpsc::channel(PIECES_MAX);
     tokio::spawn(async move {
         let mut file = tokio::fs::File::from_std(file);
@@ -179,8 +185,10 @@ fn body(file: File, from: u64, to: u64, cache: Arc<Cache>) -> Body {
                 return; // Shorter than was said: the client notices.
             }
             let piece = Ok::<_, io::Error>(Frame::data(Bytes::from(piece)));
-            if !matches!(timeout(PIECE_TIMEOUT, pieces.send(piece)).await, Ok(Ok(()))) {
-                return;
+            match timeout(PIECE_TIMEOUT, pieces.send(piece)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => return,
+                Err(_) => return given_up.notify_one(),
             }
             left -= count;
             cache.given(count);

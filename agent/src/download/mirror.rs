@@ -29,6 +29,10 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most fields of it.
 const HEADERS_MAX: usize = 64;
+/// The port of a server where its address names none …
+const HTTP_PORT: u16 = 80;
+/// … and with TLS.
+const HTTPS_PORT: u16 = 443;
 /// How often a mirror may send an agent on, for one artifact.
 const REDIRECTS_MAX: usize = 4;
 /// Longest address it may send it on to.
@@ -174,21 +178,25 @@ impl Mirror {
             true => parse(&format!("{}://{authority}{location}", from.scheme_str().unwrap_or_default()))?,
             false => parse(location)?,
         };
-        let host = to.host().unwrap_or_default().to_ascii_lowercase();
-        let own = self.address.url.host().unwrap_or_default().to_ascii_lowercase();
-        if host != own && !self.address.redirects_to.contains(&host) {
-            return Err(wrong(format!("to {host:?}, which redirects_to does not name")));
-        }
         match (from.scheme_str(), to.scheme_str()) {
-            (Some("https"), Some("https")) | (Some("http"), Some("http" | "https")) => Ok(to),
-            _ => Err(wrong(format!("to {:?}", to.scheme_str().unwrap_or_default()))),
+            (Some("https"), Some("https")) | (Some("http"), Some("http" | "https")) => {}
+            _ => return Err(wrong(format!("to {:?}", to.scheme_str().unwrap_or_default()))),
         }
+        let host = to.host().unwrap_or_default().to_ascii_lowercase();
+        let own = &self.address.url;
+        // Another port is another server, but for TLS where there was none.
+        let is_own_port = port(&to) == port(own) || (port(own), port(&to)) == (HTTP_PORT, HTTPS_PORT);
+        let is_itself = is_own_port && host == own.host().unwrap_or_default().to_ascii_lowercase();
+        if !is_itself && !self.address.redirects_to.contains(&host) {
+            return Err(wrong(format!("to {host:?}, port {}, which redirects_to does not name", port(&to))));
+        }
+        Ok(to)
     }
 
     async fn ask(&self, at: &Uri, offset: u64) -> Result<(Response<Incoming>, Connection), MirrorError> {
         let host = at.host().unwrap_or_default().trim_matches(['[', ']']).to_owned();
         let is_tls = at.scheme_str() == Some("https");
-        let port = at.port_u16().unwrap_or(if is_tls { 443 } else { 80 });
+        let port = port(at);
         let standing = async {
             match (&self.address.proxy, is_tls) {
                 (None, false) => talk(connect(&host, port).await?).await,
@@ -261,6 +269,10 @@ fn judge(status: StatusCode, headers: &HeaderMap, size: u64, offset: u64) -> Res
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+fn port(uri: &Uri) -> u16 {
+    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { HTTPS_PORT } else { HTTP_PORT })
 }
 
 fn parse(address: &str) -> Result<Uri, MirrorError> {

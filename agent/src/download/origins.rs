@@ -1,7 +1,7 @@
 //! Where artifacts come from: nodes, mirrors, directories; who is asked next, what each has given, and how much all of
 //! them together may give.
 
-use super::directory;
+use super::directory::Directory;
 use super::error::Disappointment;
 use super::mirror::{Mirror, MirrorError, MirrorSetup};
 use super::pieces::{Incoming, refused};
@@ -92,7 +92,7 @@ pub(super) struct Origin {
 enum Place {
     Node { source: Box<Source>, turn: usize },
     Mirror(Box<Mirror>),
-    Directory(PathBuf),
+    Directory(Directory),
 }
 
 impl Origins {
@@ -112,7 +112,7 @@ impl Origins {
             all.push(Origin { name, minimum_bytes_per_s, rank, place });
         };
         if let Some(own) = own {
-            add("this host's own cache".to_owned(), None, 0, Place::Directory(own));
+            add("this host's own cache".to_owned(), None, 0, Place::Directory(Directory::new(own)));
         }
         for (rank, ArtifactSource { place, minimum_bytes_per_s }) in (1..).zip(sources) {
             let minimum = *minimum_bytes_per_s;
@@ -128,7 +128,7 @@ impl Origins {
                     add(address.url.to_string(), minimum, rank, Place::Mirror(Box::new(mirror)));
                 }
                 SourcePlace::Directory(path) => {
-                    add(path.display().to_string(), minimum, rank, Place::Directory(path.clone()));
+                    add(path.display().to_string(), minimum, rank, Place::Directory(Directory::new(path.clone())));
                 }
             }
         }
@@ -266,14 +266,7 @@ impl Origin {
         match &self.place {
             Place::Node { .. } => Err(Disappointment::Absent("has no files".to_owned())),
             Place::Mirror(mirror) => mirror.get(path, size, offset).await.map(Incoming::Mirror).map_err(disappointment),
-            Place::Directory(directory) => {
-                let (directory, path) = (directory.clone(), path.to_owned());
-                // A share that hangs must not stop everything else.
-                let opened = tokio::task::spawn_blocking(move || directory::open(&directory, &path, size, offset));
-                let died = |error: tokio::task::JoinError| Err(Disappointment::Cannot(error.to_string()));
-                let file = opened.await.unwrap_or_else(died)?;
-                Ok(Incoming::Directory(tokio::fs::File::from_std(file)))
-            }
+            Place::Directory(directory) => directory.get(path, size, offset).await.map(Incoming::Directory),
         }
     }
 }

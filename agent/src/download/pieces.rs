@@ -1,11 +1,8 @@
 //! Bytes as they come from a source, piece by piece.
 
+use super::directory;
 use super::error::Disappointment;
 use super::mirror::Answer;
-use tokio::io::AsyncReadExt as _;
-
-/// Bytes read from a directory at a time.
-const READ_BYTES: usize = 64 * 1024;
 
 /// What came at once.
 pub(super) struct Piece {
@@ -28,7 +25,7 @@ pub(super) enum Incoming {
     /// From a web server.
     Mirror(Answer),
     /// From a directory.
-    Directory(tokio::fs::File),
+    Directory(directory::Pieces),
 }
 
 impl Incoming {
@@ -40,13 +37,11 @@ impl Incoming {
                 Err(status) => Err(refused(proto::refusal(&status), status.message())),
             },
             Self::Mirror(answer) => answer.next().await.map_err(|why| Disappointment::Cannot(why.to_string())),
-            Self::Directory(file) => {
-                let mut piece = Vec::with_capacity(READ_BYTES);
-                // A disk that cannot be read is a source that cannot: it is not ours that is written to.
-                let read = file.take(READ_BYTES as u64).read_to_end(&mut piece).await;
-                read.map_err(|error| Disappointment::Cannot(error.to_string()))?;
-                Ok(Some(piece).filter(|piece| !piece.is_empty()).map(Piece::from))
-            }
+            // A disk that cannot be read is a source that cannot: it is not ours that is written to.
+            Self::Directory(pieces) => match pieces.recv().await.transpose() {
+                Ok(piece) => Ok(piece.map(Piece::from)),
+                Err(error) => Err(Disappointment::Cannot(error.to_string())),
+            },
         }
     }
 }

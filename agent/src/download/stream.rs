@@ -127,7 +127,7 @@ pub(super) fn check_and_write(
     offset: u64,
     encoded: impl Read,
 ) -> Result<(), Disappointment> {
-    let (tree, ranges) = (BaoTree::new(size, BLOCK_SIZE), ranges_from(offset, size));
+    let (tree, ranges) = (BaoTree::new(size, BLOCK_SIZE), ranges_from(offset));
     let root = blake3::Hash::from_bytes(blake3.0);
     let mut place = offset;
     for item in DecodeResponseIter::new(root, tree, encoded, &ranges) {

@@ -16,9 +16,10 @@ pub(super) const BLOCK_SIZE: BlockSize = BlockSize::from_chunk_log(4);
 /// Bytes of a BLAKE3 chunk.
 const CHUNK_BYTES: u64 = 1024;
 
-/// Everything from an offset on.
-pub(super) fn ranges_from(offset: u64, size: u64) -> ChunkRanges {
-    ChunkRanges::from(ChunkNum(offset / CHUNK_BYTES)..ChunkNum(size.div_ceil(CHUNK_BYTES)))
+/// Everything from an offset on. Without an end: one within the last group would ask for what is inside of it, which no
+/// tree has.
+pub(super) fn ranges_from(offset: u64) -> ChunkRanges {
+    ChunkRanges::from(ChunkNum(offset / CHUNK_BYTES)..)
 }
 
 fn outboard<D>(blake3: Digest, size: u64, data: D) -> PreOrderOutboard<D> {
@@ -60,7 +61,7 @@ pub(super) struct Woven<R> {
 impl<R: Read> Woven<R> {
     /// `tree` may be absent where there is none to have: an artifact of one group.
     pub(super) fn new(tree: Option<File>, payload: R, size: u64, offset: u64) -> Self {
-        let parts = ResponseIter::new(BaoTree::new(size, BLOCK_SIZE), ranges_from(offset, size));
+        let parts = ResponseIter::new(BaoTree::new(size, BLOCK_SIZE), ranges_from(offset));
         Self { tree, payload, parts, pair: io::Cursor::new(Vec::new()), group: 0 }
     }
 }
@@ -87,6 +88,34 @@ impl<R: Read> Read for Woven<R> {
                     self.pair = io::Cursor::new(pair);
                 }
                 (Some(BaoChunk::Parent { .. }), None) | (None, _) => return Ok(0),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::stream::check_and_write;
+    use super::*;
+    use ledger::artifact::GROUP_BYTES;
+
+    /// Of every shape a tree has at its end: whole groups, parts of one, one or two below the last pair.
+    #[test]
+    fn plain_bytes_and_their_tree_are_the_self_checking_form_from_every_group_on() {
+        for size in [1, 1024, GROUP_BYTES - 1, GROUP_BYTES, GROUP_BYTES + 1, 40_000, 3 * GROUP_BYTES, 1_291_776] {
+            let payload: Vec<u8> = (0..size).map(|at| (at * 31 + at / 251) as u8).collect();
+            let (mut whole, tree) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+            io::Write::write_all(&mut whole, &payload).unwrap();
+            let blake3 = make(&whole, size, &tree).unwrap();
+            assert!(blake3 == Digest::blake3(&payload) && check(&tree, blake3, size).unwrap(), "{size}");
+            for offset in (0..size).step_by(GROUP_BYTES as usize) {
+                let tree = Some(tree.try_clone().unwrap()).filter(|_| tree_bytes(size) > 0);
+                let woven = Woven::new(tree, &payload[offset as usize..], size, offset);
+                let written = tempfile::tempfile().unwrap();
+                check_and_write(&written, blake3, size, offset, woven).unwrap_or_else(|why| panic!("{size}: {why:?}"));
+                let mut there = vec![0; (size - offset) as usize];
+                written.read_exact_at(&mut there, offset).unwrap();
+                assert!(there == payload[offset as usize..], "{size} from {offset}");
             }
         }
     }

@@ -76,7 +76,12 @@ impl Installer {
         // Before its services run again: what they write from then on is theirs.
         let same = self.step(kind, job, log, |kind, job, _| kind.prove_old(job)).await;
         let same = same.unwrap_or_else(|died| Err(died.to_string()));
-        let restarted = self.restart(affected, log).await;
+        // Where the old version runs when the host has restarted, so do its services: from what is still running the
+        // new one would be started once more.
+        let restarted = match kind.owes_restart() {
+            Some(true) => Ok(()),
+            _ => self.restart(affected, log).await,
+        };
         if let Err(trouble) = restarted.map_err(|reason| reason.to_string()).and(same) {
             return self.fail(job, against, &trouble, log);
         }

@@ -174,7 +174,12 @@ impl Installer {
             Record::Restarting { boot_id: before, .. } => boot_id.as_ref().is_ok_and(|now| now != before),
             _ => false,
         });
-        if settled.outcome != Outcome::RolledBack || !kind.owes_restart().unwrap_or(ran) {
+        let owes = match settled.outcome {
+            Outcome::RolledBack => kind.owes_restart().unwrap_or(ran),
+            // Whatever else went wrong: it runs what it should not.
+            _ => kind.owes_restart() == Some(true),
+        };
+        if !owes {
             return;
         }
         let noted = boot_id.and_then(|boot_id| {

@@ -56,7 +56,7 @@ pub enum AskError {
     Ambiguous(String),
     /// No node can prove it yet: the block that would has not been made.
     #[error("patch {0} cannot be proven yet: no block came after the last decision about it")]
-    NotYet(PatchId, #[source] CallError),
+    NotYet(PatchId, #[source] Box<CallError>),
     /// No node could be asked.
     #[error("no node could be asked")]
     NoNode(#[source] Option<CallError>),

@@ -36,7 +36,7 @@ pub async fn look_up(patch: &str, sources: &Sources, heads: &Heads, trust: &Trus
 pub(super) fn not_obtained(patch: PatchId, error: Option<CallError>) -> AskError {
     match error {
         Some(error) if error.check() == Some("not-found") => AskError::UnknownPatch(patch.to_string()),
-        Some(error) if error.check() == Some(NOT_YET) => AskError::NotYet(patch, error),
+        Some(error) if error.check() == Some(NOT_YET) => AskError::NotYet(patch, error.into()),
         error => AskError::NoNode(error),
     }
 }

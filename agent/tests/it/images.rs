@@ -185,6 +185,23 @@ async fn an_image_that_comes_up_sick_is_taken_back_and_nothing_is_written_over_i
     house.installs(next).await;
 }
 
+/// What runs is still the new image, and its service does not start there a second time either: the restart that brings
+/// the old one is owed all the same.
+#[tokio::test]
+async fn an_image_whose_service_does_not_start_is_left() {
+    let service = "[services.widget]\ncommand = [\"false\"]\nready_wait_ms = 100\nstop_timeout_ms = 2000\n";
+    let Some(house) = House::new(|bench| format!("{}\n{service}", bench.config())).await else { return };
+    let patch = house.good(2);
+    house.puts(patch).await;
+    assert!(house.bench.starts());
+    let (worker, settled) = house.begins().await;
+    let settled = settled.unwrap();
+    assert_eq!((settled.outcome, code(&settled)), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{settled}");
+    house.is("b", "a - 0");
+    assert_eq!(worker.site().installer.awaited_restart().unwrap(), Some(Awaited::TakenBack { patch }));
+    worker.site().installer.services().stop_all().await;
+}
+
 #[tokio::test]
 async fn an_image_takes_a_restart_as_the_house_allows_it() {
     for (when, allowed, waits) in [("never", false, false), ("window", true, true), ("now", true, false)] {
@@ -312,7 +329,8 @@ async fn what_cannot_be_made_to_stay_is_taken_back() {
 async fn a_damaged_boot_environment_is_mended_on_the_way_back() {
     let Some(house) = House::that_may_restart().await else { return };
     let old = house.bench.snapshot(&house.endpoint);
-    let damages = [vec![0; 1024], vec![0xff; 1024], b"# GRUB Environment Block\n".to_vec(), Vec::new()];
+    let header = b"# GRUB Environment Block\n".to_vec();
+    let damages = [vec![0; 1024], vec![0xff; 1024], header, Vec::new(), vec![b'#'; 1025]];
     for (number, damage) in (2..).zip(damages) {
         let patch = house.good(number);
         house.puts(patch).await;

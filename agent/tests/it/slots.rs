@@ -122,7 +122,7 @@ async fn a_host_without_slots_or_a_loader_does_not_offer_images_and_says_why() {
         ("no environment", |bench| fs::remove_file(bench.environment()).unwrap(), "cannot open"),
         ("no block", |bench| fs::write(bench.environment(), [0; 1024]).unwrap(), "does not begin as an environment"),
         ("short", |bench| fs::write(bench.environment(), [0; 1023]).unwrap(), "it has 1023 bytes"),
-        ("long", |bench| fs::write(bench.environment(), [0; 1025]).unwrap(), "more than 1024 bytes"),
+        ("long", |bench| fs::write(bench.environment(), [0; 1025]).unwrap(), "it has 1025 bytes"),
         ("not told", |bench| fs::write(bench.room.path().join("kernel/cmdline"), "ro\n").unwrap(), "is not there"),
     ];
     for (what, breaks, evidence) in rows {

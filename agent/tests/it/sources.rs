@@ -74,7 +74,7 @@ fn refusal(settled: &Settled) -> (ReasonCode, String) {
 #[tokio::test]
 async fn a_mirror_gives_what_no_node_has() {
     for serves in [Serves::Honestly, Serves::WithoutTrees, Serves::WithoutRanges] {
-        let (case, mirrors) = Case::with(&[serves.clone()]).await;
+        let (case, mirrors) = Case::with(std::slice::from_ref(&serves)).await;
         let settled = case.apply().await;
         assert_eq!(settled.outcome, Outcome::Applied, "{serves:?}: {settled}");
         assert_eq!(mirrors[0].asked(), [0]);
@@ -125,7 +125,7 @@ async fn every_way_to_lie_has_a_name_and_nothing_of_it_is_written() {
         (Serves::Failing, ArtifactUnavailable, "status: answered 500"),
         (Serves::Nonsense, ArtifactUnavailable, "head: "),
     ] {
-        let (case, mirrors) = Case::with(&[serves.clone()]).await;
+        let (case, mirrors) = Case::with(std::slice::from_ref(&serves)).await;
         let settled = case.apply().await;
         let (found, detail) = refusal(&settled);
         let all = format!("{serves:?}: {detail}");

@@ -14,10 +14,12 @@ use std::io::{self, Read as _};
 use std::path::PathBuf;
 use zstd::stream::write::Encoder;
 
+/// A delta that saves less than one of so many parts of the payload is left out: it would cost more memory than line.
+const SAVED_PARTS: u64 = 8;
 /// Smallest and largest window of zstd, as powers of two.
 const WINDOW_LOG: (u32, u32) = (10, 31);
 
-/// Adds deltas from payloads of earlier patches, each after what it makes: those that are smaller. A payload starts from
+/// Adds deltas from payloads of earlier patches, each after what it makes: those that save something. A payload starts from
 /// the one of the same name.
 pub(super) fn add(staging: &Staging, manifest: PatchManifest, from: &[PathBuf]) -> Result<PatchManifest, PackError> {
     let earlier = from.iter().map(|directory| read_packed(directory)).collect::<Result<Vec<_>, _>>()?;
@@ -62,7 +64,7 @@ fn delta(
     files::open(&path, "artifact")?.take(base.size).read_to_end(&mut bytes).map_err(unread)?;
     let new = files::open(&staging.artifact(&whole.blake3), "artifact")?;
     let digests = staging.write(|sink| encode(&bytes, new, whole.size, sink))?;
-    if digests.size >= whole.size {
+    if whole.size.saturating_sub(digests.size) < whole.size / SAVED_PARTS {
         staging.remove(&digests.blake3)?;
         return Ok(None);
     }

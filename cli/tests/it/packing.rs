@@ -255,7 +255,7 @@ fn an_image_stays_as_it_is_and_needs_a_restart() {
     let hands = Hands::new();
     let image = [&b"hsqs"[..], &[7; 5000]].concat();
     hands.write("image", image.clone());
-    hands.write("no-image", b"hsq".to_vec());
+    hands.write("no-image", b"hsq");
     let kind = ["--kind", "image-slot", "--reboot", "required"];
     let packed = pack(&hands, "out", &[&kind[..], &["image"]].concat()).done().json();
     let artifact = &packed["artifacts"][0];

@@ -117,7 +117,8 @@ fn a_prefix_must_mean_one() {
     let narrower = hands.run(&["endpoint", "retire", "abcd02", "--key", "operator.key"]);
     narrower.fails(2, "abcd02 is not a whole id");
     assert!(narrower.stderr.contains(&keys[1]), "{}", narrower.stderr);
-    hands.run(&["endpoint", "retire", "abc", "--key", "operator.key"]).fails(2, "4 to 64 hexadecimal digits");
+    hands.run(&["endpoint", "retire", "abc", "--key", "operator.key"]).fails(1, "no endpoint is called abc");
+    hands.run(&["endpoint", "retire", "A b", "--key", "operator.key"]).fails(2, "digits, or a name");
 }
 
 #[test]

@@ -14,11 +14,11 @@
 //! room and is one sector, as long as all three variables stand in the first one, which is checked. Wherever the
 //! write is torn, the loader starts one slot or the other ([`Choice`]'s tests try every place).
 
-use crate::files::{self, FileError, failed};
+use crate::files::{FileError, failed};
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::fs::OpenOptions;
-use std::io;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
@@ -243,7 +243,10 @@ impl Environment {
     }
 
     pub(super) fn read(&self) -> Result<Block, EnvironmentError> {
-        let bytes = files::read(&self.0, BLOCK_BYTES)?;
+        // What is longer is as damaged as what is shorter, and mended the same way.
+        let mut bytes = Vec::new();
+        let file = File::open(&self.0).map_err(failed("open", &self.0))?;
+        file.take(BLOCK_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", &self.0))?;
         Block::parse(&bytes).map_err(|damage| EnvironmentError::Damaged { path: self.0.clone(), damage })
     }
 
@@ -251,6 +254,7 @@ impl Environment {
     pub(super) fn write(&self, block: &Block) -> Result<(), FileError> {
         let file = OpenOptions::new().write(true).open(&self.0).map_err(failed("open", &self.0))?;
         file.write_all_at(block.bytes(), 0).map_err(failed("write", &self.0))?;
+        file.set_len(BLOCK_BYTES as u64).map_err(failed("cut", &self.0))?;
         file.sync_all().map_err(failed("sync", &self.0))
     }
 }

@@ -187,11 +187,13 @@ impl Mirror {
             stream.write_all(piece).await?;
             *self.sent.lock().unwrap() += piece.len() as u64;
         }
-        while endless {
+        if !endless {
+            return stream.shutdown().await;
+        }
+        loop {
             stream.write_all(&[0; 20_000]).await?;
             *self.sent.lock().unwrap() += 20_000;
         }
-        stream.shutdown().await
     }
 
     async fn say(&self, stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
