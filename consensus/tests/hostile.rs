@@ -12,7 +12,7 @@ use ledger::certificate::VoteBody;
 use ledger::encoding::{decode, encode};
 use ledger::evidence::OffenceKind;
 use ledger::id::{BlockHash, ChainId};
-use ledger::key::PublicKey;
+use ledger::key::{PublicKey, Signature};
 
 const H: u64 = 8;
 
@@ -284,9 +284,11 @@ fn evidence_convicts_whoever_said_two_things_and_nobody_else() {
     let effects = table.hear_proposal(table.proposal(H, 0, None, Y));
     let [evidence] = accusations(&effects).try_into().expect("two proposals, one accusation");
     assert_eq!(evidence.check(&CHAIN).map(|charge| charge.keys), Ok(vec![proposal.proposer]));
+    let third = table.proposal(H, 0, None, BlockHash([3; 32]));
+    assert_eq!(table.hear_proposal(third), vec![], "a third teaches nothing, and takes no room");
 }
 
-fn accused(effects: &[Effect]) -> Vec<(PublicKey, OffenceKind)> {
+pub(crate) fn accused(effects: &[Effect]) -> Vec<(PublicKey, OffenceKind)> {
     let evidence = effects.iter().filter_map(|effect| if let Effect::Evidence(e) = effect { Some(e) } else { None });
     let charge = |evidence: &Evidence| {
         let charge = evidence.check(&CHAIN).expect("evidence that a replica tells of convicts");
@@ -304,6 +306,16 @@ fn proofs_of_others_convict_whoever_said_something_else_to_us() {
     let polka = Message::Polka(stage.polka(&[0, 2, 3], H, 0, Y));
     assert_eq!(accused(&stage.hear(3, polka.clone())), vec![(stage.key(2), OffenceKind::Prevote)]);
     assert_eq!(accused(&stage.hear(0, polka)), vec![], "once");
+    // Not yet a quorum: it proves nothing but this.
+    let mut stage = table();
+    stage.hear_vote(stage.prevote(2, H, 0, Some(X)));
+    let small = Message::Polka(stage.polka(&[2, 3], H, 0, Y));
+    assert_eq!(accused(&stage.hear(3, small)), vec![(stage.key(2), OffenceKind::Prevote)]);
+    // A proof that the round is over.
+    let mut stage = table();
+    stage.hear_vote(stage.precommit(2, H, 0, Some(X)));
+    let over = Message::Skip(stage.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 0));
+    assert_eq!(accused(&stage.hear(3, over)), vec![(stage.key(2), OffenceKind::Precommit)]);
     // A certificate of who has decided.
     let mut stage = table();
     stage.hear_vote(stage.precommit(3, H, 0, Some(X)));
@@ -347,7 +359,7 @@ fn votes_that_come_when_the_height_is_decided_still_convict() {
 /// Nobody can put words into another's mouth, early, in time or late.
 #[test]
 fn what_is_not_signed_convicts_nobody_at_any_time() {
-    let forged = |vote: SignedVote| SignedVote { signature: ledger::key::Signature([7; 64]), ..vote };
+    let forged = |vote: SignedVote| SignedVote { signature: Signature([7; 64]), ..vote };
     let mut stage = table();
     stage.hear_vote(stage.prevote(2, H, 0, Some(X)));
     let lie = forged(stage.prevote(2, H, 0, Some(Y)));

@@ -8,17 +8,17 @@ use ledger::id::BlockHash;
 use ledger::key::Signature;
 use ledger::limits::VALIDATORS_MAX;
 
-const H: u64 = 8;
+pub(crate) const H: u64 = 8;
 
 /// A table of four where somebody else proposes in round 0 of height 8 (places go by height + round).
-fn table() -> Table {
+pub(crate) fn table() -> Table {
     let mut table = Table::of(4, 1);
     table.start(H);
     table
 }
 
 /// A table of four where it is the replica's turn in round 0 of height 8.
-fn table_in_turn() -> Table {
+pub(crate) fn table_in_turn() -> Table {
     Table::of(4, 0)
 }
 
@@ -297,7 +297,7 @@ fn trap_9_the_core_is_pinned_exactly() {
 }
 
 /// Precommits X, loses the log, and keeps of the guard file what `keep` keeps.
-fn amnesiac(keep: impl Fn(&mut GuardRecord) -> bool) -> Table {
+pub(crate) fn amnesiac(keep: impl Fn(&mut GuardRecord) -> bool) -> Table {
     let mut table = table();
     let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
     effects.extend(table.judged(H, X, true));
@@ -313,7 +313,7 @@ fn amnesiac(keep: impl Fn(&mut GuardRecord) -> bool) -> Table {
 }
 
 /// Leaves a round because the others say it is over.
-fn leave(table: &mut Table, round: u32) {
+pub(crate) fn leave(table: &mut Table, round: u32) {
     let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, round);
     table.hear(2, Message::Skip(skip));
     table.ring(H, round, TimerKind::Precommit);

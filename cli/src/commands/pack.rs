@@ -141,7 +141,7 @@ pub struct Pack {
     #[arg(long = "rollback", value_name = "PACKAGE")]
     rollback: Vec<PathBuf>,
     /// An earlier packed patch: hosts that fetched it need only what differs from it; may be repeated. A delta is left
-    /// out when it is not smaller, as between packages, which are compressed
+    /// out when it saves less than an eighth, as between packages, which are compressed
     #[arg(long, value_name = "DIR")]
     delta_from: Vec<PathBuf>,
 }

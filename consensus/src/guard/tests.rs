@@ -79,6 +79,31 @@ fn what_was_written_is_known_after_a_restart() {
 }
 
 #[test]
+fn what_the_file_still_has_of_lower_heights_is_of_no_use() {
+    let of_before = vote(VoteKind::Prevote, 4, 7, Some(Y));
+    let file = [of_before, proposal(5, 0, X)].into_iter().zip(0..);
+    let guard = SigningGuard::new(file.map(|(signed, slot)| GuardRecord { slot, signed, binding: None }).collect());
+    assert_eq!(ask(&guard, vote(VoteKind::Prevote, 5, 0, Some(X))), Answer::Sign, "its rounds are no rounds of ours");
+    assert_eq!(ask(&guard, vote(VoteKind::Prevote, 5, 7, None)), Answer::Sign);
+    assert_eq!((guard.messages(4).count(), guard.messages(6).count()), (0, 0));
+    assert!(guard.proposal(5, 0).is_some());
+    assert_eq!(guard.proposal(6, 0), None, "what was proposed in one height is not said again in the next");
+}
+
+#[test]
+fn the_last_precommit_for_a_block_binds() {
+    let precommit = |round, block| vote(VoteKind::Precommit, 5, round, block);
+    let mut guard = guard_of(&[precommit(0, Some(X)), precommit(1, Some(Y)), precommit(2, None)]);
+    assert_eq!(guard.bound_to(5), Some((1, Y)));
+    // Both leave the rounds that are kept at once.
+    guard.record(vote(VoteKind::Prevote, 5, 40, None), None);
+    assert_eq!(guard.bound_to(5), Some((1, Y)));
+    guard.record(vote(VoteKind::Prevote, 5, 41, Some(X)), None);
+    assert_eq!(guard.bound_to(5), Some((1, Y)), "a prevote does not bind");
+    assert_eq!(guard.messages(5).next(), Some(precommit(1, Some(Y))), "and it is said again, however old");
+}
+
+#[test]
 fn a_new_height_frees_every_slot() {
     let mut guard = guard_of(&[proposal(5, 0, X), vote(VoteKind::Precommit, 5, 0, Some(X))]);
     guard.start_height(6);

@@ -1,0 +1,91 @@
+//! Who is heard, taught or refused while members and their keys change.
+
+use crate::ledger_sim::cast::{Cast, Person, secret};
+use crate::stand::{Stand, parting, public};
+use consensus::member::{Action, Admittance, Event, Parting, PeerMessage, To, has_left};
+use ledger::bounded::Name;
+use ledger::governance::Change;
+use std::collections::BTreeSet;
+use tests::APPROVERS;
+
+/// A member that has met another.
+fn beside(me: &Person, other: &Person) -> Stand {
+    let mut stand = Stand::of(me, BTreeSet::new());
+    stand.greet(other, Some(public(other)));
+    assert!(stand.member.is_validator_node(&other.node.public()));
+    stand
+}
+
+fn admittance(stand: &Stand, person: &Person) -> Admittance {
+    Admittance::of(&stand.vault, &BTreeSet::new(), person.node.public()).unwrap()
+}
+
+/// The sets of the next two heights are fixed when an organisation leaves: without its vote there may be no quorum
+/// for them.
+#[test]
+fn the_node_of_who_leaves_is_heard_as_long_as_its_vote_is_needed_and_then_taught() {
+    let cast = Cast::of(4);
+    let leaver = &cast.validators[3];
+    let mut stand = beside(&cast.validators[0], leaver);
+    let peer = leaver.node.public();
+    stand.say(leaver, PeerMessage::Status { height: 9 });
+    let leaves = stand.decision(Change::RemoveOrganisation { name: Name::new(APPROVERS[2]).unwrap() });
+    stand.finalise(leaves);
+    assert_eq!(admittance(&stand, leaver), Admittance::Heard);
+    assert!(stand.member.is_validator_node(&peer), "it votes in height 2");
+    let actions = stand.finalise(Vec::new());
+    assert_eq!(admittance(&stand, leaver), Admittance::Taught);
+    assert!(!stand.member.is_validator_node(&peer), "and in height 3 no more");
+    assert_eq!(parting(&actions), None, "it may not have heard");
+    // It says that it has nine blocks, and is asked for none of them.
+    let asked = |actions: &[Action]| {
+        let asks = |a: &Action| matches!(a, Action::Send { to: To::Peer(to), message: PeerMessage::WantBlocks { .. } } if *to == peer);
+        actions.iter().any(asks)
+    };
+    assert!(!asked(&actions) && !asked(&stand.finalise(Vec::new())));
+    // Whatever it says, only its questions for blocks are answered, until it has them all.
+    let good = cast.jobs[0].transaction.clone();
+    stand.step(Event::Gossiped { peer, transactions: vec![good.clone()] });
+    assert!(!stand.member.mempool().contains(&good.id()));
+    let answer = stand.say(leaver, PeerMessage::WantBlocks { from: 1, count: 9 });
+    assert!(matches!(answer.as_slice(), [Action::SendBlocks { from: 1, count: 9, .. }]), "{answer:?}");
+    let answer = stand.say(leaver, PeerMessage::Status { height: 50 });
+    assert_eq!(parting(&answer), Some(&Parting::Taught));
+    assert!(!asked(&answer), "{answer:?}");
+}
+
+#[test]
+fn a_node_in_whose_place_another_is_heard_is_only_taught() {
+    let cast = Cast::of(4);
+    let retired = &cast.validators[0];
+    let mut stand = beside(&cast.validators[1], retired);
+    let retires = stand.decision(Change::RetireKey { key: retired.node.public() });
+    stand.finalise(retires);
+    assert_eq!(admittance(&stand, retired), Admittance::Taught);
+    assert_eq!(admittance(&stand, &cast.twins[0]), Admittance::Heard);
+    assert!(!stand.member.is_validator_node(&retired.node.public()), "although its validator still votes");
+}
+
+#[test]
+fn a_key_that_was_stolen_is_not_even_taught() {
+    let cast = Cast::of(4);
+    let stolen = &cast.validators[2];
+    let mut stand = beside(&cast.validators[0], stolen);
+    let revokes = stand.decision(Change::RevokeKey { key: stolen.node.public() });
+    assert_eq!(parting(&stand.finalise(revokes)), Some(&Parting::Stranger));
+    assert_eq!(admittance(&stand, stolen), Admittance::Refused);
+}
+
+#[test]
+fn a_node_whose_own_key_is_of_the_past_goes_and_one_whose_key_is_of_the_future_stays() {
+    let cast = Cast::of(4);
+    let (me, other) = (&cast.validators[0], &cast.validators[1]);
+    let mut stand = beside(me, other);
+    let retires = stand.decision(Change::RetireKey { key: me.node.public() });
+    assert_eq!(parting(&stand.finalise(retires)), Some(&Parting::Left));
+    assert!(has_left(&stand.vault, me.node.public()).unwrap());
+    let greeted = |stand: &mut Stand| stand.step(Event::Connected { peer: cast.validators[2].node.public() });
+    assert_eq!(parting(&greeted(&mut stand)), Some(&Parting::Left));
+    let future = Person { node: secret("a key to come"), validator: None };
+    assert_eq!(parting(&greeted(&mut Stand::of(&future, BTreeSet::new()))), None);
+}

@@ -1,0 +1,205 @@
+//! What a crash leaves of a replica: a log that is lost, torn or another height's, and the guard file. Whatever is
+//! left, it says nothing that contradicts what it said, and goes on from where it was.
+
+use crate::table::{Table, X, Y, decisions, guarded, logged, proposals, said, votes};
+use crate::traps::{H, amnesiac, leave, table, table_in_turn};
+use consensus::{Alarm, Effect, LogEntry, Message, Signed, SignedKind, SkipReason, Timer, TimerKind, VoteKind};
+use ledger::id::BlockHash;
+
+/// A log torn in an early round knows the lock of that round; the guard file knows the later one, and that one is it.
+#[test]
+fn the_lock_of_the_guard_file_outlives_an_earlier_one_in_a_torn_log() {
+    let mut table = table();
+    let mut early = table.hear_proposal(table.proposal(H, 0, None, X));
+    early.extend(table.judged(H, X, true));
+    for n in [0, 2] {
+        early.extend(table.hear_vote(table.prevote(n, H, 0, Some(X))));
+    }
+    assert_eq!(said(&early).last(), Some(&(VoteKind::Precommit, 0, Some(X))));
+    leave(&mut table, 0);
+    leave(&mut table, 1);
+    let mut late = table.hear_proposal(table.proposal(H, 2, None, Y));
+    late.extend(table.judged(H, Y, true));
+    for n in [0, 2, 3] {
+        late.extend(table.hear_vote(table.prevote(n, H, 2, Some(Y))));
+    }
+    assert_eq!(said(&late).last(), Some(&(VoteKind::Precommit, 2, Some(Y))));
+
+    let guard = guarded(&early).into_iter().chain(guarded(&late)).collect();
+    let mut again = Table::with_guard(4, 1, guard);
+    again.restart(H, logged(&early));
+    for round in 2..5 {
+        let skip = again.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, round);
+        again.hear(2, Message::Skip(skip));
+        let effects = again.ring(H, round, TimerKind::Precommit);
+        if round == 4 {
+            let [proposal] = proposals(&effects).try_into().expect("round 5 is our turn, and nothing is built");
+            assert_eq!((proposal.body.block, proposal.body.pol_round), (Y, Some(2)));
+        }
+    }
+}
+
+#[test]
+fn what_the_log_of_another_height_says_is_not_done_in_this_one() {
+    let timer = LogEntry::Timer(Timer { height: H - 1, round: 0, kind: TimerKind::Propose });
+    let mut table = Table::of(4, 1);
+    let vote = LogEntry::Vote(table.prevote(1, H - 1, 0, None));
+    assert_eq!(table.restart(H, vec![timer, vote]), Table::of(4, 1).start(H), "as if there were no log");
+}
+
+/// A quorum that somebody showed us, and that we precommitted on, is known after a crash without the guard file's help.
+#[test]
+fn a_quorum_shown_by_another_is_still_known_after_a_crash() {
+    let mut table = table();
+    let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
+    effects.extend(table.judged(H, X, true));
+    effects.extend(table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 0, X))));
+    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 0, Some(X))));
+    let mut again = Table::of(4, 1);
+    again.restart(H, logged(&effects));
+    let skip = again.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 0);
+    again.hear(2, Message::Skip(skip));
+    let effects = again.ring(H, 0, TimerKind::Precommit);
+    let [proposal] = proposals(&effects).try_into().expect("round 1 is our turn, and nothing is built");
+    assert_eq!((proposal.body.block, proposal.body.pol_round), (X, Some(0)));
+}
+
+/// The log is lost; the guard file says that we were in a later round. There is nothing left to say in the one we
+/// wake in, and what we said in the later one is said again: the others may be waiting for it there.
+#[test]
+fn nothing_is_signed_for_a_round_that_was_left_and_the_later_word_is_said_again() {
+    let mut later = table_in_turn();
+    later.start(H);
+    leave(&mut later, 0);
+    let effects = later.ring(H, 1, TimerKind::Propose);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 1, None)]);
+    let mut table = Table::with_guard(4, 0, guarded(&effects));
+    let mut all = table.start(H);
+    assert_eq!(votes(&all), votes(&effects));
+    // A block that nobody asked for, and the end of the wait for one.
+    all.extend(table.propose(H, 0, X));
+    all.extend(table.ring(H, 0, TimerKind::Propose));
+    all.extend(table.ring(H, 0, TimerKind::Rebroadcast));
+    assert_eq!(proposals(&all), vec![]);
+    assert!(said(&all).iter().all(|(_, round, _)| *round == 1), "{:?}", said(&all));
+    assert_eq!(guarded(&all), vec![]);
+    let refused = |kind: SignedKind| Effect::Alarm(Alarm::BackwardsRefused { height: H, round: 0, kind });
+    assert!(all.contains(&refused(SignedKind::Proposal)) && all.contains(&refused(SignedKind::Prevote)), "{all:?}");
+}
+
+#[test]
+fn what_was_proposed_in_a_later_round_is_said_again_when_its_turn_comes_back() {
+    let propose_in_round_four = |table: &mut Table| {
+        (0..3).for_each(|round| leave(table, round));
+        let skip = table.skip(&[1, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 3);
+        table.hear(2, Message::Skip(skip));
+        table.ring(H, 3, TimerKind::Precommit)
+    };
+    let builds = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Build { round: 4, .. }));
+    let mut table = table_in_turn();
+    table.start(H);
+    assert!(builds(&propose_in_round_four(&mut table)));
+    let before = table.propose(H, 4, X);
+    assert_eq!(proposals(&before).len(), 1);
+    let mut again = Table::with_guard(4, 0, guarded(&before));
+    again.start(H);
+    let effects = propose_in_round_four(&mut again);
+    assert!(!builds(&effects), "{effects:?}");
+    assert_eq!(proposals(&effects), proposals(&before));
+}
+
+/// Two of four prevoted for it: less than the quorum that would prove that our block was not decided.
+#[test]
+fn less_than_a_quorum_for_another_block_does_not_set_us_free() {
+    let mut table = amnesiac(|record| {
+        record.binding = None;
+        true
+    });
+    leave(&mut table, 0);
+    for n in [0, 2] {
+        table.hear_vote(table.prevote(n, H, 1, Some(Y)));
+    }
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, None)], "not Y, while bound to X");
+}
+
+/// Who is ahead precommits first; what is kept as our reason are prevotes all the same.
+#[test]
+fn the_reason_kept_with_a_precommit_is_a_quorum_of_prevotes() {
+    let mut table = table();
+    table.hear_proposal(table.proposal(H, 0, None, X));
+    table.judged(H, X, true);
+    table.hear_vote(table.precommit(3, H, 0, Some(X)));
+    table.hear_vote(table.prevote(0, H, 0, Some(X)));
+    let effects = table.hear_vote(table.prevote(2, H, 0, Some(X)));
+    let [record] = guarded(&effects).try_into().expect("our precommit");
+    let binding = record.binding.expect("with its reason");
+    let voters: Vec<_> = binding.polka.votes().map(|vote| vote.voter).collect();
+    assert_eq!(voters, [0, 1, 2].map(|n| table.key(n)));
+    assert!(binding.polka.votes().all(|vote| vote.verify(&crate::sim::block::CHAIN).is_ok()));
+}
+
+/// In one list of effects, what was signed is written to the guard file and to the log before it is sent.
+#[test]
+fn whatever_is_said_is_written_before() {
+    let mut table = table_in_turn();
+    let mut lists = vec![table.start(H), table.propose(H, 0, X)];
+    for n in [1, 2] {
+        lists.push(table.hear_vote(table.prevote(n, H, 0, Some(X))));
+    }
+    lists.push(table.hear_vote(table.precommit(1, H, 0, None)));
+    lists.push(table.ring(H, 0, TimerKind::Rebroadcast));
+    let mut said = 0;
+    for effects in lists {
+        let place = |wanted: &dyn Fn(&Effect) -> bool| effects.iter().position(wanted);
+        for (sent, effect) in effects.iter().enumerate() {
+            let (signed, entry) = match effect {
+                Effect::Send(Message::Vote(vote)) => (Signed::Vote(*vote), LogEntry::Vote(*vote)),
+                Effect::Send(Message::Proposal(proposal)) => {
+                    (Signed::Proposal(*proposal), LogEntry::Proposal(*proposal))
+                }
+                _ => continue,
+            };
+            let guarded = place(&|e| matches!(e, Effect::Guard(record) if record.signed == signed));
+            let logged = place(&|e| matches!(e, Effect::Append(known) if *known == entry));
+            assert!(guarded.is_none_or(|guarded| guarded < sent), "{effects:?}");
+            assert!(logged.is_none_or(|logged| logged < sent), "{effects:?}");
+            said += usize::from(guarded.is_some() && logged.is_some());
+        }
+    }
+    assert_eq!(said, 3, "a proposal, a prevote and a precommit");
+}
+
+/// However far ahead: what was proven once is in the log, and the log is no stranger.
+#[test]
+fn a_round_far_ahead_is_entered_again_after_a_crash() {
+    let mut table = table();
+    let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 4_000);
+    let mut effects = table.hear(2, Message::Skip(skip));
+    effects.extend(table.ring(H, 4_000, TimerKind::Precommit));
+    assert_eq!(table.replica.round(), Some(4_001));
+    let mut again = Table::of(4, 1);
+    again.restart(H, logged(&effects));
+    assert_eq!(again.replica.round(), Some(4_001));
+}
+
+/// Its proposer made three blocks of one round. Two are all that is looked at, but a quorum chose the third.
+#[test]
+fn a_block_that_a_certificate_names_is_decided_whatever_else_was_proposed() {
+    const Z: BlockHash = BlockHash([3; 32]);
+    let mut table = table();
+    let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
+    effects.extend(table.hear_proposal(table.proposal(H, 0, None, Y)));
+    for block in [X, Y] {
+        effects.extend(table.judged(H, block, true));
+    }
+    let certificate = table.certificate(&[0, 2, 3], H, 0, Z);
+    effects.extend(table.hear(2, Message::Decided(certificate.clone())));
+    effects.extend(table.judged(H, Z, true));
+    assert_eq!(decisions(&effects), vec![certificate.clone()]);
+    // The block was not durable yet: it is decided again, from the log alone.
+    let mut again = Table::of(4, 1);
+    assert_eq!(decisions(&again.restart(H, logged(&effects))), vec![certificate]);
+}
