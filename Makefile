@@ -1,5 +1,5 @@
 # The words people use here. Everything installs by itself what a fresh machine lacks.
-.PHONY: help demo test test-long check setup build install bench sim fuzz clean
+.PHONY: help demo test test-long check setup setup-tests build install bench sim fuzz clean
 
 CARGO ?= cargo
 
@@ -10,7 +10,8 @@ help:
 	@echo "make test             everything CI runs"
 	@echo "make test-long        nodes, and every kind of installer, killed at 200 random moments (KILLS=…);"
 	@echo "                      fails where a kind cannot be tried at all"
-	@echo "make setup            install what building needs, and build RocksDB once (others do it first)"
+	@echo "make setup            install what building needs, and build RocksDB once (others do it first);"
+	@echo "                      make setup-tests also what only tests need"
 	@echo "make build            build all programs"
 	@echo "make install          build, and copy the programs to PREFIX/bin (default: ~/.local)"
 	@echo "make check            formatting, lints, the plan of the house"
@@ -21,6 +22,9 @@ help:
 
 setup:
 	@scripts/setup
+
+setup-tests:
+	@scripts/setup tests
 
 build: setup
 	$(CARGO) build --workspace --bins
@@ -34,16 +38,16 @@ install: build
 demo: build
 	@scripts/demo
 
-test: setup
+test: setup-tests
 	@scripts/test
 
 KILLS ?= 200
-test-long: setup
+test-long: setup-tests
 	COUNTERSIGN_NOTHING_LEFT_OUT=1 COUNTERSIGN_KILLS=$(KILLS) $(CARGO) test -p agent --test it killed_at_random -- --nocapture
 	$(CARGO) build --workspace --bins
 	KILLS=$(KILLS) $(CARGO) test -p tests --test promises killing:: -- --nocapture
 
-check: setup
+check: setup-tests
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -p tests --test architecture

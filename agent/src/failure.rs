@@ -14,6 +14,7 @@ use agent::why::WhyError;
 use agent::worker::AskError;
 use std::borrow::Cow;
 use std::error::Error;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 use terminal::{ErrorView, Format, note};
 
@@ -127,7 +128,14 @@ impl From<DataError> for Failure {
 
 impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
-        Self::new(error, None, NO_VERDICT).called(control::FILE)
+        let hint = match error.source.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on that disk",
+            ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+                "may this user write there? check the owner, the mode and the mount"
+            }
+            _ => "",
+        };
+        Self::new(error, Some(hint.to_owned()), NO_VERDICT).called(control::FILE)
     }
 }
 

@@ -50,14 +50,33 @@ impl Figure {
     /// Prints it and appends it to the results.
     pub(crate) fn publish(&self, results: &Path) -> std::io::Result<()> {
         crate::print(&format!(
-            "{:<22} {:>12.3} {:<8} (n {}, min {:.3}, p99 {:.3})  {:.2} × {}",
-            self.name, self.median, self.unit, self.n, self.min, self.p99, self.ratio, self.against
+            "{:<22} {:>12.3} {:<8} (n {}, min {:.3}, p99 {:.3})  {:.2} × {}{}",
+            self.name,
+            self.median,
+            self.unit,
+            self.n,
+            self.min,
+            self.p99,
+            self.ratio,
+            self.against,
+            self.verdict()
         ));
         if let Some(directory) = results.parent() {
             create_dir_all(directory)?;
         }
         let mut file = OpenOptions::new().create(true).append(true).open(results)?;
         writeln!(file, "{}", serde_json::to_string(self).map_err(std::io::Error::other)?)
+    }
+}
+
+impl Figure {
+    /// Of what is held against a target, whether it is met: all those are for figures that should be small.
+    fn verdict(&self) -> &'static str {
+        match (self.against.starts_with("target"), self.ratio <= 1.0) {
+            (false, _) => "",
+            (true, true) => " (met)",
+            (true, false) => " (MISSED)",
+        }
     }
 }
 

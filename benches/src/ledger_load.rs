@@ -21,6 +21,8 @@ const IDLE_SAMPLES: usize = 200;
 const PROOF_SAMPLES: usize = 200;
 /// What tuned CometBFT does on two cores, and better.
 pub(crate) const TARGET_LATENCY_MS: f64 = 15.0;
+/// Finalised per second of 300 bytes each, sustained.
+const TARGET_TPS: f64 = 4_000.0;
 const TARGET_PROOF_BYTES: f64 = 6.0 * 1024.0;
 const TARGET_PROOF_MS: f64 = 1.0;
 
@@ -69,6 +71,8 @@ async fn measure_on(arguments: &Arguments, limit: &SignatureLimit, devnet: &mut 
             arguments,
             ("limit of signatures, tx/s", limit.transactions_per_s),
         )?;
+        let met = if sustained.mean >= TARGET_TPS { "met" } else { "MISSED" };
+        crate::print(&format!("  target: at least {TARGET_TPS} tx/s ({met})"));
         if arguments.wants("overload") {
             let over = world.offer(&mut receipts, arguments.rate * 2, arguments.seconds).await?;
             over.publish(["overload", "overload_seconds"], arguments, ("sustained, tx/s", sustained.mean))?;

@@ -33,7 +33,9 @@ pub(crate) fn measure(results: &Path) -> Result<SignatureLimit, Box<dyn Error>> 
         samples.push(begun.elapsed().as_secs_f64() * 1e6 / CHECKS_PER_SAMPLE as f64);
     }
     let cores = std::thread::available_parallelism().map_or(1, usize::from) as f64;
-    let figure = Figure::new("verify_strict", "µs", samples, ("one core, µs", 1.0));
+    // The limit that others are held against; it has none but its own quickest sample.
+    let quickest = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let figure = Figure::new("verify_strict", "µs", samples, ("its quickest sample, µs", quickest));
     figure.publish(results)?;
     Ok(SignatureLimit { transactions_per_s: cores * 1e6 / (4.0 * figure.median) })
 }

@@ -96,7 +96,6 @@ impl Failure {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         let refused = match self {
-            Self::Trust(error) => error.is_refusal(),
             Self::Spec(error) => error.is_refusal(),
             Self::Pack(error) => error.is_refusal(),
             Self::Shelf(error) => matches!(error, ShelfError::Differs { .. }),
@@ -104,6 +103,8 @@ impl Failure {
             Self::Submit(error) => error.is_refusal(),
             Self::Snapshot(error) => error.is_refusal(),
             Self::Usage { .. }
+            // What one trusts is not what is judged.
+            | Self::Trust(_)
             | Self::Missing(_)
             | Self::File(_)
             | Self::Key(_)

@@ -33,12 +33,6 @@ pub enum TrustError {
 }
 
 impl TrustError {
-    pub(crate) fn is_refusal(&self) -> bool {
-        // Bytes that are no genesis at all are an environment problem; a genesis that breaks a rule
-        // was read, judged and refused.
-        matches!(self, Self::Genesis { source, .. } if !matches!(source, GenesisError::Decode(_)))
-    }
-
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),

@@ -46,6 +46,10 @@ pub struct Node {
     pub peer_address: String,
     /// Its node key, 64 hexadecimal digits.
     pub node_key: String,
+    /// The file of that key.
+    pub node_key_file: PathBuf,
+    /// The file of its validating key, if it votes.
+    pub validator_key_file: Option<PathBuf>,
     /// Its configuration file.
     pub config: PathBuf,
     /// Its data.
@@ -63,6 +67,8 @@ pub struct Agent {
     pub name: String,
     /// Its endpoint key, 64 hexadecimal digits.
     pub key: String,
+    /// The file of that key.
+    pub key_file: PathBuf,
     /// Its configuration file.
     pub config: PathBuf,
     /// Its data.

@@ -70,6 +70,10 @@ async fn play(script: Script, check_only: bool, format: Format) -> Result<Answer
     if check_only {
         return Ok(Answer::new("", &json!({ "will_do": true })));
     }
+    // What an earlier one left is evidence, and its ledger may run.
+    if [story::LEDGER, story::REPORT].iter().any(|name| script.dir.join(name).exists()) {
+        return Err(RaiseError::NotEmpty(script.dir).into());
+    }
     let ledger = script.dir.join(story::LEDGER);
     let mut print = |line: &str| match format {
         // Nobody has to read it: the exit code still speaks.

@@ -180,8 +180,9 @@ pub fn is_running(pid: Option<u32>, config: &Path) -> bool {
 /// The last line of a log.
 #[must_use]
 pub fn last_words(log: &Path) -> String {
-    let text = fs::read(log).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().last().unwrap_or_default().to_owned()
+    let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
+    let error = text.lines().rfind(|line| line.starts_with("error: "));
+    error.or_else(|| text.lines().last()).unwrap_or_default().to_owned()
 }
 
 /// Ends a process: asks first (unless `at_once`), then kills. Only one that was started with this

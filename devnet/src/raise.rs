@@ -138,7 +138,10 @@ pub async fn up(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseE
     Ok(devnet)
 }
 
-/// Makes everything that nodes need, and starts none of them.
+/// Directories of a devnet.
+const PARTS: [&str; 4] = ["keys", "nodes", "agents", "logs"];
+
+/// Makes everything that nodes need, and starts none of them: all of it, or nothing.
 ///
 /// # Errors
 /// [`RaiseError`].
@@ -149,7 +152,17 @@ pub fn make(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseError
     if fs::read_dir(&plan.dir).is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(RaiseError::NotEmpty(plan.dir.clone()));
     }
-    for part in ["keys", "nodes", "agents", "logs"] {
+    let made = lay_out(plan, say);
+    if made.is_err() {
+        // Half of it could neither be run nor be ended. What cannot be removed is named when it is in the way.
+        PARTS.iter().for_each(|part| drop(fs::remove_dir_all(plan.dir.join(part))));
+        ["ca.pem", "genesis.toml", "genesis.trust"].iter().for_each(|file| drop(fs::remove_file(plan.dir.join(file))));
+    }
+    made
+}
+
+fn lay_out(plan: &Plan, say: &mut dyn FnMut(&str)) -> Result<Devnet, RaiseError> {
+    for part in PARTS {
         fs::create_dir_all(plan.dir.join(part)).map_err(io_error(format!("cannot make {}", plan.dir.display())))?;
     }
     let dir = plan.dir.canonicalize().map_err(io_error("cannot resolve the directory"))?;
@@ -241,6 +254,8 @@ pub(crate) fn make_node(
         grpc: format!("https://{grpc_address}"),
         peer_address,
         node_key: key("node").ok_or_else(|| RaiseError::Plan(format!("answer {printed:?} has no node key")))?,
+        node_key_file: directory.join("node.key"),
+        validator_key_file: validator.then(|| directory.join("validator.key")),
         config: directory.join("node.toml"),
         data_dir: directory.join("data"),
         log: dir.join("logs").join(format!("{organisation}.log")),
@@ -459,7 +474,8 @@ pub fn make_agent_of(devnet: &Devnet, name: &str, nodes: &[&str], more: &str) ->
         ],
     )?;
     let log = devnet.dir.join("logs").join(format!("{name}.log"));
-    Ok(Agent { name: name.to_owned(), key, config, data_dir: directory.join("data"), log, pid: None })
+    let (key_file, data_dir) = (directory.join("endpoint.key"), directory.join("data"));
+    Ok(Agent { name: name.to_owned(), key, key_file, config, data_dir, log, pid: None })
 }
 
 fn no_site() -> RaiseError {

@@ -22,6 +22,8 @@ fn ledger(around: &Path) -> String {
         grpc: "https://127.0.0.1:1".to_owned(),
         peer_address: "/ip4/127.0.0.1/tcp/1".to_owned(),
         node_key: "0".repeat(64),
+        node_key_file: dir.join("node.key"),
+        validator_key_file: Some(dir.join("validator.key")),
         config: dir.join("node.toml"),
         data_dir: dir.join("data"),
         log: dir.join("log"),
@@ -30,6 +32,7 @@ fn ledger(around: &Path) -> String {
     let agent = Agent {
         name: "agent-1".to_owned(),
         key: "0".repeat(64),
+        key_file: dir.join("endpoint.key"),
         config: dir.join("agent.toml"),
         data_dir: dir.join("agent"),
         log: dir.join("agent.log"),

@@ -5,6 +5,7 @@
 //! group by group. A file under its digest is therefore whole and right. Beside it is the name of the
 //! organisation whose room it takes.
 
+mod coding;
 mod pace;
 mod quota;
 mod transfer;
@@ -15,11 +16,9 @@ pub use quota::ArtifactLimits;
 pub use transfer::{PieceWriter, fetch_from_peer, pieces, serve_peer};
 pub use uploads::{NoPlace, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX, Upload, Uploads};
 
-use bao_tree::io::DecodeError;
-use bao_tree::io::outboard::PreOrderOutboard;
-use bao_tree::io::sync::{CreateOutboard as _, decode_ranges, encode_ranges_validated};
-use bao_tree::{BaoTree, BlockSize, ByteRanges, ChunkRanges, io::round_up_to_chunks_groups};
-use ledger::artifact::GROUP_BYTES;
+use bao_tree::BlockSize;
+use bao_tree::io::sync::CreateOutboard as _;
+use ledger::artifact::{GROUP_BYTES, tree_bytes};
 use ledger::bounded::Name;
 use ledger::id::Digest;
 use ledger::limits;
@@ -61,6 +60,14 @@ pub enum ArtifactError {
         expected: u64,
         /// Bytes found.
         actual: u64,
+    },
+    /// What is stored is not it any more.
+    #[error("artifact {blake3} is damaged on this node's disk, from byte {place} on")]
+    Damaged {
+        /// Which.
+        blake3: Digest,
+        /// Where the first piece begins that does not check out.
+        place: u64,
     },
     /// A range that does not begin at a group, or is outside.
     #[error("range {offset}+{length} does not fit artifact of {size} bytes: begin at a multiple of {GROUP_BYTES}")]
@@ -216,15 +223,24 @@ impl Artifacts {
         self.path(blake3).with_extension("owner")
     }
 
-    /// Size of an artifact that is here, whole.
+    /// Size of an artifact that is here, whole: one that was cut off, or lost its tree, is none. Its last group is
+    /// looked at for that.
     ///
     /// # Errors
     /// [`ArtifactError::Io`].
     pub fn size(&self, blake3: &Digest) -> Result<Option<u64>, ArtifactError> {
-        match fs::metadata(self.path(blake3)) {
+        let length = |path: PathBuf| match fs::metadata(path) {
             Ok(metadata) => Ok(Some(metadata.len())),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(ArtifactError::from(error)),
+        };
+        let (size, tree) = (length(self.path(blake3))?, length(self.tree_path(blake3))?);
+        let Some(size) = size.filter(|size| *size > 0 && tree == Some(tree_bytes(*size))) else { return Ok(None) };
+        let last_group = (size - 1) / GROUP_BYTES * GROUP_BYTES;
+        match self.encode_of(size, blake3, last_group, 0, io::sink()) {
+            Ok(()) => Ok(Some(size)),
+            Err(ArtifactError::Damaged { .. }) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -282,61 +298,6 @@ impl Artifacts {
         file.persist(&path).map_err(|error| error.error)?;
         sync_directory(shelf)
     }
-
-    fn new_tree(&self, blake3: Digest, size: u64) -> io::Result<PreOrderOutboard<File>> {
-        Ok(PreOrderOutboard {
-            root: blake3::Hash::from_bytes(blake3.0),
-            tree: BaoTree::new(size, BLOCK_SIZE),
-            data: tempfile::tempfile_in(self.directory.join("incoming"))?,
-        })
-    }
-
-    /// Writes a range in the self-checking form. Blocking.
-    ///
-    /// # Errors
-    /// [`ArtifactError`].
-    pub fn encode(&self, blake3: &Digest, offset: u64, length: u64, to: impl Write) -> Result<(), ArtifactError> {
-        let size = self.size(blake3)?.ok_or(ArtifactError::Absent(*blake3))?;
-        let ranges = ranges(size, offset, length)?;
-        let data = File::open(self.path(blake3))?;
-        let tree = PreOrderOutboard {
-            root: blake3::Hash::from_bytes(blake3.0),
-            tree: BaoTree::new(size, BLOCK_SIZE),
-            data: File::open(self.tree_path(blake3))?,
-        };
-        encode_ranges_validated(&data, &tree, &ranges, to).map_err(io::Error::other)?;
-        Ok(())
-    }
-
-    /// Takes in the self-checking form of a whole artifact, into the room made for it; each group is checked
-    /// before it is written. Blocking.
-    ///
-    /// # Errors
-    /// [`ArtifactError::Forged`] at the first group that does not belong; [`ArtifactError::Broken`] when there
-    /// is not all of it.
-    pub fn decode(&self, mut incoming: Incoming, from: impl Read) -> Result<(), ArtifactError> {
-        let blake3 = incoming.blake3;
-        let tree = self.new_tree(blake3, incoming.size)?;
-        decode_ranges(from, &ChunkRanges::all(), incoming.file.reopen()?, tree).map_err(|error| match error {
-            DecodeError::Io(error) => ArtifactError::Io(error),
-            DecodeError::ParentNotFound(_) | DecodeError::LeafNotFound(_) => {
-                ArtifactError::Broken(io::ErrorKind::UnexpectedEof.into())
-            }
-            DecodeError::ParentHashMismatch(_) | DecodeError::LeafHashMismatch(_) => ArtifactError::Forged(blake3),
-        })?;
-        incoming.written = incoming.size;
-        self.keep(incoming)
-    }
-}
-
-/// Group-aligned chunk ranges of a byte range; length 0 means to the end.
-fn ranges(size: u64, offset: u64, length: u64) -> Result<ChunkRanges, ArtifactError> {
-    let end = if length == 0 { size } else { offset.saturating_add(length).min(size) };
-    if !offset.is_multiple_of(GROUP_BYTES) || offset >= end {
-        return Err(ArtifactError::Range { offset, length, size });
-    }
-    let chunks = bao_tree::io::round_up_to_chunks(&ByteRanges::from(offset..end));
-    Ok(round_up_to_chunks_groups(chunks, BLOCK_SIZE))
 }
 
 fn write_whole(path: &Path, mut from: File) -> io::Result<()> {

@@ -32,7 +32,7 @@ pub enum ConfigError {
         path: PathBuf,
     },
     /// Not TOML, an unknown field, a field missing, a value of the wrong kind.
-    #[error("{}: {source}", path.display())]
+    #[error("{} is no configuration of a node", path.display())]
     Parse {
         /// The file.
         path: PathBuf,
@@ -288,7 +288,9 @@ impl RawConfig {
         let text = read_text(path)?;
         let mut raw: Self = toml::from_str(&text)
             .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        let base = path.parent().unwrap_or(Path::new("."));
+        // Whole paths: what is printed of them means the same wherever it is read again.
+        let whole = std::path::absolute(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        let base = whole.parent().unwrap_or(Path::new("/"));
         let files = [&mut raw.genesis, &mut raw.data_dir, &mut raw.node_key];
         let more = [&mut raw.grpc.certificate, &mut raw.grpc.private_key];
         for file in files.into_iter().chain(more).chain(raw.validator_key.as_mut()) {

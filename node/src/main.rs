@@ -36,7 +36,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 With -o json the answer is one JSON object: of `init` {\"node\", \"validator\"}, of `run --print-config` the
 configuration, of `restore` {\"height\", \"transactions\", \"first_whole_height\"}, of `fsck` {\"sound\",
-\"problems\", \"blocks\", \"transactions\", \"rows\"}; what went wrong is {\"error\": {\"code\", \"message\",
+\"problems\", \"blocks\", \"transactions\", \"rows\", \"torn\"}; what went wrong is {\"error\": {\"code\", \"message\",
 \"because\", \"hint\"}}. Exit codes: 0 done, 1 refused or damaged, 2 usage or environment."
 )]
 struct Arguments {
@@ -231,7 +231,9 @@ fn fsck(directory: &Path) -> Result<Answer, Box<dyn Error>> {
     let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
     let view = json!({
         "sound": report.is_sound(), "problems": problems, "blocks": proven, "transactions": transactions, "rows": rows,
+        "torn": report.torn,
     });
+    report.torn.iter().for_each(|torn| note(torn));
     if report.is_sound() {
         let text = format!("sound: {proven} blocks, {transactions} transactions, {rows} rows");
         return Ok(Answer::new(text, &view));

@@ -25,9 +25,11 @@ use crate::verifier::Verifier;
 use consensus::member::PeerMessage;
 use door::Door;
 use ledger::key::{PublicKey, SecretKey};
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
 use queue::Queues;
 use std::collections::HashMap;
+use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 use streams::{Outbound, frame};
@@ -98,9 +100,12 @@ pub async fn start(
 ) -> Result<Network, NetworkError> {
     let mut swarm = swarm::swarm(&config.key, &config.peers)?;
     for address in &config.listen {
-        swarm
-            .listen_on(address.clone())
-            .map_err(|error| NetworkError::Listen { address: address.clone(), detail: error.to_string() })?;
+        let cannot = |error: &dyn std::error::Error| NetworkError::Listen {
+            address: address.clone(),
+            detail: error.to_string(),
+        };
+        check_free(address).map_err(|error| cannot(&error))?;
+        swarm.listen_on(address.clone()).map_err(|error| cannot(&error))?;
     }
     swarm::await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
@@ -115,6 +120,21 @@ pub async fn start(
     tokio::spawn(door::serve_artifacts(swarm::accept(&network.control, ARTIFACT)?, door.clone(), artifacts));
     tokio::spawn(swarm::drive(swarm, config.peers, door, disconnect_requests, stop));
     Ok(network)
+}
+
+/// Whether nobody listens on a TCP address. libp2p would share the port with whoever does, and each would have some of
+/// the other's peers.
+fn check_free(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip = match parts.next() {
+        Some(Protocol::Ip4(ip)) => IpAddr::V4(ip),
+        Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) => TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 fn setup(error: impl std::fmt::Display) -> NetworkError {

@@ -1,25 +1,30 @@
 //! A whole node: opened, started, run until it is told to stop.
 
-use crate::artifacts::{ArtifactError, ArtifactLimits, Artifacts};
+mod error;
+
+pub use error::NodeError;
+
+use crate::artifacts::{ArtifactLimits, Artifacts};
 use crate::config::{Config, PeerAddress, RawArtifacts};
 use crate::desk::{Desk, HeadNotice, Published};
-use crate::grpc::{self, GrpcError, Services};
-use crate::network::{self, NetworkConfig, NetworkError};
+use crate::grpc::{self, Services};
+use crate::network::{self, NetworkConfig};
 use crate::proof::ProofSource;
 use crate::prune;
 use crate::replicate::{self, Plan, Wanted};
-use crate::shell::{Events, Inbox, Journal, JournalError, Shell, ShellError, inbox};
+use crate::shell::{Events, Inbox, Journal, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
 use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
-use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
+use ledger::genesis::{Genesis, GenesisBlock};
 use ledger::history::HistoryStorage;
 use ledger::id::{ChainId, Digest, TransactionId};
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::proof::EpochLink;
+use ledger::state::record::Role;
 use ledger::state::storage::{StateStorage, StorageError};
 use ledger::state::tree::TreeHead;
 use ledger::state::{StateKey, StateView as _};
@@ -28,7 +33,7 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use store::{RestoreError, Restored, Store, StoreError};
+use store::{Restored, Store};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::watch;
 use tokio_stream::wrappers::UnboundedReceiverStream;
@@ -37,85 +42,6 @@ use tonic::transport::Identity;
 
 /// Patches looked through at a time when missing artifacts are listed at start.
 const PATCHES_PER_PAGE: usize = 200;
-
-/// Why a node does not start, or stops by itself.
-#[derive(Debug, thiserror::Error)]
-pub enum NodeError {
-    /// The genesis file, or a TLS file, cannot be read.
-    #[error("cannot read {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
-    /// The genesis file is none.
-    #[error("the genesis file is not usable")]
-    Genesis(#[from] GenesisError),
-    /// The store is of another ledger.
-    #[error("the store holds chain {stored}, the genesis file is of {expected}")]
-    OtherChain {
-        /// Chain in the store.
-        stored: ChainId,
-        /// Chain of the genesis file.
-        expected: ChainId,
-    },
-    /// The system gives no more threads.
-    #[error("no threads for checking signatures can be had")]
-    Threads(#[from] rayon::ThreadPoolBuildError),
-    /// The chain on disk.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The state.
-    #[error(transparent)]
-    Storage(#[from] StorageError),
-    /// The vote journal.
-    #[error("the vote journal cannot be opened")]
-    Journal(#[from] JournalError),
-    /// Artifacts.
-    #[error("the artifact directory cannot be opened")]
-    Artifacts(#[from] ArtifactError),
-    /// Peers.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// Clients.
-    #[error(transparent)]
-    Grpc(#[from] GrpcError),
-    /// The main loop.
-    #[error(transparent)]
-    Shell(#[from] ShellError),
-    /// A snapshot to begin with.
-    #[error(transparent)]
-    Restore(#[from] RestoreError),
-    /// There is a chain already.
-    #[error("{} has a chain already", path.display())]
-    HasChain {
-        /// Where.
-        path: PathBuf,
-    },
-    /// A thread ended without a word.
-    #[error("the main loop ended unexpectedly")]
-    Lost,
-}
-
-impl NodeError {
-    /// What a person can do about it, where that is known.
-    #[must_use]
-    pub const fn hint(&self) -> Option<&'static str> {
-        match self {
-            Self::Store(error) => error.hint(),
-            Self::OtherChain { .. } => Some("give the ledger's own genesis file, or another data_dir"),
-            Self::HasChain { .. } => Some("a snapshot is for a node that begins: give it an empty data_dir"),
-            _ => None,
-        }
-    }
-
-    /// Whether something was given that is not believed, as against something that went wrong.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        matches!(self, Self::Restore(RestoreError::Snapshot(_) | RestoreError::Part { .. } | RestoreError::Read(_)))
-    }
-}
 
 /// The store as a member's chain.
 struct StoredChain(Arc<Store>);
@@ -146,35 +72,31 @@ impl Chain for StoredChain {
     }
 
     fn commit(&mut self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StorageError> {
-        self.0.commit(executed, certificate).map_err(storage)
+        self.0.commit(executed, certificate).map_err(StorageError::from)
     }
 
     fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError> {
-        let block = self.0.block(height).map_err(storage)?;
+        let block = self.0.block(height).map_err(StorageError::from)?;
         Ok(block.and_then(|(block, certificate)| Some((block, certificate?))))
     }
 }
 
 impl ProofSource for store::View<'_> {
     fn head(&self) -> Result<Option<(Header, Certificate, TreeHead)>, StorageError> {
-        let tip = self.tip().map_err(storage)?;
-        let certificate = self.certificate(tip.header.height).map_err(storage)?;
+        let tip = self.tip().map_err(StorageError::from)?;
+        let certificate = self.certificate(tip.header.height).map_err(StorageError::from)?;
         Ok(certificate.map(|certificate| (tip.header, certificate, tip.tree)))
     }
 
     fn epochs_before(&self, header: &Header) -> Result<Vec<EpochLink>, StorageError> {
-        let mut links = self.epochs(0, limits::EPOCHS_MAX + 1).map_err(storage)?;
+        let mut links = self.epochs(0, limits::EPOCHS_MAX + 1).map_err(StorageError::from)?;
         links.retain(|link| link.header.height < header.height);
         Ok(links)
     }
 
     fn transaction_bytes(&self, index: u64) -> Result<Option<Vec<u8>>, StorageError> {
-        Ok(self.transaction_at(index).map_err(storage)?.map(|located| located.bytes))
+        Ok(self.transaction_at(index).map_err(StorageError::from)?.map(|located| located.bytes))
     }
-}
-
-fn storage(error: StoreError) -> StorageError {
-    StorageError::new("store", error.to_string())
 }
 
 /// Runs a node until `stop` changes.
@@ -182,6 +104,7 @@ fn storage(error: StoreError) -> StorageError {
 /// # Errors
 /// [`NodeError`] names what could not be opened, or what failed while running.
 pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), NodeError> {
+    let identity = identity(&config)?;
     let (store, chain_id, name) = open_store(&config)?;
     let data = &config.raw.data_dir;
     let artifacts = Arc::new(Artifacts::open(data.join("artifacts"), artifact_limits(&config))?);
@@ -191,6 +114,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
         tracing::warn!(damage, "the vote log was cut at a damaged frame; the signing guard stands");
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
+    say_whose(&config, &store)?;
 
     let (events, received) = inbox();
     let notice =
@@ -215,7 +139,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(member, journal, network, desk);
-    let clients = grpc::serve(services, config.grpc_listen, identity(&config)?, stop.clone()).await?;
+    let clients = grpc::serve(services, config.grpc_listen, identity, stop.clone()).await?;
 
     // Nothing fails any more from here on: a process must not end while this thread writes.
     let mut main_loop = spawn_main_loop(shell, start, received, stop.clone());
@@ -232,6 +156,23 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     clients.abort();
     replication.abort();
     result
+}
+
+/// A node that is not its member's, as far as this chain goes, is told so: it may sleep, or be configured wrongly.
+fn say_whose(config: &Config, store: &Store) -> Result<(), StorageError> {
+    let (key, organisation) = (config.node_key.public(), &config.organisation);
+    match store.key_owner(key)? {
+        Some(owner) if owner.organisation == *organisation && owner.role == Role::Node => {}
+        Some(owner) => {
+            let (owner, role) = (owner.organisation, owner.role);
+            tracing::warn!(%key, %organisation, %owner, %role, "the ledger knows this node's key as something else");
+        }
+        None => tracing::warn!(
+            %key, %organisation,
+            "the ledger as far as it is here does not know this node's key: a governor adds it (propose)"
+        ),
+    }
+    Ok(())
 }
 
 /// The main loop has a thread of its own: it writes to disks and must not wait behind sockets.
@@ -267,7 +208,7 @@ pub fn restore(config: &Config, from: &Path) -> Result<Restored, NodeError> {
     let file = std::fs::File::open(from).map_err(read)?;
     let genesis = genesis(config)?;
     let parent = &config.raw.data_dir;
-    std::fs::create_dir_all(parent).map_err(|source| NodeError::Read { path: parent.clone(), source })?;
+    std::fs::create_dir_all(parent).map_err(|source| NodeError::Make { path: parent.clone(), source })?;
     Ok(Store::restore(&directory, &genesis, io::BufReader::new(file))?)
 }
 
@@ -284,7 +225,7 @@ fn open_store(config: &Config) -> Result<(Arc<Store>, ChainId, ledger::bounded::
         Store::open(&directory)?
     } else {
         let parent = &config.raw.data_dir;
-        std::fs::create_dir_all(parent).map_err(|source| NodeError::Read { path: parent.clone(), source })?;
+        std::fs::create_dir_all(parent).map_err(|source| NodeError::Make { path: parent.clone(), source })?;
         Store::create(&directory, &genesis)?
     };
     let (stored, expected) = (store.chain_id(), genesis.chain_id);
@@ -370,9 +311,14 @@ fn services(
     }
 }
 
+/// What clients know this node by, before anything is opened: files that are none are named then.
 fn identity(config: &Config) -> Result<Identity, NodeError> {
-    let read = |path: &PathBuf| std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source });
-    Ok(Identity::from_pem(read(&config.raw.grpc.certificate)?, read(&config.raw.grpc.private_key)?))
+    let read = |path: &PathBuf, what, is_one: fn(&[u8]) -> bool| {
+        let pem = std::fs::read(path).map_err(|source| NodeError::Read { path: path.clone(), source })?;
+        if is_one(&pem) { Ok(pem) } else { Err(NodeError::Tls { path: path.clone(), what }) }
+    };
+    let certificate = read(&config.raw.grpc.certificate, "certificate", proto::are_certificates)?;
+    Ok(Identity::from_pem(certificate, read(&config.raw.grpc.private_key, "private key", proto::is_private_key)?))
 }
 
 /// A recovered block with its transactions verified; one that does not verify was not kept by us.

@@ -140,6 +140,7 @@ fn judge(job: &Job, result: &Result<(), ArtifactError>) -> Ended {
         | ArtifactError::Full { .. }
         | ArtifactError::DiskFull { .. }
         | ArtifactError::Range { .. }
+        | ArtifactError::Damaged { .. }
         | ArtifactError::Io(_) => {
             tracing::warn!(%blake3, %organisation, %error, "an artifact cannot be stored here");
             Ended::NoRoom

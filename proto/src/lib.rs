@@ -6,7 +6,7 @@
 pub use prost::Message;
 
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 
 /// Version 1 of the interface.
 #[allow(missing_docs, clippy::all, clippy::pedantic, unreachable_pub, reason = "generated")]
@@ -41,9 +41,15 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descrip
 /// Largest gRPC message any program here sends or accepts: a block and its frame.
 pub const MESSAGE_BYTES_MAX: usize = 2 * 1024 * 1024;
 
-/// Whether these are root certificates in PEM: one at least, and nothing that is none.
+/// Whether this is a private key in PEM.
 #[must_use]
-pub fn are_root_certificates(pem: &[u8]) -> bool {
+pub fn is_private_key(pem: &[u8]) -> bool {
+    PrivateKeyDer::from_pem_slice(pem).is_ok()
+}
+
+/// Whether these are certificates in PEM: one at least, and nothing that is none.
+#[must_use]
+pub fn are_certificates(pem: &[u8]) -> bool {
     let mut certificates = CertificateDer::pem_slice_iter(pem);
     certificates.next().is_some_and(|first| first.is_ok()) && certificates.all(|other| other.is_ok())
 }

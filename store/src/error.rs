@@ -162,7 +162,10 @@ impl StoreError {
             Self::ReadOnly { .. } => "check the directory's owner, its mode and the mount",
             Self::DiskFull { .. } => "make room, then start again: no acknowledged block is lost",
             Self::Schema { .. } => "use the program version that wrote the store, or sync a new store from peers",
-            Self::Corrupt(_) => "check the store to see what is affected; set it aside and sync a new one from peers",
+            Self::Corrupt(_) => {
+                "stop the node and run `countersign-node fsck` to see what is affected; move the chain directory away and \
+                 start the node: it gets the chain from its peers again"
+            }
             Self::Stopped => "see the first error, mend its cause and start again",
             _ => return None,
         })
@@ -172,10 +175,13 @@ impl StoreError {
 impl From<StoreError> for StorageError {
     /// For the ledger's own readers, which know places, not columns.
     fn from(error: StoreError) -> Self {
+        let hint = error.hint();
         match error {
             StoreError::Unreadable(error) => error,
-            StoreError::Corrupt(corruption) => Self::new(corruption.column.unwrap_or("store"), corruption.to_string()),
-            other => Self::new("store", other.to_string()),
+            StoreError::Corrupt(corruption) => {
+                Self::new(corruption.column.unwrap_or("store"), corruption.to_string()).with_hint(hint)
+            }
+            other => Self::new("store", other.to_string()).with_hint(hint),
         }
     }
 }

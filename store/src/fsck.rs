@@ -19,9 +19,10 @@ use crate::column::Column;
 use crate::database::{Database, Purpose};
 use crate::error::{Corruption, StoreError};
 use crate::lock::{Lock, file_error};
+use crate::meta;
 use crate::store::Store;
 use crate::view::View;
-use crate::{meta, wal};
+use crate::wal::{self, Torn};
 use ledger::genesis::{Genesis, GenesisBlock};
 use std::fs;
 use std::path::Path;
@@ -61,6 +62,8 @@ pub struct Report {
     pub rows: u64,
     /// What is not as it must be, the cause first; at most [`PROBLEMS_MAX`].
     pub problems: Vec<Corruption>,
+    /// What the log ends with, when that is no whole record: no problem, if a crash tore it.
+    pub torn: Option<String>,
 }
 
 impl Report {
@@ -101,13 +104,23 @@ pub fn fsck(path: &Path, scratch: &Path, progress: &mut dyn FnMut(Progress)) -> 
     }
     let _lock = Lock::take_to_read(path)?;
     let mut report = Report::default();
-    if let Err(error) = wal::check(path) {
-        report.add_error(error)?;
-    }
-    let database = Database::open(path, Purpose::Inspect)?;
-    meta::check_schema(&database)?;
-    let Some(genesis) = genesis(&database, &mut report)? else { return Ok(report) };
+    let logs = wal::check(path);
+    let database = match Database::open(path, Purpose::Inspect) {
+        Ok(database) => database,
+        Err(error) => {
+            logs.or_else(|error| report.add_error(error).map(|()| None))?;
+            return report.add_error(unopened(error)).map(|()| report);
+        }
+    };
     let chain = View::new(&database, None);
+    match logs {
+        Ok(torn) => report.torn = torn.map(|torn| after(&chain, torn)),
+        Err(error) => report.add_error(in_the_next_block(&chain, error))?,
+    }
+    if let Err(error) = meta::check_schema(&database) {
+        return report.add_error(error).map(|()| report);
+    }
+    let Some(genesis) = genesis(&database, &mut report)? else { return Ok(report) };
     if database.get(Column::Meta, meta::FLOOR_KEY)?.is_some() {
         fs::create_dir_all(scratch).map_err(|source| file_error(scratch, source))?;
         let again = Database::create(scratch, Purpose::Scratch)?;
@@ -124,6 +137,36 @@ pub fn fsck(path: &Path, scratch: &Path, progress: &mut dyn FnMut(Progress)) -> 
     drop(derived);
     fs::remove_dir_all(scratch).map_err(|source| file_error(scratch, source))?;
     checked.map(|()| report)
+}
+
+/// A database that does not open has no block that could be named.
+fn unopened(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Corrupt(mut problem) => {
+            problem.detail = format!("none of the blocks can be read, the database does not open: {}", problem.detail);
+            StoreError::Corrupt(problem)
+        }
+        error => error,
+    }
+}
+
+/// What a log has behind the last block that can be read of it was of the next one.
+fn in_the_next_block(chain: &View<'_>, error: StoreError) -> StoreError {
+    match (error, chain.tip()) {
+        (StoreError::Corrupt(mut problem), Ok(tip)) if problem.column.is_none() => {
+            problem.height = Some(tip.header.height + 1);
+            StoreError::Corrupt(problem)
+        }
+        (error, _) => error,
+    }
+}
+
+fn after(chain: &View<'_>, Torn { file, at }: Torn) -> String {
+    let next = chain.tip().map_or_else(|_| "a block".to_owned(), |tip| format!("block {}", tip.header.height + 1));
+    format!(
+        "{next} is not there: the last record of {file}, at byte {at}, does not check out. A crash tore it while it was \
+         written, or it was damaged since; the node gets that block from its peers"
+    )
 }
 
 /// The genesis, if its bytes are still those the store was made from.

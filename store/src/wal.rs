@@ -29,8 +29,19 @@ const TYPES: [u8; 6] = [FULL, FIRST, 7, 8, 11, 131];
 const FULL: u8 = 5;
 const FIRST: u8 = 6;
 
-/// Checks all logs, and lists of files, of the database in `path`.
-pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
+/// The last record of a log, when it does not check out: a crash tore it while it was written, or it was damaged since.
+/// Nothing tells the two apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Torn {
+    /// The log.
+    pub(crate) file: String,
+    /// Where the record begins.
+    pub(crate) at: usize,
+}
+
+/// Checks all logs, and lists of files, of the database in `path`. What the newest log ends with, if that is torn.
+pub(crate) fn check(path: &Path) -> Result<Option<Torn>, StoreError> {
+    let mut torn = None;
     for entry in fs::read_dir(path).map_err(|source| file_error(path, source))? {
         let file = entry.map_err(|source| file_error(path, source))?.path();
         let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
@@ -39,8 +50,14 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
         let number = number.filter(|_| is_log).map(|number| number as u32);
         if number.is_some() || is_list {
             let log = fs::read(&file).map_err(|source| file_error(&file, source))?;
-            if let Some((broken, later)) = find_hole(&log, number) {
-                let file = file.file_name().map(|name| name.to_string_lossy().into_owned());
+            let file = file.file_name().map(|name| name.to_string_lossy().into_owned());
+            let (broken, later) = find_break(&log, number);
+            if let (Some(at), Some(number)) = (broken, number)
+                && is_begun(&log, at, number)
+            {
+                torn = file.clone().map(|file| Torn { file, at });
+            }
+            if let (Some(broken), Some(later)) = (broken, later) {
                 let lost = if is_list { "files" } else { "acknowledged blocks" };
                 let detail = format!(
                     "the record at byte {broken} does not check out, and a later one begins at byte {later}: {lost} \
@@ -57,12 +74,12 @@ pub(crate) fn check(path: &Path) -> Result<(), StoreError> {
             }
         }
     }
-    Ok(())
+    Ok(torn)
 }
 
-/// Where a log breaks off, and where a batch begins after that; `None` when it is whole, or only its last
-/// batch is torn.
-fn find_hole(log: &[u8], number: Option<u32>) -> Option<(usize, usize)> {
+/// Where a log breaks off, and where a batch begins after that; no such batch when it is whole, or only its last one is
+/// torn.
+fn find_break(log: &[u8], number: Option<u32>) -> (Option<usize>, Option<usize>) {
     let header_bytes = header_bytes(number);
     let mut at = 0;
     while let Some(record) = Record::at(log, at, number) {
@@ -73,7 +90,14 @@ fn find_hole(log: &[u8], number: Option<u32>) -> Option<(usize, usize)> {
     }
     let begins = |place: &usize| Record::at(log, *place, number).is_some_and(|record| record.begins_batch);
     // Not at `at` itself: what stands there is what did not check out.
-    (at + 1..log.len().saturating_sub(header_bytes)).find(begins).map(|later| (at, later))
+    let later = (at + 1..log.len().saturating_sub(header_bytes)).find(begins);
+    ((at < log.len()).then_some(at), later)
+}
+
+/// Whether a record with a log's own number begins at a place. Behind the end of a log there is nothing, or what was
+/// there before it: zeros, or the middle of what an older log had there.
+fn is_begun(log: &[u8], at: usize, number: u32) -> bool {
+    log.get(at + PLAIN_HEADER_BYTES..at + HEADER_BYTES).is_some_and(|bytes| bytes == number.to_le_bytes())
 }
 
 const fn header_bytes(number: Option<u32>) -> usize {

@@ -60,7 +60,8 @@ impl Answer {
             Ok(()) => self.code.into(),
             Err(error) => {
                 // Programs wait for it where nothing can be written.
-                ErrorView::of(&NotWritten(error), "output", None).tell(Format::Table);
+                let hint = "is there room where standard output goes, and may this user write there?".to_owned();
+                ErrorView::of(&NotWritten(error), "output", Some(hint)).tell(Format::Table);
                 unwritten.into()
             }
         }

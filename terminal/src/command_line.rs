@@ -1,6 +1,7 @@
 //! Command lines that could not be read.
 
 use crate::{EXIT_DONE, EXIT_USAGE, ErrorView};
+use clap::error::ErrorKind;
 use std::ffi::OsString;
 use std::process::ExitCode;
 
@@ -27,8 +28,13 @@ pub fn not_read(error: &clap::Error, words: &[OsString], program: &str) -> ExitC
     if !error.use_stderr() {
         return ExitCode::from(EXIT_DONE);
     }
+    let view = ErrorView::not_read(error, program);
+    // Where no command was given, the help was.
+    if !matches!(error.kind(), ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand) {
+        view.tell_hint();
+    }
     if asks_for_json(words) {
-        ErrorView::not_read(error, program).tell_programs();
+        view.tell_programs();
     }
     ExitCode::from(EXIT_USAGE)
 }

@@ -71,10 +71,17 @@ impl ErrorView {
                 let _ = writeln!(text, "{start}{}", escape(line));
             }
         }
-        if let Some(hint) = &self.hint {
-            let _ = writeln!(text, "hint: {}", escape(hint));
-        }
-        text
+        text + &self.hint_text()
+    }
+
+    fn hint_text(&self) -> String {
+        self.hint.as_ref().map(|hint| format!("hint: {}\n", escape(hint))).unwrap_or_default()
+    }
+
+    /// What to do, where somebody else has said what happened.
+    pub(crate) fn tell_hint(&self) {
+        // As in `tell`.
+        let _ = io::stderr().lock().write_all(self.hint_text().as_bytes());
     }
 
     /// The one place where an error is told: to people on standard error, to programs where they wait for the answer.

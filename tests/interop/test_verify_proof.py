@@ -2,7 +2,7 @@
 """Asks the verifier written from docs/protocol.md what docs/vectors/ and, when it is there, out/demo/ promise.
 
 Run it with the packages of requirements.txt installed. The last line is `N passed, N failed`."""
-import copy, json, subprocess, sys, unittest
+import copy, json, re, subprocess, sys, unittest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -155,6 +155,23 @@ class Vectors(unittest.TestCase):
         for entry in INDEX["proofs"] + misses:
             with self.subTest(entry["file"], about=entry["about"]):
                 self.assertEqual(verdict(vector(entry), GENESIS, entry["at_ms"]), entry["check"])
+
+    def test_the_last_reason_of_the_document_is_one_and_the_next_is_none(self):
+        document = (ROOT / "docs" / "protocol.md").read_text()
+        listed = document.split("**2.6**")[1].split("\n### ")[0]
+        last = max(int(number) for number in re.findall(r"\| (\d+) `", listed))
+        self.assertGreater(last, 30)
+        first = v.Value()
+        first.number = 0
+        receipt = dict(patch=bytes(32), rollout=None, attempt=1, from_version="1", to_version="2", outcome=first,
+                       reason=dict(code=first, detail=""), health=first, log_digest=bytes(32), ended_at_ms=1)
+        data = bytearray(encode(v.RECEIPT, receipt))
+        # The code stands before the empty detail, the health, the digest and the time.
+        place = len(data) - 8 - 32 - 4 - 8 - 4
+        data[place:place + 4] = last.to_bytes(4, "little")
+        self.assertEqual(v.decode(v.RECEIPT, bytes(data), len(data), "receipt")["reason"]["code"].number, last)
+        data[place:place + 4] = (last + 1).to_bytes(4, "little")
+        self.assertRaises(v.Refused, v.decode, v.RECEIPT, bytes(data), len(data), "receipt")
 
     def test_every_signature_is_judged_as_the_index_says(self):
         for case in json.loads((VECTORS / "signatures.json").read_text()):

@@ -55,7 +55,7 @@ MANIFEST = struct(
     health=list_(struct(probe=PROBE, timeout_ms=U32, attempts=U16, interval_ms=U32), 16), reboot=plain(3))
 VERDICT = struct(patch=HASH, evidence=HASH, note=NOTES)
 RECEIPT = struct(patch=HASH, rollout=option(HASH), attempt=U32, from_version=VERSION, to_version=VERSION,
-                 outcome=plain(5), reason=option(struct(code=plain(33), detail=SENTENCE)), health=plain(3),
+                 outcome=plain(5), reason=option(struct(code=plain(35), detail=SENTENCE)), health=plain(3),
                  log_digest=HASH, ended_at_ms=U64)
 CHANGE = enum(  # 2.22
     {"organisation": ORGANISATION}, {"name": NAME}, {"organisation": NAME, "key": HASH, "role": ROLE},

@@ -82,7 +82,7 @@ impl Init {
             tracing::info!(ledger = %block.genesis.name, chain = %block.chain_id, "trust root");
         }
         let ca = self.ca.as_deref().map(|path| read(path, CA_BYTES_MAX)).transpose()?;
-        if let Some(path) = self.ca.as_deref().filter(|_| !ca.as_deref().is_none_or(proto::are_root_certificates)) {
+        if let Some(path) = self.ca.as_deref().filter(|_| !ca.as_deref().is_none_or(proto::are_certificates)) {
             let text = format!("{} has no certificates in PEM in it, or something else", path.display());
             let hint = "--ca takes the ca.pem that `countersign-node init` wrote for each node, one after the other";
             return Err(Failure::new(text, Some(hint.to_owned()), USAGE).called("no-certificate"));

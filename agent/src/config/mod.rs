@@ -1,5 +1,6 @@
 //! The configuration: text, then raw, then parsed. What is parsed is believed everywhere else.
 
+mod error;
 mod health;
 mod installers;
 mod raw;
@@ -8,12 +9,13 @@ mod schedule;
 mod sources;
 pub mod template;
 
+pub use error::{ConfigError, NotToml};
 pub use health::Health;
 pub use installers::{Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm};
 pub use reboot::Reboot;
 pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
 
-use crate::files::{self, FileError};
+use crate::files;
 use crate::parameters::{self, Parameters};
 use ledger::bounded::{Name, Product};
 use ledger::limits;
@@ -127,32 +129,6 @@ pub struct Service {
     pub ready_wait: Duration,
 }
 
-/// What is wrong with a configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file itself.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// Not TOML, or a field that is unknown, missing or of another type.
-    #[error("{}: {detail}", path.display())]
-    Syntax {
-        /// Where.
-        path: PathBuf,
-        /// What the parser says, with the line.
-        detail: String,
-    },
-    /// A field with a value that cannot be.
-    #[error("{}: {field}: {problem}", path.display())]
-    Field {
-        /// Where.
-        path: PathBuf,
-        /// Which field.
-        field: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
 impl Config {
     /// Reads and checks a configuration file. Relative paths in it are relative to its directory.
     ///
@@ -160,7 +136,7 @@ impl Config {
     /// [`ConfigError`] names the first thing that is wrong.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let bytes = files::read(path, CONFIG_BYTES_MAX)?;
-        let syntax = |detail: String| ConfigError::Syntax { path: path.to_owned(), detail };
+        let syntax = |detail: String| ConfigError::Syntax { path: path.to_owned(), source: NotToml(detail) };
         let text = String::from_utf8(bytes).map_err(|_| syntax("not UTF-8 text".to_owned()))?;
         let raw: raw::Raw = toml::from_str(&text).map_err(|error| syntax(error.to_string().trim_end().to_owned()))?;
         let base = std::path::absolute(path).ok().and_then(|path| path.parent().map(Path::to_owned));

@@ -2,7 +2,7 @@
 //! believe anything. What was made is checked as if it had been fetched.
 
 use super::partial::hash;
-use super::{Origins, Share, download, file_name, sibling};
+use super::{Origins, Share, download, file_name, room, sibling};
 use crate::files::{self, FileError, failed};
 use ledger::artifact::PayloadHasher;
 use ledger::id::Digest;
@@ -45,7 +45,9 @@ pub async fn make(
     let have = fs::symlink_metadata(directory.join(file_name(&whole.blake3))).map_or(0, |metadata| metadata.len());
     let missing = whole.size.saturating_sub(have);
     let budget = origins.patience().delta_bytes_max;
-    let may = |delta: &&&Artifact| delta.size < missing && !origins.is_lying(&delta.blake3);
+    // What it makes, or else the whole, needs room beside it.
+    let is_room = |delta: &Artifact| room::is_for(delta.size.saturating_add(whole.size), directory);
+    let may = |delta: &&&Artifact| delta.size < missing && !origins.is_lying(&delta.blake3) && is_room(delta);
     let mut fitting: Vec<_> = deltas
         .iter()
         .filter(may)

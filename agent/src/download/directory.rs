@@ -44,11 +44,11 @@ impl Directory {
         let hand = hand.map_err(|_| hangs())?.map_err(|_| hangs())?;
         let (opened, opens) = oneshot::channel();
         let (pieces, taken) = mpsc::channel(AHEAD_MAX);
-        let path = self.path.join(name);
+        let (directory, name) = (self.path.clone(), PathBuf::from(name));
         let work = move || {
             // Given back when the disk has let go of the thread, and not before.
             let _hand = hand;
-            match open(&path, length, offset) {
+            match open(&directory, &name, length, offset) {
                 Ok(file) => {
                     // Whoever does not wait any more takes no pieces either.
                     let _ = opened.send(Ok(()));
@@ -76,11 +76,12 @@ fn read(mut file: File, pieces: &mpsc::Sender<io::Result<Vec<u8>>>) {
     }
 }
 
-/// Opens a plain file of a length, at an offset. Nothing that waits, gives for ever or leads elsewhere is opened.
-fn open(path: &Path, length: u64, offset: u64) -> Result<File, Disappointment> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let mut file = match rustix::fs::open(path, flags, Mode::empty()).map_err(io::Error::from) {
-        Ok(file) => File::from(file),
+/// Opens a plain file of a length, at an offset. Nothing that waits, gives for ever or leads elsewhere is opened: only
+/// the directory itself, which the configuration names, may be a link.
+fn open(directory: &Path, name: &Path, length: u64, offset: u64) -> Result<File, Disappointment> {
+    let path = directory.join(name);
+    let mut file = match open_beneath(directory, name) {
+        Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Disappointment::Absent("has no such file".to_owned()));
         }
@@ -95,6 +96,18 @@ fn open(path: &Path, length: u64, offset: u64) -> Result<File, Disappointment> {
     }
     file.seek(SeekFrom::Start(offset)).map_err(|error| Disappointment::Cannot(error.to_string()))?;
     Ok(file)
+}
+
+/// Opens what lies beneath a directory, step by step, no step of which is a link.
+fn open_beneath(directory: &Path, name: &Path) -> io::Result<File> {
+    let above = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(directory, above, Mode::empty())?;
+    for step in name.parent().into_iter().flat_map(Path::components) {
+        at = rustix::fs::openat(&at, step.as_os_str(), above | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    let plain = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let name = name.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(File::from(rustix::fs::openat(&at, name, plain, Mode::empty())?))
 }
 
 #[cfg(test)]

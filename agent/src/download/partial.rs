@@ -2,7 +2,7 @@
 
 use super::error::{Disappointment, DownloadError, graver};
 use super::origins::{Delivery, Origin, Origins, Share};
-use super::room::whole_groups;
+use super::room::{self, whole_groups};
 use super::stream::{Patience, Pieces, check_and_write, take};
 use super::tree::{self, Woven};
 use super::{file_name, sibling};
@@ -13,6 +13,7 @@ use ledger::patch::Artifact;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tokio::time::{Instant, timeout_at};
 
@@ -38,10 +39,15 @@ impl Partial {
         let path = directory.join(file_name(&artifact.blake3));
         let file = open_private(&path)?;
         let Artifact { blake3, sha256, size, .. } = *artifact;
-        let partial = Self { path, file, blake3, sha256, size };
+        let mut partial = Self { path, file, blake3, sha256, size };
         // Whole groups only; and nothing can be there beyond the signed size.
-        let length = partial.have()?;
-        partial.file.set_len(whole_groups(length, size)).map_err(failed("cut", &partial.path))?;
+        let metadata = partial.file.metadata().map_err(failed("examine", &partial.path))?;
+        match whole_groups(metadata.len(), size) {
+            whole if whole == metadata.len() => {}
+            // Another manifest may give the same digest another size: what has another name is not cut for that.
+            _ if metadata.nlink() > 1 => partial.anew()?,
+            whole => partial.file.set_len(whole).map_err(failed("cut", &partial.path))?,
+        }
         Ok(partial)
     }
 
@@ -156,9 +162,7 @@ impl Partial {
             return Ok(None);
         }
         let path = sibling(&self.path, TREE_SUFFIX);
-        if let Ok(tree) = File::open(&path)
-            && tree::check(&tree, self.blake3, self.size).unwrap_or(false)
-        {
+        if let Some(tree) = self.tree_here(&path).await {
             return Ok(Some(tree));
         }
         let others = origins.all().iter().enumerate().filter(|(_, other)| !std::ptr::eq(*other, origin));
@@ -176,6 +180,13 @@ impl Partial {
             }
         }
         Ok(None)
+    }
+
+    /// The tree that is here, if it is the right one; a large one is read beside the agent's own thread.
+    async fn tree_here(&self, path: &Path) -> Option<File> {
+        let (tree, blake3, size) = (File::open(path).ok()?, self.blake3, self.size);
+        let checking = tokio::task::spawn_blocking(move || tree::check(&tree, blake3, size).ok()?.then_some(tree));
+        checking.await.ok().flatten()
     }
 
     async fn fetch_tree(
@@ -219,6 +230,12 @@ impl Partial {
         if rest > UNCHECKED_BYTES_MAX {
             let why =
                 format!("has no hash tree, and {rest} bytes are more than the {UNCHECKED_BYTES_MAX} taken without");
+            return Err(Disappointment::Cannot(why));
+        }
+        // It lies beside first, and then in the artifact as well.
+        let directory = self.path.parent().unwrap_or(Path::new("/"));
+        if !room::is_for(rest.saturating_mul(2), directory) {
+            let why = format!("has no hash tree, and there is no room for {rest} bytes twice");
             return Err(Disappointment::Cannot(why));
         }
         let asked = origin.payload(self.blake3, self.size, have);
@@ -317,5 +334,30 @@ pub(super) fn hash(mut file: &File, hasher: &mut PayloadHasher) -> io::Result<()
             0 => return Ok(()),
             count => hasher.update(&buffer[..count]),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::Name;
+    use ledger::patch::PayloadEncoding;
+    use std::fs;
+
+    #[test]
+    fn what_another_name_has_is_not_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let bytes = vec![7; 3 * GROUP_BYTES as usize];
+        let (blake3, name) = (Digest::blake3(&bytes), Name::new("a").unwrap());
+        let shorter =
+            Artifact { name, size: 5, blake3, sha256: blake3, encoding: PayloadEncoding::Identity, delta_from: None };
+        let (path, cached) = (directory.path().join(file_name(&blake3)), directory.path().join("cached"));
+        fs::write(&path, &bytes).unwrap();
+        fs::hard_link(&path, &cached).unwrap();
+        assert_eq!(Partial::open(directory.path(), &shorter).unwrap().have().unwrap(), 0);
+        assert_eq!(fs::read(&cached).unwrap(), bytes);
+        // What is nobody else's is cut.
+        fs::write(&path, &bytes).unwrap();
+        assert_eq!(Partial::open(directory.path(), &shorter).unwrap().have().unwrap(), 5);
     }
 }

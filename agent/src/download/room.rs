@@ -45,30 +45,24 @@ impl Room {
     pub fn reckon(data: &DataDir, artifacts: &[Artifact]) -> Result<Self, FileError> {
         let downloads = data.downloads();
         let (mut fetch, mut names) = (0_u64, Vec::new());
-        for artifact in artifacts {
+        // A delta is fetched where there is room for it beside, and is not laid down.
+        let payloads = || artifacts.iter().filter(|artifact| artifact.delta_from.is_none());
+        for artifact in payloads() {
             let name = file_name(&artifact.blake3);
             if !names.contains(&name) {
                 fetch = fetch.saturating_add(artifact.size - have(&downloads.join(&name), artifact.size)?);
                 names.push(name);
             }
         }
-        // Deltas are fetched and not laid down.
-        let payloads = artifacts.iter().filter(|artifact| artifact.delta_from.is_none());
-        let prepare = payloads.fold(0, |sum: u64, artifact| sum.saturating_add(artifact.size));
-        let (mut given_back, kept) = (0, names_kept(artifacts));
-        for name in files::names(&downloads)?.into_iter().filter(|name| !kept.contains(name)) {
-            let path = downloads.join(name);
-            let metadata = fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
-            given_back += metadata.blocks().saturating_mul(STAT_BLOCK_BYTES);
-        }
+        let prepare = payloads().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.size));
+        let given_back = given_back(&downloads, artifacts)?;
         let mut disks = BTreeMap::new();
         for (directory, fetch, prepare, given_back) in
             [(downloads, fetch, 0, given_back), (data.installs(), 0, prepare, 0)]
         {
             let there = nearest(&directory);
             let device = fs::metadata(there).map_err(failed("examine", there))?.dev();
-            let stat = rustix::fs::statvfs(there).map_err(|error| failed("examine", there)(error.into()))?;
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let free = free_bytes(there)?;
             let disk = || Disk { directory: there.to_owned(), fetch: 0, prepare: 0, free };
             let disk = disks.entry(device).or_insert_with(disk);
             disk.fetch = disk.fetch.saturating_add(fetch);
@@ -114,6 +108,29 @@ impl fmt::Display for Room {
         let disks: Vec<_> = self.0.iter().map(ToString::to_string).collect();
         f.write_str(&disks.join("; "))
     }
+}
+
+/// What is there of other artifacts, and goes. What has another name, in the cache of the site, stays where it is.
+fn given_back(downloads: &Path, artifacts: &[Artifact]) -> Result<u64, FileError> {
+    let (mut bytes, kept) = (0_u64, names_kept(artifacts));
+    for name in files::names(downloads)?.into_iter().filter(|name| !kept.contains(name)) {
+        let path = downloads.join(name);
+        let metadata = fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
+        if metadata.nlink() == 1 {
+            bytes = bytes.saturating_add(metadata.blocks().saturating_mul(STAT_BLOCK_BYTES));
+        }
+    }
+    Ok(bytes)
+}
+
+fn free_bytes(directory: &Path) -> Result<u64, FileError> {
+    let stat = rustix::fs::statvfs(directory).map_err(|error| failed("examine", directory)(error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Whether so many bytes go onto the disk of a directory, and what must stay free stays free.
+pub(super) fn is_for(bytes: u64, directory: &Path) -> bool {
+    free_bytes(directory).is_ok_and(|free| bytes.saturating_add(FREE_BYTES_MIN) <= free)
 }
 
 /// How much of an artifact is there: whole groups only, and nothing beyond the signed size.
@@ -170,9 +187,25 @@ mod tests {
             assert_eq!(one_disk(&both).fetch, missing * GROUP_BYTES + 7, "{length}");
         }
         // Of another patch, it goes.
-        let other = Room::reckon(&data, &[artifact("c", 1)]).unwrap().0.remove(0);
-        let stays = Room::reckon(&data, &both).unwrap().0.remove(0);
-        assert!(other.free >= stays.free.saturating_add(10 * GROUP_BYTES) || other.free > stays.free, "{other:?}");
+        let given_back = |artifacts: &[Artifact]| given_back(&data.downloads(), artifacts).unwrap();
+        assert!(given_back(&[artifact("c", 1)]) >= 11 * GROUP_BYTES);
+        assert_eq!(given_back(&both), 0);
+    }
+
+    #[test]
+    fn deltas_and_what_has_another_name_are_not_reckoned_with() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::at(directory.path().to_owned());
+        let delta = Artifact { delta_from: Some(Digest::ZERO), ..artifact("delta", u64::MAX / 2) };
+        Room::reckon(&data, &[artifact("whole", 1), delta]).unwrap().check().unwrap();
+
+        fs::create_dir_all(data.downloads()).unwrap();
+        let (old, cached) = (data.downloads().join("old.partial"), directory.path().join("cached"));
+        fs::write(&old, vec![1; 1 << 20]).unwrap();
+        let given_back = || given_back(&data.downloads(), &[artifact("new", 1)]).unwrap();
+        assert!(given_back() >= 1 << 20);
+        fs::hard_link(&old, &cached).unwrap();
+        assert_eq!(given_back(), 0);
     }
 
     #[test]

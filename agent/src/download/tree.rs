@@ -99,24 +99,60 @@ mod tests {
     use super::*;
     use ledger::artifact::GROUP_BYTES;
 
-    /// Of every shape a tree has at its end: whole groups, parts of one, one or two below the last pair.
+    /// Bytes no two groups of which are alike, in a file.
+    fn payload(size: u64) -> (Vec<u8>, File) {
+        let mut bytes: Vec<u8> = (0..size).map(|place| (place / 7 % 251) as u8).collect();
+        for (number, group) in bytes.chunks_mut(GROUP_BYTES as usize).enumerate() {
+            group[0] = u8::try_from(number).unwrap();
+        }
+        let file = tempfile::tempfile().unwrap();
+        file.write_all_at(&bytes, 0).unwrap();
+        (bytes, file)
+    }
+
+    /// Sizes at which groups and chunks end, and between.
+    const SIZES: [u64; 14] =
+        [1, 1_023, 1_024, 1_025, 16_383, 16_384, 16_385, 17_408, 32_768, 49_152, 145_408, 163_840, 163_841, 200_000];
+
     #[test]
-    fn plain_bytes_and_their_tree_are_the_self_checking_form_from_every_group_on() {
-        for size in [1, 1024, GROUP_BYTES - 1, GROUP_BYTES, GROUP_BYTES + 1, 40_000, 3 * GROUP_BYTES, 1_291_776] {
-            let payload: Vec<u8> = (0..size).map(|at| (at * 31 + at / 251) as u8).collect();
-            let (mut whole, tree) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
-            io::Write::write_all(&mut whole, &payload).unwrap();
-            let blake3 = make(&whole, size, &tree).unwrap();
-            assert!(blake3 == Digest::blake3(&payload) && check(&tree, blake3, size).unwrap(), "{size}");
+    fn plain_bytes_with_their_tree_are_checked_from_every_group_on() {
+        for size in SIZES {
+            let (bytes, file) = payload(size);
+            let (blake3, tree) = (Digest::blake3(&bytes), tempfile::tempfile().unwrap());
+            assert_eq!(make(&file, size, &tree).unwrap(), blake3, "{size}");
+            assert!(check(&tree, blake3, size).unwrap(), "{size}");
             for offset in (0..size).step_by(GROUP_BYTES as usize) {
-                let tree = Some(tree.try_clone().unwrap()).filter(|_| tree_bytes(size) > 0);
-                let woven = Woven::new(tree, &payload[offset as usize..], size, offset);
-                let written = tempfile::tempfile().unwrap();
-                check_and_write(&written, blake3, size, offset, woven).unwrap_or_else(|why| panic!("{size}: {why:?}"));
-                let mut there = vec![0; (size - offset) as usize];
-                written.read_exact_at(&mut there, offset).unwrap();
-                assert!(there == payload[offset as usize..], "{size} from {offset}");
+                let into = tempfile::tempfile().unwrap();
+                let begins = usize::try_from(offset).unwrap();
+                into.write_all_at(&bytes[..begins], 0).unwrap();
+                let woven = |rest| Woven::new(Some(tree.try_clone().unwrap()), rest, size, offset);
+                check_and_write(&into, blake3, size, offset, woven(&bytes[begins..])).unwrap();
+                let mut there = vec![0; bytes.len()];
+                into.read_exact_at(&mut there, 0).unwrap();
+                assert_eq!(there, bytes, "{size} from {offset}");
+
+                let mut wrong = bytes[begins..].to_vec();
+                *wrong.last_mut().unwrap() ^= 1;
+                assert!(check_and_write(&into, blake3, size, offset, woven(&wrong)).is_err(), "{size} from {offset}");
             }
+        }
+    }
+
+    #[test]
+    fn a_tree_with_one_wrong_bit_is_none() {
+        for size in SIZES {
+            let (bytes, file) = payload(size);
+            let (blake3, tree) = (Digest::blake3(&bytes), tempfile::tempfile().unwrap());
+            make(&file, size, &tree).unwrap();
+            for place in 0..tree_bytes(size) {
+                let mut byte = [0];
+                tree.read_exact_at(&mut byte, place).unwrap();
+                tree.write_all_at(&[byte[0] ^ 1], place).unwrap();
+                assert!(!check(&tree, blake3, size).unwrap(), "{size}: {place}");
+                tree.write_all_at(&byte, place).unwrap();
+            }
+            tree.set_len(tree_bytes(size) + 1).unwrap();
+            assert!(!check(&tree, blake3, size).unwrap());
         }
     }
 }

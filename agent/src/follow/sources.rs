@@ -142,7 +142,7 @@ impl Sources {
             Some(ca) => files::read(ca, CA_BYTES_MAX)?,
             None => Vec::new(),
         };
-        if let Some(ca) = config.ca.as_ref().filter(|_| !proto::are_root_certificates(&roots)) {
+        if let Some(ca) = config.ca.as_ref().filter(|_| !proto::are_certificates(&roots)) {
             return Err(SourceError::NoRoots(ca.clone()));
         }
         let roots = Certificate::from_pem(roots);

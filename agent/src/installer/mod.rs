@@ -53,7 +53,7 @@ use install::{Held, Install, Job, PutError, Story};
 use installs::{Place, VersionId, VersionMeta};
 use journal::{Begun, Journal, JournalError, Observer, Record};
 use kinds::Kinds;
-use ledger::patch::{Artifact, PatchManifest, Reboot};
+use ledger::patch::{Artifact, InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
 use policy::{Permit, Restart, Subscription};
 use restarts::Restarts;
@@ -137,6 +137,7 @@ impl Installer {
         let kind = self.kinds.offered_one(manifest.installer)?;
         kind.plan(manifest)?;
         self.check_same_kind(&permit)?;
+        self.check_sole(&permit)?;
         self.check_restart(kind.reboot(manifest))?;
         let directory = self.data.downloads();
         Room::reckon(&self.data, &manifest.artifacts)?.check()?;
@@ -220,6 +221,24 @@ impl Installer {
                 Err(Refusal::new(ReasonCode::InstallerMissing, detail))
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Of a kind of which a host has one, one product is installed: another one's update would write over what the
+    /// first goes back to.
+    fn check_sole(&self, permit: &Permit) -> Result<(), Refusal> {
+        let manifest = permit.patch().manifest();
+        if manifest.installer != InstallerKind::ImageSlot {
+            return Ok(());
+        }
+        let own = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
+        let there = installs::all_trees(&self.data.installs())?;
+        match there.iter().find(|(of, tree)| tree.meta.kind == manifest.installer && **of != own) {
+            None => Ok(()),
+            Some((of, _)) => {
+                let detail = format!("the image slots of this host are those of {} {}", of.product, of.channel);
+                Err(Refusal::new(ReasonCode::InstallerMissing, detail))
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use agent::installer::journal::{Moment, Record};
 use agent::installer::restarting::Awaited;
 use agent::settled::{Settled, chain};
 use agent::worker::Worker;
-use ledger::bounded::List;
+use ledger::bounded::{List, Name};
 use ledger::id::PatchId;
 use ledger::patch::{InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::{Outcome, ReasonCode};
@@ -152,6 +152,7 @@ async fn an_image_that_does_not_come_up_is_left_by_the_boot_loader_and_the_recei
     let expected = "slot b did not come up (0 tries are left): the host runs from slot a";
     assert!(settled.to_string().contains(expected), "{settled}");
     house.is("a", "a - 0");
+    assert_eq!(fs::read(house.bench.slot("b")).unwrap()[..4096], [0; 4096], "what was taken back is no image any more");
     assert_eq!(worker.site().installer.awaited_restart().unwrap(), None, "the old one runs already");
     worker.site().sender().send_all().await.unwrap();
     assert_eq!(house.world.receipts().last().unwrap().outcome, Outcome::RolledBack);
@@ -258,6 +259,29 @@ async fn the_last_image_is_taken_back_by_hand_to_what_the_other_slot_still_has()
     assert_eq!(places, 8, "begun, judged, restored, done: before and after each");
     house.is("a", "b - 0");
     assert_eq!(house.endpoint.version().as_deref(), Some("1.0.1"));
+}
+
+/// Of a delta an image may be made, of two products the slots cannot be.
+#[tokio::test]
+async fn the_slots_are_one_products() {
+    let Some(house) = House::that_may_restart().await else { return };
+    house.installs(house.good(1)).await;
+    let other = approved_set(
+        &house.world,
+        2,
+        InstallerKind::ImageSlot,
+        vec![("image".to_owned(), image("1.0.2", 1000))],
+        |manifest: &mut PatchManifest| {
+            manifest.reboot = Reboot::Required;
+            manifest.channel = Name::new("beta").unwrap();
+        },
+    );
+    house.endpoint.configure("[[subscriptions]]\nproduct = \"acme/widget\"\nchannel = \"beta\"");
+    let (mut worker, _) = house.begins().await;
+    let settled = ask(&mut worker, other).await.unwrap();
+    assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, ReasonCode::InstallerMissing), "{settled}");
+    assert!(settled.to_string().contains("the image slots of this host are those of"), "{settled}");
+    house.is("b", "b - 0");
 }
 
 #[tokio::test]

@@ -274,6 +274,14 @@ async fn what_is_no_plain_file_is_not_opened() {
             std::fs::remove_dir(&path).unwrap();
         }
     }
+    // Nor is what lies where a link on the way leads to.
+    let (shelf, away) = (path.parent().unwrap(), case.endpoint.path("away"));
+    lay(stick.path(), &case.archive, true);
+    std::fs::rename(shelf, &away).unwrap();
+    std::os::unix::fs::symlink(&away, shelf).unwrap();
+    let (code, detail) = refusal(&case.apply().await);
+    assert_eq!(code, ReasonCode::ArtifactUnavailable, "{detail}");
+    std::fs::remove_file(shelf).unwrap();
     lay(stick.path(), &case.archive, true);
     assert_eq!(case.apply().await.outcome, Outcome::Applied);
 }

@@ -82,7 +82,7 @@ impl Way {
 
 fn with_roots(endpoint: Endpoint, url: &str, ca: &Path) -> Result<Endpoint, NodeError> {
     let pem = files::read(ca, "root certificates", CA_BYTES_MAX)?;
-    if !proto::are_root_certificates(&pem) {
+    if !proto::are_certificates(&pem) {
         return Err(NodeError::NoCertificate { ca: ca.to_owned() });
     }
     proto::install_tls_provider();

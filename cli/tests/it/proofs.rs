@@ -172,6 +172,28 @@ fn files_that_cannot_be_read_are_no_refusal() {
     hands.run(&["verify", ".", "--trust", "genesis"]).fails(2, "cannot read proof file .");
 }
 
+/// What one trusts is not what is judged: a genesis file that was damaged is of another ledger, or is none, and then
+/// nothing was refused.
+#[test]
+fn a_damaged_trust_root_is_no_refusal() {
+    let (ledger, patch) = approved();
+    let hands = hands(&ledger, patch);
+    let genesis = std::fs::read(hands.path("genesis")).unwrap();
+    let (mut none, mut other) = (0, 0);
+    for place in (0..genesis.len()).step_by(genesis.len() / 40) {
+        let mut changed = genesis.clone();
+        changed[place] ^= 0x10;
+        hands.write("changed", &changed);
+        let ran = hands.run(&["verify", "p.proof", "--trust", "changed", "--at", HEAD]);
+        match ran.code {
+            1 => assert!(ran.stderr.contains("refused by check chain-id"), "byte {place}: {}", ran.stderr),
+            code => assert!(code == 2 && ran.stderr.contains("is no trust root"), "byte {place}: {}", ran.stderr),
+        }
+        *if ran.code == 1 { &mut other } else { &mut none } += 1;
+    }
+    assert!(none > 5 && other > 5, "{none} none, {other} of another ledger");
+}
+
 /// One bit of every byte in turn would take too many processes; this many, spread over the whole file,
 /// go through the program, and every byte goes through the verifier in the ledger's own tests.
 const POSITIONS: usize = 160;

@@ -16,13 +16,21 @@ pub struct StorageError {
     pub place: &'static str,
     /// What happened.
     pub detail: String,
+    /// What a person can do about it, where that is known.
+    pub hint: Option<&'static str>,
 }
 
 impl StorageError {
     /// Names the part and what happened.
     #[must_use]
     pub fn new(place: &'static str, detail: impl Into<String>) -> Self {
-        Self { place, detail: detail.into() }
+        Self { place, detail: detail.into(), hint: None }
+    }
+
+    /// With what a person can do about it.
+    #[must_use]
+    pub fn with_hint(self, hint: Option<&'static str>) -> Self {
+        Self { hint, ..self }
     }
 }
 

@@ -6,10 +6,11 @@
 //! is any memory for it; what nobody reads yet is bounded by the window of its connection.
 
 use super::connections::Client;
-use super::refusal::Refused;
+use super::refusal::{Refused, named};
 use crate::origin::Origin;
 use crate::shares::{NoShare, Share, Shares};
-use futures::future::{Either, Ready, ready};
+use futures::TryFutureExt as _;
+use futures::future::{Either, MapOk, Ready, ready};
 use http_body::{Body as HttpBody, Frame};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -100,7 +101,7 @@ impl<S> Counted<S> {
 impl<S: Service<http::Request<Body>, Response = http::Response<Body>>> Service<http::Request<Body>> for Counted<S> {
     type Response = S::Response;
     type Error = S::Error;
-    type Future = Either<Ready<Result<S::Response, S::Error>>, S::Future>;
+    type Future = Either<Ready<Result<S::Response, S::Error>>, MapOk<S::Future, fn(S::Response) -> S::Response>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
         self.services.poll_ready(context)
@@ -118,7 +119,7 @@ impl<S: Service<http::Request<Body>, Response = http::Response<Body>>> Service<h
                     let request = Some(held);
                     Body::new(Intaken { body, frames, patience, intake, origin, rests, message: None, request })
                 });
-                Either::Right(self.services.call(request))
+                Either::Right(self.services.call(request).map_ok(named))
             }
             Err(refused) => Either::Left(ready(Ok(Status::from(refused).into_http()))),
         }

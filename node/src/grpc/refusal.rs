@@ -10,6 +10,8 @@ use ledger::state::Rejection;
 use ledger::transaction::TransactionError;
 use proto::v1::Refusal;
 use std::io;
+use tonic::body::Body;
+use tonic::codegen::http;
 use tonic::{Code, Status};
 
 /// When to try again after "no room".
@@ -111,6 +113,19 @@ impl From<NoClaim> for Refused {
         }
     }
 }
+
+/// What the transport says of bytes that are no message becomes a refusal like any other.
+pub(super) fn named(response: http::Response<Body>) -> http::Response<Body> {
+    match Status::from_header_map(response.headers()) {
+        Some(status) if status.code() == Code::Internal && status.message().starts_with(NO_MESSAGE) => {
+            Status::from(Refused::invalid("malformed", status.message())).into_http()
+        }
+        _ => response,
+    }
+}
+
+/// How prost begins what it says of bytes that are no message.
+const NO_MESSAGE: &str = "failed to decode Protobuf message";
 
 impl From<Refused> for Status {
     fn from(refused: Refused) -> Self {
@@ -233,6 +248,10 @@ impl From<ArtifactError> for Refused {
             ArtifactError::Slow(_) | ArtifactError::Broken(_) => {
                 let hint = "go on from where it stopped, when the line is better";
                 return Self::new(Code::DeadlineExceeded, "slow", error, hint);
+            }
+            ArtifactError::Damaged { .. } => {
+                tracing::warn!(%error, "an artifact cannot be served: remove its file, and the next start fetches it");
+                return Self::new(Code::Internal, "storage", error, "ask another node");
             }
             ArtifactError::Io(error) => return disk(error),
         };

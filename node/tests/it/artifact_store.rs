@@ -126,6 +126,24 @@ fn an_artifact_of_another_size_or_digest_is_refused() {
     assert_eq!(files(directory.path()), Vec::<String>::new());
 }
 
+/// There is nothing between a whole artifact and none: a node that lost a part of one fetches it anew.
+#[test]
+fn what_was_cut_off_on_the_disk_is_not_there() {
+    let (directory, artifacts) = store();
+    let bytes = payload(4, LENGTH);
+    let blake3 = keep(&artifacts, &bytes);
+    let name = blake3.to_string();
+    let path = directory.path().join("artifacts").join(&name[..2]).join(&name);
+    for cut in [path.clone(), path.with_extension("tree")] {
+        let whole = fs::read(&cut).unwrap();
+        fs::write(&cut, &whole[..whole.len() - 1]).unwrap();
+        assert_eq!(artifacts.size(&blake3).unwrap(), None, "{}", cut.display());
+        assert!(matches!(artifacts.encode(&blake3, 0, 0, Vec::new()), Err(ArtifactError::Absent(_))));
+        assert_eq!(keep(&artifacts, &bytes), blake3);
+        assert_eq!(artifacts.size(&blake3).unwrap(), Some(LENGTH as u64), "kept anew");
+    }
+}
+
 /// Bytes that rot on the disk are not served: the transfer ends before the first false group.
 #[test]
 fn what_rots_on_the_disk_is_not_served() {
@@ -137,7 +155,8 @@ fn what_rots_on_the_disk_is_not_served() {
     bytes[100_000] ^= 1;
     fs::write(&path, bytes).unwrap();
     let mut encoding = Vec::new();
-    assert!(artifacts.encode(&blake3, 0, 0, &mut encoding).is_err());
+    let error = artifacts.encode(&blake3, 0, 0, &mut encoding).unwrap_err();
+    assert!(matches!(error, ArtifactError::Damaged { place: 98_304, .. }), "{error}");
     assert!(encoding.len() < 100_000 + 16_384);
     let (_there, to) = store();
     assert!(decode(&to, blake3, LENGTH, &encoding).is_err());

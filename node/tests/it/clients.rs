@@ -7,7 +7,7 @@ use crate::support::wait_for;
 use crate::support::world::World;
 use ledger::state::record::Role;
 use proto::v1::ledger_client::LedgerClient;
-use proto::v1::{GetStatusRequest, SubmitRequest};
+use proto::v1::{GetBlockRequest, GetStatusRequest, SubmitRequest, SubmitResponse};
 use rustix::net::{AddressFamily, SocketType};
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read as _, Write as _};
@@ -16,10 +16,12 @@ use std::process::Command;
 use std::time::Duration;
 use tests::Dice;
 use tokio_stream::StreamExt as _;
-use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_prost::ProstCodec;
 use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
@@ -27,6 +29,26 @@ use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
 /// How long a socket of ours waits for the node's word.
 const READ_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Bytes that are a message, of another call: the library's words become a refusal like any other.
+#[tokio::test]
+async fn bytes_that_are_no_message_are_refused_by_name() {
+    let world = World::new(72);
+    let site = Site::validator(&world);
+    let node = site.start().await;
+    let mut client = tonic::client::Grpc::new(node.channel());
+    for (call, codec) in [
+        ("Submit", ProstCodec::<GetBlockRequest, SubmitResponse>::default()),
+        ("Check", ProstCodec::default()),
+        ("GetPatch", ProstCodec::default()),
+    ] {
+        client.ready().await.unwrap();
+        let path = PathAndQuery::try_from(format!("/countersign.v1.Ledger/{call}")).unwrap();
+        let status = client.unary(Request::new(GetBlockRequest { height: 7 }), path, codec).await.unwrap_err();
+        let refusal = proto::refusal(&status).unwrap_or_else(|| panic!("{call}: {status}"));
+        assert_eq!((status.code(), refusal.check.as_str()), (Code::InvalidArgument, "malformed"), "{call}: {status}");
+    }
+}
 
 #[tokio::test]
 async fn reflection_lists_the_services_and_health_says_serving() {

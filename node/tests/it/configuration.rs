@@ -101,7 +101,12 @@ fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
         assert!(!String::from_utf8_lossy(&output.stderr).contains(&secret[1..]), "a secret is shown");
         fs::write(site.path(file), before).unwrap();
     }
-    for (file, word) in [("tls.pem", "serve clients"), ("tls.key", "serve clients"), ("genesis.trust", "genesis")] {
+    let others = [
+        ("tls.pem", "tls.pem is no certificate in PEM"),
+        ("tls.key", "tls.key is no private key in PEM"),
+        ("genesis.trust", "genesis"),
+    ];
+    for (file, word) in others {
         let before = fs::read(site.path(file)).unwrap();
         fs::write(site.path(file), "nothing of the kind").unwrap();
         assert_refused(&site.run_to_end(), &[word]);
@@ -232,6 +237,11 @@ fn what_is_printed_is_a_configuration_again_and_the_same() {
     let again = site.beside("again.toml");
     fs::write(&again, &printed).unwrap();
     assert_eq!(print(&again), printed);
+
+    // Asked for from where the file is, it says the same: whole paths, which mean the same from everywhere.
+    let mut command = Command::new(PROGRAM);
+    command.args(["run", "--print-config", "--config", "node.toml"]).current_dir(site.config().parent().unwrap());
+    assert_eq!(String::from_utf8(end_of(command).stdout).unwrap(), printed);
 }
 
 #[test]

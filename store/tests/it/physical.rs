@@ -83,7 +83,12 @@ fn a_bit_flipped_in_the_list_of_files_does_not_pass_for_an_empty_store() {
             let place = dice.below(size);
             flip(&changed.join(&name), place as usize, &mut dice);
             match Store::open(&changed) {
-                Err(StoreError::Corrupt(_) | StoreError::NotAStore { .. }) => {}
+                Err(StoreError::Corrupt(_) | StoreError::NotAStore { .. }) => {
+                    // The check says it as a finding: that it cannot be made would be no answer.
+                    let report = check(&changed, kept.directory.path());
+                    let said = report.map(|report| report.problems.first().map(ToString::to_string));
+                    assert!(said.as_ref().is_ok_and(Option::is_some), "byte {place} of {name}: {said:?}");
+                }
                 Err(other) => panic!("byte {place} of {name}: {other:?}"),
                 Ok(store) => {
                     drop(store);
@@ -110,13 +115,21 @@ fn a_bit_flipped_in_the_log_is_not_taken_for_a_crash() {
         let place = dice.below(written as u64) as usize;
         copy(&kept.path(), &changed);
         flip(&changed.join(&name), place, &mut dice);
+        let report = check(&changed, kept.directory.path()).unwrap();
         match Store::open(&changed) {
             Err(StoreError::Corrupt(found)) => {
                 assert_eq!(found.file.as_deref(), Some(&name[..]), "{found}");
+                let first = report.problems.first().unwrap_or_else(|| panic!("byte {place}: nothing is found"));
+                assert_eq!((&first.file, first.height), (&found.file, Some(report.height + 1)), "{first}");
                 named += 1;
             }
             // In the very last batch: just like one that a crash tore.
-            Ok(store) => assert_eq!(store.tip(), kept.oracle.tip(24), "byte {place} of {written}"),
+            Ok(store) => {
+                assert_eq!(store.tip(), kept.oracle.tip(24), "byte {place} of {written}");
+                assert!(report.is_sound(), "{report:?}");
+                let torn = report.torn.unwrap_or_else(|| panic!("byte {place} of {written}: nothing is said"));
+                assert!(torn.starts_with("block 25 is not there: the last record of"), "{torn}");
+            }
             Err(other) => panic!("byte {place} of {written}: {other:?}"),
         }
         fs::remove_dir_all(&changed).unwrap();

@@ -17,7 +17,7 @@ use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain, reason};
 use environment::{BLOCK_BYTES, Block, Choice, Environment, EnvironmentError, SlotName};
 use ledger::id::Digest;
-use ledger::patch::{InstallerKind, PatchManifest, Reboot};
+use ledger::patch::{Artifact, InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
 use rustix::fs::Access;
 use serde::{Deserialize, Serialize};
@@ -150,8 +150,8 @@ impl Images {
 
 /// One image: there is nothing else a slot could take.
 fn check_is_one_image(manifest: &PatchManifest) -> Result<u64, Refusal> {
-    match &manifest.artifacts[..] {
-        [image] if manifest.reboot != Reboot::Never => Ok(image.size),
+    match &manifest.payloads()[..] {
+        [(image, _)] if manifest.reboot != Reboot::Never => Ok(image.size),
         [_] => {
             let detail = "an image runs when the host has restarted, and this patch says that it never must";
             Err(Refusal::new(ReasonCode::InstallerMissing, detail))
@@ -160,6 +160,27 @@ fn check_is_one_image(manifest: &PatchManifest) -> Result<u64, Refusal> {
             let detail = format!("a slot takes one image, this patch has {}", several.len());
             Err(Refusal::new(ReasonCode::InstallerMissing, detail))
         }
+    }
+}
+
+/// Writes the image, and reads it back.
+fn fill(slot: &Slot, image: Held, job: &Job, story: &mut Story) -> Result<Content, Refusal> {
+    let Artifact { size, blake3: signed, .. } = image.artifact;
+    slot.write(image, job.deadline)?;
+    let blake3 = slot.digest_in_time(size, job.deadline)?;
+    if blake3 != signed {
+        let detail = format!("slot {} does not keep what is written into it: it has {blake3}", slot.name);
+        return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+    }
+    story.tell(format!("slot {} has the image, read back: {size} bytes, BLAKE3 {blake3}", slot.name));
+    Ok(Content { slot: slot.name, bytes: size, blake3 })
+}
+
+/// Takes the beginning away from what nobody shall start. A slot that says no has nothing that could be started, or is
+/// mounted.
+fn blank(slot: &Slot) {
+    if let Err(error) = slot.blank() {
+        tracing::warn!(slot = %slot.name, error = chain(&error), "what is in a slot still looks like an image");
     }
 }
 
@@ -186,17 +207,13 @@ impl Install for Images {
         let old = self.content(active, job)?;
         files::replace(&holding.join(ENVIRONMENT), block.bytes())?;
         for image in held {
-            let (slot, artifact) = (self.slot(active.other()), image.artifact.clone());
-            slot.write(image, job.deadline)?;
-            let blake3 = slot.digest_in_time(artifact.size, job.deadline)?;
-            if blake3 != artifact.blake3 {
-                let detail = format!("slot {} does not keep what is written into it: it has {blake3}", slot.name);
-                return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+            let slot = self.slot(active.other());
+            let written = fill(&slot, image, job, story)
+                .and_then(|new| record::write(&holding.join(SLOTS), &Slots { old, new }, SLOTS_BYTES_MAX));
+            if let Err(refusal) = written {
+                blank(&slot);
+                return Err(refusal);
             }
-            story
-                .tell(format!("slot {} has the image, read back: {} bytes, BLAKE3 {blake3}", slot.name, artifact.size));
-            let new = Content { slot: slot.name, bytes: artifact.size, blake3 };
-            record::write(&holding.join(SLOTS), &Slots { old, new }, SLOTS_BYTES_MAX)?;
         }
         Ok(())
     }
@@ -277,8 +294,14 @@ impl Install for Images {
         }
     }
 
-    fn settle(&self, _: &Job) -> Result<(), FileError> {
-        // What is left of the update is in the slot that does not run.
+    fn settle(&self, job: &Job) -> Result<(), FileError> {
+        // What is left of an update is in the slot that does not run. What was taken back is no image any more: a loader
+        // that has lost its notes must not come upon it.
+        let Ok(Slots { old, new }) = Slots::read(&job.holding()) else { return Ok(()) };
+        let is_chosen = self.environment.read().is_ok_and(|block| block.choice() == Choice::only(old.slot));
+        if is_chosen && self.running().is_ok_and(|running| running == old.slot) {
+            blank(&self.slot(new.slot));
+        }
         Ok(())
     }
 

@@ -117,19 +117,35 @@ impl Slot {
     /// Writes an image into it, hashed on its way once more; all of it is on the disk when this returns.
     pub(super) fn write(&self, held: Held, deadline: Deadline) -> Result<(), Refusal> {
         self.check_room(held.artifact.size)?;
-        let is_device = self.identity()?.is_device;
-        if !is_device {
-            self.check_is_no_loop_device()?;
-        }
-        // Of a device that is mounted, or part of another one, the kernel says that it is busy.
-        let exclusively = if is_device { OFlags::EXCL } else { OFlags::empty() };
-        let (mut file, _) = self.open(OFlags::WRONLY | exclusively)?;
+        let mut file = self.open_to_write()?;
         let bytes = held.artifact.size;
         let head = tree::pass_held(held, deadline, |image| self.write_but_head(&mut file, image, bytes))?;
         self.sync(&file)?;
         file.write_all_at(&head, 0).map_err(self.cannot("write"))?;
         self.sync(&file)?;
         Ok(deadline.check()?)
+    }
+
+    /// Takes away the beginning of what is in it: that is no image any more.
+    pub(super) fn blank(&self) -> Result<(), FileError> {
+        let file = self.open_to_write()?;
+        file.write_all_at(&[0; HEAD_BYTES], 0).map_err(self.cannot("write"))?;
+        self.sync(&file)
+    }
+
+    /// Opens it, unless it is in use.
+    fn open_to_write(&self) -> Result<File, FileError> {
+        let identity = self.identity()?;
+        // Of a device that is mounted, or part of another one, the kernel says that it is busy.
+        let exclusively = if identity.is_device { OFlags::EXCL } else { OFlags::empty() };
+        let (file, opened) = self.open(OFlags::WRONLY | exclusively)?;
+        if opened != identity {
+            return Err(self.cannot("write")(io::Error::other("it became another one meanwhile")));
+        }
+        if !opened.is_device {
+            self.check_is_no_loop_device(opened)?;
+        }
+        Ok(file)
     }
 
     fn write_but_head(&self, file: &mut File, image: &mut dyn Read, bytes: u64) -> Result<Vec<u8>, Refusal> {
@@ -148,8 +164,7 @@ impl Slot {
     }
 
     /// A file that is mounted by way of a loop device is in use; nothing but this says so.
-    fn check_is_no_loop_device(&self) -> Result<(), FileError> {
-        let own = self.identity()?;
+    fn check_is_no_loop_device(&self, own: Identity) -> Result<(), FileError> {
         for device in files::names(Path::new("/sys/block"))? {
             let backing = Path::new("/sys/block").join(device).join("loop/backing_file");
             let Ok(Some(path)) = files::read_if_there(&backing, BACKING_BYTES_MAX) else { continue };

@@ -1,7 +1,9 @@
-//! Files that a killed `rpm` left behind: it writes each under a name of its own, `NAME;NUMBER`, beside its place.
+//! Files and links that a killed `rpm` left behind: it makes each under a name of its own, `NAME;NUMBER`, beside its
+//! place.
 
 use super::super::footprint::{Footprint, Root, remove, split};
 use crate::settled::chain;
+use rustix::fs::FileType;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd as _;
@@ -20,8 +22,8 @@ pub(super) struct Strays {
     unseen: Vec<String>,
 }
 
-/// Looks for them. `rpm` leaves files: what else bears such a name is somebody's own, and a directory that cannot be
-/// searched stops nothing else.
+/// Looks for them. `rpm` leaves files and links: what else bears such a name is somebody's own, and a directory that
+/// cannot be searched stops nothing else.
 pub(super) fn find(root: &Root, footprint: &Footprint) -> Strays {
     let directories: BTreeSet<&str> = footprint.paths().map(|path| split(path).0).collect();
     let mut strays = Strays::default();
@@ -37,11 +39,13 @@ pub(super) fn find(root: &Root, footprint: &Footprint) -> Strays {
             let beneath =
                 |name: &str| if directory.is_empty() { name.to_owned() } else { format!("{directory}/{name}") };
             let path = beneath(name);
-            if footprint.has(&beneath(of)) && root.is_file(&path) {
+            let is_left = || matches!(root.kind(&path), Ok(Some(FileType::RegularFile | FileType::Symlink)));
+            if footprint.has(&beneath(of)) && is_left() {
                 strays.files.push(path);
             }
         }
     }
+    strays.files.sort();
     strays
 }
 
@@ -86,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn only_files_are_strays_and_what_cannot_be_searched_stops_nothing() {
+    fn only_files_and_links_are_strays_and_what_cannot_be_searched_stops_nothing() {
         use super::super::super::deadline::Deadline;
         use std::fs::{self, Permissions};
         use std::os::unix::fs::PermissionsExt as _;
@@ -108,11 +112,11 @@ mod tests {
         fs::write(base.join("theirs/data;6560a1b3"), "half").unwrap();
         // Others may change it now: this root does not go there.
         fs::set_permissions(base.join("theirs"), Permissions::from_mode(0o777)).unwrap();
-        assert_eq!(find(&root, &footprint).files, ["app/data;6560a1b3"]);
+        assert_eq!(find(&root, &footprint).files, ["app/data;6560a1b3", "app/data;6560a1b4"]);
         let stays = clear(&root, &footprint);
         assert!(stays.len() == 1 && stays[0].starts_with("/theirs cannot be searched"), "{stays:?}");
-        assert!(!base.join("app/data;6560a1b3").exists());
-        assert!(base.join("app/data;6560a1b2").is_dir() && base.join("app/data;6560a1b4").is_symlink());
+        assert!(!base.join("app/data;6560a1b3").exists() && !base.join("app/data;6560a1b4").is_symlink());
+        assert!(base.join("app/data;6560a1b2").is_dir() && base.join("app/data").is_file());
         assert!(find(&root, &footprint).files.is_empty());
     }
 }
