@@ -3,8 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
 
-use rustsec::report::{Report, Settings};
-use rustsec::{Database, Lockfile};
+use rustsec::{Advisory, Lockfile};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -29,18 +28,28 @@ fn nothing_has_a_known_vulnerability_but_what_is_excused_and_every_excuse_is_nee
     };
     let unpacked = tempfile::tempdir().unwrap();
     tar::Archive::new(flate2::read::GzDecoder::new(archive)).unpack(unpacked.path()).unwrap();
-    let database = Database::open(unpacked.path()).unwrap();
     let lockfile = Lockfile::load(root().join("Cargo.lock")).unwrap();
-    let report = Report::generate(&database, &lockfile, &Settings::default());
-    let warned = report.warnings.into_values().flatten().filter_map(|warning| warning.advisory);
-    let found = report.vulnerabilities.list.into_iter().map(|vulnerability| vulnerability.advisory).chain(warned);
-    let found: BTreeSet<String> = found.map(|advisory| advisory.id.to_string()).collect();
+    let (mut found, mut read) = (BTreeSet::new(), 0);
+    for package in &lockfile.packages {
+        let known = unpacked.path().join("crates").join(package.name.as_str());
+        for entry in std::fs::read_dir(known).into_iter().flatten() {
+            let path = entry.unwrap().path();
+            // The copy has names of hosts taken out, which makes some of its addresses none.
+            let text =
+                std::fs::read_to_string(&path).unwrap().replace("https://the package registry", "https://example.org");
+            let advisory: Advisory = text.parse().unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            read += 1;
+            if advisory.metadata.withdrawn.is_none() && advisory.versions.is_vulnerable(&package.version) {
+                found.insert(advisory.metadata.id.to_string());
+            }
+        }
+    }
+    assert!(read > 20, "{read} advisories: this is no database of them");
 
     let excuses = law()["advisories"]["ignore"].as_array().unwrap().clone();
     assert!(excuses.iter().all(|excuse| excuse["reason"].as_str().is_some_and(|reason| reason.len() > 20)));
     let excused: BTreeSet<String> = excuses.iter().map(|excuse| excuse["id"].as_str().unwrap().to_owned()).collect();
     assert_eq!(found, excused, "found on the left, excused on the right");
-    assert!(database.iter().count() > 500, "this is no database of advisories");
 }
 
 #[test]
