@@ -1,8 +1,11 @@
 //! What consensus promises, asked of real replicas and of whole members in simulated worlds.
 #![allow(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr, reason = "tests, and the models around them")]
 
+mod accusations;
 mod adversaries;
+mod bounds;
 mod controls;
+mod heights;
 mod hostile;
 mod ledger_controls;
 mod ledger_kept;

@@ -72,6 +72,21 @@ impl Crowded {
         }
     }
 
+    /// How many were admitted of an organisation before one was refused, and why that one was.
+    fn offer_until_refused(
+        &mut self,
+        organisation: &str,
+        next: fn(&mut Self) -> VerifiedTransaction,
+    ) -> (usize, NoRoom) {
+        for admitted in 0..10_000 {
+            let transaction = next(self);
+            if let Err(refused) = self.offer(organisation, transaction, Source::Client) {
+                return (admitted, refused);
+            }
+        }
+        panic!("the pool takes whatever it is offered")
+    }
+
     /// The next block is made and final: how many transactions it had of each organisation.
     fn block(&mut self, places: usize, bytes: usize) -> BTreeMap<Name, usize> {
         let block = self.pool.for_block(places, bytes);
@@ -209,12 +224,7 @@ fn the_order_of_a_key_is_kept() {
 fn one_key_does_not_shut_out_the_others_of_its_organisation() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.key = Some(1);
-    let refused = loop {
-        let transaction = crowded.small();
-        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
-            break refused;
-        }
-    };
+    let (_, refused) = crowded.offer_until_refused("depot", Crowded::small);
     let mad = crowded.small().signer();
     let quota = NoRoom::QuotaOfKey { key: mad, pending: 2_250, left: 2_250 };
     assert_eq!(refused, quota);
@@ -226,17 +236,9 @@ fn one_key_does_not_shut_out_the_others_of_its_organisation() {
     // Others: a key that wants as much, and one with little to say.
     for key in [2, 3] {
         crowded.key = Some(key);
-        let mut admitted = 0;
-        loop {
-            let transaction = crowded.small();
-            match crowded.offer("depot", transaction, Source::Client) {
-                Ok(()) => admitted += 1,
-                Err(NoRoom::QuotaOfKey { pending, left, .. }) => {
-                    break assert!(pending == admitted && pending >= left, "{admitted}: {pending}, {left}");
-                }
-                Err(other) => panic!("{other}"),
-            }
-        }
+        let (admitted, refused) = crowded.offer_until_refused("depot", Crowded::small);
+        let NoRoom::QuotaOfKey { pending, left, .. } = refused else { panic!("{refused}") };
+        assert!(pending == admitted && pending >= left, "{admitted}: {pending}, {left}");
         assert!(admitted > 500, "{admitted} of key {key}");
     }
     crowded.key = Some(4);
@@ -257,12 +259,7 @@ fn one_key_does_not_shut_out_the_others_of_its_organisation() {
 fn one_key_does_not_fill_its_organisations_bytes() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.key = Some(1);
-    let refused = loop {
-        let transaction = crowded.large();
-        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
-            break refused;
-        }
-    };
+    let (_, refused) = crowded.offer_until_refused("depot", Crowded::large);
     let NoRoom::QuotaOfKeyOfBytes { bytes, left, .. } = refused else { panic!("{refused}") };
     assert!(bytes <= left && left - bytes < 40 * 1_024, "{refused}");
     crowded.key = Some(2);
@@ -305,12 +302,7 @@ fn every_bound_is_named_by_its_refusal() {
     // Bytes of all, with room kept for what peers admitted, and each organisation's own beside them.
     let roomy = MempoolLimits { per_organisation_bytes_max: 400 * 1_024, bytes_max: 200 * 1_024, ..limits };
     let mut crowded = Crowded::new(MempoolLimits { per_organisation_max: 40, ..roomy });
-    let refused = loop {
-        let transaction = crowded.large();
-        if let Err(refused) = crowded.offer("depot", transaction, Source::Client) {
-            break refused;
-        }
-    };
+    let (_, refused) = crowded.offer_until_refused("depot", Crowded::large);
     assert_eq!(refused, NoRoom::FullOfBytes { bytes: crowded.pool.bytes(), most: 150 * 1_024 });
     let transaction = crowded.large();
     crowded.offer("depot", transaction, Source::Peer).unwrap();

@@ -203,3 +203,135 @@ fn a_block_that_a_certificate_names_is_decided_whatever_else_was_proposed() {
     let mut again = Table::of(4, 1);
     assert_eq!(decisions(&again.restart(H, logged(&effects))), vec![certificate]);
 }
+
+/// The log was begun anew and lost what we said before; what is left of our vote stands in a quorum that was shown to
+/// us later. It is known before anything of the log is done over again.
+#[test]
+fn our_vote_inside_a_quorum_of_the_log_is_ours_from_the_beginning() {
+    let mut table = table();
+    let timer = LogEntry::Timer(Timer { height: H, round: 0, kind: TimerKind::Propose });
+    let polka = LogEntry::Polka(table.polka(&[0, 1, 2], H, 0, X));
+    let effects = Table::of(4, 1).restart(H, vec![timer.clone(), polka]);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 0, Some(X))], "and nobody else's nothing");
+    assert!(guarded(&effects).iter().all(|record| record.signed.block() == Some(X)), "{effects:?}");
+    let effects = table.restart(H, vec![timer]);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 0, None)], "as it would be without the quorum");
+}
+
+/// The guard file lost the proposal, and has it as a reason of the precommit; the log is an older one, and would have
+/// us propose another block in that round.
+#[test]
+fn our_proposal_inside_a_reason_is_ours_from_the_beginning() {
+    let mut first = table_in_turn();
+    first.start(H);
+    (0..3).for_each(|round| leave(&mut first, round));
+    let skip = first.skip(&[1, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 3);
+    first.hear(2, Message::Skip(skip));
+    first.ring(H, 3, TimerKind::Precommit);
+    let mut effects = first.propose(H, 4, X);
+    for n in [1, 2] {
+        effects.extend(first.hear_vote(first.prevote(n, H, 4, Some(X))));
+    }
+    let guard: Vec<_> = guarded(&effects).into_iter().filter(|record| record.binding.is_some()).collect();
+    assert_eq!(guard.len(), 1);
+
+    let mut again = Table::with_guard(4, 0, guard);
+    let mut log = vec![
+        LogEntry::Vote(again.prevote(1, H, 1, None)),
+        LogEntry::Vote(again.prevote(2, H, 1, None)),
+        LogEntry::Proposal(again.proposal(H, 1, None, Y)),
+        LogEntry::Verdict { height: H, round: 1, block: Y, valid: true, certified: false },
+        LogEntry::Polka(again.polka(&[1, 2, 3], H, 1, Y)),
+    ];
+    log.extend([1, 2].map(|n| LogEntry::Vote(again.prevote(n, H, 4, None))));
+    let effects = again.restart(H, log);
+    assert_eq!(again.replica.round(), Some(4));
+    assert!(proposals(&effects).iter().all(|proposal| proposal.body.block == X), "{:?}", proposals(&effects));
+    assert!(
+        guarded(&effects)
+            .iter()
+            .all(|record| record.signed.kind() != SignedKind::Proposal || record.signed.block() == Some(X))
+    );
+}
+
+/// A log may have them in any order, and the guard takes nothing for rounds it has left.
+#[test]
+fn what_we_signed_is_learnt_in_the_order_in_which_we_signed_it() {
+    let mut table = Table::of(4, 1);
+    let later = table.prevote(1, H, 1, None);
+    let polka = table.polka(&[0, 1, 2], H, 0, X);
+    let effects = table.restart(H, vec![LogEntry::Vote(later), LogEntry::Polka(polka)]);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 0, Some(X)), (VoteKind::Prevote, 1, None)]);
+}
+
+#[test]
+fn what_log_and_guard_file_both_know_is_written_once() {
+    let mut table = table();
+    let mut before = table.start(H);
+    before.extend(table.hear_proposal(table.proposal(H, 0, None, X)));
+    before.extend(table.judged(H, X, true));
+    for n in [0, 2] {
+        before.extend(table.hear_vote(table.prevote(n, H, 0, Some(X))));
+    }
+    assert_eq!(said(&before).last(), Some(&(VoteKind::Precommit, 0, Some(X))));
+    let effects = Table::with_guard(4, 1, guarded(&before)).restart(H, logged(&before));
+    assert_eq!((logged(&effects), guarded(&effects)), (vec![], vec![]));
+    assert_eq!(votes(&effects), votes(&before));
+}
+
+/// The limits on how far ahead others may be are not for what is our own.
+#[test]
+fn a_vote_of_ours_far_ahead_still_counts_when_the_log_is_lost() {
+    let mut first = table();
+    let ahead = |table: &mut Table| {
+        let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 40);
+        table.hear(2, Message::Skip(skip));
+        table.ring(H, 40, TimerKind::Precommit);
+        table.hear_proposal(table.proposal(H, 41, None, X));
+        table.judged(H, X, true)
+    };
+    let mut effects = ahead(&mut first);
+    for n in [0, 2] {
+        effects.extend(first.hear_vote(first.prevote(n, H, 41, Some(X))));
+    }
+    let mut guard = guarded(&effects);
+    guard.retain_mut(|record| {
+        record.binding = None;
+        record.signed.kind() == SignedKind::Precommit
+    });
+    assert_eq!(guard.len(), 1);
+    let mut again = Table::with_guard(4, 1, guard);
+    again.start(H);
+    ahead(&mut again);
+    again.hear_vote(again.precommit(0, H, 41, Some(X)));
+    let effects = again.hear_vote(again.precommit(2, H, 41, Some(X)));
+    assert_eq!(decisions(&effects).len(), 1, "two of others and ours: {effects:?}");
+}
+
+#[test]
+fn nothing_is_built_after_a_crash_when_the_time_for_it_is_over() {
+    let timer = LogEntry::Timer(Timer { height: H, round: 0, kind: TimerKind::Propose });
+    let effects = table_in_turn().restart(H, vec![timer]);
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 0, None)]);
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Build { .. })), "{effects:?}");
+}
+
+/// A quorum of the round itself comes too late to be a reason in it: whoever is bound votes for nothing, as the core
+/// would (line 28 of Tendermint's algorithm), and only rounds after it may follow that quorum.
+#[test]
+fn a_quorum_of_the_same_round_does_not_set_us_free_in_it() {
+    for later in [0, 1] {
+        let mut table = amnesiac(|record| {
+            record.binding = None;
+            true
+        });
+        leave(&mut table, 0);
+        leave(&mut table, 1);
+        for n in [0, 2, 3] {
+            table.hear_vote(table.prevote(n, H, 2 + later, Some(Y)));
+        }
+        let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
+        effects.extend(table.judged(H, Y, true));
+        assert!(!said(&effects).iter().any(|(_, _, block)| *block == Some(Y)), "{effects:?}");
+    }
+}

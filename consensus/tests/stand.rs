@@ -3,9 +3,9 @@
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::ledger_sim::invariants::POOL;
 use crate::ledger_sim::vault::{SharedVault, Vault};
-use consensus::member::{Action, Event, Member, MemberConfig, Now, PEER_VERSION, Parting, PeerMessage};
+use consensus::member::{Action, Event, Member, MemberConfig, Now, PEER_VERSION, Parting, PeerMessage, To};
 use consensus::{
-    GuardRecord, LogEntry, Message, ProposalBody, SignedProposal, SignedVote, Timeouts, VoteKind, proposer,
+    Evidence, GuardRecord, LogEntry, Message, ProposalBody, SignedProposal, SignedVote, Timeouts, VoteKind, proposer,
 };
 use ledger::block::{Block, Header, PROTOCOL_VERSION};
 use ledger::bounded::{List, Text};
@@ -36,19 +36,26 @@ pub(crate) struct Stand {
     nonce: u64,
 }
 
+/// What a member left on its disk.
+#[derive(Default)]
+pub(crate) struct Disk {
+    pub(crate) guard: Vec<GuardRecord>,
+    pub(crate) log: Vec<LogEntry>,
+    pub(crate) bodies: Vec<Block>,
+    pub(crate) evidence: Vec<Evidence>,
+}
+
 impl Stand {
     pub(crate) fn of(person: &Person, told: BTreeSet<PublicKey>) -> Self {
-        Self::again(person, told, Vec::new(), Vec::new(), Vec::new())
+        Self::raise(person, told, Disk::default())
     }
 
-    /// One that starts with what is on its disk: guard file, vote log and bodies of blocks.
-    pub(crate) fn again(
-        person: &Person,
-        told: BTreeSet<PublicKey>,
-        guard: Vec<GuardRecord>,
-        log: Vec<LogEntry>,
-        bodies: Vec<Block>,
-    ) -> Self {
+    /// One that starts with what is on its disk.
+    pub(crate) fn again(person: &Person, disk: Disk) -> Self {
+        Self::raise(person, BTreeSet::new(), disk)
+    }
+
+    fn raise(person: &Person, told: BTreeSet<PublicKey>, Disk { guard, log, bodies, evidence }: Disk) -> Self {
         let cast = Cast::of(4);
         let vault = SharedVault(Rc::new(RefCell::new(Vault::new(&cast.genesis))));
         let config = MemberConfig {
@@ -58,7 +65,7 @@ impl Stand {
             told,
             node: person.node.clone(),
             guard,
-            evidence: Vec::new(),
+            evidence,
             timeouts: Timeouts::default(),
             mempool: POOL,
             batch_ms: 20,
@@ -104,12 +111,17 @@ impl Stand {
         self.say(person, self.hello(validator));
     }
 
-    pub(crate) fn vote(&self, person: &Person, kind: VoteKind, block: BlockHash) -> SignedVote {
-        let body = VoteBody { height: H, round: 0, block: Some(block) };
+    pub(crate) fn vote(&self, person: &Person, kind: VoteKind, block: impl Into<Option<BlockHash>>) -> SignedVote {
+        let body = VoteBody { height: H, round: 0, block: block.into() };
         SignedVote::sign(kind, body, person.validator.as_ref().unwrap(), &self.cast.chain_id())
     }
 
-    pub(crate) fn hear_vote(&mut self, person: &Person, kind: VoteKind, block: BlockHash) -> Vec<Action> {
+    pub(crate) fn hear_vote(
+        &mut self,
+        person: &Person,
+        kind: VoteKind,
+        block: impl Into<Option<BlockHash>>,
+    ) -> Vec<Action> {
         let vote = self.vote(person, kind, block);
         self.say(person, PeerMessage::Consensus(Message::Vote(vote)))
     }
@@ -144,8 +156,20 @@ impl Stand {
 
     /// A good, empty block of this proposer and time.
     pub(crate) fn block(&self, person: &Person, time_ms: u64) -> ExecutedBlock {
+        self.block_of(person, time_ms, Vec::new())
+    }
+
+    /// A good block of these transactions.
+    pub(crate) fn block_of(
+        &self,
+        person: &Person,
+        time_ms: u64,
+        transactions: Vec<VerifiedTransaction>,
+    ) -> ExecutedBlock {
         let tip = self.vault.look().tip.clone();
-        execution::propose(&self.vault, &tip, Vec::new(), time_ms, public(person)).unwrap().0
+        let (executed, dropped) = execution::propose(&self.vault, &tip, transactions, time_ms, public(person)).unwrap();
+        assert!(dropped.is_empty(), "{dropped:?}");
+        executed
     }
 
     /// The governors decide: one proposes, and two are for it.
@@ -160,7 +184,7 @@ impl Stand {
         std::iter::once(proposed).chain(ballots).collect()
     }
 
-    fn sign(&mut self, key: &SecretKey, payload: Payload) -> VerifiedTransaction {
+    pub(crate) fn sign(&mut self, key: &SecretKey, payload: Payload) -> VerifiedTransaction {
         self.nonce += 1;
         let transaction = Transaction {
             version: PROTOCOL_VERSION,
@@ -210,6 +234,24 @@ fn in_turn(round: u32) -> &'static Person {
 
 pub(crate) fn public(person: &Person) -> PublicKey {
     person.validator.as_ref().unwrap().public()
+}
+
+/// The blocks whose bodies are sent.
+pub(crate) fn bodies_said(actions: &[Action]) -> Vec<BlockHash> {
+    let body = |action: &Action| match action {
+        Action::Send { message: PeerMessage::Body { header, .. }, .. } => Some(header.hash()),
+        _ => None,
+    };
+    actions.iter().filter_map(body).collect()
+}
+
+/// Who is asked for blocks.
+pub(crate) fn asked_for_blocks(actions: &[Action]) -> Vec<PublicKey> {
+    let asked = |action: &Action| match action {
+        Action::Send { to: To::Peer(peer), message: PeerMessage::WantBlocks { .. } } => Some(*peer),
+        _ => None,
+    };
+    actions.iter().filter_map(asked).collect()
 }
 
 pub(crate) fn votes(actions: &[Action]) -> Vec<SignedVote> {

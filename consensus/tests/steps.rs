@@ -1,18 +1,19 @@
 //! Single steps of a whole member: what comes in at the door, and what goes out.
 
+use crate::bounds::transactions_of;
 use crate::ledger_sim::cast::{Cast, secret};
-use crate::stand::{H, Stand, caught, parting, public, said, votes};
+use crate::stand::{Disk, H, Stand, caught, parting, public, said, votes};
 use crate::table::{X, Y};
 use consensus::member::{Action, Alarm, Event, PEER_VERSION, Parting, PeerMessage};
 use consensus::{LogEntry, Message, Signed, SignedVote, VoteKind};
 use ledger::block::Block;
-use ledger::bounded::{List, Text};
+use ledger::bounded::List;
 use ledger::certificate::VoteBody;
 use ledger::id::ChainId;
-use ledger::key::SecretKey;
 use ledger::limits;
+use ledger::merkle;
 use ledger::state::record::Role;
-use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::transaction::VerifiedTransaction;
 use std::collections::BTreeSet;
 use tests::{APPROVERS, Scenario};
 
@@ -119,30 +120,10 @@ fn a_block_ahead_of_the_clock_is_neither_good_nor_bad_until_the_clock_is_there()
 #[test]
 fn a_body_that_makes_no_block_is_voted_down() {
     let (mut stand, others) = Stand::in_a_circle();
-    let scenario = Scenario::new(5);
-    let publish = |number: u64, notes: usize| {
-        let mut manifest = scenario.manifest(number);
-        manifest.notes = Text::cut(&"a".repeat(notes));
-        let key = SecretKey::from_seed(&[u8::try_from(number).unwrap(); 32]);
-        scenario.transaction(&key, number, 1, Payload::Publish { manifest })
-    };
-    let size = |transaction: &VerifiedTransaction| transaction.bytes().len();
-    let (mut transactions, mut room) = (Vec::new(), limits::BLOCK_BYTES_MAX);
-    for number in 1.. {
-        let large = publish(number, 16 * 1024);
-        if size(&large) > room {
-            let notes = 1024;
-            let rest = room - size(&publish(number, notes));
-            transactions.push(publish(number, notes + rest - 8));
-            break;
-        }
-        room -= size(&large);
-        transactions.push(large);
-    }
-    let bytes: usize = transactions.iter().map(size).sum();
-    assert!(bytes <= limits::BLOCK_BYTES_MAX && bytes + 64 > limits::BLOCK_BYTES_MAX, "{bytes} bytes");
+    let transactions = transactions_of(limits::BLOCK_BYTES_MAX - 8);
     let mut header = stand.block(others[0], stand.now.wall_ms).block.header;
     header.tx_count = u32::try_from(transactions.len()).unwrap();
+    header.tx_root = merkle::root(transactions.iter().map(VerifiedTransaction::bytes));
     assert!(Block::propose(header.clone(), &transactions).is_err());
     assert_eq!(said(&stand.hear_block(others[0], &header, &transactions)), vec![]);
     let peer = others[0].node.public();
@@ -193,13 +174,13 @@ fn what_a_member_left_on_disk_is_there_when_it_starts_again() {
     let nil = VoteBody { height: H, round: 0, block: None };
     let nil = SignedVote::sign(VoteKind::Prevote, nil, me.validator.as_ref().unwrap(), &stand.cast.chain_id());
     // The body it judged: whoever asks for it gets it.
-    let mut again = Stand::again(me, BTreeSet::new(), Vec::new(), Vec::new(), vec![executed.block.clone()]);
+    let mut again = Stand::again(me, Disk { bodies: vec![executed.block.clone()], ..Disk::default() });
     again.greet(others[0], Some(public(others[0])));
     let actions = again.say(others[0], PeerMessage::WantBody { block });
     let is_body = |a: &Action| matches!(a, Action::Send { message: PeerMessage::Body { header, .. }, .. } if header.hash() == block);
     assert!(actions.iter().any(is_body), "{actions:?}");
     // The vote in its log: it is said again, and no other, even though the guard file is gone.
-    let mut again = Stand::again(me, BTreeSet::new(), Vec::new(), vec![LogEntry::Vote(nil)], Vec::new());
+    let mut again = Stand::again(me, Disk { log: vec![LogEntry::Vote(nil)], ..Disk::default() });
     assert_eq!(votes(&again.began), vec![nil]);
     again.greet(others[0], Some(public(others[0])));
     let said = votes(&again.hear_block(others[0], &executed.block.header, &[]));
@@ -255,7 +236,7 @@ fn the_body_of_the_block_it_precommitted_stays_whatever_else_is_named() {
     // And after a restart.
     let guard = actions.iter().filter_map(|a| if let Action::WriteGuard(it) = a { Some(it.clone()) } else { None });
     let bodies = std::iter::once(executed.block.clone()).chain(later).collect();
-    let mut again = Stand::again(me, BTreeSet::new(), guard.collect(), Vec::new(), bodies);
+    let mut again = Stand::again(me, Disk { guard: guard.collect(), bodies, ..Disk::default() });
     again.greet(others[0], Some(public(others[0])));
     assert!(has_body(&mut again));
 }

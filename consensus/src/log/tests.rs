@@ -196,6 +196,18 @@ fn a_frame_with_a_good_checksum_and_no_entry_is_cut() {
     assert!(matches!(scan.stopped, Stop::Entry(_)), "{:?}", scan.stopped);
 }
 
+/// A file may be larger than any frame, and rot may say so with a checksum that fits.
+#[test]
+fn a_frame_longer_than_any_is_not_read() {
+    let length = MESSAGE_BYTES_MAX + 1;
+    let entry = vec![0; length];
+    let announced = u32::try_from(length).unwrap();
+    let sum = checksum(0, announced, 1, &entry);
+    let header = [announced.to_le_bytes().as_slice(), &1u64.to_le_bytes(), &sum.to_le_bytes()].concat();
+    let scan = scan(&[header, entry].concat());
+    assert_eq!((scan.entries, scan.stopped), (vec![], Stop::Torn { length, left: length }));
+}
+
 #[test]
 fn a_vote_fits_into_an_eighth_of_a_page() {
     let mut tail = Tail::blank();

@@ -60,12 +60,7 @@ impl<C: Chain> Member<C> {
         self.began_ms = self.now.steady_ms;
         let height = self.next_height();
         self.actions.push(Action::Cancel(Alarm::NextHeight { height }));
-        self.replica_step(Input::StartHeight { height, validators: upcoming.next, log })?;
-        // Bodies judged before the height began, here or before a restart.
-        for block in self.executed.hashes() {
-            self.replica_step(Input::Judged { height, block, valid: true })?;
-        }
-        Ok(())
+        self.replica_step(Input::StartHeight { height, validators: upcoming.next, log })
     }
 
     // Building.
@@ -112,10 +107,13 @@ impl<C: Chain> Member<C> {
     // Judging.
 
     /// A proposal names a block: judge its body, or get it first.
-    pub(super) fn judge(&mut self, block: BlockHash, from: &[PublicKey]) -> Result<(), Fatal> {
+    pub(super) fn judge(&mut self, height: u64, block: BlockHash, from: &[PublicKey]) -> Result<(), Fatal> {
+        // The chain may be further than the replica: a block came by sync.
+        if height != self.next_height() {
+            return Ok(());
+        }
         self.bodies.name(block);
         if self.executed.contains(&block) {
-            let height = self.next_height();
             return self.replica_step(Input::Judged { height, block, valid: true });
         }
         self.try_body(block)?;
@@ -174,8 +172,22 @@ impl<C: Chain> Member<C> {
     /// Judges a body if nothing of it is missing.
     fn try_body(&mut self, block: BlockHash) -> Result<(), Fatal> {
         let Some((header, transactions)) = self.bodies.complete(&block, &self.mempool) else { return Ok(()) };
-        let Ok(body) = Block::propose(header, &transactions) else { return self.judged(block, false) };
-        self.judge_block(body, transactions)
+        match Block::propose(header, &transactions) {
+            Ok(body) => self.judge_block(body, transactions),
+            Err(error) => self.refused(block, &error.into()),
+        }
+    }
+
+    /// What was put together under this hash is not the next block. That is a verdict on the block only if these are
+    /// its transactions: ids are not covered by its hash, and signatures not by ids.
+    fn refused(&mut self, block: BlockHash, error: &ExecutionError) -> Result<(), Fatal> {
+        if self.bodies.has_other_transactions(&block, &self.mempool) {
+            let alarm = Alarm::Missing(block);
+            self.actions.push(Action::Schedule { alarm, after_ms: MISSING_PATIENCE_MS });
+            return Ok(());
+        }
+        self.actions.push(Action::Alarm(format!("block {block} refused: {error}")));
+        self.judged(block, false)
     }
 
     pub(super) fn judge_block(&mut self, block: Block, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
@@ -198,16 +210,7 @@ impl<C: Chain> Member<C> {
                 self.judged(hash, true)
             }
             Err(ExecutionError::Storage(error)) => Err(error.into()),
-            // Not the block's transactions: no verdict follows from them.
-            Err(_) if self.bodies.has_other_signatures(&hash, &self.mempool) => {
-                let after_ms = MISSING_PATIENCE_MS;
-                self.actions.push(Action::Schedule { alarm: Alarm::Missing(hash), after_ms });
-                Ok(())
-            }
-            Err(error) => {
-                self.actions.push(Action::Alarm(format!("block {hash} refused: {error}")));
-                self.judged(hash, false)
-            }
+            Err(error) => self.refused(hash, &error),
         }
     }
 
@@ -221,6 +224,7 @@ impl<C: Chain> Member<C> {
 
     /// The replica decided.
     pub(super) fn decided(&mut self, certificate: &Certificate) -> Result<(), Fatal> {
+        // It is always of this height: what the replica hears is. If it were not, its block would not be here either.
         if certificate.height != self.next_height() {
             return Ok(());
         }

@@ -135,7 +135,7 @@ impl Bodies {
     /// Whether the transactions found by their ids are not those of the header. An id does not cover the
     /// signature, and whoever signs may sign the same twice; so this says nothing about the block. Its
     /// own transactions are asked for then, of those who have the block.
-    pub(super) fn has_other_signatures(&mut self, block: &BlockHash, mempool: &Mempool) -> bool {
+    pub(super) fn has_other_transactions(&mut self, block: &BlockHash, mempool: &Mempool) -> bool {
         let Some((header, transactions)) = self.complete(block, mempool) else { return false };
         if merkle::root(transactions.iter().map(VerifiedTransaction::bytes)) == header.tx_root {
             return false;

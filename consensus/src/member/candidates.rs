@@ -38,10 +38,6 @@ impl Candidates {
         self.executed.get(block)
     }
 
-    pub(super) fn hashes(&self) -> Vec<BlockHash> {
-        self.order.iter().copied().collect()
-    }
-
     /// This node has precommitted a block: that one stays.
     pub(super) fn bind(&mut self, block: BlockHash) {
         self.bound_to = Some(block);

@@ -43,11 +43,8 @@ impl<C: Chain> Member<C> {
                 }
             }
             Effect::Build { height, round, .. } => self.build(height, round)?,
-            Effect::Judge { height, block, proposer, .. } if height == self.next_height() => {
-                self.judge(block, &[proposer])?;
-            }
-            Effect::Fetch { height, block, from } if height == self.next_height() => self.judge(block, &from)?,
-            Effect::Judge { .. } | Effect::Fetch { .. } => {}
+            Effect::Judge { height, block, proposer, .. } => self.judge(height, block, &[proposer])?,
+            Effect::Fetch { height, block, from } => self.judge(height, block, &from)?,
             Effect::Schedule { timer, after_ms } => {
                 self.actions.push(Action::Schedule { alarm: Alarm::Consensus(timer), after_ms });
             }

@@ -1,0 +1,171 @@
+//! The end of one height and the beginning of the next: what belongs to the one does nothing in the other.
+
+use crate::ledger_sim::cast::Cast;
+use crate::stand::{H as FIRST, Stand, asked_for_blocks, bodies_said, parting, public};
+use crate::table::{X, said};
+use crate::traps::{H, table};
+use consensus::member::{Action, Alarm, Event, Parting, PeerMessage};
+use consensus::{Effect, SkipReason, Timer, TimerKind, VoteKind};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A verdict is on a block of its height. Who proposes that block in another height proposes a bad one.
+#[test]
+fn a_verdict_that_came_early_counts_in_its_own_height_and_in_no_other() {
+    let mut table = table();
+    table.judged(H + 1, X, true);
+    table.start(H + 2);
+    let effects = table.hear_proposal(table.proposal(H + 2, 0, None, X));
+    assert_eq!(said(&effects), vec![]);
+    assert!(effects.iter().any(|effect| matches!(effect, Effect::Judge { block: X, .. })), "{effects:?}");
+}
+
+/// The timers that run, as a node keeps them.
+#[derive(Default)]
+struct Clock(BTreeMap<Timer, u64>);
+
+impl Clock {
+    /// Which run after these effects, by round and kind.
+    fn after(&mut self, effects: &[Effect]) -> Vec<(u32, TimerKind)> {
+        for effect in effects {
+            match effect {
+                Effect::Schedule { timer, after_ms } => drop(self.0.insert(*timer, *after_ms)),
+                Effect::Cancel(timer) => drop(self.0.remove(timer)),
+                Effect::CancelAll => self.0.clear(),
+                _ => {}
+            }
+        }
+        self.0.keys().map(|timer| (timer.round, timer.kind)).collect()
+    }
+}
+
+#[test]
+fn a_timer_runs_as_long_as_what_it_is_for() {
+    use TimerKind::{Precommit, Prevote, Propose, Rebroadcast};
+    let (mut table, mut clock) = (crate::table::Table::of(4, 1), Clock::default());
+    assert_eq!(clock.after(&table.start(H)), vec![(0, Propose), (0, Rebroadcast)]);
+    let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
+    effects.extend(table.judged(H, X, true));
+    assert_eq!(clock.after(&effects), vec![(0, Rebroadcast)], "the proposal is here");
+    effects = table.hear_vote(table.prevote(0, H, 0, Some(X)));
+    effects.extend(table.hear_vote(table.prevote(2, H, 0, None)));
+    assert_eq!(clock.after(&effects), vec![(0, Prevote), (0, Rebroadcast)], "they differ");
+    effects = table.hear_vote(table.prevote(3, H, 0, Some(X)));
+    effects.extend(table.hear_vote(table.precommit(0, H, 0, None)));
+    effects.extend(table.hear_vote(table.precommit(2, H, 0, None)));
+    assert_eq!(clock.after(&effects), vec![(0, Prevote), (0, Precommit), (0, Rebroadcast)], "these too");
+    effects = table.ring(H, 0, Precommit);
+    assert_eq!(clock.after(&effects), vec![(1, Rebroadcast)], "of the round that was left, none");
+    let skip = table.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 1);
+    effects = table.hear(2, consensus::Message::Skip(skip));
+    effects.extend(table.ring(H, 1, Precommit));
+    effects.extend(table.hear_vote(table.precommit(3, H, 0, Some(X))));
+    assert!(!clock.after(&effects).is_empty());
+    effects = Vec::new();
+    for n in [0, 2, 3] {
+        effects.extend(table.hear_vote(table.prevote(n, H, 2, Some(X))));
+    }
+    effects.extend(table.hear_proposal(table.proposal(H, 2, None, X)));
+    for n in [0, 2, 3] {
+        effects.extend(table.hear_vote(table.precommit(n, H, 2, Some(X))));
+    }
+    assert!(table.replica.decided().is_some());
+    assert_eq!(clock.after(&effects), vec![], "nothing is left to wait for");
+}
+
+/// An alarm was on its way when the block came. Its replica is in a height that the chain has left.
+fn late(timer: TimerKind) -> Event {
+    Event::Due(Alarm::Consensus(Timer { height: FIRST, round: 0, kind: timer }))
+}
+
+#[test]
+fn nothing_is_built_for_a_height_that_is_over() {
+    for over in [false, true] {
+        let (circle, _) = Stand::in_a_circle();
+        let mut stand = Stand::of(circle.in_turn(1), BTreeSet::new());
+        for round in [0, 2, 3] {
+            let person = stand.in_turn(round);
+            stand.greet(person, Some(public(person)));
+            stand.hear_vote(person, VoteKind::Precommit, None);
+        }
+        if over {
+            stand.finalise(Vec::new());
+        }
+        let actions = stand.step(late(TimerKind::Precommit));
+        let builds = |action: &Action| matches!(action, Action::KeepBody(_) | Action::WriteGuard(_));
+        assert_eq!(actions.iter().any(builds), !over, "{actions:?}");
+        assert_eq!(bodies_said(&actions).is_empty(), over, "{actions:?}");
+    }
+}
+
+#[test]
+fn no_body_of_a_height_that_is_over_is_asked_for() {
+    for over in [false, true] {
+        let (mut stand, others) = Stand::in_a_circle();
+        stand.hear_proposal(others[0], 0, X);
+        if over {
+            stand.finalise(Vec::new());
+        }
+        let actions = stand.step(late(TimerKind::Propose));
+        let again = stand.step(late(TimerKind::Rebroadcast));
+        let asks = |a: &Action| matches!(a, Action::Send { message: PeerMessage::WantBody { .. }, .. });
+        assert_eq!(actions.iter().chain(&again).any(asks), !over, "{again:?}");
+    }
+}
+
+#[test]
+fn what_a_height_leaves_behind_goes_with_it() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let transaction = stand.cast.jobs[0].transaction.clone();
+    stand.step(Event::Gossiped { peer: others[0].node.public(), transactions: vec![transaction.clone()] });
+    for person in &others {
+        let executed = stand.block(person, stand.now.wall_ms);
+        stand.hear_body(person, &executed.block.header, &[]);
+    }
+    assert_eq!((stand.member.work_in_progress(), stand.member.mempool().len()), ((3, 3), 1));
+    let actions = stand.finalise(vec![transaction]);
+    assert_eq!((stand.member.work_in_progress(), stand.member.mempool().len()), ((0, 0), 0));
+    let place = |wanted: &dyn Fn(&Action) -> bool| actions.iter().position(wanted);
+    let cancelled = place(&|action| matches!(action, Action::CancelConsensus)).expect("its timers run no more");
+    let began = place(&|action| matches!(action, Action::Schedule { .. }));
+    assert!(began.is_none_or(|began| cancelled < began), "{actions:?}");
+}
+
+/// Who has no vote begins no height: for its next block it depends on others, and asks for it without waiting for a
+/// decision of its own.
+#[test]
+fn who_does_not_validate_begins_no_height_and_asks_at_once() {
+    let cast = Cast::of(4);
+    let mut stand = Stand::of(&cast.observers[0], BTreeSet::new());
+    stand.greet(&cast.validators[0], Some(public(&cast.validators[0])));
+    let actions = stand.step(Event::Due(Alarm::NextHeight { height: FIRST }));
+    assert!(actions.is_empty(), "{actions:?}");
+    let actions = stand.say(&cast.validators[0], PeerMessage::Status { height: 1 });
+    assert_eq!(asked_for_blocks(&actions), vec![cast.validators[0].node.public()]);
+}
+
+#[test]
+fn when_what_was_asked_for_is_here_the_rest_is_asked_for() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let peer = others[0].node.public();
+    let mut actions = stand.say(others[0], PeerMessage::Status { height: 2 });
+    assert_eq!(asked_for_blocks(&actions), vec![peer]);
+    actions = stand.say(others[0], PeerMessage::Status { height: 5 });
+    assert_eq!(asked_for_blocks(&actions), vec![], "two blocks are on their way");
+    stand.finalise(Vec::new());
+    let actions = stand.finalise(Vec::new());
+    assert_eq!(asked_for_blocks(&actions), vec![peer]);
+}
+
+/// The shell closes the connection, and says so later. Meanwhile nobody asks the liar again.
+#[test]
+fn who_sent_a_false_block_is_not_asked_for_another() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let liar = others[0].node.public();
+    stand.say(others[0], PeerMessage::Status { height: 9 });
+    stand.say(others[1], PeerMessage::Status { height: 5 });
+    let block = stand.block(others[0], stand.now.wall_ms).block;
+    let certificate = stand.certificate(&others[..1], block.header.hash());
+    let actions = stand.step(Event::Synced { peer: liar, block, transactions: Vec::new(), certificate });
+    assert!(parting(&actions).is_some_and(Parting::is_fault), "{actions:?}");
+    assert_eq!(asked_for_blocks(&actions), vec![others[1].node.public()]);
+}
