@@ -54,7 +54,6 @@ impl Desk {
     /// What came up while reading the log and is not in it is written now, before anything is sent.
     pub(crate) fn end_replay(&mut self) {
         let unwritten = self.replay.take().unwrap_or_default().unwritten;
-        self.drop_superseded_timers();
         self.effects.extend(unwritten.into_iter().map(Effect::Append));
     }
 
@@ -121,6 +120,7 @@ impl Desk {
         };
         let record = self.guard.record(signed, binding);
         self.effects.push(Effect::Guard(record));
+        // Known from here on, so that our own signature is not verified when the core comes back with it.
         match signed {
             Signed::Vote(vote) => self.now.ballots.insert(&vote),
             Signed::Proposal(proposal) => self.now.keep_proposal(proposal),
@@ -147,16 +147,6 @@ impl Desk {
         let holds = checked.is_ok();
         self.refusal = checked.err().or(self.refusal.take());
         holds
-    }
-
-    /// Each new round of the core starts with `CancelAll`: only timers after the last one run.
-    fn drop_superseded_timers(&mut self) {
-        let last = self.effects.iter().rposition(|effect| *effect == Effect::CancelAll).unwrap_or(0);
-        let mut place = 0;
-        self.effects.retain(|effect| {
-            place += 1;
-            place > last || !matches!(effect, Effect::Schedule { .. } | Effect::Cancel(_) | Effect::CancelAll)
-        });
     }
 
     fn timer(&self, kind: TimerKind, round: u32) -> Timer {
@@ -306,10 +296,6 @@ impl Hands for Desk {
             }
             Err(error) => self.alarm(Alarm::Undecidable { height: self.now.number, error }),
         }
-    }
-
-    fn accuse(&mut self, evidence: Evidence) {
-        self.accuse_of(evidence);
     }
 
     fn broke_off(&mut self, error: String) {

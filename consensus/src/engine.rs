@@ -23,7 +23,6 @@ use crate::timer::{Timer, TimerKind};
 use context::{Address, Candidate, Context, Height, Members};
 use core::Round;
 use ledger::certificate::{Certificate, VoteBody};
-use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
@@ -71,7 +70,6 @@ pub(crate) trait Hands {
     fn cancel(&mut self, kind: TimerKind, round: u32);
     fn cancel_all(&mut self);
     fn decide(&mut self, certificate: Certificate);
-    fn accuse(&mut self, evidence: Evidence);
     /// The core broke off. It goes on with the next input.
     fn broke_off(&mut self, error: String);
 }
@@ -112,6 +110,7 @@ impl Engine {
         self.state.index_wal_entries(&[]);
     }
 
+    /// The core's limits on strangers hold again. `running.rs` has the same ones, and does not depend on these.
     pub(crate) fn end_replay(&mut self) {
         self.state.reset_entries_index();
     }
@@ -160,26 +159,14 @@ impl Engine {
         if let Err(error) = result {
             hands.broke_off(error.to_string());
         }
-        self.accuse(hands);
-    }
-
-    /// Evidence as soon as the core has it, not only when the height ends.
-    fn accuse(&self, hands: &mut impl Hands) {
-        let votes = self.state.driver.votes().evidence();
-        if !votes.is_empty() {
-            votes.iter().flat_map(|(_, pairs)| pairs).for_each(|pair| hands.accuse(t::double_vote_out(pair)));
-        }
-        let proposals = self.state.driver.proposals().evidence();
-        if !proposals.is_empty() {
-            proposals.iter().flat_map(|(_, pairs)| pairs).for_each(|pair| hands.accuse(t::double_proposal_out(pair)));
-        }
     }
 
     pub(crate) fn round(&self) -> Option<u32> {
         self.state.round().as_u32()
     }
 
-    /// The round of the last precommit for a block that the core remembers.
+    /// The round of the last precommit for a block that the core remembers. It can only be bound in the round it is
+    /// in: so where it has got further, being told again changes nothing.
     pub(crate) fn bound_in(&self) -> Option<u32> {
         self.state.driver.round_state().locked.as_ref().and_then(|locked| locked.round.as_u32())
     }

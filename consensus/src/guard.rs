@@ -174,8 +174,9 @@ impl SigningGuard {
         guard
     }
 
-    /// Enters a height. Messages of lower heights are of no use any more: those heights are decided.
-    pub(crate) fn start_height(&mut self, height: u64) {
+    /// Enters the height of a message to be signed. Messages of lower heights are of no use any more: those heights
+    /// are decided.
+    fn start_height(&mut self, height: u64) {
         if height > self.height {
             *self = Self { height, ..Self::default() };
         }

@@ -90,6 +90,7 @@ impl Running {
         if let Some(pol_round) = pol_round.filter(|pol_round| *pol_round >= round) {
             return Err(Refusal::PolRoundNotEarlier { round, pol_round });
         }
+        // The core asks for this again before it does anything. One lock is ours.
         if !self.desk.proposal_holds(&proposal) {
             return Ok(());
         }

@@ -64,14 +64,8 @@ pub(super) fn perform(effect: Effect<Context>, validators: &ValidatorSet, hands:
         | Effect::RepublishRoundCertificate(skip, _) => hands.say(Message::Skip(t::skip_out(&skip))),
 
         Effect::Decide(certificate, _, _) => hands.decide(t::certificate_out(&certificate, validators)),
-        Effect::Finalize(_, _, evidence, _) => {
-            evidence.votes.iter().flat_map(|(_, pairs)| pairs).for_each(|p| hands.accuse(t::double_vote_out(p)));
-            evidence
-                .proposals
-                .iter()
-                .flat_map(|(_, pairs)| pairs)
-                .for_each(|p| hands.accuse(t::double_proposal_out(p)));
-        }
+        // The evidence in it is no news: whatever the core was told was compared when its signature was verified.
+        Effect::Finalize(..) => {}
 
         // Bodies are fetched by whoever lacks them, so there is nothing to stream again.
         Effect::RestreamProposal(..) | Effect::StartRound(..) => {}

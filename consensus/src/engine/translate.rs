@@ -6,7 +6,6 @@ use crate::message::{Polka, ProposalBody, RoundVote, SignedProposal, SignedVote,
 use crate::timer::TimerKind;
 use ledger::bounded::List;
 use ledger::certificate::{Certificate, CertificateError, VoteBody};
-use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
 use ledger::validators::ValidatorSet;
 
@@ -201,12 +200,4 @@ pub(super) fn timer_in(kind: TimerKind, round: u32) -> core::Timeout {
         TimerKind::Rebroadcast => core::TimeoutKind::Rebroadcast,
     };
     core::Timeout::new(round_in(round), kind)
-}
-
-pub(super) fn double_vote_out(pair: &core::DoubleVote<Context>) -> Evidence {
-    Evidence::Votes(vote_out(&pair.0), vote_out(&pair.1))
-}
-
-pub(super) fn double_proposal_out(pair: &core::DoubleProposal<Context>) -> Evidence {
-    Evidence::Proposals(proposal_out(&pair.0), proposal_out(&pair.1))
 }

@@ -16,7 +16,6 @@ impl Running {
     /// is built, said or written, or else we would say something new where we have spoken before.
     pub(crate) fn start(&mut self, height: u64, validators: ValidatorSet, log: Vec<LogEntry>) {
         self.desk.now = Height::new(height, validators.clone());
-        self.desk.guard.start_height(height);
         let log: Vec<LogEntry> = log.into_iter().filter(|entry| entry.height() == height).collect();
 
         self.desk.begin_replay(&log);
