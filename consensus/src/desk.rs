@@ -51,10 +51,11 @@ impl Desk {
         self.replay = Some(Replay { written, unwritten: Vec::new() });
     }
 
-    /// What came up while reading the log and is not in it is written now, before anything is sent.
+    /// What came up while reading the log and is not in it is written first: before anything is sent, and before a
+    /// decision, with which the next log begins.
     pub(crate) fn end_replay(&mut self) {
         let unwritten = self.replay.take().unwrap_or_default().unwritten;
-        self.effects.extend(unwritten.into_iter().map(Effect::Append));
+        self.effects.splice(0..0, unwritten.into_iter().map(Effect::Append));
     }
 
     /// Evidence is told of once for each thing that somebody did, and only when it convicts.

@@ -2,7 +2,7 @@
 
 use crate::ledger_sim::cast::{Cast, Person, secret};
 use crate::stand::{Stand, parting, public};
-use consensus::member::{Action, Admittance, Event, Parting, PeerMessage, To, has_left};
+use consensus::member::{Action, Admittance, Alarm, Event, Parting, PeerMessage, To, has_left};
 use ledger::bounded::Name;
 use ledger::governance::Change;
 use std::collections::BTreeSet;
@@ -43,6 +43,7 @@ fn the_node_of_who_leaves_is_heard_as_long_as_its_vote_is_needed_and_then_taught
         actions.iter().any(asks)
     };
     assert!(!asked(&actions) && !asked(&stand.finalise(Vec::new())));
+    assert!(!asked(&stand.step(Event::Due(Alarm::Sync))), "and not again either");
     // Whatever it says, only its questions for blocks are answered, until it has them all.
     let good = cast.jobs[0].transaction.clone();
     stand.step(Event::Gossiped { peer, transactions: vec![good.clone()] });

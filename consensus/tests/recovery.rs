@@ -201,7 +201,28 @@ fn a_block_that_a_certificate_names_is_decided_whatever_else_was_proposed() {
     assert_eq!(decisions(&effects), vec![certificate.clone()]);
     // The block was not durable yet: it is decided again, from the log alone.
     let mut again = Table::of(4, 1);
-    assert_eq!(decisions(&again.restart(H, logged(&effects))), vec![certificate]);
+    let effects = again.restart(H, logged(&effects));
+    assert_eq!((decisions(&effects), logged(&effects)), (vec![certificate], vec![]), "and nothing is written twice");
+}
+
+/// With the decision the log of the next height begins: an entry of this one behind it would be taken for the first of
+/// that log, and hide the others.
+#[test]
+fn what_the_log_lacks_is_written_before_its_height_is_decided() {
+    let mut table = table();
+    let mut before = table.hear_proposal(table.proposal(H, 0, None, X));
+    before.extend(table.judged(H, X, true));
+    for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+        for n in [0, 2, 3] {
+            before.extend(table.hear_vote(table.vote(n, kind, H, 0, Some(X))));
+        }
+    }
+    let others = |entry: &LogEntry| !matches!(entry, LogEntry::Vote(vote) if vote.voter == table.key(table.me));
+    let log = logged(&before).into_iter().filter(others).collect();
+    let effects = Table::with_guard(4, 1, guarded(&before)).restart(H, log);
+    assert_eq!((logged(&effects).len(), decisions(&effects).len()), (2, 1), "{effects:?}");
+    let decided = effects.iter().position(|effect| matches!(effect, Effect::Decide(_)));
+    assert!(effects.iter().rposition(|effect| matches!(effect, Effect::Append(_))) < decided, "{effects:?}");
 }
 
 /// The log was begun anew and lost what we said before; what is left of our vote stands in a quorum that was shown to
@@ -332,6 +353,9 @@ fn a_quorum_of_the_same_round_does_not_set_us_free_in_it() {
         }
         let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
         effects.extend(table.judged(H, Y, true));
-        assert!(!said(&effects).iter().any(|(_, _, block)| *block == Some(Y)), "{effects:?}");
+        assert!(
+            !said(&effects).iter().any(|(kind, _, block)| (*kind, *block) == (VoteKind::Prevote, Some(Y))),
+            "{effects:?}"
+        );
     }
 }

@@ -42,6 +42,8 @@ impl Admittance {
                 let replaced = organisation.is_some_and(|organisation| organisation.is_heard());
                 let upcoming = state.upcoming_validators()?;
                 let votes = upcoming.is_some_and(|upcoming| {
+                    // Who leaves is in the next set at most. The one after it is for who comes into it with the block that
+                    // retires its last node key.
                     let sets = [&upcoming.next, &upcoming.after_next];
                     let mut validators = sets.into_iter().flat_map(|set| set.validators());
                     validators.any(|validator| validator.organisation == owner.organisation)

@@ -6,7 +6,8 @@ use ledger::key::PublicKey;
 
 impl<C: Chain> Member<C> {
     /// Gives the replica an input. Effects may lead to further inputs; those wait until the effects of
-    /// this one are carried out, so that the end of one height never undoes the beginning of the next.
+    /// this one are carried out, so that the end of one height never undoes the beginning of the next, and one
+    /// decision after another needs no more stack than the first.
     pub(super) fn replica_step(&mut self, input: Input) -> Result<(), Fatal> {
         self.inputs.push_back(input);
         if self.stepping {
