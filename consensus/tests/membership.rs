@@ -5,6 +5,9 @@ use crate::stand::{Stand, parting, public};
 use consensus::member::{Action, Admittance, Alarm, Event, Parting, PeerMessage, To, has_left};
 use ledger::bounded::Name;
 use ledger::governance::Change;
+use ledger::state::StateView as _;
+use ledger::state::record::Role;
+use ledger::validators::ValidatorSet;
 use std::collections::BTreeSet;
 use tests::APPROVERS;
 
@@ -53,6 +56,31 @@ fn the_node_of_who_leaves_is_heard_as_long_as_its_vote_is_needed_and_then_taught
     let answer = stand.say(leaver, PeerMessage::Status { height: 50 });
     assert_eq!(parting(&answer), Some(&Parting::Taught));
     assert!(!asked(&answer), "{answer:?}");
+}
+
+/// It comes into the set with the very block that retires its last node key: it is needed in two heights, and would not
+/// come back from where it is only taught.
+#[test]
+fn the_node_of_who_is_about_to_vote_is_heard_although_its_key_is_retired() {
+    let cast = Cast::of(4);
+    let coming = &cast.validators[3];
+    let mut stand = beside(&cast.validators[0], coming);
+    let all = cast.set().validators().to_vec();
+    let without = all.iter().filter(|one| one.key != public(coming)).cloned().collect();
+    let set = |validators| Change::SetValidators { validators: ValidatorSet::new(validators).unwrap() };
+    let without = stand.decision(set(without));
+    stand.finalise(without);
+    stand.finalise(Vec::new());
+    let organisation = stand.vault.organisation(&Name::new(APPROVERS[2]).unwrap()).unwrap().unwrap();
+    let nodes = organisation.keys.iter().filter(|member| member.role == Role::Node).map(|member| member.key);
+    let changes = std::iter::once(set(all)).chain(nodes.map(|key| Change::RetireKey { key }));
+    let decision = stand.decision_of(changes.collect());
+    stand.finalise(decision);
+    for height in 3..5 {
+        assert_eq!((stand.vault.look().height(), admittance(&stand, coming)), (height, Admittance::Heard));
+        assert!(stand.member.is_validator_node(&coming.node.public()));
+        stand.finalise(Vec::new());
+    }
 }
 
 #[test]

@@ -174,10 +174,15 @@ impl Stand {
 
     /// The governors decide: one proposes, and two are for it.
     pub(crate) fn decision(&mut self, change: Change) -> Vec<VerifiedTransaction> {
+        self.decision_of(vec![change])
+    }
+
+    /// The same, of several changes at once.
+    pub(crate) fn decision_of(&mut self, changes: Vec<Change>) -> Vec<VerifiedTransaction> {
         let people = Scenario::with_validators(1, 4);
         let keys = [VENDOR, APPROVERS[0], APPROVERS[1]].map(|name| people.key(name, Role::Governor));
         let closes_at_ms = self.now.wall_ms + 60_000;
-        let proposal = Proposal { changes: List::new(vec![change]).unwrap(), note: Text::cut("Others."), closes_at_ms };
+        let proposal = Proposal { changes: List::new(changes).unwrap(), note: Text::cut("Others."), closes_at_ms };
         let proposed = self.sign(&keys[0], Payload::Propose { proposal });
         let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
         let ballots: Vec<_> = keys[1..].iter().map(|key| self.sign(key, ballot.clone())).collect();
