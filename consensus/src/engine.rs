@@ -165,12 +165,6 @@ impl Engine {
         self.state.round().as_u32()
     }
 
-    /// The round of the last precommit for a block that the core remembers. It can only be bound in the round it is
-    /// in: so where it has got further, being told again changes nothing.
-    pub(crate) fn bound_in(&self) -> Option<u32> {
-        self.state.driver.round_state().locked.as_ref().and_then(|locked| locked.round.as_u32())
-    }
-
     /// Still waiting for the proposal of this round.
     pub(crate) fn awaits_proposal(&self) -> bool {
         self.state.driver.step_is_propose()

@@ -91,12 +91,12 @@ impl Running {
 
     /// After the loss of the log: takes the core back to the round of our last precommit for a block, and
     /// lets it find again why we cast it. Then it is bound as before, and proposes that block when it is
-    /// its turn.
+    /// its turn. Where the log is whole, being told again changes nothing.
     fn remember_what_binds_us(&mut self) {
         let height = self.height();
         let Some(Binding { proposal, polka }) = self.desk.guard.binding(height).cloned() else { return };
         let ProposalBody { round, block, .. } = proposal.body;
-        if self.is_decided() || self.engine.bound_in().is_some_and(|bound_in| bound_in >= round) {
+        if self.is_decided() {
             return;
         }
         // We have judged it, or we would not have precommitted it.
