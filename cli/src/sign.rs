@@ -114,7 +114,8 @@ impl Signer {
     }
 }
 
-fn nonce() -> Result<u64, SignError> {
+/// A number that nobody has used.
+pub(crate) fn nonce() -> Result<u64, SignError> {
     use rand::TryRng as _;
     rand::rngs::SysRng.try_next_u64().map_err(|error| SignError::Randomness(error.to_string()))
 }

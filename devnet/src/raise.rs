@@ -262,6 +262,11 @@ pub(crate) fn make_node(
         pid: None,
     };
     add_to_configuration(&node, &format!("\n[artifacts]\nleft_free_bytes_max = {LEFT_FREE_BYTES_MAX}\n"))?;
+    if organisation == SITE {
+        // It lets hosts in that were invited.
+        let key = dir.join("keys").join(format!("{SITE}-operator.key"));
+        add_to_configuration(&node, &format!("\n[enrolment]\noperator_key = {:?}\n", key.display().to_string()))?;
+    }
     Ok(MadeNode { node, validator_key: key("validator") })
 }
 

@@ -95,6 +95,7 @@ fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
         ("decode-proof", &["proofs/", "near-misses/proof-"]),
         ("decode-state-proof", &["state-proofs/"]),
         ("decode-upload-grant", &["upload-grant.bin"]),
+        ("decode-invitation", &["invitation.bin"]),
         ("decode-record", &["records/"]),
         ("decode-evidence", &["evidence/"]),
         ("decode-head-file", &["forks/head"]),

@@ -11,6 +11,7 @@ use ledger::evidence::Evidence;
 use ledger::fork::{EvidenceFile, HeadFile};
 use ledger::governance::Proposal;
 use ledger::inclusion::InclusionProof;
+use ledger::invitation::SignedInvitation;
 use ledger::patch::PatchManifest;
 use ledger::proof::EpochLink;
 use ledger::snapshot::SnapshotPart;
@@ -54,6 +55,7 @@ pub const TARGETS: &[Target] = &[
     target("decode-inclusion-proof", read_and_judge::<InclusionProof>, SHORT, 60_000),
     target("decode-snapshot-part", read::<SnapshotPart>, LONG, 60_000),
     target("decode-upload-grant", read::<SignedUploadGrant>, SHORT, 60_000),
+    target("decode-invitation", read::<SignedInvitation>, SHORT, 60_000),
     target("decode-record", read::<Record>, SHORT, 60_000),
     target("decode-record-key", read::<Carried<RecordKey>>, SHORT, 60_000),
     target("decode-peer-message", read::<PeerMessage>, LONG, 60_000),

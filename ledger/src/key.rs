@@ -31,6 +31,10 @@ pub enum Purpose {
     Precommit,
     /// Leave to upload an artifact to a node.
     Upload,
+    /// Leave for hosts to enrol themselves.
+    Invitation,
+    /// A host that was invited.
+    Arrival,
 }
 
 impl Purpose {
@@ -43,6 +47,8 @@ impl Purpose {
             Self::Prevote => "countersign/v1/prevote",
             Self::Precommit => "countersign/v1/precommit",
             Self::Upload => "countersign/v1/upload",
+            Self::Invitation => "countersign/v1/invitation",
+            Self::Arrival => "countersign/v1/arrival",
         }
     }
 

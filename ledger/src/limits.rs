@@ -44,6 +44,14 @@ pub const ADVISORIES_MAX: usize = 256;
 pub const TARGETS_MAX: usize = 16;
 /// Values inside one selector, labels of one endpoint.
 pub const SELECTOR_VALUES_MAX: usize = 16;
+/// Address of a node, in an invitation.
+pub const NODE_ADDRESS_BYTES_MAX: usize = 256;
+/// Nodes an invitation names.
+pub const INVITATION_NODES_MAX: usize = 16;
+/// A certificate.
+pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
+/// Root certificates of the nodes an invitation names.
+pub const INVITATION_ROOTS_MAX: usize = 16;
 /// Relations (depends, conflicts, supersedes) of each kind.
 pub const RELATIONS_MAX: usize = 64;
 /// Artifacts of one patch.

@@ -82,6 +82,17 @@ pub struct RawConfig {
     /// Bounds of the stored artifacts.
     #[serde(default)]
     pub artifacts: RawArtifacts,
+    /// Letting invited hosts in; leave out for a node that enrols nobody.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enrolment: Option<RawEnrolment>,
+}
+
+/// `[enrolment]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawEnrolment {
+    /// Key of an operator of this organisation, in whose name hosts are enrolled that were invited.
+    pub operator_key: PathBuf,
 }
 
 /// `[chain]`.
@@ -265,6 +276,8 @@ pub struct Config {
     pub node_key: SecretKey,
     /// Validating key.
     pub validator_key: Option<SecretKey>,
+    /// Key in whose name invited hosts are enrolled.
+    pub operator_key: Option<SecretKey>,
 }
 
 /// Reads a text file that should be small.
@@ -293,7 +306,8 @@ impl RawConfig {
         let base = whole.parent().unwrap_or(Path::new("/"));
         let files = [&mut raw.genesis, &mut raw.data_dir, &mut raw.node_key];
         let more = [&mut raw.grpc.certificate, &mut raw.grpc.private_key];
-        for file in files.into_iter().chain(more).chain(raw.validator_key.as_mut()) {
+        let operator = raw.enrolment.as_mut().map(|enrolment| &mut enrolment.operator_key);
+        for file in files.into_iter().chain(more).chain(raw.validator_key.as_mut()).chain(operator) {
             *file = base.join(&file);
         }
         Ok(raw)
@@ -332,7 +346,9 @@ impl RawConfig {
         })?;
         let node_key = load_key(&self.node_key, "node")?;
         let validator_key = self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
-        Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, raw: self })
+        let operator_key = self.enrolment.as_ref().map(|enrolment| load_key(&enrolment.operator_key, "operator"));
+        let operator_key = operator_key.transpose()?;
+        Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, operator_key, raw: self })
     }
 }
 

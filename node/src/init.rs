@@ -219,7 +219,12 @@ fn configuration(new: &NewNode) -> String {
          # [artifacts]\n\
          # bytes_max = {artifacts}\n\
          # per_organisation_bytes_max = {artifacts_of_one}\n\
-         # left_free_bytes_max = {left_free}\n",
+         # left_free_bytes_max = {left_free}\n\
+         \n\
+         # Hosts that an operator has invited (`countersign endpoint invite`) are enrolled by this node, in the name of this\n\
+         # operator's key and of this organisation. Without this section nobody is.\n\
+         # [enrolment]\n\
+         # operator_key = \"operator.key\"\n",
         artifacts = limits.bytes_max,
         artifacts_of_one = limits.per_organisation_bytes_max,
         left_free = limits.left_free_bytes_max,

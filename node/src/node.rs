@@ -308,6 +308,7 @@ fn services(
         unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),
         snapshots: grpc::Snapshots::default(),
+        porter: grpc::Porter::new(config.operator_key.clone()),
     }
 }
 

@@ -54,6 +54,20 @@ pub fn are_certificates(pem: &[u8]) -> bool {
     certificates.next().is_some_and(|first| first.is_ok()) && certificates.all(|other| other.is_ok())
 }
 
+/// The certificates in a text in PEM, in DER; `None` when there is none, or something that is none.
+#[must_use]
+pub fn certificates_from_pem(pem: &[u8]) -> Option<Vec<Vec<u8>>> {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let all: Vec<_> = all.ok()?.into_iter().map(|certificate| certificate.to_vec()).collect();
+    (!all.is_empty()).then_some(all)
+}
+
+/// Certificates in DER as a text in PEM.
+#[must_use]
+pub fn certificates_to_pem(certificates: &[&[u8]]) -> String {
+    certificates.iter().map(|der| pem::encode(&pem::Pem::new("CERTIFICATE", *der))).collect()
+}
+
 /// Whether TLS could call a host so: a name of the DNS, or an address.
 #[must_use]
 pub fn is_host(name: &str) -> bool {

@@ -7,6 +7,7 @@ mod accountability;
 mod agents;
 mod attack;
 mod disks;
+mod enrolment;
 mod guides;
 mod hostile;
 mod killing;

@@ -3,7 +3,9 @@
 mod adopt;
 mod apply;
 mod doctor;
+mod enroll;
 mod init;
+mod new_host;
 mod rollback;
 mod settling;
 mod status;
@@ -47,6 +49,7 @@ const CONFIG_DEFAULT: &str = "/etc/countersign/agent.toml";
     version,
     after_help = "\
 Examples:
+  countersign-agent enroll https://ledger-a.example:7400 --token countersign1-…
   countersign-agent init --dir /etc/countersign --name edge-1 \\
       --node https://ledger-a.example:7400 --node https://ledger-b.example:7400 \\
       --ca roots.pem --genesis genesis
@@ -76,6 +79,7 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Enroll(enroll::Enroll),
     Init(init::Init),
     Adopt(adopt::Adopt),
     Run(Run),
@@ -107,6 +111,7 @@ struct Run {
 
 pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
     match cli.command {
+        Command::Enroll(enroll) => enroll.run(),
         Command::Init(init) => init.run(),
         Command::Adopt(adopt) => adopt.run(),
         Command::Run(run) => run.run(),

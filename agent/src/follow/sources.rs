@@ -11,6 +11,7 @@ use ledger::limits;
 use ledger::proof::EpochLink;
 use proto::MESSAGE_BYTES_MAX;
 use proto::v1::artifacts_client::ArtifactsClient;
+use proto::v1::enrolment_client::EnrolmentClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{self, TransactionState};
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a node may keep a submitted transaction before it answers.
 const SUBMIT_WAIT: Duration = Duration::from_secs(10);
+/// How long enrolling a host may take: as long as a node waits for its turn, and for finality.
+const JOIN_TIMEOUT: Duration = Duration::from_secs(25);
 /// How often a quiet connection is tried, so that a dead one is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(20);
 /// How long the other side may take to answer that.
@@ -125,6 +128,7 @@ pub struct Source {
     node: String,
     ledger: LedgerClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
+    enrolment: EnrolmentClient<Channel>,
 }
 
 /// All nodes of the configuration, in its order. Connections are made when they are needed.
@@ -137,7 +141,6 @@ impl Sources {
     /// # Errors
     /// [`SourceError`].
     pub fn new(config: &config::Ledger) -> Result<Self, SourceError> {
-        proto::install_tls_provider();
         let roots = match &config.ca {
             Some(ca) => files::read(ca, CA_BYTES_MAX)?,
             None => Vec::new(),
@@ -145,11 +148,19 @@ impl Sources {
         if let Some(ca) = config.ca.as_ref().filter(|_| !proto::are_certificates(&roots)) {
             return Err(SourceError::NoRoots(ca.clone()));
         }
+        Self::with_roots(&config.nodes, config.server_name.as_deref(), &roots)
+    }
+
+    /// The same of nodes that no configuration names yet.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    pub fn with_roots(nodes: &[String], server_name: Option<&str>, roots: &[u8]) -> Result<Self, SourceError> {
         let roots = Certificate::from_pem(roots);
         let source = |node: &String| {
             proto::install_tls_provider();
             let mut tls = ClientTlsConfig::new().ca_certificate(roots.clone());
-            if let Some(name) = &config.server_name {
+            if let Some(name) = server_name {
                 tls = tls.domain_name(name);
             }
             let unusable = |source| SourceError::Tls { node: node.clone(), source };
@@ -169,10 +180,11 @@ impl Sources {
             let ledger = LedgerClient::new(channel.clone())
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
+            let enrolment = EnrolmentClient::new(channel.clone());
             let artifacts = ArtifactsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            Ok(Source { node: node.clone(), ledger, artifacts })
+            Ok(Source { node: node.clone(), ledger, artifacts, enrolment })
         };
-        config.nodes.iter().map(source).collect::<Result<_, _>>().map(Self)
+        nodes.iter().map(source).collect::<Result<_, _>>().map(Self)
     }
 
     /// The nodes, in the configuration's order.
@@ -193,6 +205,25 @@ impl Source {
     #[must_use]
     pub fn node(&self) -> &str {
         &self.node
+    }
+
+    /// The genesis file, as it says.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn genesis(&self) -> Result<Vec<u8>, CallError> {
+        let mut client = self.ledger.clone();
+        let asked = client.get_genesis(v1::GetGenesisRequest {});
+        Ok(self.call("GetGenesis", CALL_TIMEOUT, asked).await?.genesis)
+    }
+
+    /// Has this host enrolled, by an invitation.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, CallError> {
+        let mut client = self.enrolment.clone();
+        self.call("Join", JOIN_TIMEOUT, client.join(request)).await
     }
 
     /// The newest head.

@@ -1,8 +1,9 @@
-//! `countersign endpoint`: enrol and retire endpoints.
+//! `countersign endpoint`: enrol, invite and retire endpoints.
 
 use super::consent::consent;
 use super::deliver::{Delivered, deliver};
 use super::get::{namesakes, resolve_endpoint};
+use super::invite::Invite;
 use crate::connection::{Connection, parse_endpoint};
 use crate::failure::Failure;
 use crate::key_file::{KeyRole, PublicPart};
@@ -18,11 +19,13 @@ use ledger::transaction::Payload;
 use std::path::Path;
 use terminal::{Answer, note};
 
-/// Enrol and retire endpoints.
+/// Enrol, invite and retire endpoints.
 #[derive(Debug, Subcommand)]
 pub enum EndpointCommand {
     /// Enrol an endpoint in your organisation
     Enroll(Enroll),
+    /// Invite hosts to enrol themselves: `countersign-agent enroll`
+    Invite(Invite),
     /// Retire an endpoint: its key speaks no more
     Retire(Retire),
 }
@@ -70,6 +73,7 @@ impl EndpointCommand {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
         match self {
             Self::Enroll(enroll) => enroll.run(global).await,
+            Self::Invite(invite) => invite.run(global),
             Self::Retire(retire) => retire.run(global).await,
         }
     }

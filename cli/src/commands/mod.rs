@@ -12,6 +12,7 @@ mod epochs;
 mod external;
 mod get;
 mod init;
+mod invite;
 mod key;
 mod pack;
 mod patch;

@@ -87,9 +87,17 @@ fn contexts_and_tags_are_those_of_the_document() {
         &context::STATE_KEY,
         &context::STATE_TREE,
     ];
-    let purposes = [Purpose::Transaction, Purpose::Proposal, Purpose::Prevote, Purpose::Precommit, Purpose::Upload];
+    let purposes = [
+        Purpose::Transaction,
+        Purpose::Proposal,
+        Purpose::Prevote,
+        Purpose::Precommit,
+        Purpose::Upload,
+        Purpose::Invitation,
+        Purpose::Arrival,
+    ];
     let used: BTreeSet<&str> = contexts.map(Context::name).into_iter().chain(purposes.map(Purpose::tag)).collect();
-    assert_eq!(used.len(), 15, "no two uses share a word");
+    assert_eq!(used.len(), 17, "no two uses share a word");
     let document = document();
     let written: BTreeSet<&str> =
         document.split(['`', '"']).filter(|word| word.starts_with("countersign/v1/")).collect();

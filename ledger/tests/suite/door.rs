@@ -11,6 +11,7 @@ use ledger::bounded::{Argument, List, Notes};
 use ledger::certificate::Certificate;
 use ledger::encoding::{Canonical, DecodeError, decode, encode};
 use ledger::genesis::Genesis;
+use ledger::invitation::SignedInvitation;
 use ledger::limits;
 use ledger::patch::PatchManifest;
 use ledger::proof::ProofBundle;
@@ -43,6 +44,7 @@ fn examples() -> Vec<Example> {
         example::<Certificate>("certificate", &files["certificate.bin"]),
         example::<Block>("block", &files["block.bin"]),
         example::<SignedUploadGrant>("grant", &files["upload-grant.bin"]),
+        example::<SignedInvitation>("invitation", &files["invitation.bin"]),
         example::<ProofBundle>("proof", &files["proofs/approved.proof"]),
         example::<ProofBundle>("proof", &files["proofs/epochs.proof"]),
     ];

@@ -209,6 +209,17 @@ fn genesis_and_blocks(vectors: &mut Vectors, world: &World) {
         encode(&grant),
         json!({ "publisher": grant.grant.publisher.to_string() }),
     );
+    let invitation = crate::invitations::example(world.chain(), &key("acme/operator"));
+    let (text, label) = (invitation.to_string(), invitation.label());
+    vectors.put(
+        "invitations",
+        "invitation.bin",
+        encode(&invitation),
+        json!({
+            "operator": invitation.invitation.operator.to_string(), "digest": invitation.digest().to_string(),
+            "text": text, "label": format!("{}={}", label.key, label.value),
+        }),
+    );
 }
 
 fn put_transaction(vectors: &mut Vectors, world: &World, file: &str, signed: &SignedTransaction) {

@@ -5,6 +5,7 @@ use super::connections::Client;
 use super::refusal::Refused;
 use super::{Services, bytes32, convictions, membership, patches, views};
 use crate::desk::{Outcome, Place};
+use crate::origin::Origin;
 use crate::proof;
 use futures::StreamExt as _;
 use ledger::encoding::encode;
@@ -38,35 +39,7 @@ impl ledger_server::Ledger for Services {
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
         let origin = Client::origin_of(Client::of(request.extensions()));
         let v1::SubmitRequest { transaction, wait_ms } = request.into_inner();
-        // Until it was offered: from then on it is the pool's.
-        let held = self.intake.take(origin, transaction.len())?;
-        let welcome = self.welcome_one(origin, transaction).await?;
-        let id = welcome.transaction.id();
-        if let Some(place) = self.finalised(&id)? {
-            return Ok(Response::new(submitted(id, Some(place))));
-        }
-        let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
-        let admitted = self.offer(vec![welcome]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
-        drop(held);
-        if let Err(refused) = admitted {
-            drop(finality);
-            // It may have been finalised between the look and the offer.
-            let place = if refused.refusal.check == ALREADY_FINALISED { self.finalised(&id)? } else { None };
-            return match place {
-                Some(place) => Ok(Response::new(submitted(id, Some(place)))),
-                None => Err(refused.into()),
-            };
-        }
-        let Some(mut finality) = finality else { return Ok(Response::new(submitted(id, None))) };
-        let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
-        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality.outcome()).await {
-            Ok(outcome) => Some(outcome.ok_or_else(Refused::stopping)?),
-            Err(_) => None,
-        };
-        match outcome.transpose() {
-            Ok(place) => Ok(Response::new(submitted(id, place))),
-            Err(rejection) => Err(Refused::from(rejection).into()),
-        }
+        Ok(Response::new(self.take_in(origin, transaction, wait_ms).await?))
     }
 
     type SubmitStreamStream = AnswerStream<v1::SubmitStreamResponse>;
@@ -206,6 +179,46 @@ impl ledger_server::Ledger for Services {
         let id = PatchId(bytes32("patch", &request.into_inner().patch)?);
         let proof = proof::assemble(&self.store.view(), id).map_err(Refused::from)?;
         Ok(Response::new(v1::GetProofResponse { proof }))
+    }
+}
+
+impl Services {
+    /// Takes in one transaction, and waits until it is final, at most so long.
+    pub(super) async fn take_in(
+        &self,
+        origin: Origin,
+        transaction: Vec<u8>,
+        wait_ms: u64,
+    ) -> Result<v1::SubmitResponse, Refused> {
+        // Until it was offered: from then on it is the pool's.
+        let held = self.intake.take(origin, transaction.len())?;
+        let welcome = self.welcome_one(origin, transaction).await?;
+        let id = welcome.transaction.id();
+        if let Some(place) = self.finalised(&id)? {
+            return Ok(submitted(id, Some(place)));
+        }
+        let finality = if wait_ms > 0 { self.desk.await_finality(id) } else { None };
+        let admitted = self.offer(vec![welcome]).await?.pop().unwrap_or_else(|| Err(Refused::stopping()));
+        drop(held);
+        if let Err(refused) = admitted {
+            drop(finality);
+            // It may have been finalised between the look and the offer.
+            let place = if refused.refusal.check == ALREADY_FINALISED { self.finalised(&id)? } else { None };
+            return match place {
+                Some(place) => Ok(submitted(id, Some(place))),
+                None => Err(refused),
+            };
+        }
+        let Some(mut finality) = finality else { return Ok(submitted(id, None)) };
+        let wait = Duration::from_millis(wait_ms.min(WAIT_MS_MAX));
+        let outcome: Option<Outcome> = match tokio::time::timeout(wait, finality.outcome()).await {
+            Ok(outcome) => Some(outcome.ok_or_else(Refused::stopping)?),
+            Err(_) => None,
+        };
+        match outcome.transpose() {
+            Ok(place) => Ok(submitted(id, place)),
+            Err(rejection) => Err(rejection.into()),
+        }
     }
 }
 

@@ -5,6 +5,7 @@ mod answers;
 mod artifacts;
 mod connections;
 mod convictions;
+mod enrolment;
 mod intake;
 mod ledger_service;
 mod membership;
@@ -25,6 +26,7 @@ pub use connections::{
     CONNECTIONS_MAX, Connections, FIRST_REQUEST_MAX, GREETING_GRACE, KNOWN_FOR, KNOWN_MAX, KNOWN_PER_COMPANY_MAX,
     REST_MAX, STREAMS_OF_ANSWERS_MAX,
 };
+pub use enrolment::Porter;
 use intake::Counted;
 pub use intake::{
     INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
@@ -34,6 +36,7 @@ use ledger::bounded::Name;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
 use proto::v1::artifacts_server::ArtifactsServer;
+use proto::v1::enrolment_server::EnrolmentServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
 pub use refusing::{REFUSAL_PAUSE_MAX, REFUSAL_PAUSE_MIN, REFUSED_PER_SECOND, Refusing};
@@ -106,6 +109,8 @@ pub struct Services {
     pub downloads: Downloads,
     /// Who reads a snapshot.
     pub snapshots: Snapshots,
+    /// Who lets invited hosts in.
+    pub porter: Porter,
 }
 
 /// How many downloads each address has under way.
@@ -148,6 +153,7 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<LedgerServer<Services>>().await;
     health.set_serving::<ArtifactsServer<Services>>().await;
+    health.set_serving::<EnrolmentServer<Services>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -160,6 +166,9 @@ pub async fn serve(
     let (intake, unread) = (services.intake.clone(), services.unread.clone());
     let connections = services.connections.clone();
     let ledger = LedgerServer::new(services.clone())
+        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
+    let enrolment = EnrolmentServer::new(services.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
     let artifacts = ArtifactsServer::new(services)
@@ -184,7 +193,8 @@ pub async fn serve(
         .add_service(reflection_v1)
         .add_service(reflection_alpha)
         .add_service(ledger)
-        .add_service(artifacts);
+        .add_service(artifacts)
+        .add_service(enrolment);
     tracing::info!(%address, "serving clients");
     Ok(async move {
         let stopped = async move {

@@ -67,7 +67,8 @@ impl Shape {
     fn of(path: &str) -> Self {
         let many = |piece, under_way| Self::Many(Flow { piece, under_way });
         match path {
-            "/countersign.v1.Ledger/Submit"
+            "/countersign.v1.Enrolment/Join"
+            | "/countersign.v1.Ledger/Submit"
             | "/countersign.v1.Ledger/Check"
             | "/countersign.v1.Artifacts/Stat"
             | "/countersign.v1.Artifacts/Upload"

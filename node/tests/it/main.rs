@@ -14,6 +14,7 @@ mod configuration;
 mod crowds;
 mod disks;
 mod documentation;
+mod enrolment;
 mod journal;
 mod pages;
 mod peers;

@@ -1,5 +1,6 @@
 //! Pages and where they go on.
 
+use ledger::state::record::Position;
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +11,14 @@ pub const PAGE_ROWS_MAX: usize = 1_000;
 /// text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(pub(crate) u64);
+
+impl Cursor {
+    /// Behind the entry of a list that was recorded there.
+    #[must_use]
+    pub fn behind(position: Position) -> Self {
+        Self(position.index)
+    }
+}
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

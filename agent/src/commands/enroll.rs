@@ -1,0 +1,158 @@
+//! `enroll`: a new host, with nothing but an invitation.
+
+use super::block_on;
+use super::new_host::{CONFIG, NewHost, check_is_new};
+use crate::failure::{Failure, NO_VERDICT, REFUSED, USAGE};
+use agent::clock;
+use agent::config::{NODES_MAX, check_nodes};
+use agent::follow::sources::{CallError, Source, Sources};
+use clap::Args;
+use ledger::bounded::Name;
+use ledger::encoding::encode;
+use ledger::genesis::Genesis;
+use ledger::id::ChainId;
+use ledger::invitation::{Arrival, SignedInvitation};
+use ledger::key::PublicKey;
+use proto::v1;
+use serde::Serialize;
+use std::path::PathBuf;
+use terminal::Answer;
+
+/// Enrol this host with an invitation: make its key and configuration, and have the ledger know it.
+///
+/// The invitation says which ledger that is and whose certificates are believed, so nothing else is needed, and nothing a
+/// node says is taken for true. The key is made here and never leaves the host.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  # an operator:
+  countersign endpoint invite --group servers --hosts 20 --for 8h --key operator.key
+  # prints this line, for each host:
+  countersign-agent enroll https://ledger-a.example:7400 --token countersign1-…
+
+The token may come from the environment (COUNTERSIGN_TOKEN), where other users of the host do not see it.
+JSON: {\"public_key\", \"name\", \"config\", \"height\" (null while the enrolment is not final)}
+Exit codes: 0 enrolled; 1 refused, the check is named; 2 wrong use; 3 no node answers. All of it is made, or nothing.")]
+pub(super) struct Enroll {
+    /// The node that enrols, as https://HOST:PORT
+    #[arg(value_name = "URL")]
+    node: String,
+    /// The invitation
+    #[arg(long, value_name = "TOKEN", env = "COUNTERSIGN_TOKEN", hide_env_values = true)]
+    token: String,
+    /// What people call this host; what the invitation says, or else what the host calls itself, if not given
+    #[arg(long)]
+    name: Option<Name>,
+    /// Where key and configuration go; data goes into `data` beneath
+    #[arg(long, default_value = "/etc/countersign")]
+    dir: PathBuf,
+}
+
+/// What was made.
+#[derive(Serialize)]
+struct Enrolled {
+    public_key: PublicKey,
+    name: Name,
+    config: PathBuf,
+    height: Option<u64>,
+}
+
+impl Enroll {
+    pub(super) fn run(self) -> Result<Answer, Failure> {
+        check_is_new(&self.dir)?;
+        let signed = SignedInvitation::parse(&self.token).map_err(|error| {
+            let hint = "take all of what `countersign endpoint invite` printed, and nothing else";
+            Failure::new(error, Some(hint.to_owned()), USAGE).called("invitation")
+        })?;
+        let chain_id = signed.invitation.chain_id;
+        signed.check(&chain_id, clock::now_ms()).map_err(|error| {
+            let word = error.check();
+            Failure::new(error, Some(ASK_AGAIN.to_owned()), REFUSED).called(word)
+        })?;
+        let nodes = self.nodes(&signed)?;
+        let name = self.name(&signed)?;
+        let roots: Vec<&[u8]> = signed.invitation.roots.iter().map(|root| &root[..]).collect();
+        let roots = proto::certificates_to_pem(&roots).into_bytes();
+        let sources = Sources::with_roots(&nodes[..1], None, &roots).map_err(|error| {
+            Failure::new(error, Some("is this an address of a node?".to_owned()), USAGE).called("nodes")
+        })?;
+        let node = sources.all().first().ok_or_else(|| Failure::new("no node", None, USAGE))?;
+        let genesis = block_on(genesis(node, chain_id))?;
+        let (mirrors, directories) = (&[], &[]);
+        let (ca, genesis) = (Some(roots), Some(genesis));
+        let host = NewHost { dir: &self.dir, name: &name, nodes: &nodes, mirrors, directories, ca, genesis };
+        let (made, secret) = host.make()?;
+        let arrival = Arrival { invitation: signed.digest(), endpoint: secret.public(), name: name.clone() };
+        let request = v1::JoinRequest {
+            invitation: encode(&signed),
+            endpoint: arrival.endpoint.0.to_vec(),
+            name: name.to_string(),
+            signature: arrival.sign(&chain_id, &secret).0.to_vec(),
+        };
+        let joined = block_on(async { node.join(request).await.map_err(refused) })?;
+        made.keep();
+        let (public_key, config) = (arrival.endpoint, self.dir.join(CONFIG));
+        let height = joined.position.map(|position| position.height);
+        let text = match height {
+            Some(height) => format!("{name} is enrolled at height {height}: {public_key}"),
+            None => format!("{name} will be enrolled when the ledger is final again: {public_key}"),
+        };
+        tracing::info!(config = %config.display(), "written; subscribe to something, then `countersign-agent run`");
+        Ok(Answer::new(text, &Enrolled { public_key, name, config, height }))
+    }
+
+    /// The node that enrols, and those the invitation names.
+    fn nodes(&self, signed: &SignedInvitation) -> Result<Vec<String>, Failure> {
+        let bare = |node: &str| node.trim_end_matches('/').to_owned();
+        let mut nodes = vec![self.node.clone()];
+        for node in signed.invitation.nodes.iter() {
+            if nodes.len() < NODES_MAX && nodes.iter().all(|known| bare(known) != bare(node.as_str())) {
+                nodes.push(node.to_string());
+            }
+        }
+        check_nodes(&nodes).map_err(|problem| Failure::new(problem, None, USAGE))?;
+        Ok(nodes)
+    }
+
+    fn name(&self, signed: &SignedInvitation) -> Result<Name, Failure> {
+        if let Some(name) = self.name.clone().or_else(|| signed.invitation.name.clone()) {
+            return Ok(name);
+        }
+        let own = rustix::system::uname().nodename().to_string_lossy().to_lowercase();
+        Name::new(own).map_err(|error| {
+            Failure::new(
+                format!("what this host calls itself cannot be its name: {error}"),
+                Some("give --name".to_owned()),
+                USAGE,
+            )
+        })
+    }
+}
+
+/// The genesis file of the ledger that was meant; a node of another one has none.
+async fn genesis(node: &Source, chain_id: ChainId) -> Result<Vec<u8>, Failure> {
+    let bytes = node.genesis().await.map_err(refused)?;
+    let found = Genesis::parse(&bytes).map(|block| block.chain_id);
+    match found {
+        Ok(found) if found == chain_id => Ok(bytes),
+        found => {
+            let found = found.map_or_else(|error| error.to_string(), |found| found.to_string());
+            let text =
+                format!("{} is a node of another ledger: {found}, the invitation is for {chain_id}", node.node());
+            Err(Failure::new(text, Some(ASK_AGAIN.to_owned()), REFUSED).called("chain-id"))
+        }
+    }
+}
+
+/// What to do without an invitation that holds.
+const ASK_AGAIN: &str = "ask an operator for a new invitation: `countersign endpoint invite`";
+
+fn refused(error: CallError) -> Failure {
+    match error.check().map(str::to_owned) {
+        Some(check) => Failure::new(error, Some(ASK_AGAIN.to_owned()), REFUSED).called(check),
+        None => {
+            let hint = "is it the right address, and does the node run? Nothing was left behind: try again".to_owned();
+            Failure::new(error, Some(hint), NO_VERDICT)
+        }
+    }
+}
