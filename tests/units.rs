@@ -10,6 +10,8 @@ use std::process::{Command, Output};
 
 /// What `systemd-analyze security` may find at most, of ten.
 const EXPOSURE_MAX: f64 = 3.0;
+/// The same of an agent that begins containers: to make namespaces and mounts takes most of what root has.
+const EXPOSURE_OF_CONTAINERS_MAX: f64 = 5.0;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize().unwrap()
@@ -71,11 +73,12 @@ fn units_are_well_formed_and_closed() {
     }
     let agent = "agent/systemd/countersign-agent.service";
     let node = "node/systemd/countersign-node.service";
-    for (unit, dropped_in) in [
-        (agent, &[][..]),
-        (agent, &["agent/systemd/packages.conf"]),
-        (agent, &["agent/systemd/images.conf"]),
-        (node, &[]),
+    for (unit, dropped_in, exposure_max) in [
+        (agent, &[][..], EXPOSURE_MAX),
+        (agent, &["agent/systemd/packages.conf"], EXPOSURE_MAX),
+        (agent, &["agent/systemd/images.conf"], EXPOSURE_MAX),
+        (agent, &["agent/systemd/containers.conf"], EXPOSURE_OF_CONTAINERS_MAX),
+        (node, &[], EXPOSURE_MAX),
     ] {
         let host = host(unit, dropped_in);
         let verified = analyze(host.path(), &["verify", "--man=no"], unit);
@@ -83,7 +86,7 @@ fn units_are_well_formed_and_closed() {
         assert!(verified.status.success() && said.is_empty(), "{unit} with {dropped_in:?}: {said}");
         let exposure = exposure(host.path(), unit);
         println!("{unit} with {dropped_in:?}: exposure {exposure}");
-        assert!(exposure <= EXPOSURE_MAX, "{unit} with {dropped_in:?}: exposure {exposure}");
+        assert!(exposure <= exposure_max, "{unit} with {dropped_in:?}: exposure {exposure}");
     }
 }
 

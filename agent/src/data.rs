@@ -89,6 +89,12 @@ impl DataDir {
         self.0.join("installs")
     }
 
+    /// What runs in containers: descriptions, made anew each time.
+    #[must_use]
+    pub fn containers(&self) -> PathBuf {
+        self.0.join("containers")
+    }
+
     /// Receipts on their way out.
     #[must_use]
     pub fn receipts(&self) -> PathBuf {

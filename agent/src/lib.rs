@@ -13,6 +13,7 @@ pub mod attempts;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod containers;
 pub mod control;
 pub mod daemon;
 pub mod data;

@@ -20,6 +20,7 @@ use crate::receipts::Receipts;
 use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
 use crate::settled::chain;
+use crate::site::own_program;
 use crate::worker::{OpenView, WorkerView};
 use ledger::bounded::Name;
 use ledger::id::ChainId;
@@ -197,7 +198,7 @@ impl Status {
             name: config.name.clone(),
             endpoint,
             ledger: None,
-            installers: Kinds::of(&config.installers).statuses(),
+            installers: Kinds::of(&config.installers, own_program()).statuses(),
             installed,
             interrupted: under_way.map(|under_way| under_way.said),
             services: Vec::new(),

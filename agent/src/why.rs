@@ -20,7 +20,7 @@ use crate::proofs;
 use crate::recalls::{Recall, Recalls};
 use crate::receipts::{self, Told};
 use crate::shelf::Shelf;
-use crate::site::{self, Law};
+use crate::site::{self, Law, own_program};
 use crate::status::LedgerStatus;
 use crate::waits;
 use ledger::id::PatchId;
@@ -166,7 +166,7 @@ impl Held<'_> {
             Some(bytes) => (Some(bytes), Origin::Given),
             None => (Shelf::at(&data.proofs()).proof(patch)?, Origin::Kept),
         };
-        let kinds = Kinds::of(&self.config.installers);
+        let kinds = Kinds::of(&self.config.installers, own_program());
         let Examined { mut checks, manifest, recalled } =
             self.examine(patch, bytes.as_deref(), origin, &kinds, false)?;
         answer::release(&mut checks, there.is_some());
@@ -197,7 +197,7 @@ impl Held<'_> {
     /// [`FileError`].
     pub fn would(&self, patch: PatchId, proof: &[u8], now: bool) -> Result<Why, FileError> {
         let (there, under_way) = (self.there(patch)?, self.under_way()?);
-        let kinds = Kinds::of(&self.config.installers);
+        let kinds = Kinds::of(&self.config.installers, own_program());
         let Examined { mut checks, manifest, recalled } =
             self.examine(patch, Some(proof), Origin::Given, &kinds, now)?;
         answer::release(&mut checks, there.is_some());

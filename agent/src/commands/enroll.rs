@@ -16,7 +16,14 @@ use ledger::key::PublicKey;
 use proto::v1;
 use serde::Serialize;
 use std::path::PathBuf;
+use std::time::Duration;
 use terminal::Answer;
+use tokio::time::{Instant, sleep};
+
+/// How long a host asks to be enrolled, once it has seen its ledger.
+const JOIN_PATIENCE: Duration = Duration::from_secs(60);
+/// How long it waits when no answer came.
+const JOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Enrol this host with an invitation: make its key and configuration, and have the ledger know it.
 ///
@@ -71,25 +78,30 @@ impl Enroll {
         })?;
         let nodes = self.nodes(&signed)?;
         let name = self.name(&signed)?;
+        block_on(self.enroll(&signed, &nodes, name))
+    }
+
+    async fn enroll(&self, signed: &SignedInvitation, nodes: &[String], name: Name) -> Result<Answer, Failure> {
+        let chain_id = signed.invitation.chain_id;
         let roots: Vec<&[u8]> = signed.invitation.roots.iter().map(|root| &root[..]).collect();
         let roots = proto::certificates_to_pem(&roots).into_bytes();
         let sources = Sources::with_roots(&nodes[..1], None, &roots).map_err(|error| {
             Failure::new(error, Some("is this an address of a node?".to_owned()), USAGE).called("nodes")
         })?;
         let node = sources.all().first().ok_or_else(|| Failure::new("no node", None, USAGE))?;
-        let genesis = block_on(genesis(node, chain_id))?;
+        let genesis = genesis(node, chain_id).await?;
         let (mirrors, directories) = (&[], &[]);
         let (ca, genesis) = (Some(roots), Some(genesis));
-        let host = NewHost { dir: &self.dir, name: &name, nodes: &nodes, mirrors, directories, ca, genesis };
+        let host = NewHost { dir: &self.dir, name: &name, nodes, mirrors, directories, ca, genesis };
         let (made, secret) = host.make()?;
         let arrival = Arrival { invitation: signed.digest(), endpoint: secret.public(), name: name.clone() };
         let request = v1::JoinRequest {
-            invitation: encode(&signed),
+            invitation: encode(signed),
             endpoint: arrival.endpoint.0.to_vec(),
             name: name.to_string(),
             signature: arrival.sign(&chain_id, &secret).0.to_vec(),
         };
-        let joined = block_on(async { node.join(request).await.map_err(refused) })?;
+        let joined = join(node, &request).await?;
         made.keep();
         let (public_key, config) = (arrival.endpoint, self.dir.join(CONFIG));
         let height = joined.position.map(|position| position.height);
@@ -140,6 +152,22 @@ async fn genesis(node: &Source, chain_id: ChainId) -> Result<Vec<u8>, Failure> {
             let text =
                 format!("{} is a node of another ledger: {found}, the invitation is for {chain_id}", node.node());
             Err(Failure::new(text, Some(ASK_AGAIN.to_owned()), REFUSED).called("chain-id"))
+        }
+    }
+}
+
+/// Asks as long as the answer is lost, or others are first: whoever asks again is not one more.
+async fn join(node: &Source, request: &v1::JoinRequest) -> Result<v1::JoinResponse, Failure> {
+    let until = Instant::now() + JOIN_PATIENCE;
+    loop {
+        let error = match node.join(request.clone()).await {
+            Ok(joined) => return Ok(joined),
+            Err(error) => error,
+        };
+        let again = error.retry_after().or_else(|| error.check().is_none().then_some(JOIN_PAUSE));
+        match again.filter(|_| Instant::now() < until) {
+            Some(pause) => sleep(pause.min(JOIN_PATIENCE)).await,
+            None => return Err(refused(error)),
         }
     }
 }

@@ -1,9 +1,11 @@
 //! `[installers]`: what each kind of installer may do on this host.
 
 use super::{Wrong, wrong};
+use crate::containers::bundle::{OF_THE_HOST, OF_THE_KERNEL};
 use crate::installer::images::environment::TRIES_MAX;
 use ledger::patch::InstallerKind;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
@@ -28,6 +30,10 @@ pub struct Installers {
     pub file_set: FileSet,
     /// Image slots.
     pub images: Images,
+    /// Container images.
+    pub containers: Containers,
+    /// Scripts.
+    pub scripts: Scripts,
 }
 
 /// Where the RPM database is, if nobody says otherwise. Where it moved this is a link to it.
@@ -91,6 +97,37 @@ pub struct Images {
     pub root: PathBuf,
 }
 
+/// Container images.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Containers {
+    /// Whether they are offered at all: not before the house says so.
+    pub enabled: bool,
+    /// Directories of the host that containers may write to, by where these see them.
+    pub directories: BTreeMap<String, PathBuf>,
+}
+
+/// Scripts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scripts {
+    /// Whether they are offered at all: not before the house says so.
+    pub enabled: bool,
+    /// The root that paths begin at.
+    pub root: PathBuf,
+    /// Absolute directories, as from the root, that scripts may change.
+    pub directories: Vec<PathBuf>,
+    /// How long one may run.
+    pub deadline: Duration,
+    /// Most memory of one of its processes.
+    pub memory_bytes: u64,
+}
+
+impl Scripts {
+    /// The directories, as from the root, without the slash that they begin with.
+    pub(crate) fn relative_directories(&self) -> impl Iterator<Item = &str> {
+        self.directories.iter().filter_map(|directory| Some(directory.to_str()?.trim_matches('/')))
+    }
+}
+
 impl Installers {
     /// Whether the house wants patches of a kind to be installed here; directory trees need nobody's word.
     #[must_use]
@@ -101,7 +138,8 @@ impl Installers {
             InstallerKind::Rpm => self.rpm.enabled,
             InstallerKind::FileSet => !self.file_set.directories.is_empty(),
             InstallerKind::ImageSlot => self.images.enabled,
-            InstallerKind::Container | InstallerKind::Script => false,
+            InstallerKind::Container => self.containers.enabled,
+            InstallerKind::Script => self.scripts.enabled,
         }
     }
 }
@@ -116,14 +154,26 @@ pub(super) struct Raw {
     #[serde(rename = "file-set")]
     file_set: RawFileSet,
     images: RawImages,
+    containers: RawContainers,
+    scripts: RawScripts,
 }
 
 impl Default for Raw {
     fn default() -> Self {
         const HOUR_MS: u64 = 60 * 60 * 1000;
         let (debian, rpm, file_set) = (RawDebian::default(), RawRpm::default(), RawFileSet::default());
-        let images = RawImages::default();
-        Self { prepare_deadline_ms: HOUR_MS, put_deadline_ms: HOUR_MS, debian, rpm, file_set, images }
+        let (images, containers) = (RawImages::default(), RawContainers::default());
+        let scripts = RawScripts::default();
+        Self {
+            prepare_deadline_ms: HOUR_MS,
+            put_deadline_ms: HOUR_MS,
+            debian,
+            rpm,
+            file_set,
+            images,
+            containers,
+            scripts,
+        }
     }
 }
 
@@ -200,6 +250,88 @@ impl Default for RawImages {
     }
 }
 
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawContainers {
+    enabled: bool,
+    directories: BTreeMap<String, PathBuf>,
+}
+
+fn parse_containers(raw: &RawContainers) -> Result<Containers, Wrong> {
+    let RawContainers { enabled, directories } = raw.clone();
+    let field = "installers.containers.directories";
+    if directories.len() > DIRECTORIES_MAX {
+        return wrong(field, format!("{} directories, {DIRECTORIES_MAX} at most", directories.len()));
+    }
+    for (inside, outside) in &directories {
+        check_root(field, outside)?;
+        check_root(field, Path::new(inside))?;
+        let taken = OF_THE_KERNEL.into_iter().chain(OF_THE_HOST).find(|taken| Path::new(inside).starts_with(taken));
+        if let Some(taken) = taken {
+            return wrong(field, format!("{inside} is in {taken}, which is mounted from elsewhere"));
+        }
+        if Path::new(inside) == Path::new("/") {
+            return wrong(field, "/ is the image itself: name the directory that is written to");
+        }
+    }
+    Ok(Containers { enabled, directories })
+}
+
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+struct RawScripts {
+    enabled: bool,
+    root: PathBuf,
+    directories: Vec<PathBuf>,
+    deadline_ms: u64,
+    memory_mb: u64,
+}
+
+impl Default for RawScripts {
+    fn default() -> Self {
+        Self { enabled: false, root: "/".into(), directories: Vec::new(), deadline_ms: 60_000, memory_mb: 512 }
+    }
+}
+
+/// Directories that a script may use and not change, or that are not kept.
+const NOT_A_SCRIPTS: [&str; 11] =
+    ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/proc", "/dev", "/sys", "/tmp", "/run"];
+
+fn parse_scripts(raw: &RawScripts) -> Result<Scripts, Wrong> {
+    let RawScripts { enabled, root, directories, deadline_ms, memory_mb } = raw.clone();
+    check_root("installers.scripts.root", &root)?;
+    if deadline_ms == 0 || memory_mb == 0 {
+        return wrong("installers.scripts", "a script needs some time and some memory");
+    }
+    let field = "installers.scripts.directories";
+    check_directories(field, &directories)?;
+    for directory in &directories {
+        if let Some(taken) = NOT_A_SCRIPTS.into_iter().find(|taken| directory.starts_with(taken)) {
+            return wrong(field, format!("{} is in {taken}, which is not a script's to change", directory.display()));
+        }
+        if let Some(outer) = directories.iter().find(|other| *other != directory && directory.starts_with(other)) {
+            let problem = format!("{} is in {}: one of them is enough", directory.display(), outer.display());
+            return wrong(field, problem);
+        }
+    }
+    let deadline = Duration::from_millis(deadline_ms);
+    Ok(Scripts { enabled, root, directories, deadline, memory_bytes: memory_mb.saturating_mul(1 << 20) })
+}
+
+/// Directories of the host that something may be put into.
+fn check_directories(field: &str, directories: &[PathBuf]) -> Result<(), Wrong> {
+    if directories.len() > DIRECTORIES_MAX {
+        return wrong(field, format!("{} directories, {DIRECTORIES_MAX} at most", directories.len()));
+    }
+    for directory in directories {
+        check_root(field, directory)?;
+        if directory == Path::new("/") {
+            return wrong(field, "/ is everything: name the directories that are meant");
+        }
+    }
+    Ok(())
+}
+
 fn parse_images(raw: &RawImages) -> Result<Images, Wrong> {
     let RawImages { enabled, slot_a, slot_b, environment, command_line, key, tries, root } = raw.clone();
     let paths = [("slot_a", &slot_a), ("slot_b", &slot_b), ("environment", &environment), ("root", &root)];
@@ -220,7 +352,7 @@ fn parse_images(raw: &RawImages) -> Result<Images, Wrong> {
 }
 
 pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
-    let Raw { prepare_deadline_ms, put_deadline_ms, debian, rpm, file_set, images } = raw;
+    let Raw { prepare_deadline_ms, put_deadline_ms, debian, rpm, file_set, images, containers, scripts } = raw;
     for (field, ms) in [
         ("prepare_deadline_ms", *prepare_deadline_ms),
         ("put_deadline_ms", *put_deadline_ms),
@@ -231,10 +363,6 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
             return wrong(format!("installers.{field}"), "nothing is that quick");
         }
     }
-    if file_set.directories.len() > DIRECTORIES_MAX {
-        let problem = format!("{} directories, {DIRECTORIES_MAX} at most", file_set.directories.len());
-        return wrong("installers.file-set.directories", problem);
-    }
     for (field, path) in [
         ("debian.root", &debian.root),
         ("rpm.root", &rpm.root),
@@ -243,12 +371,7 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
     ] {
         check_root(&format!("installers.{field}"), path)?;
     }
-    for directory in &file_set.directories {
-        check_root("installers.file-set.directories", directory)?;
-        if directory == Path::new("/") {
-            return wrong("installers.file-set.directories", "/ is everything: name the directories that are meant");
-        }
-    }
+    check_directories("installers.file-set.directories", &file_set.directories)?;
     let RawDebian { enabled, root, lock_wait_ms, deadline_ms } = debian.clone();
     let (lock_wait, deadline) = (Duration::from_millis(lock_wait_ms), Duration::from_millis(deadline_ms));
     let rpm = Rpm {
@@ -266,6 +389,8 @@ pub(super) fn parse(raw: &Raw) -> Result<Installers, Wrong> {
         rpm,
         file_set: FileSet { root: file_root, directories },
         images: parse_images(images)?,
+        containers: parse_containers(containers)?,
+        scripts: parse_scripts(scripts)?,
     })
 }
 

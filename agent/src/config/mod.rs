@@ -11,7 +11,7 @@ pub mod template;
 
 pub use error::{ConfigError, NotToml};
 pub use health::Health;
-pub use installers::{Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm};
+pub use installers::{Containers, Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm, Scripts};
 pub use reboot::Reboot;
 pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
 
@@ -119,9 +119,11 @@ pub struct Service {
     pub name: Name,
     /// Whose tree it runs from.
     pub of: Subscription,
-    /// Program and arguments.
+    /// Program and arguments; of a container, nothing means those of its image.
     pub command: Vec<String>,
-    /// Environment; nothing else is in it but `PATH` and `LANG`.
+    /// Whether it runs in a container, from an image.
+    pub container: bool,
+    /// Environment; nothing else is in it but `PATH` and `LANG`, or what the image says.
     pub environment: BTreeMap<String, String>,
     /// How long it may take to end by itself.
     pub stop_timeout: Duration,
@@ -337,7 +339,8 @@ fn parse_services(
     }
     let parse = |(key, raw): (&String, &raw::Service)| {
         let field = |part: &str| format!("services.{key}.{part}");
-        if raw.command.is_empty() || raw.command[0].is_empty() {
+        let names_none = raw.command.first().map_or(!raw.container, String::is_empty);
+        if names_none {
             return wrong(field("command"), "names no program");
         }
         if let Some(variable) = raw.environment.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
@@ -347,6 +350,7 @@ fn parse_services(
             name: name(&format!("services.{key}"), key)?,
             of: parse_owner(raw, subscriptions, &field)?,
             command: raw.command.clone(),
+            container: raw.container,
             environment: raw.environment.clone(),
             stop_timeout: Duration::from_millis(raw.stop_timeout_ms),
             ready_wait: Duration::from_millis(raw.ready_wait_ms),

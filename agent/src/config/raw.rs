@@ -114,7 +114,10 @@ pub(super) struct Subscription {
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
+    #[serde(default)]
     pub(super) command: Vec<String>,
+    #[serde(default)]
+    pub(super) container: bool,
     #[serde(default)]
     pub(super) product: Option<String>,
     #[serde(default)]

@@ -92,6 +92,8 @@ name = @NAME@
 # channel = "stable"                 # likewise
 # command = ["{tree}/usr/bin/valkey-server", "--port", "{port}"]
 # environment = { TZ = "UTC" }       # nothing is inherited
+# container = false                  # true: it is run in a container of the installed image, by crun; then the command
+#                                    # is one of the image, and may be left out: the image names one
 # stop_timeout_ms = 10000            # then it is killed
 # ready_wait_ms = 300                # it must stay up this long to count as started
 
@@ -132,7 +134,8 @@ name = @NAME@
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
 # those that are asked for here. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
 # need directories they may put files into, which nobody but root and the agent's user may write to; image slots are
-# offered when they are enabled here, both slots can be written, and the kernel was told which of them it runs from.
+# offered when they are enabled here, both slots can be written, and the kernel was told which of them it runs from;
+# container images and scripts when they are enabled here.
 # [installers]
 # prepare_deadline_ms = 3600000      # for making everything ready; then nothing is changed
 # put_deadline_ms = 3600000          # for putting it in place; then it is taken back
@@ -159,6 +162,15 @@ name = @NAME@
 # key = "countersign.slot"           # =a or =b says from which slot
 # tries = 3                          # starts of a new image, before the boot loader goes back by itself; 1 to 9
 # root = "/"                         # where the image that runs is mounted: {tree}
+# [installers.containers]            # see docs/guide/containers.md; needs crun, unshare, and root
+# enabled = false
+# directories = { "/var/lib/acme" = "/srv/acme" } # what containers may write to: their path = the host's
+# [installers.scripts]               # see docs/guide/scripts.md; needs crun, unshare, and root
+# enabled = false
+# root = "/"
+# directories = ["/etc/acme"]        # what a script may change: it works on copies of these
+# deadline_ms = 60000                # for one script; then it is killed, and nothing is changed
+# memory_mb = 512                    # of one of its processes
 
 # What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
 # one of command (with expect), tcp, http (of this host; with status and contains), unit, package with

@@ -11,6 +11,7 @@ use crate::installer::restarts;
 use crate::key::{self, KeyError};
 use crate::services::Phase;
 use crate::settled::chain;
+use crate::site::own_program;
 use crate::status::Status;
 use ledger::moment::Moment;
 use policy::Restart;
@@ -120,7 +121,7 @@ pub(super) fn installers(config: &Config) -> Vec<Finding> {
             }
         }
     };
-    let all = Kinds::of(&config.installers).statuses().into_iter();
+    let all = Kinds::of(&config.installers, own_program()).statuses().into_iter();
     all.filter(|status| status.wanted).map(finding).collect()
 }
 

@@ -19,6 +19,14 @@ const EXTENSION_BYTES_MAX: u64 = 4 * PATH_BYTES_MAX as u64;
 /// it is; the caller throws the directory away.
 pub fn unpack(from: impl Read, into: &Path, limits: Limits) -> Result<(), UnpackError> {
     let mut tree = Growing::beneath(into, limits)?;
+    each(from, |path, link, entry| put(&mut tree, path, link, entry))
+}
+
+/// Hands over every entry of a tar archive, with its path and what it links to. Everything is read, to the last byte.
+pub(super) fn each<R: Read>(
+    from: R,
+    mut take: impl FnMut(&[u8], &[u8], &mut Entry<'_, R>) -> Result<(), Refused>,
+) -> Result<(), UnpackError> {
     let mut archive = Archive::new(from);
     let broken = UnpackError::archive::<io::Error>;
     let mut extension = Extension::default();
@@ -36,7 +44,7 @@ pub fn unpack(from: impl Read, into: &Path, limits: Limits) -> Result<(), Unpack
             return Err(Refused::from(EntryProblem::Extension).of(&path));
         }
         let link = link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default();
-        put(&mut tree, &path, &link, &mut entry).map_err(|refused| refused.of(&path))?;
+        take(&path, &link, &mut entry).map_err(|refused| refused.of(&path))?;
     }
     if !extension.is_empty() {
         return Err(UnpackError::archive("there is an extended header at the end, for no entry"));
@@ -59,7 +67,8 @@ fn put(tree: &mut Growing, path: &[u8], link: &[u8], entry: &mut Entry<'_, impl 
     }
 }
 
-fn kind(kind: EntryType) -> &'static str {
+/// What an entry is that cannot be in a tree.
+pub(super) fn kind(kind: EntryType) -> &'static str {
     match kind {
         EntryType::Char => "character device",
         EntryType::Block => "block device",

@@ -1,8 +1,8 @@
 //! Taking back the last update because somebody at the host says so.
 //!
 //! It is the same way back as after a failed check, in the same journal: what is interrupted in the
-//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do, and images in
-//! their slot. Where a patch was put into the place of what was there, that was thrown away when the patch was kept.
+//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do, container images,
+//! and images in their slot. Where a patch was put into the place of what was there, that was thrown away when the patch was kept.
 
 use super::Installer;
 use super::deadline::Deadline;
@@ -92,7 +92,7 @@ pub fn before(data: &DataDir, patch: PatchId) -> Option<Before> {
     let Some(Record::Begun(begun)) = records.first() else { return None };
     let may = begun.patch == patch
         && !begun.by_hand
-        && matches!(begun.kind, InstallerKind::DirectoryTree | InstallerKind::ImageSlot);
+        && matches!(begun.kind, InstallerKind::DirectoryTree | InstallerKind::ImageSlot | InstallerKind::Container);
     if !may || records.last() != Some(&Record::Done) {
         return None;
     }

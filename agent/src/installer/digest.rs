@@ -12,6 +12,8 @@ use std::path::{Path, PathBuf};
 
 /// What the hashing is for (BLAKE3 `derive_key`), so that it is no other kind of hash.
 const CONTEXT: &str = "countersign agent v1 tree digest";
+/// The same, of whose everything in a tree is.
+const OWNERS_CONTEXT: &str = "countersign agent v1 tree owners";
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -31,9 +33,29 @@ pub struct DigestError {
 /// # Errors
 /// [`DigestError`] names the entry that cannot be read, or should not be in a tree.
 pub fn digest(root: &Path, sync: bool) -> Result<Digest, DigestError> {
+    walk(root, Of::Content { sync })
+}
+
+/// Digests whose everything in a tree is: users and groups, by path. The other digest does not say.
+///
+/// # Errors
+/// As for [`digest`].
+pub fn owners(root: &Path) -> Result<Digest, DigestError> {
+    walk(root, Of::Owners)
+}
+
+/// What is digested.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Content { sync: bool },
+    Owners,
+}
+
+fn walk(root: &Path, of: Of) -> Result<Digest, DigestError> {
+    let context = if of == Of::Owners { OWNERS_CONTEXT } else { CONTEXT };
     let directory = rustix::fs::open(root, DIRECTORY, Mode::empty());
     let directory = directory.map_err(|error| DigestError { path: root.to_owned(), source: error.into() })?;
-    let mut walk = Walk { hasher: blake3::Hasher::new_derive_key(CONTEXT), buffer: vec![0; READ_BYTES], sync };
+    let mut walk = Walk { hasher: blake3::Hasher::new_derive_key(context), buffer: vec![0; READ_BYTES], of };
     let mut path = PathBuf::new();
     walk.directory(directory, &mut path, 0).map_err(|source| DigestError { path: root.join(&path), source })?;
     Ok(Digest(*walk.hasher.finalize().as_bytes()))
@@ -45,7 +67,7 @@ const FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXE
 struct Walk {
     hasher: blake3::Hasher,
     buffer: Vec<u8>,
-    sync: bool,
+    of: Of,
 }
 
 impl Walk {
@@ -67,7 +89,12 @@ impl Walk {
             path.push(String::from_utf8_lossy(name.as_bytes()).as_ref());
             let stat = rustix::fs::statat(&directory, &name, AtFlags::SYMLINK_NOFOLLOW)?;
             let mode = stat.st_mode & 0o7777;
-            match FileType::from_raw_mode(stat.st_mode) {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            if self.of == Of::Owners {
+                self.owners(stat.st_uid, stat.st_gid, path);
+            }
+            match kind {
+                FileType::RegularFile | FileType::Symlink if self.of == Of::Owners => {}
                 FileType::Directory => {
                     self.entry(b'd', mode, path);
                     let inner = rustix::fs::openat(&directory, &name, DIRECTORY, Mode::empty())?;
@@ -86,7 +113,7 @@ impl Walk {
             }
             path.pop();
         }
-        if self.sync {
+        if self.of == (Of::Content { sync: true }) {
             rustix::fs::fsync(directory.as_fd())?;
         }
         Ok(())
@@ -95,6 +122,12 @@ impl Walk {
     fn entry(&mut self, kind: u8, mode: u32, path: &Path) {
         self.hasher.update(&[kind]);
         self.hasher.update(&mode.to_le_bytes());
+        self.bytes(path.as_os_str().as_encoded_bytes());
+    }
+
+    fn owners(&mut self, uid: u32, gid: u32, path: &Path) {
+        self.hasher.update(&uid.to_le_bytes());
+        self.hasher.update(&gid.to_le_bytes());
         self.bytes(path.as_os_str().as_encoded_bytes());
     }
 
@@ -112,7 +145,7 @@ impl Walk {
                 count => content.update(&self.buffer[..count]),
             };
         }
-        if self.sync {
+        if self.of == (Of::Content { sync: true }) {
             file.sync_all()?;
         }
         self.hasher.update(&content.count().to_le_bytes());

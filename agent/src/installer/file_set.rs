@@ -14,10 +14,9 @@ use super::record;
 use super::room::Room;
 use super::tree;
 use super::unpack::LIMITS;
-use crate::config;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, chain, reason};
-use change::Change;
+pub(super) use change::Change;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
 use places::Places;
@@ -26,7 +25,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The unpacked files, in the holding.
-const NEW: &str = "new";
+pub(super) const NEW: &str = "new";
 /// What is changed, in the holding.
 const CHANGES: &str = "changes.json";
 /// What the places were like before, in the holding.
@@ -38,12 +37,48 @@ const CHANGES_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Installs file sets.
 pub(super) struct FileSet {
+    kind: InstallerKind,
     places: Places,
 }
 
 impl FileSet {
-    pub(super) fn new(config: &config::FileSet) -> Self {
-        Self { places: Places::new(Root::own(&config.root), config.directories.clone()) }
+    /// For patches of a kind, into these directories of a root.
+    pub(super) fn of(kind: InstallerKind, root: &Path, directories: &[PathBuf]) -> Self {
+        let field = match kind {
+            InstallerKind::Script => "installers.scripts.directories",
+            _ => "installers.file-set.directories",
+        };
+        Self { kind, places: Places::new(Root::own(root), directories.to_vec(), field) }
+    }
+
+    /// What the files that were unpacked or made do to the host.
+    pub(super) fn changes(&self, new: &Path) -> Result<Vec<Change>, Refusal> {
+        self.places.changes(new, &[])
+    }
+
+    /// Whether the host has what is at a path already.
+    pub(super) fn has_already(&self, new: &Path, path: &str) -> Result<bool, FileError> {
+        let examine = |root: &Root| root.mark(path).map_err(failed("examine", &root.path().join(path)));
+        Ok(same_but_owner(&examine(self.root())?, &examine(&Root::own(new))?))
+    }
+
+    /// Makes everything ready that putting these changes in place needs, and going back.
+    pub(super) fn make_ready(
+        &self,
+        job: &Job,
+        changes: Vec<Change>,
+        holding: &Path,
+        story: &mut Story,
+    ) -> Result<(), Refusal> {
+        changes.iter().for_each(|change| story.tell(change.to_string()));
+        self.places.check_ways(&changes)?;
+        let paths: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
+        let footprint = Footprint::take(self.root(), &paths, &[], job.deadline)?;
+        self.places.check(&changes, &footprint)?;
+        self.check_room(&changes, &footprint, holding)?;
+        footprint.keep(self.root(), &holding.join(KEPT), job.deadline)?;
+        footprint.write(&holding.join(FOOTPRINT))?;
+        record::write(&holding.join(CHANGES), &changes, CHANGES_BYTES_MAX)
     }
 
     fn root(&self) -> &Root {
@@ -86,6 +121,7 @@ fn same_but_owner(a: &Mark, b: &Mark) -> bool {
         (Mark::File { mode: a, blake3: x, .. }, Mark::File { mode: b, blake3: y, .. }) => (a, x) == (b, y),
         // A directory that is there already keeps its mode.
         (Mark::Directory { .. }, Mark::Directory { .. }) => true,
+        (Mark::Link { target: a, .. }, Mark::Link { target: b, .. }) => a == b,
         (a, b) => a == b,
     }
 }
@@ -97,7 +133,7 @@ fn read(holding: &Path) -> Result<Option<Vec<Change>>, FileError> {
 
 impl Install for FileSet {
     fn kind(&self) -> InstallerKind {
-        InstallerKind::FileSet
+        self.kind
     }
 
     fn lacks(&self) -> Option<String> {
@@ -108,7 +144,7 @@ impl Install for FileSet {
         match manifest.payloads().len() {
             1 => Ok(()),
             count => {
-                let detail = format!("a file set is one archive, this patch has {count}");
+                let detail = format!("{} are one archive, this patch has {count}", policy::kind_words(self.kind));
                 Err(Refusal::new(ReasonCode::InstallerMissing, detail))
             }
         }
@@ -120,15 +156,7 @@ impl Install for FileSet {
         held.into_iter().try_for_each(|held| tree::unpack(held, &new, LIMITS, job.deadline))?;
         let before = job.holding_before().map(|before| read(&before)).transpose()?.flatten().unwrap_or_default();
         let changes = self.places.changes(&new, &before)?;
-        changes.iter().for_each(|change| story.tell(change.to_string()));
-        self.places.check_ways(&changes)?;
-        let paths: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
-        let footprint = Footprint::take(self.root(), &paths, &[], job.deadline)?;
-        self.places.check(&changes, &footprint)?;
-        self.check_room(&changes, &footprint, holding)?;
-        footprint.keep(self.root(), &holding.join(KEPT), job.deadline)?;
-        footprint.write(&holding.join(FOOTPRINT))?;
-        record::write(&holding.join(CHANGES), &changes, CHANGES_BYTES_MAX)
+        self.make_ready(job, changes, holding, story)
     }
 
     fn put(&self, job: &Job, _: &mut Story) -> Result<(), PutError> {

@@ -192,6 +192,12 @@ pub trait Install: Send + Sync {
         None
     }
 
+    /// Whether what the patch brings runs in containers of its own, and not as the host's processes do: its services
+    /// and the checks of its manifest.
+    fn runs_in_containers(&self) -> bool {
+        false
+    }
+
     /// Whether the host must restart for it: what the manifest says, unless the kind knows better.
     fn reboot(&self, manifest: &PatchManifest) -> Reboot {
         manifest.reboot

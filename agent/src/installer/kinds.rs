@@ -1,5 +1,6 @@
 //! The kinds of patches there are, and which of them this host can install.
 
+use super::container::Container;
 use super::debian::Debian;
 use super::directory_tree::DirectoryTree;
 use super::file_set::FileSet;
@@ -7,6 +8,7 @@ use super::images::Images;
 use super::install::Install;
 use super::packages::Packages;
 use super::rpm::RpmPackages;
+use super::script::Script;
 use crate::config;
 use crate::settled::Refusal;
 use ledger::patch::{InstallerKind, PatchManifest};
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -82,15 +85,17 @@ impl fmt::Display for KindStatus {
 }
 
 impl Kinds {
-    /// Every kind registers itself here, with what it needs of the host.
+    /// Every kind registers itself here, with what it needs of the host. `program` is the agent's own.
     #[must_use]
-    pub fn of(config: &config::Installers) -> Self {
+    pub fn of(config: &config::Installers, program: &Path) -> Self {
         let all: Vec<Arc<dyn Install>> = vec![
             Arc::new(DirectoryTree::default()),
             Arc::new(Packages(Debian::new(&config.debian))),
             Arc::new(Packages(RpmPackages::new(&config.rpm))),
-            Arc::new(FileSet::new(&config.file_set)),
+            Arc::new(FileSet::of(InstallerKind::FileSet, &config.file_set.root, &config.file_set.directories)),
             Arc::new(Images::new(&config.images)),
+            Arc::new(Container::new(&config.containers)),
+            Arc::new(Script::new(&config.scripts, program)),
         ];
         let look = |install: &Arc<dyn Install>| {
             let install = install.clone();

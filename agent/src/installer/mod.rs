@@ -8,6 +8,7 @@
 
 pub mod archive;
 pub mod by_hand;
+mod container;
 pub mod deadline;
 mod debian;
 pub mod digest;
@@ -30,12 +31,14 @@ mod resume;
 mod room;
 pub(crate) mod rpm;
 mod running;
+mod script;
 mod stages;
-mod tool;
+pub(crate) mod tool;
 mod tree;
 pub mod under_way;
 pub mod unpack;
 
+pub(crate) use container::has_directory;
 pub use stages::{Applied, Ready, Staged};
 pub use tree::{AdoptError, adopt};
 
@@ -45,7 +48,7 @@ use crate::config::{self, Config};
 use crate::data::DataDir;
 use crate::download::{self, DownloadError, Origins, Room, Verified};
 use crate::files::{FileError, failed};
-use crate::probes::Prober;
+use crate::probes::{At, Prober};
 use crate::services::Services;
 use crate::settled::{Refusal, chain, reason};
 use deadline::Deadline;
@@ -99,7 +102,7 @@ impl Installer {
             cache: None,
             prepare_deadline,
             put_deadline,
-            kinds: Kinds::of(&config.installers),
+            kinds: Kinds::of(&config.installers, services.launcher().program()),
             restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
             journal,
             unfinished: false,
@@ -345,7 +348,9 @@ impl Installer {
         if let Some(trouble) = &applied.trouble {
             return Err(trouble.clone());
         }
-        let examined = self.prober.examine(&applied.manifest().health, &applied.tree(), log).await;
+        let (tree, contained) = (applied.tree(), applied.kind.runs_in_containers());
+        let at = if contained { At::Container(&tree) } else { At::Host(&tree) };
+        let examined = self.prober.examine(&applied.manifest().health, at, log).await;
         // A probe that failed because a service died says less than the service's end does.
         for service in self.affected(&applied.job.begun, applied.manifest()) {
             self.services.check(&service).map_err(|error| reason(ReasonCode::ServiceFailed, error))?;

@@ -35,7 +35,7 @@ const OUTPUT_WAIT: Duration = Duration::from_secs(2);
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum ToolError {
+pub(crate) enum ToolError {
     #[error("cannot start {tool}")]
     Start { tool: String, source: io::Error },
     #[error("{tool} was not over after {patience:?}, and was killed")]
@@ -50,25 +50,25 @@ pub(super) enum ToolError {
 
 impl ToolError {
     /// Whether the tool said that there is no room.
-    pub(super) fn is_disk_full(&self) -> bool {
+    pub(crate) fn is_disk_full(&self) -> bool {
         matches!(self, Self::Failed { last, .. } if last.contains("No space left on device"))
     }
 }
 
 /// Where a tool is, if the host has it.
-pub(super) fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     PATH.split(':').map(|directory| Path::new(directory).join(name)).find(|path| path.is_file())
 }
 
 /// A tool about to be run.
-pub(super) struct Tool {
+pub(crate) struct Tool {
     name: String,
     command: Command,
     patience: Duration,
 }
 
 impl Tool {
-    pub(super) fn new(program: &Path, patience: Duration) -> Self {
+    pub(crate) fn new(program: &Path, patience: Duration) -> Self {
         let mut command = Command::new(program);
         command.env_clear().env("PATH", PATH).env("LC_ALL", "C.UTF-8").env("HOME", "/");
         command.current_dir("/").stdin(Stdio::null()).process_group(0);
@@ -76,24 +76,24 @@ impl Tool {
         Self { name, command, patience }
     }
 
-    pub(super) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+    pub(crate) fn args<S: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
         self.command.args(arguments);
         self
     }
 
-    pub(super) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
+    pub(crate) fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);
         self
     }
 
     /// Runs it to its end; what it said last, on both streams. It writes into memory of its own and not
     /// to the agent, so that it can go on writing when there is no agent any more.
-    pub(super) fn run(self) -> (Result<(), ToolError>, Vec<String>) {
+    pub(crate) fn run(self) -> (Result<(), ToolError>, Vec<String>) {
         self.run_hearing(|_| ())
     }
 
     /// The same, and has every line it said heard.
-    pub(super) fn run_hearing(mut self, hear: impl FnMut(&str)) -> (Result<(), ToolError>, Vec<String>) {
+    pub(crate) fn run_hearing(mut self, hear: impl FnMut(&str)) -> (Result<(), ToolError>, Vec<String>) {
         let memory = memory(&self.name);
         let cloned = memory.and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
         let (out, err, said) = match cloned {
@@ -113,13 +113,13 @@ impl Tool {
     }
 
     /// Runs it to its end; everything it wrote to its standard output, at most `limit` bytes.
-    pub(super) fn read(self, limit: u64) -> Result<Vec<u8>, ToolError> {
+    pub(crate) fn read(self, limit: u64) -> Result<Vec<u8>, ToolError> {
         let (ended, bytes) = self.read_whatever(limit)?;
         ended.map(|()| bytes)
     }
 
     /// The same, for tools whose end says less than what they wrote; how it ended comes first.
-    pub(super) fn read_whatever(self, limit: u64) -> Result<(Result<(), ToolError>, Vec<u8>), ToolError> {
+    pub(crate) fn read_whatever(self, limit: u64) -> Result<(Result<(), ToolError>, Vec<u8>), ToolError> {
         let tool = self.name.clone();
         let (ended, bytes) = self.stream(|from| {
             let mut bytes = Vec::new();
@@ -135,7 +135,7 @@ impl Tool {
 
     /// Runs it, and hands its standard output to `listen`. What is left of the output when that returns
     /// nobody hears; how the tool ended comes first of the two results.
-    pub(super) fn stream<T>(
+    pub(crate) fn stream<T>(
         mut self,
         listen: impl FnOnce(&mut dyn Read) -> T,
     ) -> Result<(Result<(), ToolError>, T), ToolError> {

@@ -10,14 +10,13 @@
 mod names;
 mod problem;
 
-pub(super) use names::clean as plain_path;
 pub use names::{COMPONENT_BYTES_MAX, DEPTH_MAX, PATH_BYTES_MAX};
-pub(super) use problem::Refused;
+pub(super) use names::{clean as plain_path, named, split, text};
 pub use problem::{EntryProblem, UnpackError};
+pub(super) use problem::{Refused, shown};
 
 use bao_tree::blake3;
-use names::{check_link, checked_mode, clean, named, split, text};
-use problem::shown;
+use names::{check_link, checked_mode, clean};
 use rustix::fs::{AtFlags, Mode, OFlags, Timestamps};
 use std::collections::HashMap;
 use std::fs::File;
@@ -44,6 +43,18 @@ pub struct Limits {
 /// The limits in force.
 pub const LIMITS: Limits =
     Limits { entries_max: 200_000, entry_bytes_max: 8 * 1024 * 1024 * 1024, tree_bytes_max: 16 * 1024 * 1024 * 1024 };
+
+impl Limits {
+    /// Bytes of all files together when there is one more of this size.
+    pub(super) fn total(self, bytes: u64, size: u64) -> Result<u64, EntryProblem> {
+        let Self { entry_bytes_max, tree_bytes_max, .. } = self;
+        if size > entry_bytes_max {
+            return Err(EntryProblem::TooLarge(entry_bytes_max));
+        }
+        let total = bytes.checked_add(size).filter(|total| *total <= tree_bytes_max);
+        total.ok_or(EntryProblem::TooLarge(tree_bytes_max))
+    }
+}
 
 /// What an entry turned out to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -183,12 +194,7 @@ impl Growing {
     }
 
     fn room(&mut self, size: u64) -> Result<(), EntryProblem> {
-        let Limits { entry_bytes_max, tree_bytes_max, .. } = self.limits;
-        if size > entry_bytes_max {
-            return Err(EntryProblem::TooLarge(entry_bytes_max));
-        }
-        let total = self.bytes.checked_add(size).filter(|total| *total <= tree_bytes_max);
-        self.bytes = total.ok_or(EntryProblem::TooLarge(tree_bytes_max))?;
+        self.bytes = self.limits.total(self.bytes, size)?;
         Ok(())
     }
 

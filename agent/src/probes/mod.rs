@@ -6,10 +6,12 @@ mod looks;
 
 use crate::attempt_log::AttemptLog;
 use crate::config::{self, Health};
+use crate::containers::{Containers, TREE_INSIDE};
 use crate::installer::rpm;
 use crate::package_database;
 use crate::parameters::{Parameters, UnknownParameter};
 use crate::services::{kill_group, launch::Launcher};
+use crate::settled::chain;
 use ledger::patch::{HealthCheck, Probe};
 use looks::Looks;
 use policy::health::{Failure, Judgement, Observation, describe, describe_house, judge, judge_house};
@@ -23,15 +25,36 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+/// What a container is called that a check is made in; services are called `service-…`.
+const CHECK: &str = "check";
 /// Bytes of a command's output kept.
 pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
 /// How long all checks of a patch together may take, whatever its manifest says.
 pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
+/// Where the commands of a patch's checks are run.
+#[derive(Clone, Copy, Debug)]
+pub enum At<'a> {
+    /// On the host, in the installed tree.
+    Host(&'a Path),
+    /// In a container of the installed image.
+    Container(&'a Path),
+}
+
+impl At<'_> {
+    /// What is installed.
+    fn tree(&self) -> &Path {
+        match self {
+            Self::Host(tree) | Self::Container(tree) => tree,
+        }
+    }
+}
+
 /// What probes are made with.
 #[derive(Clone, Debug)]
 pub struct Prober {
     launcher: Launcher,
+    containers: Containers,
     parameters: Parameters,
     health: Health,
     looks: Looks,
@@ -42,9 +65,15 @@ pub struct Prober {
 impl Prober {
     /// Commands are started by `launcher`, `{name}`s, `health` and `rpm` are this host's.
     #[must_use]
-    pub fn new(launcher: Launcher, parameters: Parameters, health: Health, rpm: &config::Rpm) -> Self {
+    pub fn new(
+        launcher: Launcher,
+        containers: Containers,
+        parameters: Parameters,
+        health: Health,
+        rpm: &config::Rpm,
+    ) -> Self {
         let rpm = rpm.enabled.then(|| rpm.clone());
-        Self { launcher, parameters, health, looks: Looks::default(), rpm }
+        Self { launcher, containers, parameters, health, looks: Looks::default(), rpm }
     }
 
     /// Makes all checks of a patch, and of the house, against an installed tree, one after the other,
@@ -52,8 +81,8 @@ impl Prober {
     ///
     /// # Errors
     /// [`Failure`] is the first check that failed.
-    pub async fn examine(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
-        match timeout(HEALTH_DEADLINE, self.examine_and_soak(checks, tree, log)).await {
+    pub async fn examine(&self, checks: &[HealthCheck], at: At<'_>, log: &mut AttemptLog) -> Result<(), Failure> {
+        match timeout(HEALTH_DEADLINE, self.examine_and_soak(checks, at, log)).await {
             Ok(result) => result,
             Err(_) => {
                 let (probe, cause) = ("health checks".to_owned(), format!("not over after {HEALTH_DEADLINE:?}"));
@@ -62,48 +91,60 @@ impl Prober {
         }
     }
 
-    async fn examine_and_soak(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
-        self.examine_all(checks, tree, log).await?;
+    async fn examine_and_soak(&self, checks: &[HealthCheck], at: At<'_>, log: &mut AttemptLog) -> Result<(), Failure> {
+        self.examine_all(checks, at, log).await?;
         let soaked = Instant::now() + self.health.soak;
         while Instant::now() < soaked {
             sleep_until(soaked.min(Instant::now() + self.health.interval)).await;
-            self.examine_all(checks, tree, log)
+            self.examine_all(checks, at, log)
                 .await
                 .map_err(|failure| Failure { cause: format!("{}, after it had passed", failure.cause), ..failure })?;
         }
         Ok(())
     }
 
-    async fn examine_all(&self, checks: &[HealthCheck], tree: &Path, log: &mut AttemptLog) -> Result<(), Failure> {
+    async fn examine_all(&self, checks: &[HealthCheck], at: At<'_>, log: &mut AttemptLog) -> Result<(), Failure> {
         for check in checks {
             let name = describe(&check.probe);
-            let observe = async || self.observe(check, tree).await;
+            let observe = async || self.observe(check, at).await;
             ask(&name, |seen| judge(check, seen), observe, log).await?;
         }
         for check in &self.health.checks {
             let patience = Duration::from_millis(check.timeout_ms.into());
-            let observe = async || self.observe_house(&check.probe, tree, patience).await;
+            let observe = async || self.observe_house(&check.probe, at.tree(), patience).await;
             ask(&describe_house(check), |seen| judge_house(check, seen), observe, log).await?;
         }
         Ok(())
     }
 
-    async fn observe(&self, check: &HealthCheck, tree: &Path) -> Observation {
-        let parameters = self.parameters.with_tree(&tree.to_string_lossy());
+    async fn observe(&self, check: &HealthCheck, at: At<'_>) -> Observation {
+        let (tree, shown) = (at.tree(), at.tree().to_string_lossy());
+        let parameters = self.parameters.with_tree(if matches!(at, At::Container(_)) { TREE_INSIDE } else { &shown });
         let patience = Duration::from_millis(check.timeout_ms.into());
         let observation = match &check.probe {
             Probe::Command { arguments, .. } => {
                 let words: Result<Vec<_>, UnknownParameter> =
                     arguments.iter().map(|argument| parameters.expand(argument.as_str())).collect();
+                let words = words.map_err(|unknown| unknown.to_string()).and_then(|words| match at {
+                    At::Host(_) => Ok(words),
+                    At::Container(image) => {
+                        let contained = self.containers.words(CHECK, image, &words, &BTreeMap::new());
+                        contained.map_err(|error| chain(&error))
+                    }
+                });
                 match words {
                     Ok(words) => return self.run(&words, tree, patience).await,
-                    Err(unknown) => Err(unknown.to_string()),
+                    Err(why) => Err(why),
                 }
             }
             Probe::Tcp { port } => match parameters.expand(port.as_str()) {
                 Ok(port) => return connect_to(&port, patience).await,
                 Err(unknown) => Err(unknown.to_string()),
             },
+            // Links in an image lead to places in it: read from outside its database may be the host's.
+            Probe::PackageVersion { .. } if matches!(at, At::Container(_)) => {
+                Err("the packages of an image are asked for by a command in it".to_owned())
+            }
             Probe::PackageVersion { package, .. } => return self.package(package.as_str(), tree, patience).await,
         };
         observation.unwrap_or_else(Observation::Impossible)

@@ -42,6 +42,12 @@ impl Launcher {
         Self { program, data_dir }
     }
 
+    /// The agent's own program.
+    #[must_use]
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// A command in its own process group, in a directory, with nothing of the agent's environment.
     #[must_use]
     pub fn command(

@@ -7,7 +7,9 @@
 pub mod launch;
 
 use crate::config::Service;
+use crate::containers::{ContainerError, Containers, TREE_INSIDE};
 use crate::parameters::{Parameters, UnknownParameter};
+use crate::settled::chain;
 use launch::Launcher;
 use ledger::bounded::Name;
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
@@ -45,6 +47,14 @@ pub enum ServiceError {
         service: Name,
         /// Which name.
         unknown: UnknownParameter,
+    },
+    /// What is installed cannot be run in a container.
+    #[error("service {service} cannot be run in a container: {}", chain(why))]
+    Container {
+        /// The service.
+        service: Name,
+        /// Why.
+        why: ContainerError,
     },
     /// It ended before it counted as started, or while health was judged.
     #[error("service {service}: {ended}")]
@@ -103,6 +113,7 @@ struct Running {
 /// The services of a host.
 pub struct Services {
     launcher: Launcher,
+    containers: Containers,
     parameters: Parameters,
     services: Vec<Service>,
     running: Mutex<BTreeMap<Name, Running>>,
@@ -111,8 +122,8 @@ pub struct Services {
 impl Services {
     /// Prepares them; nothing is started.
     #[must_use]
-    pub fn new(launcher: Launcher, parameters: Parameters, services: Vec<Service>) -> Self {
-        Self { launcher, parameters, services, running: Mutex::new(BTreeMap::new()) }
+    pub fn new(launcher: Launcher, containers: Containers, parameters: Parameters, services: Vec<Service>) -> Self {
+        Self { launcher, containers, parameters, services, running: Mutex::new(BTreeMap::new()) }
     }
 
     /// All services of the configuration.
@@ -160,18 +171,20 @@ impl Services {
     }
 
     fn start(&self, service: &Service, tree: &Path) -> Result<watch::Receiver<State>, ServiceError> {
-        let parameters = self.parameters.with_tree(&tree.to_string_lossy());
+        let shown = tree.to_string_lossy();
+        let parameters = self.parameters.with_tree(if service.container { TREE_INSIDE } else { &shown });
         let missing = |unknown| ServiceError::Parameter { service: service.name.clone(), unknown };
         let words: Result<Vec<_>, _> = service.command.iter().map(|word| parameters.expand(word)).collect();
-        let words = words.map_err(missing)?;
+        let mut words = words.map_err(missing)?;
         let variable = |(name, value): (&String, &String)| Ok((name.clone(), parameters.expand(value)?));
         let environment: Result<BTreeMap<_, _>, _> = service.environment.iter().map(variable).collect();
-        let command = Blueprint {
-            launcher: self.launcher.clone(),
-            words,
-            environment: environment.map_err(missing)?,
-            tree: tree.to_owned(),
-        };
+        let mut environment = environment.map_err(missing)?;
+        if service.container {
+            let (name, inside) = (format!("service-{}", service.name), std::mem::take(&mut environment));
+            let contained = self.containers.words(&name, tree, &words, &inside);
+            words = contained.map_err(|why| ServiceError::Container { service: service.name.clone(), why })?;
+        }
+        let command = Blueprint { launcher: self.launcher.clone(), words, environment, tree: tree.to_owned() };
         let (say, state) = watch::channel(State { phase: Phase::Waiting, pid: None, deaths: 0, last_end: None });
         let (stop, stopped) = oneshot::channel();
         let keeper = Keeper { service: service.name.clone(), command, stop_timeout: service.stop_timeout, say };

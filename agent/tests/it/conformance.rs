@@ -5,11 +5,13 @@
 
 use crate::crash::{CHILD, child};
 use crate::support::bench::{Bench, Files, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
+use crate::support::containers::Images;
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, approved_set, hear, says};
 use crate::support::images::ImageSlots;
 use crate::support::left_out;
 use crate::support::node::{Node, World};
+use crate::support::scripts::Scripts;
 use agent::installer::journal::{Moment, Record};
 use agent::settled::Settled;
 use agent::site::Site;
@@ -494,4 +496,6 @@ conformance! {
     rpm: Rpms,
     file_set: Files,
     image_slots: ImageSlots,
+    containers: Images,
+    scripts: Scripts,
 }

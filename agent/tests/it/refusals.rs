@@ -202,7 +202,7 @@ async fn every_check_has_its_name() {
     let jealous = case.approved(|manifest| manifest.conflicts = SortedList::new(vec![own]).unwrap());
     case.refused(jealous, None, Code::Conflict, "acme/widget release 1").await;
     let script = case.approved(|manifest| manifest.installer = InstallerKind::Script);
-    case.refused(script, None, Code::InstallerMissing, "scripts: this agent has no installer for them").await;
+    case.refused(script, None, Code::InstallerMissing, "scripts: not enabled in [installers.scripts]").await;
     let files = case.approved(|manifest| manifest.installer = InstallerKind::FileSet);
     case.refused(files, None, Code::InstallerMissing, "file sets: installers.file-set.directories names no").await;
     let two = case.approved(|manifest| {

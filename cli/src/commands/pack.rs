@@ -4,8 +4,8 @@ use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_port, parse_relation, parse_target};
 use crate::pack::{
-    FILE_SET_NAME, IMAGE_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, Shape, TREE_NAME, pack,
-    pack_image, pack_packages,
+    CONTAINER_NAME, FILE_SET_NAME, IMAGE_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, SCRIPT_NAME,
+    Shape, TREE_NAME, pack, pack_image, pack_packages,
 };
 use crate::tables::facts;
 use crate::time::parse_milliseconds;
@@ -33,7 +33,10 @@ out; links are kept as they are and must stay inside. Packages are merged into o
 paragraph in var/lib/dpkg/status.d/PACKAGE, where an installed version can be read.
 With --kind debian or rpm packages are kept as they are, for hosts that have dpkg or rpm: they are the closure, and \
 no host asks a resolver for more. With --kind file-set the input has files under their paths from the root of the host.
-With --kind image-slot the input is a squashfs image, for hosts with two slots; it needs --reboot required.
+With --kind image-slot the input is a squashfs image, for hosts with two slots; it needs --reboot required. \
+With --kind container it is an OCI image layout, a directory or an archive of one, as skopeo, podman and buildah write \
+them (oci:DIR, oci-archive:FILE); --health-command is run in a container of it. With --kind script \
+the input has a program `run`, and files it works with.
 The result is DIR/manifest.json (edit it as you like before publishing) and DIR/artifacts/BLAKE3.
 JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifacts\": [{\"name\", \"size\", \"blake3\", \
 \"sha256\", \"delta_from\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
@@ -85,7 +88,7 @@ pub struct Pack {
     #[arg(long, value_name = "FILE")]
     notes: Option<PathBuf>,
     /// How it is installed
-    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "rpm", "file-set", "image-slot"]))]
+    #[arg(long, default_value = "directory-tree", value_parser = words::<InstallerKind>(&["directory-tree", "debian", "rpm", "file-set", "image-slot", "container", "script"]))]
     kind: InstallerKind,
     /// Hosts it is for: os=, arch=, hardware=, from=, label:NAME=, with commas between; may be repeated, any one
     /// must match
@@ -188,6 +191,8 @@ impl Pack {
             (None, kind) => {
                 let (name, shape) = match kind {
                     InstallerKind::FileSet => (FILE_SET_NAME, Shape::FileSet),
+                    InstallerKind::Container => (CONTAINER_NAME, Shape::Container),
+                    InstallerKind::Script => (SCRIPT_NAME, Shape::Script),
                     _ => (TREE_NAME, Shape::Tree),
                 };
                 let name = Name::new(name).expect("the names of packed trees are names");

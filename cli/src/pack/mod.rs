@@ -55,6 +55,14 @@ pub const TREE_NAME: &str = "tree.tar";
 /// What a packed file set is called within its patch.
 pub const FILE_SET_NAME: &str = "files.tar";
 
+/// What a packed container image is called within its patch.
+pub const CONTAINER_NAME: &str = "image.tar";
+
+/// What a packed script is called within its patch.
+pub const SCRIPT_NAME: &str = "script.tar";
+/// The program of a script's archive that hosts run.
+const SCRIPT_PROGRAM: &str = "run";
+
 /// What inputs are packed as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -62,6 +70,10 @@ pub enum Shape {
     Tree,
     /// Files that are put in their places one by one.
     FileSet,
+    /// The layout of a container image, which the host looks into.
+    Container,
+    /// A program, and the files it works with.
+    Script,
 }
 
 /// How names begin that agents use for what is theirs.
@@ -84,8 +96,11 @@ pub fn pack(
     let staging = output::Staging::begin(out)?;
     let mut tree = staging.spool(limits)?;
     let packages = read_inputs(&mut tree, inputs, &limits)?;
-    if shape == Shape::FileSet {
-        check_file_set(&tree, &inputs[0])?;
+    match shape {
+        Shape::Tree => {}
+        Shape::FileSet => check_file_set(&tree, &inputs[0])?,
+        Shape::Container => check_layout(&tree, &inputs[0])?,
+        Shape::Script => check_script(&tree, &inputs[0])?,
     }
     if tree.entries() == 0 {
         return Err(PackError::Empty(inputs[0].clone()));
@@ -109,6 +124,27 @@ fn check_file_set(tree: &Tree, input: &Path) -> Result<(), PackError> {
         return Err(PackError::Entry { input: input.to_owned(), entry: path.to_owned(), problem });
     }
     Ok(())
+}
+
+fn check_script(tree: &Tree, input: &Path) -> Result<(), PackError> {
+    let is_it = |(path, node): (&str, &tree::Node)| {
+        path == SCRIPT_PROGRAM && matches!(node, tree::Node::File { mode, .. } if mode & 0o100 != 0)
+    };
+    match tree.nodes().any(is_it) {
+        true => Ok(()),
+        false => Err(PackError::Inputs(format!("{} has no program {SCRIPT_PROGRAM:?}", input.display()))),
+    }
+}
+
+/// The marks of an OCI image layout. What else is wrong with one the host says that looks into it.
+fn check_layout(tree: &Tree, input: &Path) -> Result<(), PackError> {
+    let has = |wanted: &str| tree.nodes().any(|(path, node)| path == wanted && matches!(node, tree::Node::File { .. }));
+    match ["oci-layout", "index.json"].into_iter().find(|file| !has(file)) {
+        None => Ok(()),
+        Some(file) => {
+            Err(PackError::Inputs(format!("{} is no OCI image layout: there is no {file} in it", input.display())))
+        }
+    }
 }
 
 /// Nothing is overwritten, and the result is not packed into itself.

@@ -274,6 +274,42 @@ fn an_image_stays_as_it_is_and_needs_a_restart() {
 }
 
 #[test]
+fn a_container_image_is_packed_as_its_layout() {
+    let hands = Hands::new();
+    let (marker, index) = (r#"{"imageLayoutVersion":"1.0.0"}"#, r#"{"schemaVersion":2,"manifests":[]}"#);
+    let blob = file("blobs/sha256/00", 0o600, "a blob, kept byte by byte");
+    let layout = [file("index.json", 0o644, index), blob, file("oci-layout", 0o644, marker)];
+    hands.write("image.tar", tar(&layout));
+    for (path, content) in [("oci-layout", marker), ("index.json", index)] {
+        hands.write(&format!("layout/{path}"), content);
+    }
+    hands.write("half/oci-layout", marker);
+    let kind = ["--kind", "container"];
+    let packed = pack(&hands, "out", &[&kind[..], &["image.tar"]].concat()).done().json();
+    assert_eq!((packed["artifacts"][0]["name"].as_str(), packed["entries"].as_u64()), (Some("image.tar"), Some(5)));
+    let manifest: Value = serde_json::from_slice(&hands.read("out/manifest.json")).unwrap();
+    assert_eq!(&manifest["installer"], "container");
+    let packed = pack(&hands, "of-a-directory", &[&kind[..], &["layout"]].concat()).done().json();
+    assert_eq!(packed["entries"].as_u64(), Some(2));
+    let ran = pack(&hands, "other", &[&kind[..], &["half"]].concat());
+    assert!(ran.stderr.contains("there is no index.json in it") && !hands.path("other").exists(), "{}", ran.stderr);
+}
+
+#[test]
+fn a_script_is_packed_with_its_program() {
+    let hands = Hands::new();
+    hands.write("script.tar", tar(&[file("run", 0o755, "#!/bin/sh\n"), file("settings", 0o644, "a = 1\n")]));
+    hands.write("not-run.tar", tar(&[file("run", 0o644, "#!/bin/sh\n")]));
+    let kind = ["--kind", "script"];
+    let packed = pack(&hands, "out", &[&kind[..], &["script.tar"]].concat()).done().json();
+    assert_eq!((packed["artifacts"][0]["name"].as_str(), packed["entries"].as_u64()), (Some("script.tar"), Some(2)));
+    let manifest: Value = serde_json::from_slice(&hands.read("out/manifest.json")).unwrap();
+    assert_eq!(&manifest["installer"], "script");
+    let ran = pack(&hands, "other", &[&kind[..], &["not-run.tar"]].concat());
+    assert!(ran.stderr.contains("has no program") && !hands.path("other").exists(), "{}", ran.stderr);
+}
+
+#[test]
 fn a_package_whose_name_begins_like_one_to_go_back_to_is_none() {
     let hands = Hands::new();
     for (file, name) in [("a.deb", "old-fonts"), ("b.deb", "new-fonts"), ("c.deb", "fonts")] {
@@ -464,7 +500,9 @@ fn what_the_manifest_cannot_hold_is_named() {
         (vec!["--health-tcp", "db.example:5432", "a.tar"], "it is a port of the host itself"),
         (vec!["--health-tcp", "{Port}", "a.tar"], "is no port"),
         (vec!["--depends", "acme/x=3..2", "a.tar"], "relation to acme/x has its smallest release after its largest"),
-        (vec!["--kind", "container", "a.tar"], "invalid value 'container'"),
+        (vec!["--kind", "firmware", "a.tar"], "invalid value 'firmware'"),
+        (vec!["--kind", "script", "a.tar"], "a.tar has no program \"run\""),
+        (vec!["--kind", "container", "a.tar"], "a.tar is no OCI image layout: there is no oci-layout in it"),
         (vec!["--kind", "rpm", "a.tar"], "a.tar is no RPM package"),
         (vec!["--kind", "debian", "a.tar"], "a.tar is no Debian package"),
         (vec!["--rollback", "a.deb", "a.tar"], "--rollback belongs to --kind debian and --kind rpm"),

@@ -359,6 +359,7 @@ fn the_configuration_init_writes_shows_the_section_of_artifacts_with_what_is_in_
     };
     let (before, text) = (in_force(), fs::read_to_string(&path).unwrap());
     let section = &text[text.find("# [artifacts]\n").unwrap()..];
+    let section = section.split_once("\n\n").map_or(section, |(section, _)| section);
     let without = section.lines().map(|line| line.strip_prefix("# ").unwrap().to_owned() + "\n").collect::<String>();
     fs::write(&path, text.replace(section, &without)).unwrap();
     assert!(fs::read_to_string(&path).unwrap().contains("\n[artifacts]\nbytes_max = "));

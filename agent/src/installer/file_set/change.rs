@@ -6,7 +6,7 @@ use std::fmt;
 /// One thing a file set does to a host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub(super) enum Change {
+pub(in crate::installer) enum Change {
     /// A directory, made where there is none.
     Directory { path: String, mode: u32 },
     /// A file, put in place of what is there.
@@ -22,7 +22,7 @@ pub(super) enum Change {
 }
 
 impl Change {
-    pub(super) fn path(&self) -> &str {
+    pub(in crate::installer) fn path(&self) -> &str {
         match self {
             Self::Directory { path, .. } | Self::File { path, .. } | Self::Remove { path } => path,
         }

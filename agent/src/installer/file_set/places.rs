@@ -25,11 +25,13 @@ pub(super) struct Places {
     root: Root,
     /// Absolute, as in the configuration.
     directories: Vec<PathBuf>,
+    /// Where in the configuration.
+    field: &'static str,
 }
 
 impl Places {
-    pub(super) fn new(root: Root, directories: Vec<PathBuf>) -> Self {
-        Self { root, directories }
+    pub(super) fn new(root: Root, directories: Vec<PathBuf>, field: &'static str) -> Self {
+        Self { root, directories, field }
     }
 
     pub(super) fn root(&self) -> &Root {
@@ -38,7 +40,7 @@ impl Places {
 
     pub(super) fn lacks(&self) -> Option<String> {
         if self.directories.is_empty() {
-            return Some("installers.file-set.directories names no directory files may be put into".to_owned());
+            return Some(format!("{} names no directory files may be put into", self.field));
         }
         self.directories.iter().find_map(|directory| match self.root.directory(relative(directory)) {
             Ok(_) => None,

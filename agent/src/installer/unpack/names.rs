@@ -13,7 +13,7 @@ const MODE_MASK: u32 = 0o777;
 /// Permission bits nobody may bring.
 const SETID_BITS: u32 = 0o6000;
 
-pub(super) fn split(path: &str) -> (&str, &str) {
+pub(in crate::installer) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
 
@@ -43,11 +43,11 @@ pub(in crate::installer) fn clean(path: &[u8]) -> Result<String, EntryProblem> {
     Ok(parts.join("/"))
 }
 
-pub(super) fn named(path: &[u8]) -> Result<String, EntryProblem> {
+pub(in crate::installer) fn named(path: &[u8]) -> Result<String, EntryProblem> {
     clean(path).and_then(|path| if path.is_empty() { Err(EntryProblem::Nameless) } else { Ok(path) })
 }
 
-pub(super) fn text(bytes: &[u8]) -> Result<&str, EntryProblem> {
+pub(in crate::installer) fn text(bytes: &[u8]) -> Result<&str, EntryProblem> {
     let text = std::str::from_utf8(bytes).map_err(|_| EntryProblem::Name)?;
     if text.chars().any(char::is_control) { Err(EntryProblem::Name) } else { Ok(text) }
 }

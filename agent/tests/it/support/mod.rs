@@ -2,6 +2,7 @@
 
 pub(crate) mod archive;
 pub(crate) mod bench;
+pub(crate) mod containers;
 pub(crate) mod debian;
 pub(crate) mod disk;
 pub(crate) mod endpoint;
@@ -10,6 +11,7 @@ pub(crate) mod ledger;
 pub(crate) mod mirror;
 pub(crate) mod node;
 pub(crate) mod rpm;
+pub(crate) mod scripts;
 
 use std::future::Future;
 use std::time::Duration;
@@ -18,7 +20,7 @@ use std::time::Duration;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Of a machine that has all of this, no test here needs anything else.
-const NEEDS: [&str; 8] = ["mounts", "dpkg", "rpm", "debian", "attributes", "images", "loops", "grub"];
+const NEEDS: [&str; 9] = ["mounts", "dpkg", "rpm", "debian", "attributes", "images", "loops", "grub", "containers"];
 
 /// Says that a test was left out, and why.
 #[track_caller]

@@ -1,0 +1,223 @@
+//! Laying layers over each other: each is read twice, once for what it hides and once for what it brings, and both
+//! times it must be the archive that the image's configuration names.
+
+use super::layout::{Compression, Layer};
+use super::rootfs::{Rights, RootFs};
+use crate::files::failed;
+use crate::installer::archive;
+use crate::installer::deadline::Deadline;
+use crate::installer::tree;
+use crate::installer::unpack::{EntryProblem, Limits, Refused, UnpackError};
+use crate::settled::Refusal;
+use flate2::bufread::MultiGzDecoder;
+use ledger::receipt::ReasonCode;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use tar::{Entry, EntryType};
+
+/// Bytes read at a time.
+const READ_BYTES: usize = 64 * 1024;
+/// Largest window of a zstd stream, as a power of two: what its decoder may take of memory.
+const WINDOW_LOG_MAX: u32 = 23;
+/// What an entry may take of an archive beside its content: headers and padding.
+const ENTRY_OVERHEAD_BYTES: u64 = 16 * 1024;
+
+/// Lays one layer over those below. Blocking.
+pub(super) fn lay(layer: &Layer, root: &mut RootFs, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
+    root.begin_layer();
+    pass(layer, limits, deadline, |path, _, _| root.hide(path))?;
+    pass(layer, limits, deadline, |path, link, entry| put(root, path, link, entry))
+}
+
+fn put(root: &mut RootFs, path: &[u8], link: &[u8], entry: &mut Entry<'_, impl Read>) -> Result<(), Refused> {
+    if RootFs::is_marker(path)? {
+        return Ok(());
+    }
+    let header = entry.header();
+    let number = |field: io::Result<u64>| {
+        let field = field.ok().and_then(|number| u32::try_from(number).ok());
+        // The largest one means nobody.
+        field.filter(|number| *number != u32::MAX).ok_or(EntryProblem::Extension)
+    };
+    let mode = header.mode().map_err(|_| EntryProblem::Extension)?;
+    let rights = Rights { mode, uid: number(header.uid())?, gid: number(header.gid())? };
+    let modified_s = header.mtime().ok();
+    match header.entry_type() {
+        EntryType::Directory => root.directory(path, rights),
+        EntryType::Regular | EntryType::Continuous => {
+            let size = entry.size();
+            root.file(path, rights, size, modified_s, entry)
+        }
+        EntryType::Symlink => root.symlink(path, link, rights),
+        EntryType::Link => root.hard_link(path, link),
+        other => Err(EntryProblem::Kind(archive::kind(other)).into()),
+    }
+}
+
+/// Goes through the entries of a layer.
+fn pass(
+    layer: &Layer,
+    limits: Limits,
+    deadline: Deadline,
+    take: impl FnMut(&[u8], &[u8], &mut Entry<'_, &mut Passing<'_>>) -> Result<(), Refused>,
+) -> Result<(), Refusal> {
+    let file = File::open(&layer.path).map_err(failed("open", &layer.path))?;
+    let file = BufReader::with_capacity(READ_BYTES, file);
+    let broken = |error: io::Error| tree::refusal(UnpackError::archive(error));
+    let from: Box<dyn Read> = match layer.compression {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(MultiGzDecoder::new(file)),
+        Compression::Zstd => {
+            let mut decoder = zstd::stream::read::Decoder::with_buffer(file).map_err(broken)?;
+            decoder.window_log_max(WINDOW_LOG_MAX).map_err(broken)?;
+            Box::new(decoder)
+        }
+    };
+    let overhead = ENTRY_OVERHEAD_BYTES.saturating_mul(limits.entries_max as u64);
+    let left = limits.tree_bytes_max.saturating_add(overhead);
+    let mut passing = Passing { from, hasher: Sha256::new(), left, deadline };
+    let taken = archive::each(&mut passing, take);
+    deadline.check()?;
+    taken.map_err(tree::refusal)?;
+    let actual = hex::encode(passing.hasher.finalize());
+    match actual == layer.diff_sha256 {
+        true => Ok(()),
+        false => {
+            let detail = format!(
+                "the image: a layer unpacks to an archive that hashes to {actual}, the configuration says {}",
+                layer.diff_sha256
+            );
+            Err(Refusal::new(ReasonCode::ArtifactDigest, detail))
+        }
+    }
+}
+
+/// Hashes what passes, as long as there is time, and no more than there may be.
+struct Passing<'a> {
+    from: Box<dyn Read + 'a>,
+    hasher: Sha256,
+    left: u64,
+    deadline: Deadline,
+}
+
+impl Read for Passing<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.deadline.check()?;
+        let count = self.from.read(buffer)?;
+        self.left = self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other("it unpacks without end"))?;
+        self.hasher.update(&buffer[..count]);
+        Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::installer::unpack::LIMITS;
+    use proptest::prelude::*;
+    use std::fs;
+    use std::os::unix::fs::MetadataExt as _;
+    use std::path::Path;
+    use std::time::Duration;
+    use tar::{Builder, Header};
+
+    const NAMES: [&str; 16] = [
+        "a",
+        "b",
+        "a/b",
+        "a/c",
+        "b/a",
+        "a/b/c",
+        ".wh.a",
+        "a/.wh.b",
+        "a/.wh..wh..opq",
+        ".wh..wh..opq",
+        "./a//b",
+        "../a",
+        "a/../../b",
+        "/a",
+        ".wh...",
+        "",
+    ];
+    const KINDS: [EntryType; 6] = [
+        EntryType::Regular,
+        EntryType::Directory,
+        EntryType::Symlink,
+        EntryType::Link,
+        EntryType::Char,
+        EntryType::Fifo,
+    ];
+    /// Where links lead: into the image, up, and to the directory beside it by its whole path (`!`).
+    const TARGETS: [&str; 6] = ["a", "a/b", "..", "../../outside", "!", "!/x"];
+
+    fn archive(entries: &[(usize, usize, usize)], outside: &Path) -> Vec<u8> {
+        let mut builder = Builder::new(Vec::new());
+        for (kind, name, target) in entries {
+            let mut header = Header::new_gnu();
+            let target = TARGETS[*target].replace('!', &outside.to_string_lossy());
+            let fields = header.as_gnu_mut().unwrap();
+            fields.name[..NAMES[*name].len()].copy_from_slice(NAMES[*name].as_bytes());
+            fields.linkname[..target.len()].copy_from_slice(target.as_bytes());
+            header.set_entry_type(KINDS[*kind]);
+            header.set_mode(0o6777);
+            header.set_uid(1);
+            header.set_gid(2);
+            header.set_mtime(0);
+            header.set_size(0);
+            header.set_cksum();
+            builder.append(&header, &[][..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
+
+        #[test]
+        fn whatever_layers_say_nothing_beside_the_image_is_touched(
+            layers in prop::collection::vec(prop::collection::vec((0..6_usize, 0..16_usize, 0..6_usize), 0..6), 1..4)
+        ) {
+            if !rustix::process::geteuid().is_root() {
+                ::tests::left_out(&["containers"], "only root gives files away");
+                return Ok(());
+            }
+            let room = tempfile::tempdir().unwrap();
+            let (at, outside, canary) = (room.path().join("root"), room.path().join("outside"), room.path().join("canary"));
+            fs::create_dir(&at).unwrap();
+            fs::create_dir(&outside).unwrap();
+            fs::write(&canary, "untouched").unwrap();
+            let mut root = RootFs::beneath(&at, LIMITS).unwrap();
+            let deadline = Deadline::begin("laying layers", Duration::MAX);
+            for (place, entries) in layers.iter().enumerate() {
+                let bytes = archive(entries, &outside);
+                let path = outside.with_file_name("layer");
+                fs::write(&path, &bytes).unwrap();
+                let diff_sha256 = hex::encode(Sha256::digest(&bytes));
+                let layer = Layer { path: path.clone(), compression: Compression::None, diff_sha256 };
+                let laid = lay(&layer, &mut root, LIMITS, deadline);
+                fs::remove_file(&path).unwrap();
+                if let Err(refusal) = laid {
+                    prop_assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe, "layer {}: {:?}", place, refusal);
+                    break;
+                }
+            }
+            prop_assert_eq!(fs::read_dir(room.path()).unwrap().count(), 3);
+            prop_assert_eq!(fs::read_dir(&outside).unwrap().count(), 0);
+            prop_assert_eq!(fs::read_to_string(&canary).unwrap(), "untouched");
+            prop_assert_eq!(fs::metadata(&canary).unwrap().nlink(), 1);
+            let mut waiting = vec![at];
+            while let Some(directory) = waiting.pop() {
+                for entry in fs::read_dir(directory).unwrap() {
+                    let entry = entry.unwrap();
+                    let metadata = entry.metadata().unwrap();
+                    prop_assert!(metadata.is_dir() || metadata.is_file() || metadata.is_symlink());
+                    prop_assert!(metadata.is_symlink() || metadata.mode() & 0o6000 == 0, "{:?}", entry.path());
+                    if metadata.is_dir() {
+                        waiting.push(entry.path());
+                    }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Scripts: what a vendor's script makes of directories of the host, computed on a copy of them and put in place as a
+//! file set.
+//!
+//! The script never touches the host. It runs while the update is prepared, in a sandbox in which the named directories
+//! are copies; what it changed there is what the patch does, and the engine puts that in place, proves it and takes it
+//! back like any other file set. So a script needs no undo, and nobody needs to believe in one.
+
+mod sandbox;
+
+use super::archive;
+use super::file_set::{Change, FileSet, NEW};
+use super::install::{Held, Install, Job, Look, PutError, Story};
+use super::tree;
+use super::unpack::LIMITS;
+use crate::config;
+use crate::containers;
+use crate::files::{self, FileError, failed};
+use crate::settled::{Refusal, chain};
+use ledger::bounded::Sentence;
+use ledger::patch::{InstallerKind, PatchManifest};
+use ledger::receipt::{Reason, ReasonCode};
+use sandbox::{SCRIPT_USER, Sandbox};
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
+use std::path::{Path, PathBuf};
+
+/// What the vendor's archive is unpacked into, in the holding while it is prepared.
+const GIVEN: &str = "given";
+/// The program in it that is run.
+const PROGRAM: &str = "run";
+/// Permissions of a directory that nobody but its owner writes to.
+const NOT_OTHERS: u32 = 0o755;
+
+/// Installs what scripts make.
+pub(super) struct Script {
+    config: config::Scripts,
+    set: FileSet,
+    sandbox: Sandbox,
+}
+
+impl Script {
+    /// `program` is the agent's own, through which others are begun.
+    pub(super) fn new(config: &config::Scripts, program: &Path) -> Self {
+        let set = FileSet::of(InstallerKind::Script, &config.root, &config.directories);
+        Self { config: config.clone(), set, sandbox: Sandbox::new(program, config) }
+    }
+
+    /// Copies the directories as they are; the paths of their files and links.
+    fn copy(&self, new: &Path) -> Result<BTreeSet<String>, Refusal> {
+        let mut there = BTreeSet::new();
+        for directory in self.config.relative_directories() {
+            let (from, to) = (self.config.root.join(directory), new.join(directory));
+            files::private_dir(&to)?;
+            archive::copy(&from, &to, LIMITS).map_err(|error| {
+                let detail = format!("/{directory} cannot be copied for a script: {}", chain(&error));
+                Refusal::new(ReasonCode::CannotRollBack, detail)
+            })?;
+            each(new, directory, &mut |path, metadata| {
+                if !metadata.is_dir() {
+                    there.insert(path.to_owned());
+                }
+                Ok(())
+            })?;
+            give(new, directory, SCRIPT_USER)?;
+        }
+        Ok(there)
+    }
+
+    /// What the script changed: what it left as it was is taken out of the copy, and what is there no more is removed.
+    fn changes(&self, new: &Path, there: BTreeSet<String>) -> Result<Vec<Change>, Refusal> {
+        let (mut left, mut same) = (BTreeSet::new(), Vec::new());
+        for directory in self.config.relative_directories() {
+            give(new, directory, rustix::process::geteuid().as_raw())?;
+            each(new, directory, &mut |path, metadata| {
+                if !metadata.is_dir() {
+                    left.insert(path.to_owned());
+                    if self.set.has_already(new, path)? {
+                        same.push(new.join(path));
+                    }
+                }
+                Ok(())
+            })?;
+        }
+        same.iter().try_for_each(|path| files::remove(path))?;
+        let mut changes = self.set.changes(new)?;
+        changes.extend(there.into_iter().filter(|path| !left.contains(path)).map(|path| Change::Remove { path }));
+        Ok(changes)
+    }
+}
+
+/// Goes through everything beneath a directory of a copy, directories before what is in them. Nobody changes it
+/// meanwhile: what ran in the sandbox is gone.
+fn each(
+    root: &Path,
+    within: &str,
+    take: &mut dyn FnMut(&str, &fs::Metadata) -> Result<(), Refusal>,
+) -> Result<(), Refusal> {
+    let mut waiting = vec![within.to_owned()];
+    let mut count = 0;
+    while let Some(directory) = waiting.pop() {
+        let full = root.join(&directory);
+        for entry in fs::read_dir(&full).map_err(failed("list", &full))? {
+            let entry = entry.map_err(failed("list", &full))?;
+            let unusual = |what: &str| {
+                let name = Sentence::cut(&entry.file_name().to_string_lossy());
+                Refusal::new(ReasonCode::ArchiveUnsafe, format!("the script made {name:?} in /{directory}, {what}"))
+            };
+            let name = entry.file_name().into_string().map_err(|_| unusual("which is no plain name"))?;
+            count += 1;
+            if name.chars().any(char::is_control) || count > LIMITS.entries_max {
+                return Err(unusual("which is no plain name, or one too many"));
+            }
+            let path = format!("{directory}/{name}");
+            let metadata = entry.metadata().map_err(failed("examine", &entry.path()))?;
+            take(&path, &metadata)?;
+            if metadata.is_dir() {
+                waiting.push(path);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes a directory of a copy, and all in it, somebody's. Directories that others might write to become its owner's
+/// alone: nobody would follow a way over them.
+fn give(root: &Path, directory: &str, to: u32) -> Result<(), Refusal> {
+    let own = |path: &str, metadata: &fs::Metadata| -> Result<(), Refusal> {
+        let full = root.join(path);
+        lchown(&full, Some(to), Some(to)).map_err(failed("give away", &full))?;
+        if metadata.is_dir() {
+            let mode = fs::Permissions::from_mode(metadata.mode() & NOT_OTHERS);
+            fs::set_permissions(&full, mode).map_err(failed("keep others out of", &full))?;
+        }
+        Ok(())
+    };
+    let full = root.join(directory);
+    own(directory, &fs::symlink_metadata(&full).map_err(failed("examine", &full))?)?;
+    each(root, directory, &mut |path, metadata| own(path, metadata))
+}
+
+/// Whether a file is one that can be run.
+fn is_program(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.mode() & 0o100 != 0)
+}
+
+impl Install for Script {
+    fn kind(&self) -> InstallerKind {
+        InstallerKind::Script
+    }
+
+    fn lacks(&self) -> Option<String> {
+        match self.config.enabled {
+            false => Some("not enabled in [installers.scripts]".to_owned()),
+            true => containers::lacks().or_else(|| self.set.lacks()),
+        }
+    }
+
+    fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
+        self.set.plan(manifest)
+    }
+
+    fn prepare(&self, job: &Job, held: Vec<Held>, holding: &Path, story: &mut Story) -> Result<(), Refusal> {
+        let (given, new) = (holding.join(GIVEN), holding.join(NEW));
+        files::private_dir(&given)?;
+        held.into_iter().try_for_each(|held| tree::unpack(held, &given, LIMITS, job.deadline))?;
+        if !is_program(&given.join(PROGRAM)) {
+            let detail = format!("there is no program {PROGRAM:?} in the archive");
+            return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+        }
+        give(holding, GIVEN, SCRIPT_USER)?;
+        files::private_dir(&new)?;
+        let there = self.copy(&new)?;
+        let versions = (job.begun.from_version.as_str(), job.begun.to_version.as_str());
+        self.sandbox.run(holding, &given, &new, versions, job.deadline, story)?;
+        let changes = self.changes(&new, there)?;
+        files::remove_tree(&given)?;
+        self.set.make_ready(job, changes, holding, story)
+    }
+
+    fn put(&self, job: &Job, story: &mut Story) -> Result<(), PutError> {
+        self.set.put(job, story)
+    }
+
+    fn look(&self, job: &Job) -> Result<Look, FileError> {
+        self.set.look(job)
+    }
+
+    fn prove_new(&self, job: &Job) -> Result<(), Reason> {
+        self.set.prove_new(job)
+    }
+
+    fn restore(&self, job: &Job, story: &mut Story) -> Result<(), String> {
+        self.set.restore(job, story)
+    }
+
+    fn prove_old(&self, job: &Job) -> Result<(), String> {
+        self.set.prove_old(job)
+    }
+
+    fn settle(&self, job: &Job) -> Result<(), FileError> {
+        self.set.settle(job)
+    }
+
+    fn runs_from(&self) -> Option<PathBuf> {
+        self.set.runs_from()
+    }
+}

@@ -1,0 +1,684 @@
+//! Container images: what is run, what it may do, and what an image cannot be.
+
+use crate::support::archive::Archive;
+use crate::support::bench::Bench;
+use crate::support::containers::{ENABLED, INDEX, Image, Images, gzip, image, lacking, product, sha256, shell};
+use crate::support::debian::Real;
+use crate::support::endpoint::{Endpoint, PROGRAM, approved_set, canary, says};
+use crate::support::node::{Node, World};
+use crate::support::{eventually, left_out};
+use agent::services::Phase;
+use agent::settled::Settled;
+use ledger::bounded::List;
+use ledger::id::PatchId;
+use ledger::patch::{HealthCheck, InstallerKind};
+use ledger::receipt::{Outcome, ReasonCode};
+use serde_json::json;
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::Arc;
+use tar::EntryType::{Block, Char, Directory, Fifo, Regular, XHeader};
+
+/// A ledger and a host, and the number of the next release.
+struct Case {
+    world: Arc<World>,
+    _node: Node,
+    endpoint: Endpoint,
+    release: u64,
+}
+
+impl Case {
+    /// `None` where no containers are run.
+    async fn new(config: &str) -> Option<Self> {
+        if let Err(why) = lacking() {
+            left_out(&why);
+            return None;
+        }
+        let world = World::new();
+        let node = world.node().await;
+        let endpoint = Endpoint::new(&world, &[&node], config).patient();
+        Some(Self { world, _node: node, endpoint, release: 0 })
+    }
+
+    /// Approves an image, with checks of its manifest.
+    fn approved(&mut self, layout: Vec<u8>, checks: Vec<HealthCheck>) -> PatchId {
+        self.release += 1;
+        let artifacts = vec![("image.tar".to_owned(), layout)];
+        approved_set(&self.world, self.release, InstallerKind::Container, artifacts, |manifest| {
+            manifest.health = List::new(checks).unwrap();
+        })
+    }
+
+    async fn apply(&mut self, layout: Vec<u8>, checks: Vec<HealthCheck>) -> Settled {
+        let patch = self.approved(layout, checks);
+        self.endpoint.apply(patch).await
+    }
+
+    fn root(&self) -> PathBuf {
+        self.endpoint.installed().unwrap().tree.join("rootfs")
+    }
+}
+
+/// A check that runs a script in the container.
+fn script(text: &str, expected: &str) -> HealthCheck {
+    let mut check = says("/bin/sh -c", expected);
+    if let ledger::patch::Probe::Command { arguments, .. } = &mut check.probe {
+        let words = ["/bin/sh", "-c", text].map(|word| ledger::bounded::Text::new(word).unwrap());
+        *arguments = List::new(words.to_vec()).unwrap();
+    }
+    check
+}
+
+#[tokio::test]
+async fn containers_are_off_until_the_house_says_otherwise() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let artifacts = vec![("image.tar".to_owned(), Image::new().bytes())];
+    let patch = approved_set(&world, 1, InstallerKind::Container, artifacts, |_| {});
+    let settled = endpoint.apply(patch).await;
+    assert_eq!(settled.outcome, Outcome::Refused);
+    let refused = settled.to_string();
+    assert!(refused.contains("container images: not enabled in [installers.containers]"), "{refused}");
+}
+
+#[tokio::test]
+async fn layers_lie_over_each_other_as_the_specification_says() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    let owned = |name: &str, ids: (u64, u64), mode: u32| {
+        let mut inner = tar::Builder::new(Vec::new());
+        let mut header = tar::Header::new_gnu();
+        header.set_path(name).unwrap();
+        header.set_mode(mode);
+        header.set_uid(ids.0);
+        header.set_gid(ids.1);
+        header.set_mtime(1_700_000_000);
+        header.set_size(2);
+        header.set_cksum();
+        inner.append(&header, &b"x\n"[..]).unwrap();
+        inner.into_inner().unwrap()
+    };
+    let below = Archive::new()
+        .file("replaced", "old\n")
+        .file("hidden", "")
+        .directory("opaque/")
+        .file("opaque/old", "")
+        .directory("opaque/deep/")
+        .file("opaque/deep/old", "")
+        .directory("merged/")
+        .file("merged/old", "old\n")
+        .directory("becomes-a-file/")
+        .file("becomes-a-file/old", "")
+        .file("becomes-a-directory", "")
+        .directory("gone/")
+        .file("gone/inside", "")
+        .file("linked", "one content\n")
+        .hard_link("also", "linked")
+        .link("kept-link", "/somewhere/else")
+        .link("link-to-a-directory", "merged");
+    let above = Archive::new()
+        .file("replaced", "new\n")
+        .file(".wh.hidden", "")
+        .file("opaque/new", "")
+        .file("opaque/.wh..wh..opq", "")
+        .file("merged/new", "new\n")
+        .file("becomes-a-file", "now\n")
+        .directory("becomes-a-directory/")
+        .file(".wh.gone", "")
+        .file(".wh.never-was", "")
+        .file("also", "another\n")
+        // To replace a link of the layer below is not to write through it.
+        .file("link-to-a-directory", "a file\n");
+    // What hides comes after what is to stay, in the same layer, and does not hide that.
+    let last = Archive::new().file("merged/mine", "").file("merged/.wh.old", "").file("merged/.wh.mine", "");
+    let owned = owned("usr/bin/su", (1000, 33), 0o4755);
+    let layers = Image::new().layer("", shell()).layer("+gzip", below.bytes()).layer("+zstd", above.bytes());
+    let settled = case
+        .apply(layers.layer("+gzip", last.bytes()).layer("", owned).bytes(), vec![script("echo well", "well")])
+        .await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    let root = case.root();
+    let read = |path: &str| fs::read_to_string(root.join(path)).ok();
+    for (path, content) in [
+        ("replaced", Some("new\n")),
+        ("hidden", None),
+        ("opaque/old", None),
+        ("opaque/deep", None),
+        ("opaque/new", Some("")),
+        ("merged/old", None),
+        ("merged/new", Some("new\n")),
+        ("merged/mine", Some("")),
+        ("becomes-a-file", Some("now\n")),
+        ("gone", None),
+        ("linked", Some("one content\n")),
+        ("also", Some("another\n")),
+        ("link-to-a-directory", Some("a file\n")),
+    ] {
+        assert_eq!(read(path).as_deref(), content, "{path}");
+    }
+    assert!(root.join("becomes-a-directory").is_dir() && !root.join("link-to-a-directory").is_symlink());
+    assert_eq!(fs::read_link(root.join("kept-link")).unwrap(), Path::new("/somewhere/else"));
+    let su = fs::metadata(root.join("usr/bin/su")).unwrap();
+    assert_eq!((su.mode() & 0o7777, su.uid(), su.gid()), (0o755, 1000, 33), "no bits of others' rights");
+    assert!(!root.parent().unwrap().join("layout").exists(), "what was unpacked is not kept twice");
+}
+
+#[tokio::test]
+async fn what_is_in_a_container_cannot_change_or_see_the_host() {
+    let host = tempfile::tempdir().unwrap();
+    let outside = host.path().join("data");
+    fs::create_dir(&outside).unwrap();
+    let config = format!("{ENABLED}directories = {{ \"/var/lib/acme\" = {outside:?} }}\n");
+    let Some(mut case) = Case::new(&config).await else { return };
+    let secret = host.path().join("secret");
+    let check = canary(&secret);
+    let can = |what: &str| format!("if {what} 2>/dev/null; then echo can; else echo cannot; fi");
+    let secret = secret.display();
+    let checks = vec![
+        script("echo $$", "1"),
+        script(&can("echo x > /file"), "cannot"),
+        script(&can("echo x > /bin/version"), "cannot"),
+        script(&can("echo x > /proc/sys/kernel/hostname"), "cannot"),
+        script(&can(&format!("cat {secret}")), "cannot"),
+        script(&can("cat /proc/1/root/etc/hostname"), "cannot"),
+        script(&can("echo x > /tmp/file"), "can"),
+        script("cat /run/there", "of the image"),
+        script(&can("echo kept > /var/lib/acme/file"), "can"),
+        // No rights beyond these, none to be gained, and a filter of calls.
+        script(
+            "while read a b; do case $a in CapEff:|CapBnd:|NoNewPrivs:|Seccomp:) printf '%s ' $b;; esac; done < /proc/self/status",
+            "00000000000004fb 00000000000004fb 1 2",
+        ),
+        script("cat /etc/given", "7"),
+        script("echo $GIVEN $PWD", "by the image /share"),
+    ];
+    let above = product("1.0.1").file("run/there", "of the image").file("etc/given", "7");
+    let image = Image::new().layer("+gzip", shell()).layer("", above.bytes());
+    let image = image.config("Env", json!(["GIVEN=by the image"])).config("WorkingDir", json!("/share"));
+    let settled = case.apply(image.bytes(), checks).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    check();
+    assert_eq!(fs::read_to_string(outside.join("file")).unwrap(), "kept\n");
+    let mounted = fs::read_to_string("/proc/self/mounts").unwrap();
+    assert!(!mounted.contains("containers/notes"), "its mounts are its own: {mounted}");
+
+    // What it keeps is the host's, and there for the next version; as somebody who is not root.
+    let user = image_as("acme", "acme:x:1000:1000::/:/bin/sh\n");
+    std::os::unix::fs::chown(&outside, Some(1000), Some(1000)).unwrap();
+    let checks = vec![
+        script("cat /var/lib/acme/file; echo x > /var/lib/acme/mine", "kept"),
+        script(
+            "while read a b c; do case $a in Uid:|CapEff:) printf '%s ' $b;; esac; done < /proc/self/status",
+            "1000 0000000000000000",
+        ),
+    ];
+    let settled = case.apply(user.bytes(), checks).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(fs::metadata(outside.join("mine")).unwrap().uid(), 1000);
+}
+
+fn image_as(user: &str, passwd: &str) -> Image {
+    let above = product("1.0.2").file("etc/passwd", passwd);
+    Image::new().layer("+gzip", shell()).layer("", above.bytes()).config("User", json!(user))
+}
+
+const SERVICE: &str = "[services.widget]\ncontainer = true\nready_wait_ms = 500\nenvironment = { MORE = \"{port}\" }\n\
+                       [parameters]\nport = 7\n";
+
+/// Processes in whose environment or words a text stands, but for zombies.
+fn processes_with(text: &str) -> Vec<i32> {
+    let has = |path: PathBuf| fs::read(path).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(text));
+    let all = fs::read_dir("/proc").unwrap().filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok());
+    all.filter(|pid| has(format!("/proc/{pid}/cmdline").into()) || has(format!("/proc/{pid}/environ").into())).collect()
+}
+
+#[tokio::test]
+async fn a_service_runs_in_a_container_of_the_installed_image() {
+    let Some(mut case) = Case::new(&format!("{ENABLED}{SERVICE}")).await else { return };
+    // Its first process says who it is where the host can look.
+    let marker = format!("marker-{}", std::process::id());
+    let serving = |version: &str| {
+        let serve = "#!/bin/sh\ntrap 'exit 0' TERM\n[ \"$MORE\" = 7 ] || exit 9\nwhile :; do /bin/sleep 0.05; done\n";
+        let above =
+            Archive::new().program("bin/serve", serve).program("bin/version", &format!("#!/bin/sh\necho {version}\n"));
+        let image = Image::new().layer("+gzip", shell()).layer("", above.bytes());
+        image.config("Env", json!([format!("MARKER={marker}-{version}"), "MORE=of the image"])).bytes()
+    };
+    let runs = |version: &str| processes_with(&format!("{marker}-{version}")).len();
+    let (first, second) = (case.approved(serving("1.0.1"), vec![]), case.approved(serving("1.0.2"), vec![]));
+    let dies = Image::new()
+        .layer("+gzip", shell())
+        .layer("", Archive::new().program("bin/serve", "#!/bin/sh\nexit 3\n").bytes());
+    let dies = case.approved(dies.bytes(), vec![]);
+    let nothing = case.approved(Image::new().layer("", shell()).config("Entrypoint", json!(null)).bytes(), vec![]);
+    let mut worker = case.endpoint.worker().await;
+    let settled = worker.apply(&first.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert!(runs("1.0.1") > 0 && runs("1.0.2") == 0);
+    let settled = worker.apply(&second.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert!(runs("1.0.1") == 0 && runs("1.0.2") > 0);
+    for (patch, evidence) in [(dies, "widget: ended with status 3"), (nothing, "the image names no program")] {
+        let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!((settled.outcome, reason.code), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{settled}");
+        assert!(reason.detail.as_str().contains(evidence), "{reason}");
+        assert!(runs("1.0.2") > 0, "the old one runs again");
+    }
+    let view = worker.site().installer.services().views().remove(0);
+    assert_eq!((view.phase, view.deaths), (Phase::Running, 0));
+    worker.site().installer.services().stop_all().await;
+    assert_eq!(runs("1.0.2"), 0, "stopped, with all that was in it");
+}
+
+#[tokio::test]
+async fn containers_end_with_the_agent_whatever_it_dies_of() {
+    let Some(mut case) = Case::new(&format!("{ENABLED}{SERVICE}")).await else { return };
+    let marker = format!("stubborn-{}", std::process::id());
+    // It has children, asks for nothing, and hears nothing.
+    let serve = "#!/bin/sh\ntrap '' TERM\n(while :; do /bin/sleep 0.05; done) &\nwhile :; do /bin/sleep 0.05; done\n";
+    let above = Archive::new().program("bin/serve", serve).bytes();
+    let image = Image::new().layer("+gzip", shell()).layer("", above).config("Env", json!([format!("M={marker}")]));
+    assert_eq!(case.apply(image.bytes(), vec![]).await.outcome, Outcome::Applied);
+    assert!(processes_with(&marker).is_empty(), "it was stopped, though it did not want to");
+    let mut agent = tokio::process::Command::new(PROGRAM);
+    agent.arg("run").arg("--config").arg(case.endpoint.config_path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut agent = agent.kill_on_drop(true).spawn().unwrap();
+    let more_than_one = async || Some(processes_with(&marker)).filter(|running| running.len() > 1);
+    eventually("the service with a child", more_than_one).await;
+    agent.kill().await.unwrap();
+    let none = async || processes_with(&marker).is_empty().then_some(());
+    eventually("everything in the container gone", none).await;
+}
+
+#[tokio::test]
+async fn an_image_for_many_hosts_is_installed_as_the_one_for_this_host() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    let mut own = image("1.0.1");
+    let platform = |architecture: &str| json!({ "architecture": architecture, "os": "linux" });
+    let mut mine = own.manifest();
+    mine["platform"] = platform(&own.architecture);
+    let mut foreign = Image { architecture: "mips".to_owned(), ..own.clone() };
+    let mut other = foreign.manifest();
+    other["platform"] = platform("mips");
+    foreign.blobs.extend(own.blobs);
+    // As builders write them: an index in the index, and a note about the build that is for no host.
+    let mut note = other.clone();
+    note["platform"] = json!({ "architecture": "unknown", "os": "unknown" });
+    let inner = json!({ "schemaVersion": 2, "mediaType": INDEX, "manifests": [other, mine, note] });
+    let inner = foreign.blob(INDEX, serde_json::to_vec(&inner).unwrap());
+    let settled = case.apply(foreign.layout(&[inner]), vec![says("/bin/version", "1.0.1")]).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+/// What is wrong with an image, how that is said, and by which check.
+type Row = (&'static str, Vec<u8>, ReasonCode, &'static str);
+
+#[tokio::test]
+async fn hostile_images_are_refused_by_name_and_touch_nothing() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    assert_eq!(case.apply(image("1.0.1").bytes(), vec![]).await.outcome, Outcome::Applied);
+    let before = Images.snapshot(&case.endpoint);
+    let outside = tempfile::tempdir().unwrap();
+    let aim = outside.path().join("aim");
+    let check = canary(&aim);
+    for (what, layout, code, says) in hostile_layouts().into_iter().chain(hostile_layers(aim.to_str().unwrap())) {
+        let settled = case.apply(layout, vec![]).await;
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!((settled.outcome, reason.code), (Outcome::Refused, code), "{what}: {settled}");
+        assert!(reason.detail.as_str().contains(says), "{what}: {reason}");
+        check();
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "{what}: something was made outside");
+        assert!(Images.snapshot(&case.endpoint) == before, "{what}");
+    }
+    let versions = case.endpoint.installed().unwrap().tree.parent().unwrap().to_owned();
+    let left = fs::read_dir(versions).unwrap().count();
+    assert_eq!(left, 2, "the installed version and its description, and nothing of the others");
+}
+
+/// An image in which nothing can be run: whatever is wrong with it is found before that.
+fn small() -> Image {
+    Image::new().layer("+gzip", Archive::new().file("a", "a").bytes()).layer("+zstd", product("6.6.6").bytes())
+}
+
+fn hostile_layouts() -> Vec<Row> {
+    use ReasonCode::{ArchiveUnsafe, ArtifactDigest, InstallFailed, Io, Target};
+    let good = small;
+    let indexed = |change: &dyn Fn(&mut Image, serde_json::Value) -> Vec<serde_json::Value>| {
+        let mut image = good();
+        let manifest = image.manifest();
+        let manifests = change(&mut image, manifest);
+        image.layout(&manifests)
+    };
+    let with_field = |field: &str, value: serde_json::Value| {
+        indexed(&|_, mut manifest| {
+            manifest[field] = value.clone();
+            vec![manifest]
+        })
+    };
+    let layered = |change: &dyn Fn(&mut Image)| {
+        let mut image = good();
+        change(&mut image);
+        image.bytes()
+    };
+    let deep = indexed(&|image, manifest| {
+        let within = |image: &mut Image, inner: serde_json::Value| {
+            let index = json!({ "schemaVersion": 2, "manifests": [inner] });
+            image.blob(INDEX, serde_json::to_vec(&index).unwrap())
+        };
+        vec![(0..5).fold(manifest, |inner, _| within(image, inner))]
+    });
+    let zeros = || vec![0_u8; 4 << 20];
+    let no_marker = Archive::new().file("index.json", "{}").bytes();
+    let version = Archive::new().file("oci-layout", "{\"imageLayoutVersion\":\"2.0.0\"}").bytes();
+    vec![
+        ("no layout", no_marker, ArchiveUnsafe, "no OCI image layout"),
+        ("another version", version, ArchiveUnsafe, "2.0.0"),
+        ("no tar", vec![1; 600], ArchiveUnsafe, "tar archive"),
+        ("nothing in it", indexed(&|_, _| vec![]), Target, "it has no image for linux/"),
+        ("two of them", indexed(&|_, one| vec![one.clone(), one]), ArchiveUnsafe, "it has 2 images"),
+        ("too many", indexed(&|_, one| vec![one; 300]), ArchiveUnsafe, "300 descriptors"),
+        ("too deep", deep, ArchiveUnsafe, "deep"),
+        (
+            "for others",
+            with_field("platform", json!({ "architecture": "mips", "os": "linux" })),
+            Target,
+            "it has linux/mips",
+        ),
+        (
+            "for others, and says so only inside",
+            layered(&|image| image.architecture = "mips".to_owned()),
+            Target,
+            "it is for linux/mips",
+        ),
+        ("another kind", with_field("mediaType", json!("application/x")), Target, "it has application/x"),
+        ("wrong size", with_field("size", json!(7)), ArtifactDigest, "its descriptor says 7"),
+        ("larger than it is", with_field("size", json!(70_000)), ArtifactDigest, "its descriptor says 70000"),
+        ("much too large", with_field("size", json!(u64::MAX)), ArchiveUnsafe, "are the most"),
+        ("negative size", with_field("size", json!(-1)), ArchiveUnsafe, "not understood"),
+        ("digest that climbs", with_field("digest", json!("sha256:../../../aim")), ArchiveUnsafe, "not understood"),
+        (
+            "digest of no known kind",
+            with_field("digest", json!("md5:d41d8cd98f00b204e9800998ecf8427e")),
+            ArchiveUnsafe,
+            "only SHA-256",
+        ),
+        ("blob that is not there", with_field("digest", json!(format!("sha256:{}", sha256(b"x")))), Io, "cannot read"),
+        (
+            "blob of another",
+            layered(&|image| {
+                let digest = image.layers[1]["digest"].as_str().unwrap().trim_start_matches("sha256:").to_owned();
+                let blob = image.blobs.get_mut(&digest).unwrap();
+                let middle = blob.len() / 2;
+                blob[middle] ^= 1;
+            }),
+            ArtifactDigest,
+            "hashes to",
+        ),
+        (
+            "layer that is not what it unpacks to",
+            layered(&|image| image.diffs[1] = format!("sha256:{}", sha256(b"another"))),
+            ArtifactDigest,
+            "the configuration says",
+        ),
+        ("one digest too few", layered(&|image| drop(image.diffs.pop())), ArchiveUnsafe, "2 layers, and 1"),
+        (
+            "no layers",
+            layered(&|image| {
+                image.layers.clear();
+                image.diffs.clear();
+            }),
+            ArchiveUnsafe,
+            "0 layers",
+        ),
+        (
+            "a layer of no known kind",
+            layered(&|image| image.layers[0]["mediaType"] = json!("application/vnd.docker.x")),
+            ArchiveUnsafe,
+            "a layer is application/vnd.docker.x",
+        ),
+        (
+            "digest in the configuration that is none",
+            layered(&|image| image.diffs[0] = "sha256:..".to_owned()),
+            ArchiveUnsafe,
+            "only SHA-256",
+        ),
+        (
+            "not compressed as it says",
+            {
+                let mut image = good();
+                image.layers[0]["mediaType"] = json!("application/vnd.oci.image.layer.v1.tar+zstd");
+                image.bytes()
+            },
+            ArchiveUnsafe,
+            "tar archive",
+        ),
+        (
+            "zeros without end",
+            {
+                let mut image = good();
+                let diff = sha256(&zeros());
+                let layer = image.blob("application/vnd.oci.image.layer.v1.tar+gzip", gzip(&zeros())[..2000].to_vec());
+                image.layers.push(layer);
+                image.diffs.push(format!("sha256:{diff}"));
+                image.bytes()
+            },
+            ArchiveUnsafe,
+            "tar archive",
+        ),
+        ("user it does not have", good().config("User", json!("ghost")).bytes(), ArchiveUnsafe, "\"ghost\""),
+        ("user that is no text", good().config("User", json!(["a"])).bytes(), ArchiveUnsafe, "not understood"),
+        ("variable without a value", good().config("Env", json!(["A"])).bytes(), ArchiveUnsafe, "\"A\""),
+        ("word with an end in it", good().config("Cmd", json!(["a\u{0}b"])).bytes(), ArchiveUnsafe, "can be run with"),
+        (
+            "data that would be lost",
+            good().config("Volumes", json!({ "/var/lib/data": {} })).bytes(),
+            InstallFailed,
+            "keeps data in /var/lib/data",
+        ),
+        ("directory that climbs", good().config("WorkingDir", json!("/a/../../../aim")).bytes(), ArchiveUnsafe, "`..`"),
+    ]
+}
+
+fn hostile_layers(aim: &str) -> Vec<Row> {
+    let layer = |archive: Archive| small().layer("+gzip", archive.bytes()).bytes();
+    let one = |kind, name: &str| Archive::new().entry(kind, name.as_bytes(), 0o666, b"", b"");
+    let pax = {
+        let record = format!("path={aim}\n");
+        let length = record.len() + 4;
+        Archive::new().entry(XHeader, b"pax", 0o644, b"", format!("{length} {record}").as_bytes()).file("plain", "x")
+    };
+    let odd_owner = {
+        let mut bytes = one(Regular, "odd").bytes();
+        bytes[108..116].copy_from_slice(&[0xff; 8]);
+        let sum: u32 = (0..512).map(|at| if (148..156).contains(&at) { 32 } else { u32::from(bytes[at]) }).sum();
+        bytes[148..156].copy_from_slice(format!("{sum:06o}\0 ").as_bytes());
+        small().layer("", bytes).bytes()
+    };
+    let rows = [
+        ("climbs", layer(Archive::new().file("../aim", "x")), "`..`"),
+        ("absolute", layer(Archive::new().file(aim, "x")), "absolute"),
+        ("absolute, in an extended header", layer(pax), "extended header"),
+        ("through a link to the host", layer(Archive::new().link("d", "/tmp").file("d/x", "x")), "no directory"),
+        ("through a link of its own", layer(Archive::new().link("d", "bin").file("d/x", "x")), "no directory"),
+        (
+            "through a link of a layer below",
+            {
+                let below = Archive::new().link("d", aim.trim_end_matches("/aim"));
+                let above = Archive::new().file("d/aim", "x");
+                small().layer("", below.bytes()).layer("", above.bytes()).bytes()
+            },
+            "no directory",
+        ),
+        (
+            "hides what a link leads to",
+            {
+                // Nothing is hidden through a link; then the file beside it, which is one too many.
+                let below = Archive::new().link("d", aim.trim_end_matches("/aim"));
+                let above = Archive::new().file("d/.wh.aim", "").file("d/.wh..wh..opq", "").file("d/x", "");
+                small().layer("", below.bytes()).layer("", above.bytes()).bytes()
+            },
+            "no directory",
+        ),
+        ("hides what is above", layer(Archive::new().file(".wh...", "")), "no name"),
+        ("hides nothing", layer(Archive::new().file(".wh.", "")), "no name"),
+        ("name that is kept for others", layer(Archive::new().file(".wh..wh.plnk", "")), "reserved name"),
+        ("hard link to the host", layer(Archive::new().hard_link("x", aim)), "absolute"),
+        ("hard link that climbs", layer(Archive::new().hard_link("x", "../../aim")), "`..`"),
+        ("hard link to a link", layer(Archive::new().link("l", aim).hard_link("x", "l")), "no file before it"),
+        (
+            "hard link through a link",
+            layer(Archive::new().link("l", "/etc").hard_link("x", "l/passwd")),
+            "no file before it",
+        ),
+        ("character device", layer(one(Char, "null")), "character device"),
+        ("block device", layer(one(Block, "sda")), "block device"),
+        ("named pipe", layer(one(Fifo, "pipe")), "named pipe"),
+        ("twice", layer(Archive::new().file("f", "1").file("f", "2")), "twice"),
+        (
+            "file where its own directory is",
+            layer(Archive::new().file("d", "").entry(Directory, b"d/", 0o755, b"", b"")),
+            "twice",
+        ),
+        ("escape sequence", layer(Archive::new().file("a\x1b[2Jb", "")), "control characters"),
+        ("link to nothing", layer(Archive::new().link("a", "")), "is a link to"),
+        ("owner that is nobody", odd_owner, "extended header"),
+    ];
+    rows.into_iter().map(|(what, layout, says)| (what, layout, ReasonCode::ArchiveUnsafe, says)).collect()
+}
+
+#[tokio::test]
+async fn the_packages_of_an_image_are_not_asked_for_from_outside() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    let above = product("1.0.1").link("var/lib/dpkg/status", "/var/lib/dpkg/status").bytes();
+    let check = HealthCheck {
+        probe: ledger::patch::Probe::PackageVersion {
+            package: ledger::bounded::Name::new("libc6").unwrap(),
+            version: ledger::bounded::Text::new("1").unwrap(),
+        },
+        ..script("", "")
+    };
+    let settled = case.apply(Image::new().layer("", shell()).layer("", above).bytes(), vec![check]).await;
+    assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+    assert!(settled.to_string().contains("by a command in it"), "{settled}");
+}
+
+#[tokio::test]
+async fn the_last_image_is_taken_back_by_hand() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    assert_eq!(case.apply(image("1.0.1").bytes(), vec![]).await.outcome, Outcome::Applied);
+    let before = Images.snapshot(&case.endpoint);
+    let second = case.approved(image("1.0.2").bytes(), vec![says("/bin/version", "1.0.2")]);
+    assert_eq!(case.endpoint.apply(second).await.outcome, Outcome::Applied);
+    let rollback = async || {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["rollback", &second.to_string(), "--config"]).arg(case.endpoint.config_path());
+        let output = command.env_remove("COUNTERSIGN_LOG").output().await.unwrap();
+        String::from_utf8([output.stdout, output.stderr].concat()).unwrap()
+    };
+    // Somebody who gave a file of the old one to somebody else.
+    let versions = case.endpoint.installed().unwrap().tree.parent().unwrap().to_owned();
+    let current = case.endpoint.installed().unwrap().tree;
+    let is_old = |path: &PathBuf| path.is_dir() && *path != current;
+    let old = fs::read_dir(versions).unwrap().map(|entry| entry.unwrap().path()).find(is_old).unwrap();
+    let file = old.join("rootfs/bin/version");
+    std::os::unix::fs::chown(&file, Some(1000), None).unwrap();
+    let said = rollback().await;
+    assert!(said.contains("belong to others than they did"), "{said}");
+    std::os::unix::fs::chown(&file, Some(0), None).unwrap();
+    let said = rollback().await;
+    assert!(said.contains("rolled-back: policy: taken back by hand"), "{said}");
+    assert!(Images.snapshot(&case.endpoint) == before);
+}
+
+#[test]
+fn directories_that_cannot_be_put_into_containers_are_no_configuration() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("agent.toml");
+    let base = "data_dir = \"data\"\n[ledger]\nnodes = [\"https://127.0.0.1:1\"]\nca = \"ca\"\ngenesis = \"genesis\"\n[host]\nname = \"host\"\n";
+    let config = |more: &str| {
+        fs::write(&path, format!("{base}{more}")).unwrap();
+        agent::config::Config::read(&path).map(drop).map_err(|error| error.to_string())
+    };
+    let directory =
+        |inside: &str, outside: &str| config(&format!("{ENABLED}directories = {{ {inside:?} = {outside:?} }}\n"));
+    assert_eq!(directory("/var/lib/acme", "/srv/acme"), Ok(()));
+    for (inside, outside, says) in [
+        ("/", "/srv/acme", "/ is the image itself"),
+        ("/proc/sys", "/srv/acme", "is in /proc"),
+        ("/etc/hosts", "/srv/acme", "is in /etc/hosts"),
+        ("/a/../b", "/srv/acme", "without `..`"),
+        ("relative", "/srv/acme", "must be absolute"),
+        ("/var/lib/acme", "srv", "must be absolute"),
+    ] {
+        let refused = directory(inside, outside).unwrap_err();
+        assert!(refused.contains("installers.containers.directories") && refused.contains(says), "{refused}");
+    }
+    // What runs in a container may be its image's to say; what does not, may not.
+    let service = |more: &str| {
+        let subscription = "[[subscriptions]]\nproduct = \"acme/widget\"\nchannel = \"stable\"\n";
+        config(&format!("{subscription}[services.widget]\n{more}\n"))
+    };
+    assert_eq!((service("container = true"), service("container = true\ncommand = [\"/a\"]")), (Ok(()), Ok(())));
+    for nothing in ["", "container = false", "container = true\ncommand = [\"\"]"] {
+        assert!(service(nothing).unwrap_err().contains("names no program"), "{nothing:?}");
+    }
+}
+
+/// What a program writes to its standard output.
+fn output(command: &mut std::process::Command) -> Vec<u8> {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+    output.stdout
+}
+
+/// A whole Debian as the lowest layer, with all that such a system has; above it the packages of a real update, as they
+/// were built.
+#[tokio::test]
+async fn a_real_update_on_a_real_system_is_installed_and_taken_back() {
+    let real = match Real::new() {
+        Ok(real) => real,
+        Err(why) => return left_out(&why),
+    };
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    let mut tar = std::process::Command::new("tar");
+    tar.args([
+        "--create",
+        "--numeric-owner",
+        "--exclude=./dev/*",
+        "--exclude=./usr/share/doc",
+        "--exclude=./usr/share/man",
+    ]);
+    let system = output(
+        tar.args(["--exclude=./usr/share/locale", "--exclude=./var/cache", "--directory"]).arg(&real.root).arg("."),
+    );
+    let room = tempfile::tempdir().unwrap();
+    let layer = |(name, bytes): (String, Vec<u8>)| {
+        let package = room.path().join(name);
+        fs::write(&package, bytes).unwrap();
+        output(std::process::Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&package))
+    };
+    let image = |release: u64| {
+        let layers = real.pair(release).into_iter().map(layer);
+        layers.fold(Image::new().layer("+gzip", system.clone()), |image, layer| image.layer("", layer)).bytes()
+    };
+    let works = || vec![script("echo '{\"a\":[1,2]}' | jq --compact-output .a", "[1,2]")];
+    let library = |case: &Case| {
+        let directory = case.root().join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
+        let is_it = |path: &PathBuf| !path.is_symlink() && path.to_string_lossy().contains("/libjq.so");
+        fs::read(fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path()).find(is_it).unwrap()).unwrap()
+    };
+    let settled = case.apply(image(1), works()).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    let (old, before) = (library(&case), Images.snapshot(&case.endpoint));
+    let has_bits = |(mode, _, _, _): &(u32, u32, u32, Vec<u8>)| mode & 0o6000 != 0;
+    assert!(!before.values().any(has_bits), "no bits of others' rights");
+    let settled = case.apply(image(2), vec![says("/usr/bin/jq --version", "something else")]).await;
+    assert_eq!(settled.outcome, Outcome::RolledBack, "{settled}");
+    assert!(Images.snapshot(&case.endpoint) == before);
+    let settled = case.apply(image(2), works()).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert!(library(&case) != old, "the library of the update");
+}

@@ -1,0 +1,227 @@
+//! Scripts: what they may do, what they may not, and what becomes of what they did.
+
+use crate::support::bench::Bench;
+use crate::support::endpoint::{Endpoint, approved_set, canary};
+use crate::support::left_out;
+use crate::support::node::{Node, World};
+use crate::support::scripts::{Scripts, enabled, script};
+use agent::settled::Settled;
+use ledger::patch::InstallerKind;
+use ledger::receipt::{Outcome, ReasonCode};
+use std::fs;
+use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
+
+struct Case {
+    world: Arc<World>,
+    _node: Node,
+    endpoint: Endpoint,
+    host: Scripts,
+    release: u64,
+}
+
+impl Case {
+    async fn new(more: &str) -> Option<Self> {
+        let mut host = match Scripts::new() {
+            Ok(host) => host,
+            Err(why) => {
+                left_out(&why);
+                return None;
+            }
+        };
+        let world = World::new();
+        let node = world.node().await;
+        let endpoint = Endpoint::new(&world, &[&node], &format!("{}{more}", host.config())).patient();
+        host.build(&endpoint);
+        Some(Self { world, _node: node, endpoint, host, release: 0 })
+    }
+
+    async fn apply(&mut self, archive: Vec<u8>) -> Settled {
+        self.release += 1;
+        let artifacts = vec![("script.tar".to_owned(), archive)];
+        let patch = approved_set(&self.world, self.release, InstallerKind::Script, artifacts, |_| {});
+        self.endpoint.apply(patch).await
+    }
+
+    async fn run(&mut self, text: &str) -> Settled {
+        self.apply(script(&format!("#!/bin/sh\n{text}\n")).bytes()).await
+    }
+
+    fn read(&self, name: &str) -> Option<String> {
+        fs::read_to_string(self.host.place().join(name)).ok()
+    }
+}
+
+#[tokio::test]
+async fn scripts_are_off_until_the_house_says_otherwise() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved_set(
+        &world,
+        1,
+        InstallerKind::Script,
+        vec![("script.tar".to_owned(), script("#!/bin/sh\n").bytes())],
+        |_| {},
+    );
+    let settled = endpoint.apply(patch).await;
+    assert_eq!(settled.outcome, Outcome::Refused);
+    let refused = settled.to_string();
+    assert!(refused.contains("scripts: not enabled in [installers.scripts]"), "{refused}");
+}
+
+#[tokio::test]
+async fn what_a_script_changes_is_changed_and_nothing_else() {
+    let Some(mut case) = Case::new("").await else { return };
+    let before = fs::metadata(case.host.place().join("by")).unwrap();
+    let settled = case
+        .run("cd /etc/acme; echo changed >> main.conf; rm to-be-removed; mkdir -p a/b; echo new > a/b/file; touch by; echo $COUNTERSIGN_TO_VERSION > version")
+        .await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(case.read("main.conf").as_deref(), Some("# made by hand\nrelease = none\nchanged\n"));
+    assert_eq!((case.read("to-be-removed"), case.read("a/b/file").as_deref()), (None, Some("new\n")));
+    assert_eq!(case.read("version").as_deref(), Some("1.0.1\n"));
+    let main = fs::metadata(case.host.place().join("main.conf")).unwrap();
+    assert_eq!((main.uid(), main.gid()), (1234, 4321), "whose it was, it is");
+    let file = fs::metadata(case.host.place().join("a/b/file")).unwrap();
+    assert_eq!(file.uid(), 0, "and what is new is the agent's");
+    let by = fs::metadata(case.host.place().join("by")).unwrap();
+    assert_eq!((by.ino(), by.mtime()), (before.ino(), before.mtime()), "what is the same is not touched");
+    assert!(case.host.place().join("link").is_symlink());
+    // One that changes nothing is a patch, too.
+    let settled = case.run(":").await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+#[tokio::test]
+async fn a_script_sees_and_reaches_nothing_but_what_it_is_given() {
+    let Some(mut case) = Case::new("").await else { return };
+    let secret = case.host.0.path().join("secret");
+    let check = canary(&secret);
+    let key = case.endpoint.path("endpoint.key");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let tries = [
+        ("host file", format!("cat {}", secret.display())),
+        ("key of the agent", format!("cat {}", key.display())),
+        ("what only root reads", "cat /etc/shadow".to_owned()),
+        ("programs", "echo x > /usr/bin/countersign-test".to_owned()),
+        ("settings", "echo x > /etc/hosts".to_owned()),
+        ("what it was given", "echo x > /patch/run".to_owned()),
+        ("kernel", "echo x > /proc/sys/kernel/hostname".to_owned()),
+        ("network", format!("bash -c 'echo x > /dev/tcp/127.0.0.1/{port}'")),
+        ("devices", "mknod /tmp/device c 1 3".to_owned()),
+        ("owners", "chown 0 /etc/acme/main.conf".to_owned()),
+        ("mounts", "mount -t tmpfs tmpfs /tmp".to_owned()),
+        ("namespaces", "unshare --user true".to_owned()),
+        ("sockets of others", "ls /run/* /var/run/*".to_owned()),
+    ];
+    let ask = |(what, command): &(&str, String)| format!("if ({command}) >/dev/null 2>&1; then echo '{what}'; fi\n");
+    let all: String = tries.iter().map(ask).collect();
+    let text = format!(
+        "({all}) > /etc/acme/reached\nid -u > /etc/acme/who\nls /proc | grep -c '^[0-9]' > /etc/acme/processes\n"
+    );
+    let settled = case.run(&text).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(case.read("reached").as_deref(), Some(""), "it reached something");
+    check();
+    let who: u32 = case.read("who").unwrap().trim().parse().unwrap();
+    assert!(who > 100_000, "nobody on the host is user {who}");
+    let processes: u32 = case.read("processes").unwrap().trim().parse().unwrap();
+    assert!(processes < 8, "it sees {processes} processes, which cannot all be its own");
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_script_that_fails_or_goes_too_far_changes_nothing() {
+    let bounds = "deadline_ms = 1500\nmemory_mb = 128\n";
+    let Some(mut case) = Case::new(bounds).await else { return };
+    let old = case.host.snapshot(&case.endpoint);
+    for (what, text, says) in [
+        ("fails", "echo halfway > /etc/acme/main.conf; echo why >&2; exit 3", "exit status: 3: why"),
+        ("never ends", "while :; do :; done", "was not over after 1.5s"),
+        (
+            "leaves something behind that never ends",
+            "(trap '' TERM HUP; while :; do sleep 0.1; done) & exit 4",
+            "exit status: 4",
+        ),
+        ("memory", "x=0123456789; while :; do x=$x$x; done", "the script ended with"),
+        ("says too much", "yes", "the script ended with"),
+        ("is killed in a part of it", "set -e; sh -c 'kill -9 $$'", "the script ended with"),
+        ("link out", "ln -s /etc/shadow /etc/acme/link-out", "is a link: only files and directories"),
+        ("changed link", "rm /etc/acme/link; ln -s main.conf /etc/acme/link", "is a link: only files and directories"),
+        ("pipe", "mkfifo /etc/acme/pipe", "only files and directories"),
+        ("link in place of a directory", "rm -r /etc/acme/* && ln -s / /etc/acme/deep", "is a link"),
+        ("odd name", "touch \"$(printf '/etc/acme/a\\001b')\"", "which is no plain name"),
+        ("odd bytes", "touch \"$(printf '/etc/acme/a\\377b')\"", "which is no plain name"),
+        ("name of the agent's", "touch /etc/acme/.countersign-x", "uses itself"),
+    ] {
+        let settled = case.run(text).await;
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!(settled.outcome, Outcome::Refused, "{what}: {settled}");
+        assert!(reason.detail.as_str().contains(says), "{what}: {reason}");
+        assert!(case.host.snapshot(&case.endpoint) == old, "{what}");
+    }
+    for (what, archive, says) in [
+        ("no program", crate::support::archive::Archive::new().file("run", "").bytes(), "no program \"run\""),
+        ("link", crate::support::archive::Archive::new().link("run", "elsewhere").bytes(), "no program \"run\""),
+        ("nothing", crate::support::archive::Archive::new().program("walk", "").bytes(), "no program \"run\""),
+    ] {
+        let settled = case.apply(archive).await;
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!((settled.outcome, reason.code), (Outcome::Refused, ReasonCode::ArchiveUnsafe), "{what}: {settled}");
+        assert!(reason.detail.as_str().contains(says), "{what}: {reason}");
+    }
+    assert!(case.host.snapshot(&case.endpoint) == old);
+    let settled = case.run("echo well > /etc/acme/well").await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+#[tokio::test]
+async fn bits_of_others_rights_are_no_scripts_to_give() {
+    let Some(mut case) = Case::new("").await else { return };
+    let settled = case.run("cp /bin/true /etc/acme/tool; chmod 6755 /etc/acme/tool").await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(fs::metadata(case.host.place().join("tool")).unwrap().mode() & 0o7777, 0o755);
+}
+
+#[tokio::test]
+async fn directories_that_are_no_scripts_to_change_are_no_configuration() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("agent.toml");
+    let base = "data_dir = \"data\"\n[ledger]\nnodes = [\"https://127.0.0.1:1\"]\nca = \"ca\"\ngenesis = \"genesis\"\n[host]\nname = \"host\"\n";
+    let config = |directories: &str| {
+        let text = enabled(room.path()).replace("[\"/etc/acme\"]", directories);
+        fs::write(&path, format!("{base}{text}")).unwrap();
+        agent::config::Config::read(&path).map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(config("[\"/etc/acme\", \"/srv/acme\"]"), Ok(()));
+    for (directories, says) in [
+        ("[\"/\"]", "/ is everything"),
+        ("[\"/usr/local/bin\"]", "is in /usr"),
+        ("[\"/run/acme\"]", "is in /run"),
+        ("[\"etc\"]", "must be absolute"),
+        ("[\"/etc/acme\", \"/etc/acme/sub\"]", "one of them is enough"),
+    ] {
+        let refused = config(directories).unwrap_err();
+        assert!(refused.contains("installers.scripts.directories") && refused.contains(says), "{refused}");
+    }
+}
+
+/// What people copy out of the guides is a configuration.
+#[test]
+fn the_configurations_of_the_guides_are_understood() {
+    let room = tempfile::tempdir().unwrap();
+    let path = room.path().join("agent.toml");
+    let base = "data_dir = \"data\"\n[ledger]\nnodes = [\"https://127.0.0.1:1\"]\nca = \"ca\"\ngenesis = \"genesis\"\n[host]\nname = \"host\"\n";
+    for (guide, is_enabled) in [
+        ("containers", (|config| config.installers.containers.enabled) as fn(&agent::config::Config) -> bool),
+        ("scripts", |config| config.installers.scripts.enabled),
+    ] {
+        let file = format!("{}/../docs/guide/{guide}.md", env!("CARGO_MANIFEST_DIR"));
+        let text = fs::read_to_string(file).unwrap();
+        let (_, toml) = text.split_once("```toml\n").expect("the guide has a configuration");
+        fs::write(&path, format!("{base}{}", toml.split_once("```").unwrap().0)).unwrap();
+        assert!(is_enabled(&agent::config::Config::read(&path).unwrap()), "{guide}");
+    }
+}
