@@ -35,7 +35,10 @@ PROGRAMS := countersign countersign-node countersign-agent countersign-devnet co
 install: build
 	install -D -t $(DESTDIR)$(PREFIX)/bin $(addprefix $(TARGET)/,$(PROGRAMS))
 
-demo: build
+# What was asked is looked at before anything is built.
+demo:
+	@scripts/demo --check-wish
+	@$(MAKE) --no-print-directory build
 	@scripts/demo
 
 test: setup-tests

@@ -316,6 +316,12 @@ impl Site {
         self.schedule_lifted = lifted;
     }
 
+    /// Whether windows and blackouts are no obstacle now.
+    #[must_use]
+    pub(crate) fn is_schedule_lifted(&self) -> bool {
+        self.schedule_lifted
+    }
+
     /// House law now: while the ledger is known to be split, nothing is applied.
     #[must_use]
     pub fn policy(&self) -> Policy {

@@ -25,15 +25,16 @@ DIR/devnet.json describes everything for scripts:
            log, pid (null when it does not run)
   agents[] name, key, key_file, config, data_dir, log, pid
   keys[]   organisation, role (publisher, approver, operator, governor), public_key, file
-Keys are 64 hexadecimal digits; key files are TOML with public_key and secret_key, which is a seed.
 Vendors own the namespace that is their name (products are `vendor-a/…`); the approval rule wants two
-approvals from two of the approver organisations; `site` runs the node the agents follow.
+approvals from two of the approver organisations; `site` runs the node the agents follow, which also enrols
+hosts that its operator invites. Keys are 64 hexadecimal digits; key files are TOML with public_key and
+secret_key, which is a seed.
 
 With -o json every command answers with one JSON object: `status` with {\"nodes\": [{\"name\", \"organisation\", \"grpc\",
 \"up\", and, when it is up, \"validator\", \"height\", \"peers\", \"pending\", \"finality_p50_ms\" (0 when it has seen none), else \"error\"}]}, `up` with
 {\"file\"}, `start` with {\"started\"}, `stop` and `down` with {\"ended\"}, `join` and `validators` with {\"change\"},
 `env` with the variables, `story` with its report; what went wrong with {\"error\": {\"code\", \"message\", \"because\",
-\"hint\"}}. Exit codes: 0 done, 1 a story that did not come out as promised, 2 usage or environment."
+\"hint\"}}. Exit codes: 0 done, 1 a story that did not come out as promised, 2 usage or environment, 130 interrupted."
 )]
 pub struct Arguments {
     /// How the answer is written

@@ -278,6 +278,8 @@ pub struct Config {
     pub validator_key: Option<SecretKey>,
     /// Key in whose name invited hosts are enrolled.
     pub operator_key: Option<SecretKey>,
+    /// Whether to go on where the chain shows that the signing guard is lost.
+    pub accept_lost_guard: bool,
 }
 
 /// Reads a text file that should be small.
@@ -348,7 +350,18 @@ impl RawConfig {
         let validator_key = self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
         let operator_key = self.enrolment.as_ref().map(|enrolment| load_key(&enrolment.operator_key, "operator"));
         let operator_key = operator_key.transpose()?;
-        Ok(Config { organisation, peers, listen, grpc_listen, node_key, validator_key, operator_key, raw: self })
+        let accept_lost_guard = false;
+        Ok(Config {
+            organisation,
+            peers,
+            listen,
+            grpc_listen,
+            node_key,
+            validator_key,
+            operator_key,
+            accept_lost_guard,
+            raw: self,
+        })
     }
 }
 

@@ -78,6 +78,10 @@ enum Command {
         /// Print the configuration in force, defaults included, and exit.
         #[arg(long)]
         print_config: bool,
+        /// Validate although the chain shows that this key signed more than its signing guard knows. Then it may sign two
+        /// things in one place, and be convicted for it; rotate the key instead.
+        #[arg(long)]
+        accept_lost_guard: bool,
     },
     /// Begin with a snapshot instead of the first block. The node must not have a chain yet.
     ///
@@ -138,12 +142,12 @@ fn execute(command: Command) -> Result<Answer, Box<dyn Error>> {
             text.extend(validator.iter().map(|key| format!("\nvalidator = \"{key}\"")));
             Ok(Answer::new(text, &json!({ "node": made.node.to_string(), "validator": validator })))
         }
-        Command::Run { config, print_config } => {
+        Command::Run { config, print_config, accept_lost_guard } => {
             let raw = RawConfig::load(&config)?;
             if print_config {
                 return Ok(Answer::new(toml::to_string_pretty(&raw)?, &raw));
             }
-            run(raw.parse(&config)?)?;
+            run(node::config::Config { accept_lost_guard, ..raw.parse(&config)? })?;
             Ok(Answer::silent(EXIT_DONE))
         }
         Command::Restore { config, from } => {
@@ -250,7 +254,11 @@ fn code_and_hint(error: &(dyn Error + 'static)) -> (&'static str, &'static str) 
     let usual = "`countersign-node --help` shows examples; `run --print-config` shows the values in force";
     let room = "is there room on the disk, and may this user write there?";
     if let Some(error) = error.downcast_ref::<NodeError>() {
-        let code = if error.is_refusal() { "snapshot" } else { "node" };
+        let code = match error {
+            NodeError::GuardLost { .. } => "guard-lost",
+            error if error.is_refusal() => "snapshot",
+            _ => "node",
+        };
         return (code, error.hint().unwrap_or(usual));
     }
     if let Some(error) = error.downcast_ref::<StoreError>() {

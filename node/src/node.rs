@@ -1,6 +1,7 @@
 //! A whole node: opened, started, run until it is told to stop.
 
 mod error;
+mod guard;
 
 pub use error::NodeError;
 
@@ -115,6 +116,15 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
     say_whose(&config, &store)?;
+    if let Some(key) = &config.validator_key {
+        let guard = guard::check(&store, &genesis(&config)?, key.public(), &recovered.guard);
+        match guard {
+            Err(NodeError::GuardLost { key, signed, known }) if config.accept_lost_guard => {
+                tracing::warn!(%key, signed, known, "the signing guard is lost, and whoever runs this node goes on without it");
+            }
+            guard => guard?,
+        }
+    }
 
     let (events, received) = inbox();
     let notice =

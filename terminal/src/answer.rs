@@ -60,7 +60,7 @@ impl Answer {
             Ok(()) => self.code.into(),
             Err(error) => {
                 // Programs wait for it where nothing can be written.
-                let hint = "is there room where standard output goes, and may this user write there?".to_owned();
+                let hint = "what was asked may have been done: look before asking again; is there room where standard output goes?".to_owned();
                 ErrorView::of(&NotWritten(error), "output", Some(hint)).tell(Format::Table);
                 unwritten.into()
             }

@@ -122,7 +122,8 @@ impl Enroll {
                 nodes.push(node.to_string());
             }
         }
-        check_nodes(&nodes).map_err(|problem| Failure::new(problem, None, USAGE))?;
+        let hint = || Some("take the address that `countersign endpoint invite` printed".to_owned());
+        check_nodes(&nodes).map_err(|problem| Failure::new(problem, hint(), USAGE))?;
         Ok(nodes)
     }
 

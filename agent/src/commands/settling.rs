@@ -83,9 +83,9 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Answered, Failure> {
         match timeout(RECEIPT_WAIT, sender.send_all()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, hint = sender.hint_at(&error), "the receipt waits for the agent to run");
+                tracing::warn!(%error, hint = sender.hint_at(&error), "the receipt waits for a node, and is sent when the agent runs");
             }
-            Err(_) => tracing::warn!("the receipt waits for the agent to run"),
+            Err(_) => tracing::warn!("the receipt waits for a node, and is sent when the agent runs"),
         }
     }
     services.stop_all().await;

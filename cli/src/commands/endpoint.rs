@@ -16,6 +16,7 @@ use ledger::bounded::{Name, SortedList};
 use ledger::key::PublicKey;
 use ledger::patch::Label;
 use ledger::transaction::Payload;
+use serde::Serialize;
 use std::path::Path;
 use terminal::{Answer, note};
 
@@ -33,7 +34,8 @@ pub enum EndpointCommand {
 /// Enrol an endpoint.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-JSON: {\"endpoint\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline
+JSON: {\"endpoint\", \"transaction\", \"position\": {\"height\", \"index\", \"time_ms\"}}, or \"file\" with --offline; \
+{\"endpoint\", \"already\": true} when it is enrolled under this name already
 
 Example:
   countersign endpoint enroll host7.pub --name host7 --group web --label site=hamburg --key operator.key")]
@@ -69,6 +71,13 @@ pub struct Retire {
     signing: Signing,
 }
 
+/// A host that has what was asked for.
+#[derive(Serialize)]
+struct AlreadyView {
+    endpoint: PublicKey,
+    already: bool,
+}
+
 impl EndpointCommand {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
         match self {
@@ -92,7 +101,15 @@ impl Enroll {
             false => Some(Connection::open(global, Some(&signer.trust)).await?),
         };
         if let (Some(connection), Some(organisation)) = (&connection, &signer.key.public.organisation) {
-            for other in namesakes(connection, organisation.as_str(), self.name.as_str()).await? {
+            let alike = namesakes(connection, organisation.as_str(), self.name.as_str()).await?;
+            if alike.contains(&endpoint) {
+                // Not a refusal: what is asked for is so. Its own name is no other's.
+                return Ok(Answer::new(
+                    "this host is enrolled already: nothing to do",
+                    &AlreadyView { endpoint, already: true },
+                ));
+            }
+            for other in alike {
                 let short = short(&other);
                 note(&format!(
                     "an active endpoint is called {} already: {short}; retire it if this one takes its place",

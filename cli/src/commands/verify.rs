@@ -24,7 +24,7 @@ use terminal::{Answer, EXIT_REFUSED, ErrorView, note};
 /// Verify a proof file.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Checks everything an endpoint checks before it applies a patch: the chain of validator sets from the trust root, the \
+Checks everything an endpoint checks of a proof before it applies a patch: the chain of validator sets from the trust root, the \
 quorum's signatures, freshness, inclusion and signature of every transaction, the approval rule, recalls and halts.
 Exit codes: 0 verified, 1 refused (the check is named), 2 a file that cannot be read.
 JSON: {\"verified\": true, \"patch\", \"manifest\", \"vendor\", \"publisher\", \"approvals\": [{\"organisation\", \"key\", \

@@ -189,9 +189,18 @@ impl PatchView {
             "held" => speaks("hold"),
             _ => None,
         };
-        let says = |verdict: &VerdictView| match verdict.said.line() {
-            line if line.is_empty() => verdict.organisation.clone(),
-            line => format!("{}: {line}", verdict.organisation),
+        let alike = |verdict: &VerdictView| {
+            self.verdicts.iter().filter(|other| other.decision == verdict.decision).count().saturating_sub(1)
+        };
+        let says = |verdict: &VerdictView| {
+            let says = match verdict.said.line() {
+                line if line.is_empty() => verdict.organisation.clone(),
+                line => format!("{}: {line}", verdict.organisation),
+            };
+            match alike(verdict) {
+                0 => says,
+                more => format!("{says} (and {more} more)"),
+            }
         };
         speaker.map(says).unwrap_or_default()
     }

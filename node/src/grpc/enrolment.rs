@@ -189,7 +189,7 @@ fn no_porter() -> Refused {
 
 fn used_up(hosts_max: u32) -> Refused {
     let message = format!("{hosts_max} hosts came by this invitation, as many as may");
-    Refused::new(Code::ResourceExhausted, "invitation-used", message, NOT_INVITED)
+    Refused::new(Code::PermissionDenied, "invitation-used", message, NOT_INVITED)
 }
 
 impl From<InvitationError> for Refused {

@@ -79,7 +79,7 @@ impl Refused {
 fn usual_hint(check: &str) -> &'static str {
     match check {
         "page-token" => "pass on next_page_token of the answer before, as it is",
-        "not-found" => "compare the id; a node that is behind may not have it yet",
+        "not-found" => "compare the id or height; a node that is behind may not have it yet",
         "malformed" => "see the field's comment in ledger.proto: ids, keys and digests are 32 bytes",
         "grant" => "the signed grant is the first message, and no other",
         "size" => "see docs/protocol.md, section 11",
@@ -182,7 +182,9 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::Expired { .. } => (state, "expired", "sign it again with a later expiry"),
         R::ExpiresTooLate { .. } => (Code::InvalidArgument, "expires-too-late", "30 days ahead at most"),
         R::UnknownKey(_) => (denied, "unknown-key", "only members' and enrolled endpoints' keys may sign"),
-        R::KeyNotActive { .. } => (denied, "key-not-active", "use a key that was not retired or revoked"),
+        R::KeyNotActive { .. } => {
+            (denied, "key-not-active", "it is retired or revoked, for ever: nothing signed with it counts any more")
+        }
         R::WrongRole { .. } => (denied, "wrong-role", "a key has one use: sign with a key of the role named"),
         R::NamespaceNotOwned { .. } => (denied, "namespace", "publish in a namespace your organisation owns"),
         R::Manifest(_) => (Code::InvalidArgument, "manifest", "correct the manifest"),
@@ -209,7 +211,9 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::Proposal(_) => (Code::InvalidArgument, "proposal", "correct the proposal"),
         R::Change(_) => (state, "change", "correct the change named: all take place, or none"),
         R::UnknownProposal(_) => (state, "unknown-proposal", "ListProposals names them"),
-        R::ProposalClosed { .. } => (state, "proposal-closed", "propose it again"),
+        R::ProposalClosed { .. } => {
+            (state, "proposal-closed", "it is over: GetProposal says how; what did not pass can be proposed again")
+        }
         R::BallotUnchanged { .. } => (Code::AlreadyExists, "ballot-unchanged", "an organisation has one voice"),
         R::NoValidatorNamed(_) => {
             (Code::InvalidArgument, "evidence", "only keys that are or were members' validating keys are convicted")

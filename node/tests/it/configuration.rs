@@ -15,7 +15,7 @@ use std::process::{Command, Output, Stdio};
 /// Somebody who owns nothing.
 const NOBODY: u32 = 65_534;
 
-fn assert_refused(output: &Output, words: &[&str]) {
+pub(crate) fn assert_refused(output: &Output, words: &[&str]) {
     let said = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{} {said}", output.status);
     assert!(said.contains("error: ") && said.contains("\nhint: "), "{said}");

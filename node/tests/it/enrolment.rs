@@ -94,7 +94,7 @@ async fn as_many_hosts_as_are_invited_come_and_are_what_the_invitation_says() {
     node.stop();
     let node = site.start().await;
     join(&node, request(&signed, &host(2), "web-2")).await.unwrap();
-    refused(join(&node, request(&signed, &host(3), "web-3")).await, Code::ResourceExhausted, "invitation-used");
+    refused(join(&node, request(&signed, &host(3), "web-3")).await, Code::PermissionDenied, "invitation-used");
     // Another invitation of the same operator counts for itself.
     let other = invitation(&world, 1).sign(&world.key(VENDOR, Role::Operator));
     join(&node, request(&other, &host(3), "web-3")).await.unwrap();
@@ -115,7 +115,7 @@ async fn hosts_that_come_at_once_are_no_more_than_are_invited() {
     assert_eq!(came.iter().filter(|answer| answer.is_ok()).count(), 3);
     came.into_iter()
         .filter(Result::is_err)
-        .for_each(|answer| refused(answer, Code::ResourceExhausted, "invitation-used"));
+        .for_each(|answer| refused(answer, Code::PermissionDenied, "invitation-used"));
     assert_eq!(endpoints(&node).await.len(), 3);
 }
 

@@ -1,0 +1,49 @@
+//! A validator whose signing guard is not the one it last wrote.
+
+use crate::configuration::assert_refused;
+use crate::support::site::Site;
+use crate::support::world::World;
+use std::fs;
+
+#[tokio::test]
+async fn a_guard_that_is_gone_damaged_or_older_than_the_chain_is_noticed() {
+    let world = World::new(95);
+    let site = Site::validator(&world);
+    let guard = site.data().join("signing.guard");
+    let node = site.start().await;
+    node.finalise(&world.enroll(1)).await;
+    node.stop();
+    let older = fs::read(&guard).unwrap();
+    let node = site.start().await;
+    for number in 2..6 {
+        node.finalise(&world.enroll(number)).await;
+    }
+    node.stop();
+    let right = fs::read(&guard).unwrap();
+    let rubbish: Vec<u8> = (0..right.len()).map(|place| (place * 31 % 251) as u8).collect();
+    let others: [(&str, Option<&[u8]>); 5] = [
+        ("gone", None),
+        ("empty", Some(&[])),
+        ("cut", Some(&right[..100])),
+        ("rubbish", Some(&rubbish)),
+        ("out of a backup", Some(&older)),
+    ];
+    for (what, bytes) in others {
+        match bytes {
+            Some(bytes) => fs::write(&guard, bytes).unwrap(),
+            None => fs::remove_file(&guard).unwrap(),
+        }
+        let output = site.run_to_end();
+        assert_refused(&output, &["and its signing guard knows of nothing above height", "rotate the key"]);
+        assert_eq!(output.status.code(), Some(2), "{what}");
+    }
+    // Who takes it on himself goes on; and the right one stands in nobody's way.
+    let mut command = site.command();
+    command.arg("--accept-lost-guard");
+    let node = site.start_as(command).await;
+    assert!(node.log().contains("goes on without it"), "{}", node.log());
+    node.stop();
+    fs::write(&guard, right).unwrap();
+    let node = site.start().await;
+    node.finalise(&world.enroll(7)).await;
+}
