@@ -60,6 +60,11 @@ impl Failure {
         Self { word: word.into(), ..self }
     }
 
+    /// Whether nobody answered, so that it is not known what was done.
+    pub(crate) fn is_unanswered(&self) -> bool {
+        self.code == NO_VERDICT
+    }
+
     pub(crate) fn with_hint(self, hint: &str) -> Self {
         Self { hint: Some(hint.to_owned()), ..self }
     }

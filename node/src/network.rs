@@ -28,8 +28,9 @@ use ledger::key::{PublicKey, SecretKey};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
 use queue::Queues;
+use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::collections::HashMap;
-use std::net::{IpAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
 use store::Store;
 use streams::{Outbound, frame};
@@ -99,13 +100,16 @@ pub async fn start(
     stop: watch::Receiver<bool>,
 ) -> Result<Network, NetworkError> {
     let mut swarm = swarm::swarm(&config.key, &config.peers)?;
+    let cannot = |address: &Multiaddr, error: &dyn std::error::Error| NetworkError::Listen {
+        address: address.clone(),
+        detail: error.to_string(),
+    };
+    // All of them before the first is listened on: of two of this node's own, one may cover the other.
     for address in &config.listen {
-        let cannot = |error: &dyn std::error::Error| NetworkError::Listen {
-            address: address.clone(),
-            detail: error.to_string(),
-        };
-        check_free(address).map_err(|error| cannot(&error))?;
-        swarm.listen_on(address.clone()).map_err(|error| cannot(&error))?;
+        check_free(address).map_err(|error| cannot(address, &error))?;
+    }
+    for address in &config.listen {
+        swarm.listen_on(address.clone()).map_err(|error| cannot(address, &error))?;
     }
     swarm::await_listeners(&mut swarm, config.listen.len()).await?;
     let (disconnects, disconnect_requests) = mpsc::unbounded_channel();
@@ -123,7 +127,7 @@ pub async fn start(
 }
 
 /// Whether nobody listens on a TCP address. libp2p would share the port with whoever does, and each would have some of
-/// the other's peers.
+/// the other's peers. Asked as libp2p binds: an address of IPv6 is of that alone.
 fn check_free(address: &Multiaddr) -> std::io::Result<()> {
     let mut parts = address.iter();
     let ip = match parts.next() {
@@ -131,10 +135,15 @@ fn check_free(address: &Multiaddr) -> std::io::Result<()> {
         Some(Protocol::Ip6(ip)) => IpAddr::V6(ip),
         _ => return Ok(()),
     };
-    match parts.next() {
-        Some(Protocol::Tcp(port)) => TcpListener::bind((ip, port)).map(drop),
-        _ => Ok(()),
+    let Some(Protocol::Tcp(port)) = parts.next() else { return Ok(()) };
+    let family = if ip.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if ip.is_ipv6() {
+        sockopt::set_ipv6_v6only(&socket, true)?;
     }
+    rustix::net::bind(&socket, &SocketAddr::new(ip, port))?;
+    Ok(rustix::net::listen(&socket, 1)?)
 }
 
 fn setup(error: impl std::fmt::Display) -> NetworkError {

@@ -27,8 +27,8 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Enrol this host with an invitation: make its key and configuration, and have the ledger know it.
 ///
-/// The invitation says which ledger that is and whose certificates are believed, so nothing else is needed, and nothing a
-/// node says is taken for true. The key is made here and never leaves the host.
+/// The invitation says which ledger that is and whose certificates are believed, so nothing else is needed; that the host
+/// is enrolled is the node's word, until the agent runs. The key is made here and never leaves the host.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
@@ -101,7 +101,19 @@ impl Enroll {
             name: name.to_string(),
             signature: arrival.sign(&chain_id, &secret).0.to_vec(),
         };
-        let joined = join(node, &request).await?;
+        let joined = match join(node, &request).await {
+            Err(lost) if lost.is_unanswered() => {
+                // It may have been let in: then its key is worth something.
+                made.keep();
+                let hint = format!(
+                    "whether it was enrolled is not known, and its key is kept: `countersign-agent doctor` says; if it was \
+                     not, an operator enrols it: countersign endpoint enroll {} --name {name} --group GROUP",
+                    arrival.endpoint
+                );
+                return Err(lost.with_hint(&hint));
+            }
+            joined => joined?,
+        };
         made.keep();
         let (public_key, config) = (arrival.endpoint, self.dir.join(CONFIG));
         let height = joined.position.map(|position| position.height);

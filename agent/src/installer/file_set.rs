@@ -56,10 +56,9 @@ impl FileSet {
         self.places.changes(new, &[])
     }
 
-    /// Whether the host has what is at a path already.
-    pub(super) fn has_already(&self, new: &Path, path: &str) -> Result<bool, FileError> {
-        let examine = |root: &Root| root.mark(path).map_err(failed("examine", &root.path().join(path)));
-        Ok(same_but_owner(&examine(self.root())?, &examine(&Root::own(new))?))
+    /// What the host has at a path.
+    pub(super) fn there(&self, path: &str) -> Result<Mark, FileError> {
+        mark(self.root(), path)
     }
 
     /// Makes everything ready that putting these changes in place needs, and going back.
@@ -116,7 +115,13 @@ impl FileSet {
 }
 
 /// Owners and attributes are those of the file whose place is taken.
-fn same_but_owner(a: &Mark, b: &Mark) -> bool {
+/// What is at a path beneath a root.
+pub(super) fn mark(root: &Root, path: &str) -> Result<Mark, FileError> {
+    root.mark(path).map_err(failed("examine", &root.path().join(path)))
+}
+
+/// Whether two are the same but for whose they are.
+pub(super) fn same_but_owner(a: &Mark, b: &Mark) -> bool {
     match (a, b) {
         (Mark::File { mode: a, blake3: x, .. }, Mark::File { mode: b, blake3: y, .. }) => (a, x) == (b, y),
         // A directory that is there already keeps its mode.

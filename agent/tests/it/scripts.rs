@@ -138,7 +138,7 @@ async fn a_script_that_fails_or_goes_too_far_changes_nothing() {
     let Some(mut case) = Case::new(bounds).await else { return };
     let old = case.host.snapshot(&case.endpoint);
     for (what, text, says) in [
-        ("fails", "echo halfway > /etc/acme/main.conf; echo why >&2; exit 3", "exit status: 3: why"),
+        ("fails", "echo halfway > /etc/acme/main.conf; echo why >&2; exit 3", "the script ended with exit status: 3"),
         ("never ends", "while :; do :; done", "was not over after 1.5s"),
         (
             "leaves something behind that never ends",

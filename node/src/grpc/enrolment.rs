@@ -7,6 +7,7 @@
 use super::connections::Client;
 use super::refusal::Refused;
 use super::{Services, bytes32, views, wall_ms};
+use crate::origin::Origin;
 use ledger::block::PROTOCOL_VERSION;
 use ledger::bounded::Name;
 use ledger::encoding::{decode, encode};
@@ -21,7 +22,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 use store::{Cursor, Store};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::time::timeout;
 use tonic::{Code, Request, Response, Status};
 
@@ -52,8 +53,15 @@ struct Book {
     counted: Option<Cursor>,
     /// By the label that names the invitation.
     came: HashMap<Label, u64>,
-    /// Signed for, and not on the ledger yet: until when they may get there.
-    under_way: HashMap<PublicKey, (Label, u64)>,
+    /// Signed for, and not on the ledger yet.
+    under_way: HashMap<PublicKey, UnderWay>,
+}
+
+/// An enrolment that may still get on the ledger.
+struct UnderWay {
+    label: Label,
+    until_ms: u64,
+    transaction: Vec<u8>,
 }
 
 impl Porter {
@@ -66,13 +74,15 @@ impl Porter {
 
 impl Book {
     /// How many came by an invitation, and are on their way.
-    fn count(&mut self, store: &Store, of: &Label, now_ms: u64) -> Result<u64, Refused> {
+    fn count(&mut self, store: &Store, organisation: &Name, of: &Label, now_ms: u64) -> Result<u64, Refused> {
         loop {
             let page = store.endpoints(self.counted, COUNTED_AT_ONCE).map_err(Refused::internal)?;
             for (endpoint, record) in &page.rows {
                 self.counted = Some(Cursor::behind(record.enrolled));
                 self.under_way.remove(endpoint);
-                for label in record.labels.iter().filter(|label| label.key == of.key) {
+                // Another organisation may give its own hosts any label.
+                let is_ours = record.organisation == *organisation;
+                for label in record.labels.iter().filter(|label| is_ours && label.key == of.key) {
                     *self.came.entry(label.clone()).or_default() += 1;
                 }
             }
@@ -80,8 +90,8 @@ impl Book {
                 break;
             }
         }
-        self.under_way.retain(|_, (_, until_ms)| *until_ms > now_ms);
-        let under_way = self.under_way.values().filter(|(label, _)| label == of).count() as u64;
+        self.under_way.retain(|_, way| way.until_ms > now_ms);
+        let under_way = self.under_way.values().filter(|way| way.label == *of).count() as u64;
         Ok(self.came.get(of).copied().unwrap_or_default() + under_way)
     }
 }
@@ -97,25 +107,62 @@ impl enrolment_server::Enrolment for Services {
             return Ok(Response::new(answer));
         }
         let turn = timeout(TURN, porter.book.clone().lock_owned()).await;
-        let mut book = turn.map_err(|_| Refused::busy("others are being enrolled").retry_after(RETRY_AFTER_MS))?;
-        // Whoever asks again is not one more.
-        book.under_way.remove(&arrival.endpoint);
-        let (store, of, now_ms) = (self.store.clone(), label.clone(), wall_ms());
-        let counting = tokio::task::spawn_blocking(move || book.count(&store, &of, now_ms).map(|came| (book, came)));
-        let (mut book, came) = counting.await.map_err(|_| Refused::stopping())??;
-        let hosts_max = signed.invitation.hosts_max;
-        if came >= u64::from(hosts_max) {
-            return Err(used_up(hosts_max).into());
+        let book = turn.map_err(|_| Refused::busy("others are being enrolled").retry_after(RETRY_AFTER_MS))?;
+        // Gone through with, also when the host does not wait: it asks again, and has to be told what came of it.
+        let (services, host) = (self.clone(), Host { origin, signed, arrival });
+        let letting_in = tokio::spawn(async move { services.let_in(&porter.key, book, host).await });
+        Ok(Response::new(letting_in.await.map_err(|_| Refused::stopping())??))
+    }
+}
+
+/// A host whose turn it is.
+struct Host {
+    origin: Origin,
+    signed: SignedInvitation,
+    arrival: Arrival,
+}
+
+impl Services {
+    async fn let_in(
+        self,
+        key: &SecretKey,
+        mut book: OwnedMutexGuard<Book>,
+        Host { origin, signed, arrival }: Host,
+    ) -> Result<v1::JoinResponse, Refused> {
+        let (label, endpoint) = (signed.label(), arrival.endpoint);
+        // While it waited for its turn, what it asked for before may have come about.
+        if let Some(answer) = self.is_here(&label, &arrival)? {
+            return Ok(answer);
         }
-        let expires_at_ms = now_ms.saturating_add(EXPIRY_MS);
-        let transaction = self.enrolment(&signed, &arrival, expires_at_ms).sign(&porter.key);
-        book.under_way.insert(arrival.endpoint, (label, expires_at_ms));
-        let submitted = self.take_in(origin, encode(&transaction), WAIT_MS).await;
-        if submitted.is_err() {
-            book.under_way.remove(&arrival.endpoint);
+        let now_ms = wall_ms();
+        let again = book.under_way.get(&endpoint).filter(|way| way.until_ms > now_ms && way.label == label);
+        let transaction = match again.map(|way| way.transaction.clone()) {
+            Some(transaction) => transaction,
+            None => {
+                let (store, of, organisation) = (self.store.clone(), label.clone(), self.organisation.clone());
+                let counting = tokio::task::spawn_blocking(move || {
+                    book.count(&store, &organisation, &of, now_ms).map(|came| (book, came))
+                });
+                let came;
+                (book, came) = counting.await.map_err(|_| Refused::stopping())??;
+                let hosts_max = signed.invitation.hosts_max;
+                if came >= u64::from(hosts_max) {
+                    return Err(used_up(hosts_max));
+                }
+                let until_ms = now_ms.saturating_add(EXPIRY_MS);
+                let transaction = encode(&self.enrolment(&signed, &arrival, until_ms).sign(key));
+                let way = UnderWay { label: label.clone(), until_ms, transaction: transaction.clone() };
+                book.under_way.insert(endpoint, way);
+                transaction
+            }
+        };
+        match self.take_in(origin, transaction, WAIT_MS).await {
+            Ok(v1::SubmitResponse { id, position, .. }) => Ok(v1::JoinResponse { transaction: id, position }),
+            Err(refused) => {
+                book.under_way.remove(&endpoint);
+                self.is_here(&label, &arrival)?.ok_or(refused)
+            }
         }
-        let v1::SubmitResponse { id, position, .. } = submitted?;
-        Ok(Response::new(v1::JoinResponse { transaction: id, position }))
     }
 }
 
@@ -159,7 +206,11 @@ impl Services {
     /// Whether the host came by this invitation already.
     fn is_here(&self, label: &Label, arrival: &Arrival) -> Result<Option<v1::JoinResponse>, Refused> {
         let there = self.store.endpoint(arrival.endpoint).map_err(Refused::internal)?;
-        let came = |record: &EndpointRecord| record.status == KeyStatus::Active && record.labels.contains(label);
+        let came = |record: &EndpointRecord| {
+            record.status == KeyStatus::Active
+                && record.organisation == self.organisation
+                && record.labels.contains(label)
+        };
         let Some(record) = there.filter(came) else { return Ok(None) };
         Ok(Some(v1::JoinResponse { transaction: Vec::new(), position: Some(views::position(self, record.enrolled)?) }))
     }

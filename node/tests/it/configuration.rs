@@ -450,3 +450,22 @@ fn a_reader_that_went_away_is_no_crash() {
     command.args(["run", "--print-config", "--config"]).arg(site.config()).stdout(writer).stderr(closed);
     assert_eq!(command.status().unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn one_port_of_both_families_is_listened_on_and_a_port_of_somebody_else_is_named() {
+    let world = World::new(62);
+    let mut site = Site::validator(&world);
+    let port = site.raw.network.listen[0].rsplit('/').next().unwrap().to_owned();
+    if std::net::TcpListener::bind("[::1]:0").is_ok() {
+        site.raw.network.listen = vec![format!("/ip4/0.0.0.0/tcp/{port}"), format!("/ip6/::/tcp/{port}")];
+    }
+    let site = site.configured();
+    let node = site.start().await;
+    let mut other = Site::observer(&world, "bank");
+    other.raw.network.listen = vec![format!("/ip4/127.0.0.1/tcp/{port}")];
+    assert_refused(
+        &other.configured().run_to_end(),
+        &["cannot listen", &port, "in use", "does another program listen"],
+    );
+    node.stop();
+}

@@ -8,7 +8,8 @@
 mod sandbox;
 
 use super::archive;
-use super::file_set::{Change, FileSet, NEW};
+use super::file_set::{self, Change, FileSet, NEW, same_but_owner};
+use super::footprint::{Mark, Root};
 use super::install::{Held, Install, Job, Look, PutError, Story};
 use super::tree;
 use super::unpack::LIMITS;
@@ -20,7 +21,7 @@ use ledger::bounded::Sentence;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
 use sandbox::{SCRIPT_USER, Sandbox};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
 use std::path::{Path, PathBuf};
@@ -46,9 +47,9 @@ impl Script {
         Self { config: config.clone(), set, sandbox: Sandbox::new(program, config) }
     }
 
-    /// Copies the directories as they are; the paths of their files and links.
-    fn copy(&self, new: &Path) -> Result<BTreeSet<String>, Refusal> {
-        let mut there = BTreeSet::new();
+    /// Copies the directories as they are; their files and links, as the host has them.
+    fn copy(&self, new: &Path) -> Result<BTreeMap<String, Mark>, Refusal> {
+        let (mut there, copied) = (BTreeMap::new(), Root::own(new));
         for directory in self.config.relative_directories() {
             let (from, to) = (self.config.root.join(directory), new.join(directory));
             files::private_dir(&to)?;
@@ -58,7 +59,11 @@ impl Script {
             })?;
             each(new, directory, &mut |path, metadata| {
                 if !metadata.is_dir() {
-                    there.insert(path.to_owned());
+                    let mark = self.set.there(path)?;
+                    if !same_but_owner(&mark, &file_set::mark(&copied, path)?) {
+                        return Err(meanwhile(path));
+                    }
+                    there.insert(path.to_owned(), mark);
                 }
                 Ok(())
             })?;
@@ -68,14 +73,16 @@ impl Script {
     }
 
     /// What the script changed: what it left as it was is taken out of the copy, and what is there no more is removed.
-    fn changes(&self, new: &Path, there: BTreeSet<String>) -> Result<Vec<Change>, Refusal> {
-        let (mut left, mut same) = (BTreeSet::new(), Vec::new());
+    /// It is held against what was copied and not against the host of now, where others may have been at work.
+    fn changes(&self, new: &Path, there: &BTreeMap<String, Mark>) -> Result<Vec<Change>, Refusal> {
+        let (mut left, mut same, copied) = (BTreeSet::new(), Vec::new(), Root::own(new));
         for directory in self.config.relative_directories() {
             give(new, directory, rustix::process::geteuid().as_raw())?;
             each(new, directory, &mut |path, metadata| {
                 if !metadata.is_dir() {
                     left.insert(path.to_owned());
-                    if self.set.has_already(new, path)? {
+                    let made = file_set::mark(&copied, path)?;
+                    if there.get(path).is_some_and(|before| same_but_owner(before, &made)) {
                         same.push(new.join(path));
                     }
                 }
@@ -84,9 +91,25 @@ impl Script {
         }
         same.iter().try_for_each(|path| files::remove(path))?;
         let mut changes = self.set.changes(new)?;
-        changes.extend(there.into_iter().filter(|path| !left.contains(path)).map(|path| Change::Remove { path }));
+        let gone = there.keys().filter(|path| !left.contains(*path)).cloned();
+        changes.extend(gone.map(|path| Change::Remove { path }));
         Ok(changes)
     }
+
+    /// Makes sure that nobody changed what the script changed, since it was copied.
+    fn check_unchanged(&self, changes: &[Change], there: &BTreeMap<String, Mark>) -> Result<(), Refusal> {
+        for path in changes.iter().map(Change::path) {
+            let before = there.get(path).unwrap_or(&Mark::Missing);
+            if !same_but_owner(&self.set.there(path)?, before) {
+                return Err(meanwhile(path));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn meanwhile(path: &str) -> Refusal {
+    Refusal::new(ReasonCode::InstallFailed, format!("/{path} was changed while the script was at work"))
 }
 
 /// Goes through everything beneath a directory of a copy, directories before what is in them. Nobody changes it
@@ -173,8 +196,9 @@ impl Install for Script {
         let there = self.copy(&new)?;
         let versions = (job.begun.from_version.as_str(), job.begun.to_version.as_str());
         self.sandbox.run(holding, &given, &new, versions, job.deadline, story)?;
-        let changes = self.changes(&new, there)?;
+        let changes = self.changes(&new, &there)?;
         files::remove_tree(&given)?;
+        self.check_unchanged(&changes, &there)?;
         self.set.make_ready(job, changes, holding, story)
     }
 

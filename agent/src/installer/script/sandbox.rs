@@ -87,7 +87,9 @@ impl Sandbox {
             let code = if error.is_disk_full() { ReasonCode::DiskFull } else { ReasonCode::InstallFailed };
             let said = match error {
                 ToolError::Deadline { patience, .. } => format!("was not over after {patience:?}, and was killed"),
-                ToolError::Failed { status, last, .. } => format!("ended with {status}: {last}"),
+                // What it said stays in the log of the attempt: it has read what the house keeps to itself, and this ends
+                // in the ledger.
+                ToolError::Failed { status, .. } => format!("ended with {status}"),
                 other => format!("cannot be run: {}", chain(&other)),
             };
             Refusal::new(code, format!("the script {said}"))
