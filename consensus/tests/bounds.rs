@@ -138,7 +138,7 @@ fn a_body_that_is_not_what_its_header_says_is_none() {
     let block = executed.block.header.hash();
     stand.hear_proposal(others[0], 0, block);
     for wrong in [vec![], vec![one.clone()], vec![one.clone(), one.clone()], vec![one.clone(), two, one]] {
-        let actions = stand.hear_body(others[1], &executed.block.header, &wrong);
+        let actions = stand.hear_body(others[0], &executed.block.header, &wrong);
         assert_eq!((said(&actions), stand.member.work_in_progress()), (vec![], (0, 0)), "{} ids", wrong.len());
     }
     let actions = stand.hear_body(others[0], &executed.block.header, &transactions);
@@ -154,7 +154,9 @@ fn ids_that_make_no_block_are_no_verdict_on_the_block_they_were_sent_with() {
     let mut header = stand.block(others[0], stand.now.wall_ms).block.header;
     header.tx_count = u32::try_from(wrong.len()).unwrap();
     stand.hear_proposal(others[0], 0, header.hash());
+    stand.hear_vote(others[1], VoteKind::Prevote, header.hash());
     stand.hear_body(others[1], &header, &wrong);
+    assert_eq!(stand.member.work_in_progress(), (1, 0));
     let peer = others[1].node.public();
     assert_eq!(said(&stand.step(Event::Gossiped { peer, transactions: wrong })), vec![]);
 }

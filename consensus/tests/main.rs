@@ -3,6 +3,7 @@
 
 mod accusations;
 mod adversaries;
+mod bodies;
 mod bounds;
 mod controls;
 mod heights;

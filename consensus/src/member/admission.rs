@@ -28,7 +28,7 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         for transaction in &transactions {
-            self.bodies.offer(transaction);
+            self.bodies.offer(&peer, transaction);
             // No answer and no blame: a transaction may have been right when the peer passed it on.
             let _ = self.admit(transaction, Source::Peer)?;
         }

@@ -116,22 +116,16 @@ impl<C: Chain> Member<C> {
         if self.executed.contains(&block) {
             return self.replica_step(Input::Judged { height, block, valid: true });
         }
-        self.try_body(block)?;
-        if self.executed.contains(&block) {
+        if self.try_body(block)? || self.bodies.is_judged(&block) {
             return Ok(());
         }
-        // Of the body, or of its transactions: who has voted for it has both, whoever it came from.
-        let missing = self.bodies.missing(&block, &self.mempool).and_then(|(_, places)| List::new(places).ok());
-        let message = match missing {
-            Some(places) if places.is_empty() => return Ok(()),
-            Some(places) => PeerMessage::WantTransactions { block, places },
-            None if self.bodies.contains(&block) => return Ok(()),
-            None => PeerMessage::WantBody { block },
-        };
+        // Who has voted for it has its body and its transactions. What is here may be false.
         for node in from.iter().filter_map(|validator| self.peers.node_of(validator)).collect::<Vec<_>>() {
-            let message = message.clone();
-            self.actions.push(Action::Send { to: To::Peer(node), message });
+            if self.bodies.ask_for_body(&block, node) {
+                self.actions.push(Action::Send { to: To::Peer(node), message: PeerMessage::WantBody { block } });
+            }
         }
+        self.ask_for_missing(block);
         Ok(())
     }
 
@@ -140,8 +134,8 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         // Unasked, a body comes from its proposer and from nobody else.
-        let unasked = !self.bodies.is_named(&header.hash());
-        if unasked && self.peers.validator_of(&peer) != Some(header.proposer) {
+        let is_answer = self.bodies.is_answer(&header.hash(), &peer);
+        if !is_answer && self.peers.validator_of(&peer) != Some(header.proposer) {
             return Ok(());
         }
         if !self.started {
@@ -169,23 +163,18 @@ impl<C: Chain> Member<C> {
         Ok(())
     }
 
-    /// Judges a body if nothing of it is missing.
-    fn try_body(&mut self, block: BlockHash) -> Result<(), Fatal> {
-        let Some((header, transactions)) = self.bodies.complete(&block, &self.mempool) else { return Ok(()) };
+    /// Judges a block if a body of it is whole; whether one is.
+    fn try_body(&mut self, block: BlockHash) -> Result<bool, Fatal> {
+        let Some((header, transactions)) = self.bodies.complete(&block, &self.mempool) else { return Ok(false) };
         match Block::propose(header, &transactions) {
-            Ok(body) => self.judge_block(body, transactions),
-            Err(error) => self.refused(block, &error.into()),
+            Ok(body) => self.judge_block(body, transactions)?,
+            Err(error) => self.refused(block, &error.into())?,
         }
+        Ok(true)
     }
 
-    /// What was put together under this hash is not the next block. That is a verdict on the block only if these are
-    /// its transactions: ids are not covered by its hash, and signatures not by ids.
+    /// These are the block's transactions, and it is not the next block.
     fn refused(&mut self, block: BlockHash, error: &ExecutionError) -> Result<(), Fatal> {
-        if self.bodies.has_other_transactions(&block, &self.mempool) {
-            let alarm = Alarm::Missing(block);
-            self.actions.push(Action::Schedule { alarm, after_ms: MISSING_PATIENCE_MS });
-            return Ok(());
-        }
         self.actions.push(Action::Alarm(format!("block {block} refused: {error}")));
         self.judged(block, false)
     }

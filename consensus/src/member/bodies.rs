@@ -1,4 +1,7 @@
 //! Bodies of proposals that are being put together: header and ids came, transactions may be missing.
+//!
+//! A header does not cover the ids that come with it. So what somebody says is a body is his word: of each that may
+//! speak of a block there is one, whoever came first, and the block is what fits its header's transaction root.
 
 use super::mempool::Mempool;
 use ledger::block::Header;
@@ -9,35 +12,54 @@ use ledger::merkle;
 use ledger::transaction::VerifiedTransaction;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-/// Bodies kept at once.
+/// Bodies kept at once, of all blocks and senders.
 const BODIES_MAX: usize = 32;
 /// Bodies of one peer that came before a proposal named them.
 const UNNAMED_PER_PEER_MAX: usize = 2;
 /// Names remembered; for each of them there is room.
 const NAMED_MAX: usize = BODIES_MAX;
 
-/// A body, as far as it is here.
+/// Where the transactions of a body are looked for, as long as there is something to look for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    /// In the pool, and among those that its sender sent.
+    Pooled,
+    /// Among those that its sender sent: the pool holds transactions of these ids with other signatures, or these are
+    /// no ids of this block.
+    Sent,
+    /// What its sender sent is not the header's.
+    False,
+    /// There is a verdict on the block.
+    Judged,
+}
+
+/// What one peer says is the body of a block, as far as it is here.
 struct Partial {
     header: Header,
     ids: Vec<TransactionId>,
     /// The same ids, for looking up.
     members: BTreeSet<TransactionId>,
-    /// Transactions that came for this body and are not in the pool.
+    /// Transactions that its sender sent for it.
     extra: BTreeMap<TransactionId, VerifiedTransaction>,
-    /// The node it came from: it has the rest.
-    from: PublicKey,
-    /// The pool holds transactions of these ids with other signatures: it is not looked at.
-    not_of_the_pool: bool,
-    /// There is a verdict.
-    closed: bool,
+    standing: Standing,
+    /// How often its sender was asked for what is missing.
+    asked: u32,
+}
+
+/// A block that a proposal, a certificate or this node itself has named.
+struct Named {
+    block: BlockHash,
+    /// Who was asked for its body and has not answered.
+    asked: BTreeSet<PublicKey>,
 }
 
 /// Bodies of one height.
 #[derive(Default)]
 pub(super) struct Bodies {
-    partial: BTreeMap<BlockHash, Partial>,
-    /// Blocks that a proposal, a certificate or this node itself has named, oldest first.
-    named: VecDeque<BlockHash>,
+    /// By block and sender.
+    partial: BTreeMap<(BlockHash, PublicKey), Partial>,
+    /// Oldest first.
+    named: VecDeque<Named>,
 }
 
 impl Bodies {
@@ -50,7 +72,7 @@ impl Bodies {
     /// A block is named: for its body there is room.
     pub(super) fn name(&mut self, block: BlockHash) {
         if !self.is_named(&block) {
-            self.named.push_back(block);
+            self.named.push_back(Named { block, asked: BTreeSet::new() });
         }
         if self.named.len() > NAMED_MAX {
             self.named.pop_front();
@@ -59,7 +81,7 @@ impl Bodies {
 
     /// Whether a block was named.
     pub(super) fn is_named(&self, block: &BlockHash) -> bool {
-        self.named.contains(block)
+        self.named.iter().any(|named| named.block == *block)
     }
 
     /// How many are here.
@@ -67,9 +89,25 @@ impl Bodies {
         self.partial.len()
     }
 
-    /// Whether this body (or its beginning) is here.
-    pub(super) fn contains(&self, block: &BlockHash) -> bool {
-        self.partial.contains_key(block)
+    /// Whether there is a verdict on a block.
+    pub(super) fn is_judged(&self, block: &BlockHash) -> bool {
+        self.of(block).any(|(_, body)| body.standing == Standing::Judged)
+    }
+
+    /// Whether to ask a peer for the body of a named block: not one who has sent it, true or false.
+    pub(super) fn ask_for_body(&mut self, block: &BlockHash, peer: PublicKey) -> bool {
+        let is_here = self.partial.contains_key(&(*block, peer));
+        let named = self.named.iter_mut().find(|named| named.block == *block);
+        named.filter(|_| !is_here).is_some_and(|named| {
+            named.asked.insert(peer);
+            true
+        })
+    }
+
+    /// Whether a peer was asked for this body and has not answered before. This is its answer.
+    pub(super) fn is_answer(&mut self, block: &BlockHash, peer: &PublicKey) -> bool {
+        let named = self.named.iter_mut().find(|named| named.block == *block);
+        named.is_some_and(|named| named.asked.remove(peer))
     }
 
     /// Takes in a body. One that is not named takes no room from others, and of one peer there are few:
@@ -81,32 +119,46 @@ impl Bodies {
         if members.len() != ids.len() || usize::try_from(header.tx_count) != Ok(ids.len()) {
             return None;
         }
-        if self.contains(&hash) || !self.make_room(&hash, from) {
+        let is_here = self.partial.contains_key(&(hash, from));
+        if is_here || self.is_judged(&hash) || !self.make_room(&hash, from) {
             return None;
         }
-        let extra = BTreeMap::new();
-        let partial = Partial { header, ids, members, extra, from, not_of_the_pool: false, closed: false };
-        self.partial.insert(hash, partial);
+        let (extra, standing) = (BTreeMap::new(), Standing::Pooled);
+        self.partial.insert((hash, from), Partial { header, ids, members, extra, standing, asked: 0 });
         Some(hash)
     }
 
     fn make_room(&mut self, block: &BlockHash, from: PublicKey) -> bool {
         let full = self.partial.len() >= BODIES_MAX;
         if !self.is_named(block) {
-            let of_peer = self.partial.iter().filter(|(hash, body)| body.from == from && !self.is_named(hash));
+            let of_peer = self.partial.keys().filter(|(hash, sender)| *sender == from && !self.is_named(hash));
             return !full && of_peer.count() < UNNAMED_PER_PEER_MAX;
         }
         if full {
-            // Names are remembered for as many bodies as there is room for, and this one is not here.
-            let unnamed = self.partial.keys().find(|hash| !self.is_named(hash)).copied();
-            unnamed.map(|hash| self.partial.remove(&hash));
+            let Some(least) = self.least_missed(block) else { return false };
+            self.partial.remove(&least);
         }
         true
     }
 
-    /// Keeps transactions that a body misses and the pool did not take.
-    pub(super) fn offer(&mut self, transaction: &VerifiedTransaction) {
-        for partial in self.partial.values_mut() {
+    /// What makes room for another body of this named block: one of a block that is not named, or one that is false,
+    /// or one of a block that has more of them, or one of the same block whose sender was asked in vain. Names are
+    /// remembered for as many bodies as there is room for: so for the first body of a named block there is always one.
+    fn least_missed(&self, block: &BlockHash) -> Option<(BlockHash, PublicKey)> {
+        let count = |hash: &BlockHash| self.of(hash).count();
+        let own = count(block);
+        let rank = |((hash, sender), body): (&(BlockHash, PublicKey), &Partial)| {
+            let (named, is_false) = (self.is_named(hash), body.standing == Standing::False);
+            let in_vain = hash == block && body.asked > 0;
+            let may_go = !named || is_false || count(hash) > own + 1 || in_vain;
+            may_go.then(|| ((!named, is_false, count(hash), body.asked), (*hash, *sender)))
+        };
+        self.partial.iter().filter_map(rank).max().map(|(_, key)| key)
+    }
+
+    /// Keeps transactions for the bodies that their sender sent.
+    pub(super) fn offer(&mut self, from: &PublicKey, transaction: &VerifiedTransaction) {
+        for (_, partial) in self.partial.iter_mut().filter(|((_, sender), _)| sender == from) {
             let room = limits::BLOCK_BYTES_MAX.saturating_sub(partial.extra.values().map(size).sum());
             if partial.members.contains(&transaction.id()) && size(transaction) <= room {
                 partial.extra.insert(transaction.id(), transaction.clone());
@@ -114,49 +166,40 @@ impl Bodies {
         }
     }
 
-    /// The places whose transactions are missing, and who has them.
-    pub(super) fn missing(&self, block: &BlockHash, mempool: &Mempool) -> Option<(PublicKey, Vec<u32>)> {
-        let partial = self.partial.get(block).filter(|partial| !partial.closed)?;
-        let absent = |id: &TransactionId| partial.find(id, mempool).is_none();
-        let places = (0u32..).zip(&partial.ids).filter(|(_, id)| absent(id)).map(|(place, _)| place).collect();
-        Some((partial.from, places))
+    /// The places of a block whose transactions are missing, and who is asked for them now: of those who sent a body
+    /// in which some are missing, the one who was asked least.
+    pub(super) fn ask_for_missing(&mut self, block: &BlockHash, mempool: &Mempool) -> Option<(PublicKey, Vec<u32>)> {
+        let open = self.partial.iter_mut().filter(|((hash, _), body)| hash == block && body.is_open());
+        let missing = open.map(|((_, sender), body)| (*sender, body.missing(mempool), body));
+        let lacking = missing.filter(|(_, places, _)| !places.is_empty());
+        let (sender, places, body) = lacking.min_by_key(|(sender, _, body)| (body.asked, *sender))?;
+        body.asked += 1;
+        Some((sender, places))
     }
 
-    /// The whole body, if nothing is missing.
-    pub(super) fn complete(&self, block: &BlockHash, mempool: &Mempool) -> Option<(Header, Vec<VerifiedTransaction>)> {
-        let partial = self.partial.get(block).filter(|partial| !partial.closed)?;
-        let found = partial.ids.iter().map(|id| partial.find(id, mempool).cloned());
-        let found = found.collect::<Option<Vec<_>>>()?;
-        // More than fits a block is no block's.
-        let fits = found.iter().map(size).sum::<usize>() <= limits::BLOCK_BYTES_MAX;
-        fits.then(|| (partial.header.clone(), found))
+    /// The whole body of a block, if one is here: nothing is missing, and its transactions are those of the header.
+    pub(super) fn complete(
+        &mut self,
+        block: &BlockHash,
+        mempool: &Mempool,
+    ) -> Option<(Header, Vec<VerifiedTransaction>)> {
+        let open = self.partial.iter_mut().filter(|((hash, _), body)| hash == block && body.is_open());
+        open.filter_map(|(_, body)| Some((body.header.clone(), body.complete(mempool)?))).next()
     }
 
-    /// Whether the transactions found by their ids are not those of the header. An id does not cover the
-    /// signature, and whoever signs may sign the same twice; so this says nothing about the block. Its
-    /// own transactions are asked for then, of those who have the block.
-    pub(super) fn has_other_transactions(&mut self, block: &BlockHash, mempool: &Mempool) -> bool {
-        let Some((header, transactions)) = self.complete(block, mempool) else { return false };
-        if merkle::root(transactions.iter().map(VerifiedTransaction::bytes)) == header.tx_root {
-            return false;
-        }
-        if let Some(partial) = self.partial.get_mut(block) {
-            partial.not_of_the_pool = true;
-            partial.extra.clear();
-        }
-        true
-    }
-
-    /// There is a verdict: the body needs no other look.
+    /// There is a verdict: its bodies need no other look.
     pub(super) fn close(&mut self, block: &BlockHash) {
-        if let Some(partial) = self.partial.get_mut(block) {
-            partial.closed = true;
-        }
+        let bodies = self.partial.iter_mut().filter(|((hash, _), _)| hash == block);
+        bodies.for_each(|(_, body)| body.close(Standing::Judged));
     }
 
-    /// Bodies that are here in part, for another look when transactions came.
-    pub(super) fn open(&self) -> Vec<BlockHash> {
-        self.partial.iter().filter(|(_, partial)| !partial.closed).map(|(hash, _)| *hash).collect()
+    /// Blocks whose bodies are here in part, for another look when transactions came.
+    pub(super) fn open(&self) -> BTreeSet<BlockHash> {
+        self.partial.iter().filter(|(_, body)| body.is_open()).map(|((hash, _), _)| *hash).collect()
+    }
+
+    fn of(&self, block: &BlockHash) -> impl Iterator<Item = (&(BlockHash, PublicKey), &Partial)> {
+        self.partial.iter().filter(move |((hash, _), _)| hash == block)
     }
 }
 
@@ -166,8 +209,43 @@ fn size(transaction: &VerifiedTransaction) -> usize {
 }
 
 impl Partial {
+    fn is_open(&self) -> bool {
+        matches!(self.standing, Standing::Pooled | Standing::Sent)
+    }
+
+    /// There is nothing to look for any more.
+    fn close(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.ids = Vec::new();
+        self.members.clear();
+        self.extra.clear();
+    }
+
     fn find<'a>(&'a self, id: &TransactionId, mempool: &'a Mempool) -> Option<&'a VerifiedTransaction> {
-        let of_pool = if self.not_of_the_pool { None } else { mempool.get(id) };
+        let of_pool = if self.standing == Standing::Pooled { mempool.get(id) } else { None };
         of_pool.or_else(|| self.extra.get(id))
+    }
+
+    fn missing(&self, mempool: &Mempool) -> Vec<u32> {
+        let absent = |id: &TransactionId| self.find(id, mempool).is_none();
+        (0u32..).zip(&self.ids).filter(|(_, id)| absent(id)).map(|(place, _)| place).collect()
+    }
+
+    /// Its transactions, if all are here and they are those of the header. An id does not cover the signature, and
+    /// whoever signs may sign the same twice; so where they are not, those that its sender has are asked for once.
+    fn complete(&mut self, mempool: &Mempool) -> Option<Vec<VerifiedTransaction>> {
+        let found = self.ids.iter().map(|id| self.find(id, mempool).cloned()).collect::<Option<Vec<_>>>()?;
+        // More than fits a block is no block's.
+        let fits = found.iter().map(size).sum::<usize>() <= limits::BLOCK_BYTES_MAX;
+        if fits && merkle::root(found.iter().map(VerifiedTransaction::bytes)) == self.header.tx_root {
+            return Some(found);
+        }
+        if fits && self.standing == Standing::Pooled {
+            self.standing = Standing::Sent;
+            self.extra.clear();
+        } else {
+            self.close(Standing::False);
+        }
+        None
     }
 }

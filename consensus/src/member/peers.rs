@@ -325,12 +325,12 @@ impl<C: Chain> Member<C> {
         }
     }
 
-    /// Asks for the transactions a body still misses.
+    /// Asks for the transactions that bodies of a block still miss, one of their senders after another.
     pub(super) fn ask_for_missing(&mut self, block: ledger::id::BlockHash) {
-        let Some((peer, places)) = self.bodies.missing(&block, &self.mempool) else { return };
-        if places.is_empty() || self.executed.contains(&block) {
+        if self.executed.contains(&block) {
             return;
         }
+        let Some((peer, places)) = self.bodies.ask_for_missing(&block, &self.mempool) else { return };
         let Ok(places) = List::new(places) else { return };
         let message = PeerMessage::WantTransactions { block, places };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
