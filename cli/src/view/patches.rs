@@ -189,8 +189,10 @@ impl PatchView {
             "held" => speaks("hold"),
             _ => None,
         };
-        let alike = |verdict: &VerdictView| {
-            self.verdicts.iter().filter(|other| other.decision == verdict.decision).count().saturating_sub(1)
+        let alike = |verdict: &VerdictView| match self.standing.as_str() {
+            // Who recalled it has the last word.
+            "recalled" => 0,
+            _ => self.verdicts.iter().filter(|other| other.decision == verdict.decision).count().saturating_sub(1),
         };
         let says = |verdict: &VerdictView| {
             let says = match verdict.said.line() {

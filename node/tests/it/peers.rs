@@ -334,7 +334,7 @@ async fn what_a_retired_node_sends_is_dropped_unchecked_and_it_may_still_learn()
         store.commit(&block.executed, &block.certificate).unwrap();
     }
     drop(store);
-    let stage = Stage { node: site.start().await, site, world };
+    let stage = Stage { node: site.start_with_given_chain().await, site, world };
 
     let peer = stage.peer(&retired).await;
     let mut blocks = peer.incoming(BULK);

@@ -143,7 +143,7 @@ async fn a_running_node_forgets_old_receipts_goes_on_finalising_and_others_begin
     keep(chain.finalise());
     drop(store);
 
-    let node = vendor.start().await;
+    let node = vendor.start_with_given_chain().await;
     let finalised = async |transaction: &VerifiedTransaction| {
         let request = GetTransactionRequest { id: transaction.id().0.to_vec() };
         let answer = node.ledger().get_transaction(request).await.ok()?.into_inner();
@@ -200,7 +200,7 @@ async fn a_snapshot_that_is_not_read_is_given_up() {
     let world = World::new(137);
     let vendor = Site::validator(&world);
     with_a_long_chain(&world, &vendor);
-    let node = vendor.start().await;
+    let node = vendor.start_with_given_chain().await;
     let silent = slow_reader(&vendor, "127.0.0.1").await.get_snapshot(GetSnapshotRequest {}).await.unwrap();
     let mut other = slow_reader(&vendor, "127.0.0.1").await;
     let refused = other.get_snapshot(GetSnapshotRequest {}).await;
@@ -224,7 +224,7 @@ async fn one_address_reads_one_snapshot_at_a_time_and_others_read_theirs() {
     let world = World::new(136);
     let vendor = Site::validator(&world);
     with_a_long_chain(&world, &vendor);
-    let node = vendor.start().await;
+    let node = vendor.start_with_given_chain().await;
 
     let mut first = slow_reader(&vendor, "127.0.0.1").await;
     let first = first.get_snapshot(GetSnapshotRequest {}).await.unwrap();

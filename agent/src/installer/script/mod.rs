@@ -98,7 +98,9 @@ impl Script {
 
     /// Makes sure that nobody changed what the script changed, since it was copied.
     fn check_unchanged(&self, changes: &[Change], there: &BTreeMap<String, Mark>) -> Result<(), Refusal> {
-        for path in changes.iter().map(Change::path) {
+        // Directories are made where there are none, and stay what they are.
+        let changed = changes.iter().filter(|change| !matches!(change, Change::Directory { .. }));
+        for path in changed.map(Change::path) {
             let before = there.get(path).unwrap_or(&Mark::Missing);
             if !same_but_owner(&self.set.there(path)?, before) {
                 return Err(meanwhile(path));

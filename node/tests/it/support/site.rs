@@ -144,6 +144,13 @@ impl Site {
         self.start_as(self.command()).await
     }
 
+    /// The same, of a validator whose chain was laid down by a test: its guard knows nothing of that.
+    pub(crate) async fn start_with_given_chain(&self) -> Node {
+        let mut command = self.command();
+        command.arg("--accept-lost-guard");
+        self.start_as(command).await
+    }
+
     /// The same, with the program started in another way.
     pub(crate) async fn start_as(&self, command: Command) -> Node {
         let mut node = self.launch(command);
