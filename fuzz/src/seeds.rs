@@ -85,7 +85,7 @@ fn vectors(begins: &str) -> std::io::Result<Vec<Vec<u8>>> {
 }
 
 fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
-    let files: [(&'static str, &[&str]); 13] = [
+    let files: [(&'static str, &[&str]); 14] = [
         ("decode-transaction", &["transactions/", "near-misses/transaction-"]),
         ("decode-block", &["block.bin"]),
         ("decode-header", &["header.bin"]),
