@@ -19,6 +19,7 @@ mod mempool;
 mod message;
 mod peers;
 mod sync;
+mod voice;
 
 pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, Parting, To};
@@ -31,6 +32,8 @@ pub use mempool::{
 pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };
+
+pub use voice::{Memory, SILENCE_MS};
 
 use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use accusations::Accusations;
@@ -46,6 +49,7 @@ use ledger::state::storage::StorageError;
 use ledger::transaction::VerifiedTransaction;
 use peers::Peers;
 use std::collections::{BTreeSet, VecDeque};
+use voice::Voice;
 
 /// What a member is made from.
 pub struct MemberConfig {
@@ -61,6 +65,8 @@ pub struct MemberConfig {
     pub node: SecretKey,
     /// Messages signed before, from the signing guard.
     pub guard: Vec<GuardRecord>,
+    /// Whether these are all of them.
+    pub memory: Memory,
     /// Evidence kept before ([`Action::KeepEvidence`]).
     pub evidence: Vec<Evidence>,
     /// Consensus timeouts.
@@ -85,6 +91,10 @@ pub struct Member<C> {
     node: PublicKey,
     told: BTreeSet<PublicKey>,
     replica: Option<Replica>,
+    /// Of the validating key.
+    voice: Option<Voice>,
+    /// The vote log of the height that was under way at the end of the last life, until it is taken up.
+    log: Vec<LogEntry>,
     mempool: Mempool,
     accusations: Accusations,
     peers: Peers,
@@ -118,6 +128,8 @@ impl<C: Chain> Member<C> {
         let precommits = config.guard.iter().filter(|record| record.binding.is_some());
         let newest = precommits.max_by_key(|record| (record.signed.height(), record.signed.round()));
         newest.and_then(|record| record.signed.block()).into_iter().for_each(|block| executed.bind(block));
+        let known = config.guard.iter().map(GuardRecord::height).max().unwrap_or(0);
+        let voice = me.map(|key| Voice::new(key, config.memory, known));
         let replica = config.validator.map(|key| {
             let replica = ReplicaConfig { chain: config.chain_id, key, timeouts: config.timeouts };
             Replica::new(replica, config.guard)
@@ -132,6 +144,8 @@ impl<C: Chain> Member<C> {
             node: config.node.public(),
             told: config.told,
             replica,
+            voice,
+            log: Vec::new(),
             mempool: Mempool::new(config.mempool),
             accusations: Accusations::new(config.node, config.evidence),
             peers: Peers::default(),
@@ -205,16 +219,17 @@ impl<C: Chain> Member<C> {
             self.judge_block(block, transactions)?;
         }
         self.accuse()?;
-        // A log with votes means that the height was under way: go on with it at once.
-        if log.is_empty() { self.plan_next_height() } else { self.begin_height(log) }
+        self.log = log;
+        if let Some(voice) = &mut self.voice {
+            voice.begin(self.now.wall_ms);
+        }
+        self.take_up()
     }
 
     fn due(&mut self, alarm: Alarm) -> Result<(), Fatal> {
         match alarm {
             Alarm::Consensus(timer) => self.replica_step(Input::Timer(timer)),
-            Alarm::NextHeight { height } if height == self.next_height() && !self.started => {
-                self.begin_height(Vec::new())
-            }
+            Alarm::NextHeight { height } if height == self.next_height() && !self.started => self.begin_height(),
             Alarm::NextHeight { .. } => Ok(()),
             Alarm::Missing(block) => {
                 self.look_again_at_bodies()?;

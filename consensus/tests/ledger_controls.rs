@@ -25,8 +25,10 @@ fn first_violation(seeds: u64, play: impl Fn(u64) -> World) -> Option<Violation>
     (0..seeds).find_map(|seed| play(seed).around.watch.all().first().cloned())
 }
 
+/// Seen as it was signed, or by another member before.
 fn is_double_sign(violation: Option<&Violation>) -> bool {
-    matches!(violation, Some(Violation::Voting(voting::Violation::DoubleSign { .. })))
+    use voting::Violation::{DoubleSign, HonestAccused};
+    matches!(violation, Some(Violation::Voting(DoubleSign { .. } | HonestAccused(_))))
 }
 
 /// A ledger whose members lose power all the time.
@@ -73,6 +75,27 @@ fn members_that_send_before_it_is_durable_sign_twice_and_are_caught() {
 fn members_that_answer_before_the_log_is_read_sign_twice_and_are_caught() {
     let flaws = Flaws { answers_before_replay: true, ..Flaws::default() };
     let violation = first_violation(SEEDS, |seed| restless(seed, flaws));
+    assert!(is_double_sign(violation.as_ref()), "{violation:?}");
+}
+
+/// One of them loses its disk, or has an earlier copy of it: with a voice at once it contradicts itself.
+#[test]
+fn members_that_speak_before_they_have_listened_sign_twice_and_are_caught() {
+    let forgetful = |flaws: Flaws| {
+        first_violation(SEEDS, |seed| {
+            let mut rng = Rng::new(seed);
+            let mut world = World::new(4, rng.next());
+            world.submit_every_us = 50_000;
+            world.hosts.iter_mut().for_each(|host| host.flaws = flaws);
+            let plan = faults::forgetful(&mut rng, 4, UNTIL_US);
+            world.plan(plan);
+            world.boot(1_000_000);
+            world.run(UNTIL_US, |_| false);
+            world
+        })
+    };
+    assert_eq!(forgetful(Flaws::default()), None);
+    let violation = forgetful(Flaws { speaks_at_once: true, ..Flaws::default() });
     assert!(is_double_sign(violation.as_ref()), "{violation:?}");
 }
 

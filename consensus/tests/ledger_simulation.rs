@@ -13,7 +13,7 @@ use crate::adversaries::spammer::Spammer;
 use crate::adversaries::stale::Stale;
 use crate::adversaries::withholder::Withholder;
 use crate::ledger_sim::cast::Cast;
-use crate::ledger_sim::faults::{self, Plan};
+use crate::ledger_sim::faults::{self, Fault, Plan};
 use crate::ledger_sim::surroundings::Clock;
 use crate::ledger_sim::world::World;
 use crate::long::Played;
@@ -41,6 +41,8 @@ const ADVERSARIES: [&str; 12] = [
     "amnesia",
 ];
 
+const FORGETFUL_LEDGERS: &str = "forgetful ledgers";
+
 /// A kind of worlds to draw from.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
@@ -51,6 +53,8 @@ pub(crate) struct Kind {
 pub(crate) const FOUR: Kind = Kind { name: "ledgers of four", cast: || Cast::of(4), plan: faults::draw };
 pub(crate) const SEVEN: Kind = Kind { name: "ledgers of seven", cast: || Cast::of(7), plan: faults::draw };
 pub(crate) const RESTLESS: Kind = Kind { name: "restless ledgers", cast: || Cast::of(4), plan: faults::restless };
+/// Nobody means harm in these: one of four may be silent, and that is the one who has forgotten.
+pub(crate) const FORGETFUL: Kind = Kind { name: FORGETFUL_LEDGERS, cast: || Cast::of(4), plan: faults::forgetful };
 pub(crate) const MOVING: Kind = Kind { name: "moving ledgers", cast: Cast::moving, plan: faults::draw };
 
 impl Kind {
@@ -111,6 +115,38 @@ fn ledgers_of_seven_agree_and_move_on_whatever_happens() {
 #[test]
 fn restless_ledgers_agree_and_move_on_whenever_they_crash() {
     check("restless_ledgers", &RESTLESS, 0..40);
+}
+
+#[test]
+fn forgetful_ledgers_agree_and_move_on_when_a_disk_is_lost_or_set_back() {
+    check("forgetful_ledgers", &FORGETFUL, 0..40);
+}
+
+#[test]
+fn who_lost_its_disk_votes_again_when_it_cannot_contradict_itself() {
+    let mut world = World::new(4, 5);
+    world.submit_every_us = 40_000;
+    world.plan(vec![(2_000_000, Fault::LoseDisk { host: 1, down_us: 50_000 })]);
+    world.boot(1_000_000);
+    let key = world.hosts[1].person.validator.as_ref().unwrap().public();
+    let votes = |world: &World, since_ms: u64, until_ms: u64| {
+        let (vault, base_ms) = (world.hosts[0].vault.look(), world.around.base_ms);
+        let blocks = (1..=vault.height()).filter_map(|height| vault.block(height));
+        let of_then =
+            blocks.filter(|(block, _)| (base_ms + since_ms..base_ms + until_ms).contains(&block.header.time_ms));
+        of_then
+            .filter(|(block, certificate)| {
+                let signers = certificate.signers(vault.set_of(block.header.height)).unwrap();
+                signers.iter().any(|(signer, _)| *signer == key)
+            })
+            .count()
+    };
+    world.run(20_000_000, |_| false);
+    assert_eq!(world.around.watch.all(), vec![]);
+    assert_eq!(world.hosts[1].height(), world.hosts[0].height());
+    assert!(votes(&world, 0, 2_000) > 10);
+    assert_eq!(votes(&world, 2_050, 12_000), 0);
+    assert!(votes(&world, 12_050, 20_000) > 0);
 }
 
 #[test]
@@ -190,7 +226,7 @@ fn world_of(seed: u64, kind: &Kind) -> (World, &'static str) {
     let count = cast.validators.len();
     let mut world = World::of(cast, rng.next());
     // Every other seed has somebody who means harm.
-    let adversary = if seed.is_multiple_of(2) {
+    let adversary = if seed.is_multiple_of(2) || kind.name == FORGETFUL_LEDGERS {
         ADVERSARIES[0]
     } else {
         ADVERSARIES[1 + usize::try_from(seed / 2).unwrap() % (ADVERSARIES.len() - 1)]

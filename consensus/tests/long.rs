@@ -23,13 +23,14 @@ pub(crate) struct Played {
 /// A kind of worlds: the test that plays one of them again, and what plays it.
 type Kind = (&'static str, fn(u64) -> Played);
 
-const KINDS: [Kind; 7] = [
+const KINDS: [Kind; 8] = [
     ("four_validators", |seed| replicas::FOUR.played(seed)),
     ("seven_validators", |seed| replicas::SEVEN.played(seed)),
     ("restless_validators", |seed| replicas::RESTLESS.played(seed)),
     ("ledgers_of_four", |seed| ledgers::FOUR.played(seed)),
     ("ledgers_of_seven", |seed| ledgers::SEVEN.played(seed)),
     ("restless_ledgers", |seed| ledgers::RESTLESS.played(seed)),
+    ("forgetful_ledgers", |seed| ledgers::FORGETFUL.played(seed)),
     ("moving_ledgers", |seed| ledgers::MOVING.played(seed)),
 ];
 

@@ -3,7 +3,7 @@
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::ledger_sim::invariants::POOL;
 use crate::ledger_sim::vault::{SharedVault, Vault};
-use consensus::member::{Action, Event, Member, MemberConfig, Now, PEER_VERSION, Parting, PeerMessage, To};
+use consensus::member::{Action, Event, Member, MemberConfig, Memory, Now, PEER_VERSION, Parting, PeerMessage, To};
 use consensus::{
     Evidence, GuardRecord, LogEntry, Message, ProposalBody, SignedProposal, SignedVote, Timeouts, VoteKind, proposer,
 };
@@ -65,6 +65,7 @@ impl Stand {
             told,
             node: person.node.clone(),
             guard,
+            memory: Memory::Whole,
             evidence,
             timeouts: Timeouts::default(),
             mempool: POOL,
@@ -106,9 +107,10 @@ impl Stand {
         PeerMessage::Hello { version: PEER_VERSION, chain: self.cast.chain_id(), height: 0, validator }
     }
 
-    pub(crate) fn greet(&mut self, person: &Person, validator: Option<PublicKey>) {
-        self.step(Event::Connected { peer: person.node.public() });
-        self.say(person, self.hello(validator));
+    pub(crate) fn greet(&mut self, person: &Person, validator: Option<PublicKey>) -> Vec<Action> {
+        let mut actions = self.step(Event::Connected { peer: person.node.public() });
+        actions.extend(self.say(person, self.hello(validator)));
+        actions
     }
 
     pub(crate) fn vote(&self, person: &Person, kind: VoteKind, block: impl Into<Option<BlockHash>>) -> SignedVote {

@@ -181,8 +181,9 @@ fn what_a_member_left_on_disk_is_there_when_it_starts_again() {
     assert!(actions.iter().any(is_body), "{actions:?}");
     // The vote in its log: it is said again, and no other, even though the guard file is gone.
     let mut again = Stand::again(me, Disk { log: vec![LogEntry::Vote(nil)], ..Disk::default() });
-    assert_eq!(votes(&again.began), vec![nil]);
-    again.greet(others[0], Some(public(others[0])));
+    assert_eq!(votes(&again.began), vec![], "it listens before it speaks");
+    assert_eq!(votes(&again.greet(others[0], Some(public(others[0])))), vec![]);
+    assert_eq!(votes(&again.greet(others[1], Some(public(others[1])))), vec![nil], "now a quorum is here");
     let said = votes(&again.hear_block(others[0], &executed.block.header, &[]));
     assert!(said.iter().all(|vote| *vote == nil), "{said:?}");
 }

@@ -278,7 +278,7 @@ pub struct Config {
     pub validator_key: Option<SecretKey>,
     /// Key in whose name invited hosts are enrolled.
     pub operator_key: Option<SecretKey>,
-    /// Whether to go on where the chain shows that the signing guard is lost.
+    /// Whether to vote at once, whatever the signing guard lacks.
     pub accept_lost_guard: bool,
 }
 

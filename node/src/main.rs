@@ -78,8 +78,9 @@ enum Command {
         /// Print the configuration in force, defaults included, and exit.
         #[arg(long)]
         print_config: bool,
-        /// Validate although the chain shows that this key signed more than its signing guard knows. Then it may sign two
-        /// things in one place, and be convicted for it; rotate the key instead.
+        /// Vote at once, whatever the signing guard lacks. Without this, a validator whose guard is not the last one (as
+        /// the chain shows) signs nothing for a while. It may sign two things in one place then, and be convicted for
+        /// it: for ledgers that stand because too many validators lost their guards at once.
         #[arg(long)]
         accept_lost_guard: bool,
     },
@@ -255,7 +256,6 @@ fn code_and_hint(error: &(dyn Error + 'static)) -> (&'static str, &'static str) 
     let room = "is there room on the disk, and may this user write there?";
     if let Some(error) = error.downcast_ref::<NodeError>() {
         let code = match error {
-            NodeError::GuardLost { .. } => "guard-lost",
             error if error.is_refusal() => "snapshot",
             _ => "node",
         };

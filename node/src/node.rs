@@ -15,7 +15,7 @@ use crate::prune;
 use crate::replicate::{self, Plan, Wanted};
 use crate::shell::{Events, Inbox, Journal, Shell, ShellError, inbox};
 use crate::verifier::Verifier;
-use consensus::member::{Chain, Event, Member, MemberConfig, MempoolLimits};
+use consensus::member::{Chain, Event, Member, MemberConfig, Memory, MempoolLimits};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
 use ledger::execution::{ExecutedBlock, Tip};
@@ -116,15 +116,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
     say_whose(&config, &store)?;
-    if let Some(key) = &config.validator_key {
-        let guard = guard::check(&store, &genesis(&config)?, key.public(), &recovered.guard);
-        match guard {
-            Err(NodeError::GuardLost { key, signed, known }) if config.accept_lost_guard => {
-                tracing::warn!(%key, signed, known, "the signing guard is lost, and whoever runs this node goes on without it");
-            }
-            guard => guard?,
-        }
-    }
+    let memory = guard::memory(&config, &store, &genesis(&config)?, &recovered.guard)?;
 
     let (events, received) = inbox();
     let notice =
@@ -145,7 +137,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
         tokio::spawn(prune::run(store.clone(), days, stop.clone()));
     }
     let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
-    let member = member(&config, &store, chain_id, (recovered.guard, recovered.evidence))?;
+    let member = member(&config, &store, chain_id, (recovered.guard, memory), recovered.evidence)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
     let shell = Shell::new(member, journal, network, desk);
@@ -249,7 +241,8 @@ fn member(
     config: &Config,
     store: &Arc<Store>,
     chain_id: ChainId,
-    (guard, evidence): (Vec<consensus::GuardRecord>, Vec<consensus::Evidence>),
+    (guard, memory): (Vec<consensus::GuardRecord>, Memory),
+    evidence: Vec<consensus::Evidence>,
 ) -> Result<Member<StoredChain>, NodeError> {
     let consensus = &config.raw.consensus;
     let member = MemberConfig {
@@ -259,6 +252,7 @@ fn member(
         validator: config.validator_key.clone(),
         node: config.node_key.clone(),
         guard,
+        memory,
         evidence,
         timeouts: consensus::Timeouts {
             propose_ms: consensus.propose_ms,

@@ -1,7 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
 use super::mempool::PassedOver;
-use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, Source, To};
+use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
 use crate::{Input, Message};
 use ledger::block::{Block, Header, check_clock};
 use ledger::bounded::List;
@@ -12,6 +12,7 @@ use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::state::{ApplyError, StateView as _};
 use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::validators::ValidatorSet;
 use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
@@ -44,18 +45,31 @@ impl<C: Chain> Member<C> {
             self.parameters.heartbeat_ms
         };
         if after_ms == 0 {
-            return self.begin_height(Vec::new());
+            return self.begin_height();
         }
         self.actions.push(Action::Schedule { alarm: Alarm::NextHeight { height }, after_ms });
         Ok(())
     }
 
-    pub(super) fn begin_height(&mut self, log: Vec<crate::LogEntry>) -> Result<(), Fatal> {
-        if !self.validates()? {
+    /// Goes on where the last life ended: a log with votes means that the height was under way.
+    pub(super) fn take_up(&mut self) -> Result<(), Fatal> {
+        if self.log.is_empty() { self.plan_next_height() } else { self.begin_height() }
+    }
+
+    /// Whether this node's key may sign at the next height.
+    pub(super) fn may_speak(&mut self) -> Result<bool, Fatal> {
+        let upcoming = self.chain.upcoming_validators()?;
+        let Some((upcoming, voice)) = upcoming.zip(self.voice.as_mut()) else { return Ok(false) };
+        Ok(voice.may_speak(&self.chain.tip().header, &upcoming.next))
+    }
+
+    /// Begins the next height, if this node has a vote in it, and may speak.
+    pub(super) fn begin_height(&mut self) -> Result<(), Fatal> {
+        if !self.validates()? || !self.may_speak()? {
             return Ok(());
         }
-        let upcoming = self.chain.upcoming_validators()?;
-        let Some(upcoming) = upcoming else { return Ok(()) };
+        let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
+        let log = std::mem::take(&mut self.log);
         self.started = true;
         self.began_ms = self.now.steady_ms;
         let height = self.next_height();
@@ -139,7 +153,7 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         if !self.started {
-            self.begin_height(Vec::new())?;
+            self.begin_height()?;
         }
         match self.bodies.insert(header, ids, peer) {
             Some(block) if !self.executed.contains(&block) => {
@@ -224,6 +238,9 @@ impl<C: Chain> Member<C> {
                 {
                     self.mempool.took(&executed.transactions, self.now.steady_ms.saturating_sub(since_ms));
                 }
+                if let Some(upcoming) = self.chain.upcoming_validators()? {
+                    self.look_for_own_words(&executed.block.header, certificate, &upcoming.next);
+                }
                 self.commit(&executed, certificate)
             }
             // A quorum has the body and this node has not: block sync brings it.
@@ -249,6 +266,7 @@ impl<C: Chain> Member<C> {
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
         let verified = certificate.verify(&block.header, &self.chain_id, &upcoming.next);
         if verified.is_ok() {
+            self.look_for_own_words(&block.header, certificate, &upcoming.next);
             // Who voted for something else here, and signed this, is caught.
             let message = Message::Decided(certificate.clone());
             self.replica_step(Input::Compare { from: None, message })?;
@@ -281,6 +299,22 @@ impl<C: Chain> Member<C> {
         Ok(())
     }
 
+    /// A block of others may show that this node's key said what its guard does not know.
+    fn look_for_own_words(&mut self, header: &Header, certificate: &Certificate, validators: &ValidatorSet) {
+        let Some(voice) = &mut self.voice else { return };
+        let signers = certificate.signers(validators).unwrap_or_default();
+        if voice.see(header, signers.into_iter().map(|(key, _)| key)) {
+            self.started = false;
+            self.actions.push(Action::CancelConsensus);
+            self.actions.push(Action::Alarm(format!(
+                "this node's validating key signed block {}, and its signing guard does not know of it: the guard was \
+                 lost, or is an older one. Nothing is signed until a block is {} s later than this start",
+                header.height,
+                SILENCE_MS / 1_000
+            )));
+        }
+    }
+
     fn commit(&mut self, executed: &Arc<ExecutedBlock>, certificate: &Certificate) -> Result<(), Fatal> {
         self.chain.commit(executed, certificate)?;
         let height = executed.block.header.height;
@@ -291,6 +325,7 @@ impl<C: Chain> Member<C> {
         self.bodies.clear();
         self.peers.begin_height();
         self.started = false;
+        self.log.clear();
         self.actions.push(Action::CancelConsensus);
         self.actions.push(Action::BeginLog { height: height + 1 });
         self.actions.push(Action::Finalised(executed.clone()));

@@ -27,7 +27,12 @@ impl<C: Chain> Member<C> {
     fn carry_out(&mut self, effect: Effect) -> Result<(), Fatal> {
         match effect {
             Effect::Append(entry) => self.actions.push(Action::AppendLog(entry)),
-            Effect::Guard(record) => self.actions.push(Action::WriteGuard(record)),
+            Effect::Guard(record) => {
+                if let Some(voice) = &mut self.voice {
+                    voice.wrote(record.height());
+                }
+                self.actions.push(Action::WriteGuard(record));
+            }
             Effect::Send(message) => {
                 if let Message::Vote(SignedVote { kind: VoteKind::Precommit, body, .. }) = &message
                     && let Some(block) = body.block

@@ -198,7 +198,7 @@ impl<C: Chain> Member<C> {
             PeerMessage::Status { height } => {
                 self.peers.heard_height(&peer, height);
                 self.maybe_sync();
-                Ok(())
+                self.heard_how_far(peer, height)
             }
             PeerMessage::Consensus(message) => self.heard_consensus(peer, message),
             PeerMessage::Body { header, transactions } => self.heard_body(peer, header, transactions.into_vec()),
@@ -289,7 +289,17 @@ impl<C: Chain> Member<C> {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }
         }
-        Ok(())
+        self.heard_how_far(peer, height)
+    }
+
+    /// A member that has just started speaks when it has heard how far the others are.
+    fn heard_how_far(&mut self, peer: PublicKey, height: u64) -> Result<(), Fatal> {
+        let Some((validator, voice)) = self.peers.validator_of(&peer).zip(self.voice.as_mut()) else { return Ok(()) };
+        if !voice.listens() {
+            return Ok(());
+        }
+        voice.hear(validator, height);
+        if self.may_speak()? { self.take_up() } else { Ok(()) }
     }
 
     fn heard_consensus(&mut self, peer: PublicKey, message: crate::Message) -> Result<(), Fatal> {
@@ -308,7 +318,7 @@ impl<C: Chain> Member<C> {
             self.peers.heard_height(&peer, height);
             self.maybe_sync();
         } else if !self.started {
-            self.begin_height(Vec::new())?;
+            self.begin_height()?;
         }
         self.hearing = Some(peer);
         let stepped = self.replica_step(crate::Input::Message { from, message });

@@ -23,6 +23,20 @@ pub(crate) enum Fault {
         host: usize,
         down_us: u64,
     },
+    /// Power off, and the disk is another one, with nothing on it.
+    LoseDisk {
+        host: usize,
+        down_us: u64,
+    },
+    /// The disk is copied, as it is.
+    BackUp {
+        host: usize,
+    },
+    /// Power off, and what is on the disk is the last copy of it.
+    SetBack {
+        host: usize,
+        down_us: u64,
+    },
     /// Power off, and one bit of the vote log has turned.
     Rot {
         host: usize,
@@ -76,6 +90,9 @@ impl Fault {
             Self::Crash { .. } => "crash",
             Self::CrashAtCommit { .. } => "crash at commit",
             Self::LoseLog { .. } => "log lost",
+            Self::LoseDisk { .. } => "disk lost",
+            Self::BackUp { .. } => "backup",
+            Self::SetBack { .. } => "set back",
             Self::Rot { .. } => "bit rot",
             Self::DiskFull { .. } => "disk full",
             Self::PowerOut { lose_logs: false, .. } => "power out",
@@ -92,6 +109,9 @@ impl Fault {
         }
     }
 }
+
+/// Who may forget: the validators of the smallest ledger are the first hosts.
+const VALIDATORS: usize = 4;
 
 /// Draws what goes wrong among so many hosts until then.
 pub(crate) type Plan = fn(&mut Rng, usize, u64) -> Vec<(u64, Fault)>;
@@ -154,6 +174,24 @@ pub(crate) fn restless(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, 
             _ => Fault::Crash { host, after_actions: rng.index(16), down_us },
         };
         faults.push((n * every_us, fault));
+    }
+    faults
+}
+
+/// Everything, and one machine forgets what its key has signed: its disk is lost, or set back to an earlier copy,
+/// twice perhaps.
+pub(crate) fn forgetful(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, Fault)> {
+    let mut faults = draw(rng, hosts, until_us);
+    let host = rng.index(VALIDATORS);
+    for _ in 0..rng.between(1, 2) {
+        let at_us = rng.between(until_us / 10, until_us - until_us / 5);
+        let down_us = rng.between(5_000, 300_000);
+        if rng.once_in(2) {
+            faults.push((at_us, Fault::LoseDisk { host, down_us }));
+        } else {
+            faults.push((rng.between(0, at_us), Fault::BackUp { host }));
+            faults.push((at_us, Fault::SetBack { host, down_us }));
+        }
     }
     faults
 }

@@ -7,8 +7,8 @@ use super::vault::{Power, SharedVault, Vault};
 use crate::adversaries::{Adversary, Stage};
 use crate::sim::journal::Journal;
 use crate::sim::rng::Rng;
-use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Now, PeerMessage};
-use consensus::{Evidence, Timeouts};
+use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Memory, Now, PeerMessage};
+use consensus::{Evidence, GuardRecord, Timeouts};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::execution;
@@ -61,8 +61,30 @@ pub(crate) struct Flaws {
     pub(crate) no_clock_check: bool,
     /// Blocks of peers are written without a look at their certificates.
     pub(crate) no_certificate_check: bool,
+    /// Speaks without having heard how far others are, and whatever the chain shows of its own words.
+    pub(crate) speaks_at_once: bool,
     /// The newest block is still in a cache when the commit says it is written.
     pub(crate) lazy_commit: bool,
+}
+
+/// Everything a machine keeps.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    vault: Vault,
+    journal: Journal<Block>,
+    evidence: Vec<Evidence>,
+}
+
+impl Disk {
+    /// One with nothing on it.
+    pub(crate) fn new(genesis: &GenesisBlock) -> Self {
+        Self { vault: Vault::new(genesis), journal: Journal::new(), evidence: Vec::new() }
+    }
+
+    /// The highest height that its guard has a message of.
+    pub(crate) fn known(&self) -> u64 {
+        self.journal.clone().open().0.iter().map(GuardRecord::height).max().unwrap_or(0)
+    }
 }
 
 pub(crate) struct Host {
@@ -76,6 +98,8 @@ pub(crate) struct Host {
     pub(crate) journal: Journal<Block>,
     /// Evidence on disk: written whole, or not at all.
     pub(super) evidence: Vec<Evidence>,
+    /// An earlier copy of all of it.
+    pub(crate) backup: Option<Disk>,
     pub(crate) member: Option<Member<SharedVault>>,
     /// Counts the times it was started; what was due in an earlier life is not.
     pub(crate) life: u64,
@@ -111,6 +135,7 @@ impl Host {
             vault: SharedVault(Rc::new(RefCell::new(Vault::new(genesis)))),
             journal: Journal::new(),
             evidence: Vec::new(),
+            backup: None,
             member: None,
             life: 0,
             crash_after: None,
@@ -165,6 +190,7 @@ impl Host {
             node: self.person.node.clone(),
             evidence: self.evidence.clone(),
             guard,
+            memory: if self.flaws.speaks_at_once { Memory::Trusted } else { Memory::Whole },
             timeouts: Timeouts::default(),
             mempool: POOL,
             batch_ms: BATCH_MS,
@@ -193,6 +219,18 @@ impl Host {
         if let Some((written, _)) = self.cached.take() {
             *self.vault.0.borrow_mut() = written;
         }
+    }
+
+    /// Copies the disk.
+    pub(crate) fn back_up(&mut self) {
+        let (vault, journal) = (self.vault.look().clone(), self.journal.clone());
+        self.backup = Some(Disk { vault, journal, evidence: self.evidence.clone() });
+    }
+
+    /// What is on the disk now is something else.
+    pub(crate) fn disk_becomes(&mut self, disk: Disk) {
+        *self.vault.0.borrow_mut() = disk.vault;
+        (self.journal, self.evidence) = (disk.journal, disk.evidence);
     }
 
     /// The process ends, and the machine stays up: what was written is there.

@@ -230,6 +230,11 @@ impl Watch {
         }
     }
 
+    /// What was answered by a machine whose disk is gone is on the others' disks.
+    pub(crate) fn nothing_is_asked_of_a_lost_disk(&mut self, member: usize) {
+        self.answered.retain(|(of, _), _| *of != member);
+    }
+
     pub(crate) fn no_honest_validator_signs_two_things(&mut self, message: &Message) {
         self.voting.no_honest_validator_signs_two_things(message);
     }

@@ -1,8 +1,10 @@
 //! What connects machines, and what goes wrong with both.
 
 use super::faults::Fault;
+use super::host::Disk;
 use super::world::{Happening, World};
 use consensus::member::{Admittance, has_left};
+use ledger::key::SecretKey;
 use std::collections::BTreeSet;
 
 const DIAL_EVERY_US: u64 = 500_000;
@@ -72,6 +74,15 @@ impl World {
                 self.switch_off(host, down_us);
                 self.hosts[host].journal.lose_log();
             }
+            Fault::LoseDisk { host, down_us } => {
+                self.change_disk(host, down_us, Disk::new(&self.cast.genesis));
+            }
+            Fault::BackUp { host } => self.hosts[host].back_up(),
+            Fault::SetBack { host, down_us } => {
+                if let Some(disk) = self.hosts[host].backup.clone() {
+                    self.change_disk(host, down_us, disk);
+                }
+            }
             Fault::Rot { host, down_us } => {
                 self.switch_off(host, down_us);
                 let mut rng = self.rng.fork();
@@ -111,6 +122,23 @@ impl World {
             Fault::Reorder { on } => self.network.reorders = on,
             Fault::Slow { max_us } => self.network.delay_us.1 = max_us,
             Fault::ClockStep { host, by_ms } => self.hosts[host].clock.offset_ms += by_ms,
+        }
+    }
+
+    /// Power off, and another disk. Only where the chain shows what is missing on it: what nobody can know, nobody
+    /// can heed.
+    fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) {
+        let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return };
+        let newest = self.hosts.iter().max_by_key(|host| host.height()).expect("there are hosts").vault.look().clone();
+        let shows = (disk.known() + 1..=newest.height()).any(|height| {
+            let Some((block, certificate)) = newest.block(height) else { return false };
+            let signers = certificate.signers(newest.set_of(height)).unwrap_or_default();
+            block.header.proposer == key || signers.iter().any(|(signer, _)| *signer == key)
+        });
+        if shows {
+            self.switch_off(host, down_us);
+            self.hosts[host].disk_becomes(disk);
+            self.around.watch.nothing_is_asked_of_a_lost_disk(host);
         }
     }
 }

@@ -7,7 +7,6 @@ use crate::shell::{JournalError, ShellError};
 use consensus::member::Fatal;
 use ledger::genesis::GenesisError;
 use ledger::id::ChainId;
-use ledger::key::PublicKey;
 use ledger::state::storage::StorageError;
 use std::io;
 use std::path::PathBuf;
@@ -23,16 +22,6 @@ pub enum NodeError {
         path: PathBuf,
         /// What the operating system said.
         source: io::Error,
-    },
-    /// The chain shows that this key signed more than its guard knows.
-    #[error("key {key} signed at height {signed}, and its signing guard knows of nothing above height {known}")]
-    GuardLost {
-        /// The validating key.
-        key: PublicKey,
-        /// The height of the block that shows it.
-        signed: u64,
-        /// The highest height the guard knows; 0 when it knows nothing.
-        known: u64,
     },
     /// A directory cannot be made.
     #[error("cannot make {}", path.display())]
@@ -109,11 +98,6 @@ impl NodeError {
             Self::Tls { .. } => {
                 Some("`countersign-node init` makes both files; `grpc.certificate` and `grpc.private_key` name them")
             }
-            Self::GuardLost { .. } => Some(
-                "it was lost, or is an older one: whoever goes on may sign two things in one place, which convicts the key. Have a \
-                 governor rotate the key (`countersign propose`), or take `validator_key` out of the configuration and observe; \
-                 `run --accept-lost-guard` goes on all the same",
-            ),
             Self::Read { .. } => Some(
                 "is it there, and may this user read it? `run --print-config` shows where everything is looked for",
             ),

@@ -1,10 +1,13 @@
 //! Is the signing guard the one this key last wrote?
 //!
 //! Nothing may be signed twice in one place, and only the guard knows what was. A guard that is gone, damaged or out of a
-//! backup knows less than the chain beside it shows: then it cannot be gone by.
+//! backup knows less than the chain beside it shows: then it cannot be gone by, and the member keeps silent for a while.
+//! What the chain of others shows besides, the member sees for itself.
 
 use super::error::NodeError;
+use crate::config::Config;
 use consensus::GuardRecord;
+use consensus::member::{Memory, SILENCE_MS};
 use ledger::genesis::GenesisBlock;
 use ledger::key::PublicKey;
 use ledger::limits;
@@ -15,17 +18,35 @@ use store::Store;
 /// propose so often, and is in most certificates.
 const BLOCKS_LOOKED_AT: u64 = 2 * limits::VALIDATORS_MAX as u64;
 
-/// Compares what the chain shows that a key has signed with what its guard knows.
+/// What the guard of this node's validating key is good for.
 ///
 /// # Errors
-/// [`NodeError::GuardLost`] when the chain shows more.
-pub(super) fn check(
+/// [`NodeError`] when the chain cannot be read.
+pub(super) fn memory(
+    config: &Config,
     store: &Store,
     genesis: &GenesisBlock,
-    key: PublicKey,
     guard: &[GuardRecord],
-) -> Result<(), NodeError> {
+) -> Result<Memory, NodeError> {
+    let Some(key) = config.validator_key.as_ref().map(|key| key.public()) else { return Ok(Memory::Whole) };
     let known = guard.iter().map(GuardRecord::height).max().unwrap_or(0);
+    let forgotten = forgotten(store, genesis, key, known)?;
+    if config.accept_lost_guard {
+        tracing::warn!(%key, known, ?forgotten, "whoever runs this node has it vote at once, whatever its signing guard lacks");
+        return Ok(Memory::Trusted);
+    }
+    let Some(signed) = forgotten else { return Ok(Memory::Whole) };
+    tracing::warn!(
+        %key, signed, known,
+        "the signing guard was lost, or is an older one: this key signed at a height that it does not know of. Nothing is \
+         signed until a block is {} s later than now; if too many validators wait so, `run --accept-lost-guard` ends it",
+        SILENCE_MS / 1_000
+    );
+    Ok(Memory::Lost)
+}
+
+/// The newest height above `known` that the chain shows the key to have signed at.
+fn forgotten(store: &Store, genesis: &GenesisBlock, key: PublicKey, known: u64) -> Result<Option<u64>, NodeError> {
     let tip = store.tip().header.height;
     let sets = Sets::read(store, genesis)?;
     for height in (tip.saturating_sub(BLOCKS_LOOKED_AT).max(known) + 1..=tip).rev() {
@@ -33,10 +54,10 @@ pub(super) fn check(
         let proposed = header.is_some_and(|header| header.proposer == key);
         let signers = certificate.and_then(|certificate| certificate.signers(sets.at(height)).ok());
         if proposed || signers.is_some_and(|signers| signers.iter().any(|(signer, _)| *signer == key)) {
-            return Err(NodeError::GuardLost { key, signed: height, known });
+            return Ok(Some(height));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// The sets of validators, each with the height it begins behind.
