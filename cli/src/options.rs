@@ -46,32 +46,36 @@ Exit codes:
   2  usage or environment: the question could not be asked
 
 Examples:
-  What every command needs stands in the environment once, for --node, --ca, --genesis and --key:
-    export COUNTERSIGN_NODE=https://node.example:7101 COUNTERSIGN_CA=ca.pem COUNTERSIGN_GENESIS=genesis
-    export COUNTERSIGN_KEY=approver.key
+  What every command needs stands in the environment once:
+    export COUNTERSIGN_NODE=https://node.example:7101 COUNTERSIGN_CA=ca.pem
+    export COUNTERSIGN_GENESIS=genesis COUNTERSIGN_KEY=approver.key
 
   A vendor signs a patch and publishes it:
-    countersign key new --role publisher --organisation acme --out vendor.key
-    countersign patch pack --product acme/redis --version 7.0.15-1 --release 7 --class security \\
-        --severity important --out redis-7 redis-server.deb redis-tools.deb
+    countersign key new --role publisher --organisation acme \\
+        --out vendor.key
+    countersign patch pack --product acme/redis --version 7.0.15-1 \\
+        --release 7 --class security --severity important \\
+        --out redis-7 redis-server.deb redis-tools.deb
     countersign patch publish redis-7 --key vendor.key
 
   An approver judges it:
     countersign review --key approver.key
     countersign review 3fa9
-    countersign approve 3fa9 --note 'trial of 12 hours passed' --key approver.key
+    countersign approve 3fa9 --note 'trial of 12 hours passed' \\
+        --key approver.key
 
   A governor proposes that the members change, and another one answers:
     countersign propose --example > change.toml
     countersign propose change.toml --key governor.key
     countersign ballot 51c0 for --key governor.key
 
-  An auditor takes the evidence away and checks it on a machine without a network:
+  An auditor takes the evidence away and checks it without a network:
     countersign proof get 3fa9 --out redis.proof
     countersign verify redis.proof --trust genesis
 
   Two nodes are compared, and whoever signed two histories is named:
-    countersign audit fork https://a.example:7101 https://b.example:7101 --trust genesis --out fork.evidence
+    countersign audit fork https://a.example:7101 https://b.example:7101 \\
+        --trust genesis --out fork.evidence
     countersign audit check fork.evidence --trust genesis"
 )]
 pub struct CommandLine {

@@ -27,7 +27,8 @@ JSON: {\"proposal\", \"transaction\", \"position\": {\"height\", \"index\", \"ti
 Examples:
   countersign ballot 51c0 for --key governor.key
   countersign get proposal 51c0 --out change.tx
-  countersign ballot 51c0 against --key governor.key --offline --proposed change.tx --out ballot.tx")]
+  countersign ballot 51c0 against --key governor.key --offline \\
+      --proposed change.tx --out ballot.tx")]
 pub struct Ballot {
     /// The id of the proposal: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "PROPOSAL", value_parser = parse_prefix)]

@@ -38,7 +38,8 @@ JSON: {\"endpoint\", \"transaction\", \"position\": {\"height\", \"index\", \"ti
 {\"endpoint\", \"already\": true} when it is enrolled under this name already
 
 Example:
-  countersign endpoint enroll host7.pub --name host7 --group web --label site=hamburg --key operator.key")]
+  countersign endpoint enroll host7.pub --name host7 --group web \\
+      --label site=hamburg --key operator.key")]
 pub struct Enroll {
     /// The endpoint's public key, or a file `countersign key` wrote that has it
     #[arg(value_name = "PUBLIC_KEY")]

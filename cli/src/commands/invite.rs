@@ -33,7 +33,8 @@ its configuration names an operator's key ([enrolment]); nothing is sent to it n
 JSON: {\"token\", \"command\", \"invitation\", \"hosts\", \"expires_at_ms\"}
 
 Example:
-  countersign endpoint invite --group web --hosts 20 --for 8h --label site=hamburg --key operator.key
+  countersign endpoint invite --group web --hosts 20 --for 8h \\
+      --label site=hamburg --key operator.key
   # prints what each of the hosts runs: countersign-agent enroll URL --token countersign1-…")]
 pub struct Invite {
     /// The group of the hosts

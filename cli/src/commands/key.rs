@@ -24,7 +24,8 @@ The file is TOML (role, organisation, public_key, and secret_key, the 32-byte se
 JSON: {\"role\", \"organisation\", \"public_key\"}
 
 Example:
-  countersign key new --role approver --organisation bank --out approver.key")]
+  countersign key new --role approver --organisation bank \\
+      --out approver.key")]
 pub struct New {
     /// What the key is for; a key has one use
     #[arg(long, value_enum)]

@@ -42,20 +42,24 @@ JSON: {\"patch\", \"product\", \"version\", \"release\", \"directory\", \"artifa
 \"sha256\", \"delta_from\"}], \"entries\", \"tree_bytes\", \"packages\": [{\"name\", \"version\", \"architecture\"}]}
 
 Examples:
-  countersign patch pack --product acme/site --version 1.4 --release 14 --class feature \\
+  countersign patch pack --product acme/site --version 1.4 --release 14 \\
+      --class feature \\
       --severity low --out site-14 build/
 
-  countersign patch pack --product acme/redis --version 5:7.0.15-1~deb12u10 --release 10 \\
+  countersign patch pack --product acme/redis \\
+      --version 5:7.0.15-1~deb12u10 --release 10 \\
       --class security --severity important --advisory CVE-2026-0001 \\
       --target os=linux,arch=x86_64 --service redis \\
       --health-command '{tree}/usr/bin/redis-cli -p {port} PING' --expect PONG \\
       --health-package redis-tools=5:7.0.15-1~deb12u10 \\
       --out redis-10 redis-server.deb redis-tools.deb
 
-  countersign patch pack --product acme/site --version 1.5 --release 15 --class bugfix \\
+  countersign patch pack --product acme/site --version 1.5 --release 15 \\
+      --class bugfix \\
       --severity low --delta-from site-14 --out site-15 build/
 
-  countersign patch pack --kind debian --product acme/jq --version 1.6-2.1+deb12u3 --release 3 \\
+  countersign patch pack --kind debian --product acme/jq \\
+      --version 1.6-2.1+deb12u3 --release 3 \\
       --class security --severity important --rollback old/jq.deb --rollback old/libjq1.deb \\
       --out jq-3 jq.deb libjq1.deb"
 )]

@@ -63,7 +63,8 @@ JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_
 \"after\"}, or \"file\" with --offline
 
 Example:
-  countersign patch recall 3fa9 --reason 'loses writes on replica restart' --key vendor.key")]
+  countersign patch recall 3fa9 --reason 'loses writes on replica restart' \\
+      --key vendor.key")]
 pub struct Recall {
     /// The id of the patch: all 64 digits, or its beginning and a yes when asked
     #[arg(value_name = "PATCH", value_parser = parse_prefix)]

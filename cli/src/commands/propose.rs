@@ -32,7 +32,8 @@ with --example {\"example\"}
 Examples:
   countersign propose --example > change.toml
   countersign propose change.toml --key governor.key
-  countersign propose change.toml --key governor.key --offline --out change.tx"
+  countersign propose change.toml --key governor.key --offline \\
+      --out change.tx"
 )]
 pub struct Propose {
     /// The description of the changes, TOML

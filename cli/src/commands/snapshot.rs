@@ -33,7 +33,8 @@ JSON: {\"file\", \"chain_id\", \"height\", \"first_whole_height\", \"bytes\", \"
 
 Examples:
   countersign chain snapshot --out ledger.snapshot
-  countersign chain snapshot --out ledger.snapshot --max-bytes 200000000000
+  countersign chain snapshot --out ledger.snapshot \\
+      --max-bytes 200000000000
   countersign-node restore --config node/node.toml --from ledger.snapshot")]
 pub struct Snapshot {
     /// Where to write it; never over another file

@@ -31,8 +31,10 @@ JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_
 \"after\"}, or \"file\" with --offline
 
 Examples:
-  countersign approve 3fa9 --note 'trial of 12 hours passed' --evidence trial.log --key approver.key
-  countersign approve 3fa9 --offline --proof redis.proof --out approval.tx --key approver.key")]
+  countersign approve 3fa9 --note 'trial of 12 hours passed' \\
+      --evidence trial.log --key approver.key
+  countersign approve 3fa9 --offline --proof redis.proof --out approval.tx \\
+      --key approver.key")]
 pub struct Approve {
     #[command(flatten)]
     on: On,
@@ -53,7 +55,8 @@ JSON: {\"patch\", \"transaction\", \"position\": {\"height\", \"index\", \"time_
 \"after\"}, or \"file\" with --offline
 
 Examples:
-  countersign reject 3fa9 --note 'breaks replication, see ticket 4711' --key approver.key
+  countersign reject 3fa9 --note 'breaks replication, see ticket 4711' \\
+      --key approver.key
   countersign hold 3fa9 --note 'waiting for the trial' --key approver.key")]
 pub struct Negative {
     #[command(flatten)]

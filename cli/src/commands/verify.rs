@@ -33,7 +33,8 @@ JSON: {\"verified\": true, \"patch\", \"manifest\", \"vendor\", \"publisher\", \
 
 Examples:
   countersign verify redis.proof --trust genesis
-  countersign verify redis.proof --trust genesis --at 2026-01-31T12:00:00Z --max-age 1h")]
+  countersign verify redis.proof --trust genesis --at 2026-01-31T12:00:00Z \\
+      --max-age 1h")]
 pub struct Verify {
     /// The proof file
     file: PathBuf,

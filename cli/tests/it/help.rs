@@ -5,6 +5,9 @@ use clap::CommandFactory as _;
 use cli::options::CommandLine;
 use std::path::Path;
 
+/// Columns of a terminal, less two.
+const EXAMPLE_COLUMNS_MAX: usize = 78;
+
 /// Every command that does something, by its words.
 fn commands() -> Vec<(Vec<String>, clap::Command)> {
     let mut program = CommandLine::command();
@@ -60,6 +63,20 @@ fn every_command_explains_itself_with_an_example() {
     }
 }
 
+/// What is wrapped cannot be copied: the lines of examples fit into the narrowest usual terminal.
+#[test]
+fn examples_are_never_wrapped() {
+    let program = CommandLine::command();
+    let of_program = (vec!["countersign".to_owned()], program);
+    for (words, command) in commands().into_iter().chain([of_program]) {
+        let help = command.get_after_long_help().or(command.get_after_help());
+        let help = help.map(ToString::to_string).unwrap_or_default();
+        for line in help.lines().filter(|line| line.starts_with("  ")) {
+            assert!(line.chars().count() <= EXAMPLE_COLUMNS_MAX, "{}: {line}", words.join(" "));
+        }
+    }
+}
+
 #[test]
 fn wrong_usage_ends_with_two_and_says_what_is_missing() {
     let hands = Hands::new();
@@ -76,6 +93,7 @@ fn wrong_usage_ends_with_two_and_says_what_is_missing() {
         (vec!["get", "patches", "-o", "yaml"], "invalid value 'yaml'"),
         (vec!["patch", "pack", "--product", "noslash"], "is not a product"),
         (vec!["init"], "--spec <FILE>"),
+        (vec!["audit", "fork", "a", "a"], "both sides are the same"),
     ] {
         let ran = hands.run(&arguments);
         ran.fails(2, says);

@@ -29,7 +29,8 @@ JSON: {\"accused\": [{\"transaction\", \"position\", \"file\"}], \"known\"}
 
 Examples:
   countersign audit accuse fork.evidence --key node.key --genesis genesis
-  countersign audit accuse fork.evidence --key node.key --genesis genesis --offline --out accuse.tx")]
+  countersign audit accuse fork.evidence --key node.key --genesis genesis \\
+      --offline --out accuse.tx")]
 pub struct Accuse {
     /// The evidence file
     file: PathBuf,

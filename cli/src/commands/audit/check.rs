@@ -28,7 +28,8 @@ JSON: {\"verified\": true, \"fork\": {as `audit fork`}} or {\"verified\": true, 
 
 Examples:
   countersign audit check fork.evidence --trust genesis
-  countersign audit check convictions.evidence --trust genesis --head now.head")]
+  countersign audit check convictions.evidence --trust genesis \\
+      --head now.head")]
 pub struct Check {
     /// The evidence file
     file: PathBuf,

@@ -34,7 +34,8 @@ JSON: {\"fork\": true, \"height\", \"may_be_earlier\", \"shown_height\", \"sides
 false, \"same_up_to\"}
 
 Examples:
-  countersign audit fork https://a.example:7101 https://b.example:7101 --trust genesis --out fork.evidence
+  countersign audit fork https://a.example:7101 https://b.example:7101 \\
+      --trust genesis --out fork.evidence
   countersign audit fork bank.head redis.proof --trust genesis")]
 pub struct Fork {
     /// One side: a node's address, a head file or a proof file
@@ -60,6 +61,10 @@ type Pair = (FinalizedHeader, FinalizedHeader);
 
 impl Fork {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
+        if self.a == self.b {
+            let hint = "name two nodes, or two files of different origin";
+            return Err(Failure::usage("both sides are the same: there is nothing to compare", hint));
+        }
         let trust = trust_root(self.trust.as_deref(), global)?;
         let (a, b) = (Side::open(&self.a, global, &trust).await?, Side::open(&self.b, global, &trust).await?);
         let mut both = Both { a, b, trust };
