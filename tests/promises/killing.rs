@@ -2,15 +2,17 @@
 
 use crate::support::clients::{Crowd, Operator, finalise};
 use crate::support::invariants::{
-    all_chains_are_equal, no_place_is_given_twice, nobody_panicked, nothing_finalised_is_lost, the_chain_is_sound,
+    all_chains_are_equal, no_place_is_given_twice, nobody_is_convicted, nobody_panicked, nothing_finalised_is_lost,
+    the_chain_is_sound,
 };
 use crate::support::ledger::{Ledger, NODES};
 use crate::support::number;
+use crate::support::words::Words;
 use std::sync::Arc;
 use tests::Dice;
 
 /// How many nodes are killed, unless `KILLS` says otherwise.
-const KILLS_DEFAULT: usize = 25;
+const KILLS_DEFAULT: usize = 60;
 /// Who is killed when, unless `SEED` says otherwise.
 const SEED_DEFAULT: u64 = 7;
 /// Clients that submit all the time.
@@ -24,7 +26,7 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
     let operator = Arc::new(Operator::of(&ledger));
     let crowd = Crowd::gather(&ledger, &operator, CLIENTS);
     let mut dice = Dice::new(seed);
-    let mut killed = 0;
+    let (mut killed, mut words) = (0, Words::default());
     while killed < kills {
         crowd.await_more(&ledger, usize::try_from(dice.below(30)).unwrap() + 1).await;
         // One node, or several at once: without three of four nothing goes on, and nothing may be lost.
@@ -37,6 +39,8 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
         }
         for victim in &victims {
             ledger.kill(victim);
+            the_chain_is_sound(&ledger, victim);
+            words.nobody_contradicts_himself(&ledger, victim);
         }
         if victims.len() == 1 && dice.below(2) == 0 {
             crowd.await_more(&ledger, 5).await;
@@ -48,7 +52,8 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
     }
     crowd.await_more(&ledger, 20).await;
     let noted = crowd.dismiss().await;
-    println!("{killed} killed, {} transactions noted", noted.len());
+    println!("{killed} killed, {} transactions noted, {} words of validators compared", noted.len(), words.len());
+    assert!(words.len() > kills, "every log has the words of a height");
     let last = finalise(&ledger, "vendor-a", &operator.sign()).await;
     for name in NODES {
         ledger.await_height(name, last.height).await;
@@ -57,6 +62,7 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
     no_place_is_given_twice(&noted);
     assert!(all_chains_are_equal(&ledger, &NODES).await >= last.height);
     nobody_panicked(&ledger, &NODES);
+    nobody_is_convicted(&ledger, "site").await;
     for name in NODES {
         ledger.stop(name);
         the_chain_is_sound(&ledger, name);

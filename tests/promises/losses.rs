@@ -1,9 +1,19 @@
 //! Validators that are lost, and come back.
 
 use crate::support::clients::{Operator, finalise};
-use crate::support::invariants::{all_chains_are_equal, nobody_panicked, place_of, the_chain_is_sound};
+use crate::support::invariants::{
+    all_chains_are_equal, nobody_is_convicted, nobody_panicked, place_of, the_chain_is_sound,
+};
 use crate::support::ledger::{Ledger, NODES};
-use proto::v1::{SubmitRequest, TransactionState};
+use crate::support::wait_for;
+use ledger::certificate::Certificate;
+use ledger::encoding::decode;
+use ledger::genesis::Genesis;
+use ledger::key::PublicKey;
+use proto::v1::{GetBlockRequest, SubmitRequest, TransactionState};
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::RangeInclusive;
 
 #[tokio::test]
 async fn the_ledger_survives_the_loss_of_one_of_four_and_stops_rather_than_lie_without_two() {
@@ -52,4 +62,54 @@ async fn the_ledger_survives_the_loss_of_one_of_four_and_stops_rather_than_lie_w
         ledger.stop(name);
         the_chain_is_sound(&ledger, name);
     }
+}
+
+/// Its keys are left, and nothing else: it comes back by block sync, keeps silent until it cannot contradict what it
+/// said before, and then has its vote again.
+#[tokio::test]
+async fn a_validator_whose_disk_is_lost_comes_back_and_never_contradicts_itself() {
+    let mut ledger = Ledger::raise().await;
+    let operator = Operator::of(&ledger);
+    let validators = genesis(&ledger).validators;
+    let key = validators.validators().iter().find(|one| one.organisation.as_str() == "vendor-b").unwrap().key;
+    let mut last = a_vote_of(&ledger, &operator, key, 0).await;
+    ledger.kill("vendor-b");
+    fs::remove_dir_all(&ledger.node("vendor-b").data_dir).unwrap();
+    ledger.start("vendor-b");
+    ledger.await_height("vendor-b", last).await;
+    wait_for("the node to see what it forgot", async || {
+        ledger.log("vendor-b").contains("does not know of it").then_some(())
+    })
+    .await;
+    last = a_vote_of(&ledger, &operator, key, last).await;
+    nobody_is_convicted(&ledger, "site").await;
+    assert!(all_chains_are_equal(&ledger, &NODES).await >= last);
+}
+
+/// Has blocks made until one after `height` is signed by this key; its height, or that of one after it.
+async fn a_vote_of(ledger: &Ledger, operator: &Operator, key: PublicKey, mut height: u64) -> u64 {
+    wait_for("a vote", async || {
+        let newest = finalise(ledger, "vendor-a", &operator.sign()).await.height;
+        let voters = signers(ledger, height + 1..=newest).await;
+        height = newest;
+        voters.contains(&key).then_some(newest)
+    })
+    .await
+}
+
+/// Who signed the certificates of these heights.
+async fn signers(ledger: &Ledger, heights: RangeInclusive<u64>) -> BTreeSet<PublicKey> {
+    let validators = genesis(ledger).validators;
+    let mut client = ledger.connect("vendor-a").await;
+    let mut signers = BTreeSet::new();
+    for height in heights {
+        let block = client.get_block(GetBlockRequest { height }).await.unwrap().into_inner();
+        let certificate: Certificate = decode(&block.certificate).unwrap();
+        signers.extend(certificate.signers(&validators).unwrap().into_iter().map(|(key, _)| key));
+    }
+    signers
+}
+
+fn genesis(ledger: &Ledger) -> Genesis {
+    Genesis::parse(&fs::read(&ledger.devnet.genesis).unwrap()).unwrap().genesis
 }

@@ -3,7 +3,7 @@
 use super::clients::Noted;
 use super::ledger::Ledger;
 use devnet::processes;
-use proto::v1::{GetBlockRequest, GetTransactionRequest, Position, TransactionState};
+use proto::v1::{GetBlockRequest, GetTransactionRequest, ListConvictionsRequest, Position, TransactionState};
 
 /// Every transaction that somebody was told is finalised is finalised, there and nowhere else, on these
 /// nodes.
@@ -66,6 +66,13 @@ pub(crate) fn nobody_panicked(ledger: &Ledger, nodes: &[&str]) {
         let line = log.lines().find(|line| line.contains("panicked"));
         assert_eq!(line, None, "{name}");
     }
+}
+
+/// The ledger knows of no validator that signed two things.
+pub(crate) async fn nobody_is_convicted(ledger: &Ledger, name: &str) {
+    let request = ListConvictionsRequest::default();
+    let convicted = ledger.connect(name).await.list_convictions(request).await.unwrap().into_inner();
+    assert_eq!(convicted.convictions, vec![], "by {name}");
 }
 
 /// Where a transaction is, if this node says that it is finalised.

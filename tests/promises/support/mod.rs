@@ -9,6 +9,7 @@ pub(crate) mod namespaces;
 pub(crate) mod relay;
 pub(crate) mod storage;
 pub(crate) mod witnesses;
+pub(crate) mod words;
 
 use std::time::{Duration, Instant};
 
