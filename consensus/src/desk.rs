@@ -79,6 +79,9 @@ impl Desk {
     /// signed in its place. Its signature has been verified.
     fn learn(&mut self, signed: Signed) {
         if self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed) == Answer::Sign {
+            if !self.is_replaying() {
+                self.effects.push(Effect::Forgotten { height: signed.height() });
+            }
             let record = self.guard.record(signed, None);
             self.effects.push(Effect::Guard(record));
         }

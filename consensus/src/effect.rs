@@ -71,6 +71,12 @@ pub enum Effect {
     /// Write this to the guard file, into its slot. It must be durable before anything asked for later
     /// is sent.
     Guard(GuardRecord),
+    /// A peer knows something that our key said, and the guard does not: it is not the last one. From here on nothing of
+    /// ours may be sent.
+    Forgotten {
+        /// Height of what was said.
+        height: u64,
+    },
     /// Send to every other validator.
     Send(Message),
     /// Send to one peer.

@@ -173,7 +173,7 @@ impl Ours {
                         );
                     }
                     Effect::Refused { from, why } => self.alarms.push(format!("{from} was refused: {why}")),
-                    Effect::Append(_) | Effect::Guard(_) | Effect::Fetch { .. } => {}
+                    Effect::Append(_) | Effect::Guard(_) | Effect::Forgotten { .. } | Effect::Fetch { .. } => {}
                     Effect::Alarm(alarm) => self.alarms.push(alarm.to_string()),
                 }
             }

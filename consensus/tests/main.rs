@@ -28,3 +28,4 @@ mod steps;
 mod table;
 mod traps;
 mod twins;
+mod voice;

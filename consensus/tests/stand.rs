@@ -95,6 +95,11 @@ impl Stand {
         in_turn(round)
     }
 
+    /// The same, before there is a stand.
+    pub(crate) fn in_turn_of_all(round: u32) -> &'static Person {
+        in_turn(round)
+    }
+
     pub(crate) fn step(&mut self, event: Event) -> Vec<Action> {
         self.member.step(self.now, event).unwrap()
     }
@@ -206,15 +211,32 @@ impl Stand {
 
     /// The next block, made of these by those who validate, comes by sync.
     pub(crate) fn finalise(&mut self, transactions: Vec<VerifiedTransaction>) -> Vec<Action> {
+        self.finalise_by(transactions, |_| true)
+    }
+
+    /// The same, and one of them neither makes nor signs it.
+    pub(crate) fn finalise_without(&mut self, key: PublicKey, transactions: Vec<VerifiedTransaction>) -> Vec<Action> {
+        self.finalise_by(transactions, |other| other != key)
+    }
+
+    fn finalise_by(
+        &mut self,
+        transactions: Vec<VerifiedTransaction>,
+        takes_part: impl Fn(PublicKey) -> bool,
+    ) -> Vec<Action> {
         self.now.wall_ms += 1_000;
         let tip = self.vault.look().tip.clone();
         let set = self.vault.upcoming_validators().unwrap().unwrap().next;
         let height = tip.header.height + 1;
-        let turn = proposer(&set, height, 0);
+        let turn = (0..).map(|round| proposer(&set, height, round)).find(|key| takes_part(*key)).unwrap();
         let (executed, dropped) = execution::propose(&self.vault, &tip, transactions, self.now.wall_ms, turn).unwrap();
         assert!(dropped.is_empty(), "{dropped:?}");
         let body = VoteBody { height, round: 0, block: Some(executed.block.header.hash()) };
-        let voters = self.cast.validators.iter().filter(|person| set.position(&public(person)).is_some());
+        let voters = self
+            .cast
+            .validators
+            .iter()
+            .filter(|person| set.position(&public(person)).is_some() && takes_part(public(person)));
         let key = |person: &Person| person.validator.clone().unwrap();
         let votes = voters.map(|p| SignedVote::sign(VoteKind::Precommit, body, &key(p), &self.cast.chain_id()));
         let signed: Vec<_> = votes.map(|vote| (vote.voter, vote.signature)).collect();

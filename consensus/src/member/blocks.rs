@@ -1,6 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
 use super::mempool::PassedOver;
+use super::voice::Voice;
 use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
 use crate::{Input, Message};
 use ledger::block::{Block, Header, check_clock};
@@ -238,9 +239,6 @@ impl<C: Chain> Member<C> {
                 {
                     self.mempool.took(&executed.transactions, self.now.steady_ms.saturating_sub(since_ms));
                 }
-                if let Some(upcoming) = self.chain.upcoming_validators()? {
-                    self.look_for_own_words(&executed.block.header, certificate, &upcoming.next);
-                }
                 self.commit(&executed, certificate)
             }
             // A quorum has the body and this node has not: block sync brings it.
@@ -301,18 +299,29 @@ impl<C: Chain> Member<C> {
 
     /// A block of others may show that this node's key said what its guard does not know.
     fn look_for_own_words(&mut self, header: &Header, certificate: &Certificate, validators: &ValidatorSet) {
-        let Some(voice) = &mut self.voice else { return };
         let signers = certificate.signers(validators).unwrap_or_default();
-        if voice.see(header, signers.into_iter().map(|(key, _)| key)) {
+        let mut signers = signers.into_iter().map(|(key, _)| key);
+        if self.voice.as_ref().is_some_and(|voice| voice.finds_itself(header, &mut signers)) {
+            self.is_told_of_own_words(header.height);
+        }
+    }
+
+    /// Others know something that this node's key said at a height, and its guard does not.
+    pub(super) fn is_told_of_own_words(&mut self, height: u64) {
+        if self.voice.as_mut().is_some_and(Voice::forgot) {
             self.started = false;
             self.actions.push(Action::CancelConsensus);
             self.actions.push(Action::Alarm(format!(
-                "this node's validating key signed block {}, and its signing guard does not know of it: the guard was \
-                 lost, or is an older one. Nothing is signed until a block is {} s later than this start",
-                header.height,
+                "this node's validating key signed something at height {height}, and its signing guard does not know of \
+                 it: the guard was lost, or is an older one. Nothing is signed until a block is {} s later than this \
+                 start",
                 SILENCE_MS / 1_000
             )));
         }
+    }
+
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.voice.as_ref().is_some_and(Voice::has_forgotten)
     }
 
     fn commit(&mut self, executed: &Arc<ExecutedBlock>, certificate: &Certificate) -> Result<(), Fatal> {

@@ -29,10 +29,13 @@ impl<C: Chain> Member<C> {
             Effect::Append(entry) => self.actions.push(Action::AppendLog(entry)),
             Effect::Guard(record) => {
                 if let Some(voice) = &mut self.voice {
-                    voice.wrote(record.height());
+                    voice.knows(record.height());
                 }
                 self.actions.push(Action::WriteGuard(record));
             }
+            Effect::Forgotten { height } => self.is_told_of_own_words(height),
+            // Who keeps silent says nothing, whatever its replica, which goes on with the height, has to say.
+            Effect::Send(Message::Vote(_) | Message::Proposal(_)) if self.has_forgotten() => {}
             Effect::Send(message) => {
                 if let Message::Vote(SignedVote { kind: VoteKind::Precommit, body, .. }) = &message
                     && let Some(block) = body.block

@@ -64,7 +64,7 @@ impl Voice {
     }
 
     /// The guard has a message of this height.
-    pub(super) fn wrote(&mut self, height: u64) {
+    pub(super) fn knows(&mut self, height: u64) {
         self.known = self.known.max(height);
     }
 
@@ -80,15 +80,23 @@ impl Voice {
         }
     }
 
-    /// A final block that somebody else brought, and who signed it. Whether it shows for the first time that this key
-    /// has said what its guard does not know.
-    pub(super) fn see(&mut self, header: &Header, mut signers: impl Iterator<Item = PublicKey>) -> bool {
-        let is_news = header.height > self.known && (header.proposer == self.key || signers.any(|key| key == self.key));
-        let forgot = is_news && !self.trusted && self.silence != Some(Silence::Forgot);
-        if forgot {
+    /// A final block that somebody brought, and who signed it. Whether it has words of this key that its guard does not
+    /// know.
+    pub(super) fn finds_itself(&self, header: &Header, mut signers: impl Iterator<Item = PublicKey>) -> bool {
+        header.height > self.known && (header.proposer == self.key || signers.any(|key| key == self.key))
+    }
+
+    /// It was shown words of its own that it did not know of. Whether that is news, and makes it silent.
+    pub(super) fn forgot(&mut self) -> bool {
+        let is_news = !self.trusted && !self.has_forgotten();
+        if is_news {
             self.silence = Some(Silence::Forgot);
         }
-        forgot
+        is_news
+    }
+
+    pub(super) fn has_forgotten(&self) -> bool {
+        self.silence == Some(Silence::Forgot)
     }
 
     /// Whether it may speak at the height after this tip, whose validators these are.

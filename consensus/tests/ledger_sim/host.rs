@@ -190,7 +190,8 @@ impl Host {
             node: self.person.node.clone(),
             evidence: self.evidence.clone(),
             guard,
-            memory: if self.flaws.speaks_at_once { Memory::Trusted } else { Memory::Whole },
+            // Who means harm does not listen to itself.
+            memory: if self.flaws.speaks_at_once || !self.is_honest(around) { Memory::Trusted } else { Memory::Whole },
             timeouts: Timeouts::default(),
             mempool: POOL,
             batch_ms: BATCH_MS,

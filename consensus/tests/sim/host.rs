@@ -297,6 +297,7 @@ impl Host {
         match effect {
             Effect::Append(entry) => self.disk.journal.append(&entry),
             Effect::Guard(record) => self.disk.journal.guard(record),
+            Effect::Forgotten { .. } => {}
             Effect::Send(message) => {
                 for to in self.others() {
                     self.send(to, &message, out, watch);
