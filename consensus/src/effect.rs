@@ -71,8 +71,8 @@ pub enum Effect {
     /// Write this to the guard file, into its slot. It must be durable before anything asked for later
     /// is sent.
     Guard(GuardRecord),
-    /// A peer knows something that our key said, and the guard does not: it is not the last one. From here on nothing of
-    /// ours may be sent.
+    /// A peer knows something that our key said, and the guard does not: it is not the last one. Nothing that comes after
+    /// this, in this list or another, may be sent or written before a height that began later.
     Forgotten {
         /// Height of what was said.
         height: u64,

@@ -33,7 +33,7 @@ pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
 };
 
-pub use voice::{Memory, SILENCE_MS};
+pub use voice::{Memory, OwnWords, SILENCE_MS};
 
 use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use accusations::Accusations;
@@ -128,8 +128,7 @@ impl<C: Chain> Member<C> {
         let precommits = config.guard.iter().filter(|record| record.binding.is_some());
         let newest = precommits.max_by_key(|record| (record.signed.height(), record.signed.round()));
         newest.and_then(|record| record.signed.block()).into_iter().for_each(|block| executed.bind(block));
-        let known = config.guard.iter().map(GuardRecord::height).max().unwrap_or(0);
-        let voice = me.map(|key| Voice::new(key, config.memory, known));
+        let voice = me.map(|key| Voice::new(OwnWords::of(key, &config.guard), config.memory));
         let replica = config.validator.map(|key| {
             let replica = ReplicaConfig { chain: config.chain_id, key, timeouts: config.timeouts };
             Replica::new(replica, config.guard)
@@ -220,9 +219,6 @@ impl<C: Chain> Member<C> {
         }
         self.accuse()?;
         self.log = log;
-        if let Some(voice) = &mut self.voice {
-            voice.begin(self.now.wall_ms);
-        }
         self.take_up()
     }
 
@@ -240,7 +236,8 @@ impl<C: Chain> Member<C> {
                 self.say_who_is_silent();
                 self.peers.sync_failed();
                 self.sync();
-                Ok(())
+                // Who did not deliver is not waited for.
+                self.heard_how_far()
             }
         }
     }

@@ -13,7 +13,6 @@ use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::state::{ApplyError, StateView as _};
 use ledger::transaction::{Payload, VerifiedTransaction};
-use ledger::validators::ValidatorSet;
 use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
@@ -61,7 +60,9 @@ impl<C: Chain> Member<C> {
     pub(super) fn may_speak(&mut self) -> Result<bool, Fatal> {
         let upcoming = self.chain.upcoming_validators()?;
         let Some((upcoming, voice)) = upcoming.zip(self.voice.as_mut()) else { return Ok(false) };
-        Ok(voice.may_speak(&self.chain.tip().header, &upcoming.next))
+        let tip = self.chain.tip().header;
+        let others = self.peers.of_validators(&upcoming.next, self.me, tip.height);
+        Ok(voice.may_speak(&tip, &upcoming.next, self.now.wall_ms, others))
     }
 
     /// Begins the next height, if this node has a vote in it, and may speak.
@@ -264,7 +265,9 @@ impl<C: Chain> Member<C> {
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
         let verified = certificate.verify(&block.header, &self.chain_id, &upcoming.next);
         if verified.is_ok() {
-            self.look_for_own_words(&block.header, certificate, &upcoming.next);
+            if self.voice.as_ref().is_some_and(|voice| voice.finds_itself(certificate, &upcoming.next)) {
+                self.is_told_of_own_words(height);
+            }
             // Who voted for something else here, and signed this, is caught.
             let message = Message::Decided(certificate.clone());
             self.replica_step(Input::Compare { from: None, message })?;
@@ -297,15 +300,6 @@ impl<C: Chain> Member<C> {
         Ok(())
     }
 
-    /// A block of others may show that this node's key said what its guard does not know.
-    fn look_for_own_words(&mut self, header: &Header, certificate: &Certificate, validators: &ValidatorSet) {
-        let signers = certificate.signers(validators).unwrap_or_default();
-        let mut signers = signers.into_iter().map(|(key, _)| key);
-        if self.voice.as_ref().is_some_and(|voice| voice.finds_itself(header, &mut signers)) {
-            self.is_told_of_own_words(header.height);
-        }
-    }
-
     /// Others know something that this node's key said at a height, and its guard does not.
     pub(super) fn is_told_of_own_words(&mut self, height: u64) {
         if self.voice.as_mut().is_some_and(Voice::forgot) {
@@ -313,8 +307,8 @@ impl<C: Chain> Member<C> {
             self.actions.push(Action::CancelConsensus);
             self.actions.push(Action::Alarm(format!(
                 "this node's validating key signed something at height {height}, and its signing guard does not know of \
-                 it: the guard was lost, or is an older one. Nothing is signed until a block is {} s later than this \
-                 start",
+                 it: the guard was lost, or is an older one, or another machine has this key. Nothing is signed until a \
+                 block is {} s later than now",
                 SILENCE_MS / 1_000
             )));
         }

@@ -9,6 +9,9 @@ impl<C: Chain> Member<C> {
     /// this one are carried out, so that the end of one height never undoes the beginning of the next, and one
     /// decision after another needs no more stack than the first.
     pub(super) fn replica_step(&mut self, input: Input) -> Result<(), Fatal> {
+        if self.has_forgotten() && !matches!(input, Input::Compare { .. }) {
+            return Ok(());
+        }
         self.inputs.push_back(input);
         if self.stepping {
             return Ok(());
@@ -25,17 +28,21 @@ impl<C: Chain> Member<C> {
     }
 
     fn carry_out(&mut self, effect: Effect) -> Result<(), Fatal> {
+        // Nothing of a replica that has forgotten leaves, and nothing is written of it: not even what it was told, or
+        // else it would pass for known after a restart. Block sync decides for it.
+        let is_of_others = matches!(effect, Effect::Evidence(_) | Effect::Refused { .. } | Effect::Alarm(_));
+        if self.has_forgotten() && !is_of_others {
+            return Ok(());
+        }
         match effect {
             Effect::Append(entry) => self.actions.push(Action::AppendLog(entry)),
             Effect::Guard(record) => {
                 if let Some(voice) = &mut self.voice {
-                    voice.knows(record.height());
+                    voice.knows(&record);
                 }
                 self.actions.push(Action::WriteGuard(record));
             }
             Effect::Forgotten { height } => self.is_told_of_own_words(height),
-            // Who keeps silent says nothing, whatever its replica, which goes on with the height, has to say.
-            Effect::Send(Message::Vote(_) | Message::Proposal(_)) if self.has_forgotten() => {}
             Effect::Send(message) => {
                 if let Message::Vote(SignedVote { kind: VoteKind::Precommit, body, .. }) = &message
                     && let Some(block) = body.block

@@ -1,10 +1,12 @@
 //! Peers: who is connected, how far each is, what each says.
 
 use super::sync::SYNC_PATIENCE_MS;
+use super::voice::{Others, Voice};
 use super::{Action, Admittance, Alarm, Chain, Fatal, Member, PEER_VERSION, Parting, PeerMessage, To, message};
 use ledger::bounded::List;
 use ledger::key::PublicKey;
-use std::collections::BTreeMap;
+use ledger::validators::ValidatorSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
 const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
@@ -19,6 +21,8 @@ pub(super) struct Peer {
     /// Whether what it says counts; or else it is here to learn.
     heard: bool,
     pub(super) height: u64,
+    /// How far it said it was when it came. (A ledger under load is always further than who catches up with it.)
+    came_with: Option<u64>,
     /// The validating key it says is its own.
     claims: Option<PublicKey>,
     /// The same, as long as the members' keys say so too.
@@ -103,6 +107,19 @@ impl Peers {
         ahead
             .min_by_key(|(key, peer)| (self.failures_of(key), u64::MAX - peer.height))
             .map(|(key, peer)| (*key, peer.height))
+    }
+
+    /// How the nodes of other validators are doing, seen from this height. Whose claim to be ahead was put to the test, and
+    /// who did not deliver, is not believed.
+    pub(super) fn of_validators(&self, set: &ValidatorSet, me: Option<PublicKey>, height: u64) -> Others {
+        let votes = |peer: &Peer| peer.validator.is_some_and(|key| Some(key) != me && set.position(&key).is_some());
+        let voting = || self.known.iter().filter(|(_, peer)| votes(peer));
+        let keys: BTreeSet<_> = voting().map(|(_, peer)| peer.validator).collect();
+        let is_ahead = |(node, peer): (&PublicKey, &Peer)| {
+            peer.came_with.is_some_and(|came_with| came_with > height) && self.failures_of(node) == 0
+        };
+        let are_ahead = voting().any(is_ahead);
+        Others { count: keys.len(), are_ahead }
     }
 
     pub(super) fn failures_of(&self, peer: &PublicKey) -> u32 {
@@ -198,7 +215,7 @@ impl<C: Chain> Member<C> {
             PeerMessage::Status { height } => {
                 self.peers.heard_height(&peer, height);
                 self.maybe_sync();
-                self.heard_how_far(peer, height)
+                self.heard_how_far()
             }
             PeerMessage::Consensus(message) => self.heard_consensus(peer, message),
             PeerMessage::Body { header, transactions } => self.heard_body(peer, header, transactions.into_vec()),
@@ -278,6 +295,7 @@ impl<C: Chain> Member<C> {
         let validator = self.rightful(peer, claims)?;
         if let Some(known) = self.peers.known.get_mut(&peer) {
             known.height = known.height.max(height);
+            known.came_with.get_or_insert(height);
             (known.claims, known.validator) = (claims, validator);
         }
         self.maybe_sync();
@@ -289,17 +307,13 @@ impl<C: Chain> Member<C> {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }
         }
-        self.heard_how_far(peer, height)
+        self.heard_how_far()
     }
 
-    /// A member that has just started speaks when it has heard how far the others are.
-    fn heard_how_far(&mut self, peer: PublicKey, height: u64) -> Result<(), Fatal> {
-        let Some((validator, voice)) = self.peers.validator_of(&peer).zip(self.voice.as_mut()) else { return Ok(()) };
-        if !voice.listens() {
-            return Ok(());
-        }
-        voice.hear(validator, height);
-        if self.may_speak()? { self.take_up() } else { Ok(()) }
+    /// A member that keeps silent speaks when it has heard enough.
+    pub(super) fn heard_how_far(&mut self) -> Result<(), Fatal> {
+        let is_silent = self.voice.as_ref().is_some_and(Voice::is_silent);
+        if is_silent && self.may_speak()? { self.take_up() } else { Ok(()) }
     }
 
     fn heard_consensus(&mut self, peer: PublicKey, message: crate::Message) -> Result<(), Fatal> {

@@ -7,12 +7,13 @@ use super::vault::{Power, SharedVault, Vault};
 use crate::adversaries::{Adversary, Stage};
 use crate::sim::journal::Journal;
 use crate::sim::rng::Rng;
-use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Memory, Now, PeerMessage};
+use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Memory, Now, OwnWords, PeerMessage};
 use consensus::{Evidence, GuardRecord, Timeouts};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::execution;
 use ledger::genesis::GenesisBlock;
+use ledger::key::{PublicKey, SecretKey};
 use ledger::transaction::VerifiedTransaction;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -81,9 +82,9 @@ impl Disk {
         Self { vault: Vault::new(genesis), journal: Journal::new(), evidence: Vec::new() }
     }
 
-    /// The highest height that its guard has a message of.
-    pub(crate) fn known(&self) -> u64 {
-        self.journal.clone().open().0.iter().map(GuardRecord::height).max().unwrap_or(0)
+    /// What its guard knows of the words of a key.
+    pub(crate) fn words(&self, key: PublicKey) -> OwnWords {
+        OwnWords::of(key, &self.journal.clone().open().0)
     }
 }
 
@@ -182,6 +183,11 @@ impl Host {
         let guard = if self.flaws.no_guard || !remembers { Vec::new() } else { guard };
         let kept = self.journal.bodies().iter().filter(|block| block.header.height == height);
         let bodies = kept.filter_map(|block| Some((block.clone(), around.door.verify_all(block)?))).collect();
+        // Who means harm does not listen to itself.
+        let memory = match self.flaws.speaks_at_once || !self.is_honest(around) {
+            true => Memory::Trusted,
+            false => self.memory(&guard),
+        };
         let config = MemberConfig {
             told: std::collections::BTreeSet::new(),
             chain_id: genesis.chain_id,
@@ -190,8 +196,7 @@ impl Host {
             node: self.person.node.clone(),
             evidence: self.evidence.clone(),
             guard,
-            // Who means harm does not listen to itself.
-            memory: if self.flaws.speaks_at_once || !self.is_honest(around) { Memory::Trusted } else { Memory::Whole },
+            memory,
             timeouts: Timeouts::default(),
             mempool: POOL,
             batch_ms: BATCH_MS,
@@ -203,6 +208,15 @@ impl Host {
         self.seen = self.seen.min(self.height());
         self.member = Some(Member::new(config, self.vault.clone()));
         self.turn(Some(Event::Start { log, bodies }), around)
+    }
+
+    /// What the guard is good for, as a node finds it out.
+    fn memory(&self, guard: &[GuardRecord]) -> Memory {
+        let Some(key) = self.person.validator.as_ref().map(SecretKey::public) else { return Memory::Whole };
+        let (words, vault) = (OwnWords::of(key, guard), self.vault.look());
+        let lacks =
+            |height| vault.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, vault.set_of(height)));
+        if words.to_be_looked_at(vault.height()).any(lacks) { Memory::Lost } else { Memory::Whole }
     }
 
     /// Loses power.

@@ -130,10 +130,9 @@ impl World {
     fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) {
         let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return };
         let newest = self.hosts.iter().max_by_key(|host| host.height()).expect("there are hosts").vault.look().clone();
-        let shows = (disk.known() + 1..=newest.height()).any(|height| {
-            let Some((block, certificate)) = newest.block(height) else { return false };
-            let signers = certificate.signers(newest.set_of(height)).unwrap_or_default();
-            block.header.proposer == key || signers.iter().any(|(signer, _)| *signer == key)
+        let words = disk.words(key);
+        let shows = (words.height().max(1)..=newest.height()).any(|height| {
+            newest.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, newest.set_of(height)))
         });
         if shows {
             self.switch_off(host, down_us);

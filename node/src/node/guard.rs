@@ -7,16 +7,14 @@
 use super::error::NodeError;
 use crate::config::Config;
 use consensus::GuardRecord;
-use consensus::member::{Memory, SILENCE_MS};
+use consensus::member::{Memory, OwnWords, SILENCE_MS};
 use ledger::genesis::GenesisBlock;
-use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::validators::ValidatorSet;
 use store::Store;
 
-/// Blocks looked back for a signature of this key: with as many validators as there may be, every one is asked to
-/// propose so often, and is in most certificates.
-const BLOCKS_LOOKED_AT: u64 = 2 * limits::VALIDATORS_MAX as u64;
+/// Blocks looked back for a signature of this key: whoever votes is in most certificates.
+const BLOCKS_LOOKED_AT: usize = 2 * limits::VALIDATORS_MAX;
 
 /// What the guard of this node's validating key is good for.
 ///
@@ -29,8 +27,8 @@ pub(super) fn memory(
     guard: &[GuardRecord],
 ) -> Result<Memory, NodeError> {
     let Some(key) = config.validator_key.as_ref().map(|key| key.public()) else { return Ok(Memory::Whole) };
-    let known = guard.iter().map(GuardRecord::height).max().unwrap_or(0);
-    let forgotten = forgotten(store, genesis, key, known)?;
+    let words = OwnWords::of(key, guard);
+    let (known, forgotten) = (words.height(), forgotten(store, genesis, &words)?);
     if config.accept_lost_guard {
         tracing::warn!(%key, known, ?forgotten, "whoever runs this node has it vote at once, whatever its signing guard lacks");
         return Ok(Memory::Trusted);
@@ -39,21 +37,18 @@ pub(super) fn memory(
     tracing::warn!(
         %key, signed, known,
         "the signing guard was lost, or is an older one: this key signed at a height that it does not know of. Nothing is \
-         signed until a block is {} s later than now; if too many validators wait so, `run --accept-lost-guard` ends it",
+         signed until a block is {} s later than the moment when this node has caught up; if too many validators wait so, `run --accept-lost-guard` ends it",
         SILENCE_MS / 1_000
     );
     Ok(Memory::Lost)
 }
 
-/// The newest height above `known` that the chain shows the key to have signed at.
-fn forgotten(store: &Store, genesis: &GenesisBlock, key: PublicKey, known: u64) -> Result<Option<u64>, NodeError> {
+/// The newest height at which the chain has a signature that is not among these words.
+fn forgotten(store: &Store, genesis: &GenesisBlock, words: &OwnWords) -> Result<Option<u64>, NodeError> {
     let tip = store.tip().header.height;
     let sets = Sets::read(store, genesis)?;
-    for height in (tip.saturating_sub(BLOCKS_LOOKED_AT).max(known) + 1..=tip).rev() {
-        let (header, certificate) = (store.header(height)?, store.certificate(height)?);
-        let proposed = header.is_some_and(|header| header.proposer == key);
-        let signers = certificate.and_then(|certificate| certificate.signers(sets.at(height)).ok());
-        if proposed || signers.is_some_and(|signers| signers.iter().any(|(signer, _)| *signer == key)) {
+    for height in words.to_be_looked_at(tip).rev().take(BLOCKS_LOOKED_AT) {
+        if store.certificate(height)?.is_some_and(|certificate| words.lack(&certificate, sets.at(height))) {
             return Ok(Some(height));
         }
     }

@@ -18,7 +18,7 @@ async fn a_guard_that_is_gone_damaged_or_older_than_the_chain_is_noticed() {
     node.stop();
     let older = fs::read(&guard).unwrap();
     let node = site.start().await;
-    for number in 2..6 {
+    for number in 2..30 {
         node.finalise(&world.enroll(number)).await;
     }
     node.stop();
@@ -40,7 +40,7 @@ async fn a_guard_that_is_gone_damaged_or_older_than_the_chain_is_noticed() {
         let node = site.start().await;
         assert!(node.log().contains("signing guard was lost, or is an older one"), "{what}: {}", node.log());
         let height = node.status().await.height;
-        let submitted = node.submit(world.enroll(6).bytes(), WAIT_MS).await.unwrap();
+        let submitted = node.submit(world.enroll(30).bytes(), WAIT_MS).await.unwrap();
         assert_eq!(submitted.state(), TransactionState::Pending, "{what}");
         node.stop();
         assert_eq!(fs::read(&guard).unwrap().len(), right.len(), "{what}: made whole again");
@@ -56,5 +56,5 @@ async fn a_guard_that_is_gone_damaged_or_older_than_the_chain_is_noticed() {
     node.stop();
     fs::write(&guard, right).unwrap();
     let node = site.start().await;
-    node.finalise(&world.enroll(7)).await;
+    node.finalise(&world.enroll(31)).await;
 }
