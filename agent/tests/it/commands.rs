@@ -54,7 +54,7 @@ async fn init_makes_a_key_for_its_owner_alone_and_prints_the_public_one() {
     assert_eq!(file["public_key"].as_str(), Some(public));
     let secret = file["secret_key"].as_str().unwrap();
     assert_eq!(secret.len(), 64);
-    assert_eq!(agent::key::read(&key).unwrap().public().to_string(), public);
+    assert_eq!(keyring::PublicPart::read(&key).unwrap().public_key.to_string(), public);
 
     let config = dir.join("agent.toml");
     let shown = agent(&["run", "--print-config", "--config", text(&config)]).await;

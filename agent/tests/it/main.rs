@@ -31,6 +31,7 @@ mod rollback;
 mod room;
 mod rpm;
 mod scripts;
+mod sealing;
 mod services;
 mod slots;
 mod sources;

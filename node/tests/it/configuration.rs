@@ -86,11 +86,16 @@ fn files_that_are_missing_are_named() {
 fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
     let (world, site) = site();
     let secret = hex::encode(*world.key("bank", Role::Node).seed());
+    let (start, public) = ("role = \"node\"\norganisation = \"bank\"\n", world.key("bank", Role::Node).public());
     let broken = [
-        ("node.key", format!("secret_key = \"{secret}\"\n"), "key file"),
-        ("node.key", format!("role = \"node\"\npublic_key = \"{secret}\"\nsecret_key = \"{secret}\"\n"), "public_key"),
-        ("node.key", format!("role = \"node\"\npublic_key = \"\"\nsecret_key = \"{}\"\n", &secret[1..]), "secret_key"),
-        ("node.key", "x".repeat(300_000), "longer than"),
+        ("node.key", format!("secret_key = \"{secret}\"\n"), "is not a key file: missing field"),
+        (
+            "node.key",
+            format!("{start}public_key = \"{secret}\"\nsecret_key = \"{secret}\"\n"),
+            "the public key is not that",
+        ),
+        ("node.key", format!("{start}public_key = \"{public}\"\nsecret_key = \"{}\"\n", &secret[1..]), "secret_key"),
+        ("node.key", "x".repeat(300_000), "larger than"),
         ("node.toml", "organisation = ".to_owned(), "node.toml"),
     ];
     for (file, text, word) in broken {
