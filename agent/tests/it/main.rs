@@ -24,6 +24,7 @@ mod following;
 mod house;
 mod images;
 mod life;
+mod pace;
 mod recalls;
 mod refusals;
 mod restarts;
