@@ -265,8 +265,9 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
     run("can be read by others", 2).await;
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let secret = std::fs::read_to_string(&key).unwrap();
-    std::fs::write(&key, secret.replace("role = \"endpoint\"", "role = \"publisher\"")).unwrap();
-    run("role is not `endpoint`", 2).await;
+    std::fs::write(&key, secret.replace("role = \"endpoint\"", "role = \"publisher\"\norganisation = \"bank\""))
+        .unwrap();
+    run("this is a key with role publisher, one with role endpoint is needed", 2).await;
     std::fs::write(&key, &secret).unwrap();
     let genesis = std::fs::read(endpoint.path("genesis")).unwrap();
     std::fs::write(endpoint.path("genesis"), &genesis[1..]).unwrap();

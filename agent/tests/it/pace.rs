@@ -46,7 +46,7 @@ fn no_node_makes_an_agent_hammer_and_none_silences_it() {
     ] {
         let mut pace = pace(interval, max_age, jitter, 7);
         let longest = (interval * STRETCH_MAX).min(max_age / AGE_PART).max(interval);
-        let least = ASK_AGAIN_MIN.min(longest);
+        let least = ASK_AGAIN_MIN.min(interval);
         for round in 0..300usize {
             let said = SAID[round % SAID.len()];
             let stream = match round / SAID.len() % 4 {
