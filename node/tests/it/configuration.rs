@@ -120,6 +120,16 @@ fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
 }
 
 #[test]
+fn a_key_that_others_can_read_is_refused() {
+    let (_, site) = site();
+    for file in ["node.key", "validator.key"] {
+        fs::set_permissions(site.path(file), fs::Permissions::from_mode(0o640)).unwrap();
+        assert_refused(&site.run_to_end(), &[file, "can be read by others: its mode is 640", "hint: chmod 600"]);
+        fs::set_permissions(site.path(file), fs::Permissions::from_mode(0o600)).unwrap();
+    }
+}
+
+#[test]
 fn a_key_for_another_use_is_refused() {
     let (world, site) = site();
     site.write_key("node.key", "validator", &world.scenario.validators()[0]);
@@ -192,7 +202,9 @@ fn unprivileged(site: &Site) -> Command {
     public(program.parent().unwrap(), 0o755);
     public(site.config().parent().unwrap(), 0o755);
     for file in ["node.key", "validator.key", "tls.key"] {
-        public(&site.path(file), 0o644);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(site.path(file), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
     let mut command = Command::new(&program);
     command.args(["run", "--config"]).arg(site.config());
