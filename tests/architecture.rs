@@ -29,9 +29,10 @@ const ROOMS: &[Room] = &[
     room(1, "proto", "Speak on the wire.", &["ledger"]),
     room(1, "policy", "Decide what may happen, when, and whether it went well.", &["ledger"]),
     room(1, "terminal", "Answer people and programs.", &[]),
-    room(2, "node", "Run a member of the ledger.", &["ledger", "consensus", "store", "proto", "terminal"]),
-    room(2, "agent", "Keep one endpoint patched.", &["ledger", "proto", "policy", "terminal"]),
-    room(2, "cli", "Give people hands.", &["ledger", "proto", "policy", "terminal"]),
+    room(1, "keyring", "Keep secret keys.", &["ledger"]),
+    room(2, "node", "Run a member of the ledger.", &["ledger", "consensus", "store", "proto", "terminal", "keyring"]),
+    room(2, "agent", "Keep one endpoint patched.", &["ledger", "proto", "policy", "terminal", "keyring"]),
+    room(2, "cli", "Give people hands.", &["ledger", "proto", "policy", "terminal", "keyring"]),
     room(3, "devnet", "Raise a whole ledger on one machine.", &["ledger", "proto", "terminal"]),
     room(4, "tests", "Ask of the whole house what it promises.", &["ledger", "proto", "devnet"]),
     room(4, "benches", "Measure what the house promises.", &["ledger", "proto", "devnet"]),
@@ -39,6 +40,7 @@ const ROOMS: &[Room] = &[
 
 /// Crates that one room alone may name: the others get what they need through its words.
 const DOORS: &[(&str, &str)] = &[
+    ("age", "keyring"),
     ("arc-malachitebft-core-consensus", "consensus"),
     ("arc-malachitebft-core-types", "consensus"),
     ("bincode", "ledger"),
@@ -57,6 +59,7 @@ const NEVER_LINKED: &[(&str, &[&str])] = &[
     ("ledger", &["tokio", "rocksdb", "prost"]),
     ("policy", &["tokio", "rocksdb", "prost"]),
     ("store", &["tokio", "prost", "libp2p"]),
+    ("keyring", &["tokio", "prost", "clap"]),
 ];
 
 /// Rooms that decide: values in, values out.

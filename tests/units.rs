@@ -77,6 +77,7 @@ fn units_are_well_formed_and_closed() {
         (agent, &[][..], EXPOSURE_MAX),
         (agent, &["agent/systemd/packages.conf"], EXPOSURE_MAX),
         (agent, &["agent/systemd/images.conf"], EXPOSURE_MAX),
+        (agent, &["agent/systemd/sealed.conf"], EXPOSURE_MAX),
         (agent, &["agent/systemd/containers.conf"], EXPOSURE_OF_CONTAINERS_MAX),
         (node, &[], EXPOSURE_MAX),
     ] {

@@ -109,14 +109,8 @@ impl From<ConfigError> for Failure {
 
 impl From<KeyError> for Failure {
     fn from(error: KeyError) -> Self {
-        let hint = match &error {
-            KeyError::Exposed { path, .. } => {
-                Some(format!("chmod 600 {}; if others could read it, make a new key", path.display()))
-            }
-            KeyError::Format { .. } => Some("`countersign-agent init` writes key files".to_owned()),
-            KeyError::File(_) | KeyError::Randomness(_) => None,
-        };
-        Self::new(error, hint, USAGE).called("key-file")
+        let hint = error.hint();
+        Self::new(error, Some(hint), USAGE).called("key-file")
     }
 }
 

@@ -1,148 +1,90 @@
 //! The endpoint's key: signs this endpoint's receipts and nothing else.
-//!
-//! ```toml
-//! role = "endpoint"
-//! organisation = "bank" # may be left out: the ledger says whose host it is
-//! public_key = "64 hexadecimal digits"
-//! secret_key = "64 hexadecimal digits: the ed25519 seed of RFC 8032"
-//! ```
 
-use crate::files::{self, FileError, failed};
-use ledger::bounded::Name;
+use crate::config::Config;
+use crate::files::{self, FileError};
+use keyring::{KeyFile, KeyFileError, KeyRole, Secret, SecretPlace, Stored};
 use ledger::key::{PublicKey, SecretKey};
-use serde::Deserialize;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use zeroize::{Zeroize as _, Zeroizing};
-
-/// Largest key file.
-pub const KEY_FILE_BYTES_MAX: usize = 4 * 1024;
-/// What the role field says.
-const ROLE: &str = "endpoint";
+use std::path::Path;
 
 /// What is wrong with a key file.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// The file itself.
+    /// It could not be written.
     #[error(transparent)]
     File(#[from] FileError),
-    /// Not the format. Says what, and never quotes the file: a secret is in it.
-    #[error("{} is not an endpoint key file: {detail}", path.display())]
-    Format {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        detail: &'static str,
-    },
-    /// Others than the owner may read it.
-    #[error("{} can be read by others: its mode is {mode:03o}", path.display())]
-    Exposed {
-        /// Where.
-        path: PathBuf,
-        /// Its mode.
-        mode: u32,
-    },
-    /// The operating system gave no randomness.
-    #[error("no randomness from the operating system")]
-    Randomness(#[source] std::io::Error),
+    /// What it says, or that it stays sealed.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Raw {
-    role: String,
-    /// Whoever makes keys for many hosts notes whose they are; here nothing hangs on it.
-    #[serde(default, rename = "organisation")]
-    _organisation: Option<Name>,
-    public_key: PublicKey,
-    secret_key: String,
-}
-
-impl Drop for Raw {
-    fn drop(&mut self) {
-        self.secret_key.zeroize();
+impl KeyError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> String {
+        const SAY: &str =
+            "say in the configuration what opens it: unseal = { credential = \"NAME\" }, or { file = \"FILE\" }";
+        match self {
+            Self::Key(KeyFileError::Exposed { path, .. }) => {
+                format!("chmod 600 {}; if others could read it, make a new key", path.display())
+            }
+            Self::Key(KeyFileError::Sealed { .. }) => SAY.to_owned(),
+            Self::Key(KeyFileError::SealedAlready { .. }) => "`countersign-agent key reseal` seals it anew".to_owned(),
+            Self::Key(error) => error.hint().unwrap_or_else(|| {
+                "`countersign-agent init` writes key files; an operator enrols the public key".to_owned()
+            }),
+            Self::File(_) => String::new(),
+        }
     }
 }
 
 /// Makes a new key.
 ///
 /// # Errors
-/// [`KeyError::Randomness`].
+/// [`KeyFileError::Randomness`].
 pub fn generate() -> Result<SecretKey, KeyError> {
-    let mut seed = Zeroizing::new([0u8; 32]);
-    let mut filled = 0;
-    while filled < seed.len() {
-        let got = rustix::rand::getrandom(&mut seed[filled..], rustix::rand::GetRandomFlags::empty());
-        filled += got.map_err(|error| KeyError::Randomness(error.into()))?;
-    }
-    Ok(SecretKey::from_seed(&seed))
+    Ok(KeyFile::generate(KeyRole::Endpoint, None)?.secret)
 }
 
-/// Writes a key file where none is yet, whole or not at all, for its owner's eyes only.
+/// Writes a key file where none is yet, whole or not at all, for its owner's eyes only, and sealed if there is something
+/// to seal it with.
 ///
 /// # Errors
-/// [`KeyError::File`].
-pub fn write(path: &Path, key: &SecretKey) -> Result<(), KeyError> {
-    let secret = Zeroizing::new(hex::encode(key.seed()));
-    let text = Zeroizing::new(format!(
-        "# This host's key: whoever has this file writes receipts in this host's name.\n\
-         role = \"{ROLE}\"\npublic_key = \"{}\"\nsecret_key = \"{}\"\n",
-        key.public(),
-        secret.as_str()
-    ));
+/// [`KeyError`].
+pub fn write(path: &Path, key: &SecretKey, seal: Option<&Secret>) -> Result<(), KeyError> {
+    let text = KeyFile::of(KeyRole::Endpoint, None, key.clone()).text(path, seal)?;
     Ok(files::create_new(path, text.as_bytes(), files::PRIVATE_FILE_MODE)?)
 }
 
-/// Reads a key file that nobody but its owner can read.
+/// Reads an endpoint's key file; what is sealed stays so.
 ///
 /// # Errors
-/// [`KeyError`] says what is wrong with it.
-pub fn read(path: &Path) -> Result<SecretKey, KeyError> {
-    let format = |detail| KeyError::Format { path: path.to_owned(), detail };
-    let metadata = std::fs::metadata(path).map_err(failed("examine", path))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(KeyError::Exposed { path: path.to_owned(), mode });
-    }
-    let bytes = Zeroizing::new(files::read(path, KEY_FILE_BYTES_MAX)?);
-    let text = std::str::from_utf8(&bytes).map_err(|_| format("not text"))?;
-    let raw: Raw = toml::from_str(text)
-        .map_err(|_| format("role, public_key, secret_key and perhaps organisation are wanted, and nothing else"))?;
-    if raw.role != ROLE {
-        return Err(format("its role is not `endpoint`"));
-    }
-    let mut seed = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(&raw.secret_key, seed.as_mut())
-        .map_err(|_| format("secret_key is not 64 hexadecimal digits"))?;
-    let key = SecretKey::from_seed(&seed);
-    match key.public() == raw.public_key {
-        true => Ok(key),
-        false => Err(format("public_key is not that of secret_key")),
-    }
+/// [`KeyError::Key`] says what is wrong with it.
+pub fn stored(path: &Path) -> Result<Stored, KeyError> {
+    Ok(Stored::read(path)?.needs(KeyRole::Endpoint)?)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// The public half, for which nothing has to be opened.
+///
+/// # Errors
+/// As [`stored`].
+pub fn public(config: &Config) -> Result<PublicKey, KeyError> {
+    Ok(stored(&config.key)?.public().public_key)
+}
 
-    #[test]
-    fn a_key_file_may_say_whose_it_is_and_nothing_unknown() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("endpoint.key");
-        let key = SecretKey::from_seed(&[7; 32]);
-        write(&path, &key).unwrap();
-        let text = std::fs::read_to_string(&path).unwrap();
-        let read_with = |more: &str| {
-            std::fs::write(&path, format!("{text}{more}\n")).unwrap();
-            read(&path)
-        };
-        for more in ["", "organisation = \"bank\""] {
-            assert_eq!(read_with(more).unwrap().public(), key.public(), "{more:?}");
-        }
-        for more in ["organisation = \"No Name\"", "organisation = 5", "colour = \"red\"", "]["] {
-            let error = read_with(more).unwrap_err();
-            assert!(matches!(error, KeyError::Format { .. }), "{more:?}: {error}");
-            assert!(!error.to_string().contains(&hex::encode(key.seed())), "{more:?}");
-        }
-    }
+/// The key this host signs with, opened as its configuration says.
+///
+/// # Errors
+/// [`KeyError::Key`] says what is wrong with it, or with what should open it.
+pub fn open(config: &Config) -> Result<SecretKey, KeyError> {
+    let key = stored(&config.key)?.open(|| secret(config.unseal.as_ref(), &config.key))?;
+    Ok(key.secret)
+}
+
+/// What opens or seals a key file by itself.
+///
+/// # Errors
+/// [`KeyFileError::Sealed`] when no place is known; [`KeyFileError::Secret`].
+pub fn secret(place: Option<&SecretPlace>, key: &Path) -> Result<Secret, KeyFileError> {
+    let place = place.ok_or_else(|| KeyFileError::Sealed { path: key.to_owned() })?;
+    place.secret().map_err(|source| KeyFileError::Secret { path: key.to_owned(), source })
 }

@@ -16,6 +16,7 @@ fn main() -> ExitCode {
     if arguments.nth(1).is_some_and(|first| first == agent::services::launch::LAUNCH) {
         return failure::not_launched(&agent::services::launch::launch(arguments));
     }
+    keyring::no_core_dumps();
     let words: Vec<_> = std::env::args_os().collect();
     let cli = match commands::Cli::try_parse_from(&words) {
         Ok(cli) => cli,

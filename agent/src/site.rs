@@ -135,7 +135,7 @@ impl Site {
         locked: impl FnOnce(&DataDir) -> Result<T, FileError>,
     ) -> Result<(Self, T), SiteError> {
         let data = DataDir::at(config.data_dir.clone());
-        let key = key::read(&config.key)?;
+        let key = key::open(&config)?;
         let (genesis, trust) = trusted(&config)?;
         let sources = Sources::new(&config.ledger)?;
         let own = config.cache.is_some().then(|| data.cache());

@@ -3,13 +3,14 @@
 use crate::commands::SnapshotError;
 use crate::connection::NodeError;
 use crate::description::SpecError;
-use crate::files::FileError;
-use crate::key_file::KeyFileError;
+use crate::files::{FileError, read_hint, write_hint};
 use crate::pack::PackError;
 use crate::shelf::ShelfError;
 use crate::sign::SignError;
 use crate::submit::SubmitError;
 use crate::trust::TrustError;
+use crate::unlock::UnlockError;
+use keyring::KeyFileError;
 use terminal::{EXIT_REFUSED, EXIT_USAGE, ErrorView, USAGE};
 
 /// Why a command did not do what was asked.
@@ -32,6 +33,9 @@ pub enum Failure {
     /// A key file.
     #[error(transparent)]
     Key(#[from] KeyFileError),
+    /// What opens or seals a key file.
+    #[error(transparent)]
+    Unlock(#[from] UnlockError),
     /// A trust root.
     #[error(transparent)]
     Trust(#[from] TrustError),
@@ -108,6 +112,7 @@ impl Failure {
             | Self::Missing(_)
             | Self::File(_)
             | Self::Key(_)
+            | Self::Unlock(_)
             | Self::Sign(_)
             | Self::Side { .. }
             | Self::Program { .. }
@@ -127,7 +132,8 @@ impl Failure {
                 Some(format!("say {}", hows.join("; ")))
             }
             Self::File(error) => error.hint(),
-            Self::Key(error) => error.hint(),
+            Self::Key(error) => key_hint(error),
+            Self::Unlock(error) => error.hint(),
             Self::Trust(error) => error.hint(),
             Self::Spec(error) => error.hint(),
             Self::Pack(error) => error.hint(),
@@ -151,7 +157,7 @@ impl Failure {
         match self {
             Self::Usage { .. } | Self::Missing(_) | Self::UnknownCommand { .. } => USAGE,
             Self::File(_) => "file",
-            Self::Key(_) => "key-file",
+            Self::Key(_) | Self::Unlock(_) => "key-file",
             Self::Trust(_) => "trust-root",
             Self::Spec(_) => "description",
             Self::Pack(_) => "pack",
@@ -171,6 +177,18 @@ impl Failure {
     #[must_use]
     pub fn view(&self) -> ErrorView {
         ErrorView::of(self, self.code(), self.hint())
+    }
+}
+
+/// What to do about a key file.
+pub(crate) fn key_hint(error: &KeyFileError) -> Option<String> {
+    match error {
+        KeyFileError::Read { source, .. } => read_hint(source).map(str::to_owned),
+        KeyFileError::TooLarge { .. } => Some("is it a key file at all?".to_owned()),
+        KeyFileError::Format { .. } => Some("`countersign key new` writes key files".to_owned()),
+        KeyFileError::Write { source, .. } => Some(write_hint(source).to_owned()),
+        KeyFileError::SealedAlready { .. } => Some("`countersign key change-passphrase` seals it anew".to_owned()),
+        error => error.hint(),
     }
 }
 

@@ -66,16 +66,21 @@ impl FileError {
         match self {
             Self::Exists { .. } => Some("nothing is ever overwritten: choose another name, or move it away".to_owned()),
             Self::Other { .. } => Some("choose another name, or move it away".to_owned()),
-            Self::Read { source, .. } => Some(match source.kind() {
-                io::ErrorKind::NotFound => "check the path; it begins in the directory you are in".to_owned(),
-                io::ErrorKind::PermissionDenied => "check who owns the file, and its mode".to_owned(),
-                io::ErrorKind::IsADirectory => "give the file itself, not the directory it is in".to_owned(),
-                _ => return None,
-            }),
+            Self::Read { source, .. } => read_hint(source).map(str::to_owned),
             Self::TooLarge { what, .. } => Some(format!("is it a {what} at all?")),
             Self::Write { source, .. } => Some(write_hint(source).to_owned()),
         }
     }
+}
+
+/// What to do about something that cannot be read.
+pub(crate) fn read_hint(error: &io::Error) -> Option<&'static str> {
+    Some(match error.kind() {
+        io::ErrorKind::NotFound => "check the path; it begins in the directory you are in",
+        io::ErrorKind::PermissionDenied => "check who owns the file, and its mode",
+        io::ErrorKind::IsADirectory => "give the file itself, not the directory it is in",
+        _ => return None,
+    })
 }
 
 /// What to do about something that cannot be written.

@@ -22,7 +22,6 @@ pub mod description;
 pub mod failure;
 pub mod files;
 pub mod genesis_spec;
-pub mod key_file;
 mod kinds;
 pub mod options;
 pub mod pack;
@@ -34,6 +33,7 @@ pub mod tables;
 pub mod time;
 pub mod trust;
 mod unfinished;
+pub mod unlock;
 pub mod view;
 
 use std::ffi::OsString;
@@ -43,6 +43,7 @@ use terminal::{EXIT_USAGE, Format};
 /// Runs one command line, the program's name first, and says how it ended.
 #[must_use]
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    keyring::no_core_dumps();
     let words: Vec<OsString> = arguments.into_iter().collect();
     let line = match options::CommandLine::read(&words) {
         Ok(line) => line,

@@ -2,9 +2,10 @@
 
 use crate::commands;
 use crate::failure::Failure;
-use crate::key_file::KeyFile;
+use crate::sign::SignError;
 use crate::trust::Trust;
 use clap::{Args, Command, CommandFactory as _, FromArgMatches as _, Parser};
+use keyring::{KeyFile, KeyRole, PublicPart, Stored};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use terminal::Format;
@@ -27,7 +28,7 @@ const EVERYWHERE: &str = "Options of every command";
     after_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH.
 Ids are accepted in full or as a unique prefix, those of transactions in full; signing by a prefix asks first, at a terminal. Answers go to standard output, everything else to standard error.
-COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS, COUNTERSIGN_KEY and COUNTERSIGN_OUTPUT stand for --node, --ca, --genesis, --key and --output.
+COUNTERSIGN_NODE, COUNTERSIGN_CA, COUNTERSIGN_GENESIS, COUNTERSIGN_KEY, COUNTERSIGN_PASSPHRASE_FILE and COUNTERSIGN_OUTPUT stand for --node, --ca, --genesis, --key, --passphrase-file and --output.
 Exit codes: 0 done, 1 refused or a negative answer, 2 usage or environment.",
     after_long_help = "\
 A word that is no command here runs the program countersign-WORD beside this one or on PATH, with the options above \
@@ -123,6 +124,10 @@ pub struct Global {
     /// The key file to sign with
     #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_KEY", hide_env_values = true, help_heading = EVERYWHERE)]
     pub key: Option<PathBuf>,
+    /// The file with what opens a sealed key: a passphrase, or a machine's secret. Without, a sealed key's passphrase is
+    /// asked for at the terminal
+    #[arg(long, global = true, value_name = "FILE", env = "COUNTERSIGN_PASSPHRASE_FILE", hide_env_values = true, help_heading = EVERYWHERE)]
+    pub passphrase_file: Option<PathBuf>,
     /// How the answer is written
     #[arg(short = 'o', long, global = true, value_name = "FORMAT", value_enum, default_value_t, env = terminal::OUTPUT_VARIABLE, hide_env_values = true, help_heading = EVERYWHERE)]
     pub output: Format,
@@ -197,21 +202,29 @@ impl Global {
         Ok(Trust::read(self.genesis.as_deref().unwrap_or(Path::new("")))?)
     }
 
-    /// The key file, if one was given.
+    /// Whose key file was given, if one was: nobody is asked to open it.
     ///
     /// # Errors
     /// [`Failure::Key`] when it was given and is none.
-    pub fn key(&self) -> Result<Option<KeyFile>, Failure> {
-        Ok(self.key.as_deref().map(KeyFile::read).transpose()?)
+    pub fn key(&self) -> Result<Option<PublicPart>, Failure> {
+        Ok(self.key.as_deref().map(PublicPart::read).transpose()?)
     }
 
-    /// The key file, which this command needs.
+    /// The key, which this command signs with. It is opened when it is the right one: nobody types a passphrase for
+    /// nothing.
     ///
     /// # Errors
-    /// [`Failure::Missing`] when it was not given, [`Failure::Key`] when it is none.
-    pub fn key_needed(&self) -> Result<KeyFile, Failure> {
+    /// [`Failure::Missing`] when it was not given, [`Failure::Key`] when it is none, [`Failure::Sign`] when it is for
+    /// something else, [`Failure::Unlock`] when there is nothing to open it with.
+    pub fn key_needed(&self, needed: &[KeyRole]) -> Result<KeyFile, Failure> {
         self.need(&[Need::Key])?;
-        Ok(KeyFile::read(self.key.as_deref().unwrap_or(Path::new("")))?)
+        let stored = Stored::read(self.key.as_deref().unwrap_or(Path::new("")))?;
+        let actual = stored.public().role;
+        if !needed.contains(&actual) {
+            let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
+            return Err(SignError::WrongRole { needed, actual }.into());
+        }
+        self.open(&stored)
     }
 }
 

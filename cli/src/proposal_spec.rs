@@ -3,8 +3,8 @@
 use crate::description::{
     self, Description, KeySpec, Kind, OrganisationSpec, RuleSpec, SpecError, ValidatorSpec, validators,
 };
-use crate::key_file::{KeyRole, PublicPart};
 use crate::trust::Trust;
+use keyring::{KeyRole, PublicPart};
 use ledger::approval::ApprovalRules;
 use ledger::bounded::{List, Name, Notes};
 use ledger::governance::{Change, ChangeError, ImpossibleChange, Proposal};

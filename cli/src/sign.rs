@@ -1,10 +1,10 @@
 //! Signing: the right key, for the right ledger, and what is signed shown first.
 
 use crate::failure::Failure;
-use crate::key_file::{KeyFile, KeyRole};
 use crate::options::{Global, Need, Signing};
 use crate::time;
 use crate::trust::Trust;
+use keyring::{KeyFile, KeyRole};
 use ledger::artifact::{SignedUploadGrant, UploadGrant};
 use ledger::block::PROTOCOL_VERSION;
 use ledger::encoding::{DecodeError, decode};
@@ -70,11 +70,8 @@ impl Signer {
     pub fn new(global: &Global, signing: &Signing, needed: &[KeyRole]) -> Result<Self, Failure> {
         let needs = [Need::Key, Need::Genesis, Need::Node];
         global.need(if signing.offline { &needs[..2] } else { &needs })?;
-        let (key, trust) = (global.key_needed()?, global.trust_needed()?);
-        if !needed.contains(&key.public.role) {
-            let needed = needed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" or ");
-            return Err(SignError::WrongRole { needed, actual: key.public.role }.into());
-        }
+        let key = global.key_needed(needed)?;
+        let trust = global.trust_needed()?;
         if signing.expires == 0 {
             return Err(SignError::ExpiresAtOnce.into());
         }

@@ -1,5 +1,6 @@
 //! The configuration file: text, then raw, then parsed. Unknown fields are errors.
 
+use keyring::{KeyFileError, KeyRole, SecretPlace, Stored};
 use ledger::bounded::Name;
 use ledger::id::ParseIdError;
 use ledger::key::{PublicKey, SecretKey};
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
-/// Largest configuration or key file.
+/// Largest configuration file.
 const FILE_BYTES_MAX: u64 = 256 * 1024;
 
 /// Why a configuration cannot be used.
@@ -49,6 +50,9 @@ pub enum ConfigError {
         /// What is wrong.
         detail: String,
     },
+    /// A key file.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
 }
 
 /// The file as it is written.
@@ -66,6 +70,9 @@ pub struct RawConfig {
     /// Validating key; leave out for a node that only observes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub validator_key: Option<PathBuf>,
+    /// Where the secret is that opens this node's keys, if they are sealed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unseal: Option<SecretPlace>,
     /// Peers.
     pub network: RawNetwork,
     /// Clients.
@@ -139,6 +146,14 @@ pub struct RawGrpc {
     pub certificate: PathBuf,
     /// PEM private key.
     pub private_key: PathBuf,
+    /// Longest that whoever asks for the newest head is told to wait before he asks again, milliseconds: the more ask,
+    /// the longer.
+    #[serde(default = "ask_again_ms_max")]
+    pub ask_again_ms_max: u64,
+}
+
+fn ask_again_ms_max() -> u64 {
+    crate::grpc::ASK_AGAIN_MS_MAX
 }
 
 /// `[consensus]`, milliseconds.
@@ -312,6 +327,7 @@ impl RawConfig {
         for file in files.into_iter().chain(more).chain(raw.validator_key.as_mut()).chain(operator) {
             *file = base.join(&file);
         }
+        raw.unseal = raw.unseal.take().map(|place| place.below(base));
         Ok(raw)
     }
 
@@ -346,10 +362,11 @@ impl RawConfig {
         let grpc_listen = self.grpc.listen.parse().map_err(|error: std::net::AddrParseError| {
             wrong("grpc.listen", &format!("{error}, want 127.0.0.1:7100"))
         })?;
-        let node_key = load_key(&self.node_key, "node")?;
-        let validator_key = self.validator_key.as_deref().map(|path| load_key(path, "validator")).transpose()?;
-        let operator_key = self.enrolment.as_ref().map(|enrolment| load_key(&enrolment.operator_key, "operator"));
-        let operator_key = operator_key.transpose()?;
+        let unseal = self.unseal.as_ref();
+        let node_key = load_key(&self.node_key, KeyRole::Node, unseal)?;
+        let load = |path: Option<&PathBuf>, role| path.map(|path| load_key(path, role, unseal)).transpose();
+        let validator_key = load(self.validator_key.as_ref(), KeyRole::Validator)?;
+        let operator_key = load(self.enrolment.as_ref().map(|enrolment| &enrolment.operator_key), KeyRole::Operator)?;
         let accept_lost_guard = false;
         Ok(Config {
             organisation,
@@ -383,41 +400,14 @@ pub fn listen_address(text: &str) -> Result<Multiaddr, String> {
 /// What an address to listen on looks like.
 const LISTEN: &str = "want /ip4/0.0.0.0/tcp/7000 or /ip6/::/udp/7000/quic-v1";
 
-/// A key file: TOML, readable by its owner only.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KeyFile {
-    /// What the key is for.
-    pub role: String,
-    /// Whose it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub organisation: Option<String>,
-    /// 64 hexadecimal digits.
-    pub public_key: String,
-    /// The seed, 64 hexadecimal digits.
-    pub secret_key: String,
-}
-
-/// Loads a key and checks that it has the role and that its halves belong together.
+/// Loads a key, and opens it if it is sealed.
 ///
 /// # Errors
-/// [`ConfigError`] names the file and what is wrong.
-pub fn load_key(path: &Path, role: &str) -> Result<SecretKey, ConfigError> {
-    let wrong = |field, detail: String| ConfigError::Value { path: path.to_owned(), field, detail };
-    let text = read_text(path)?;
-    let file: KeyFile = toml::from_str(&text).map_err(|_| {
-        // The parser's own words would quote the line, and the line may be the secret.
-        wrong("key file", "needs role, public_key and secret_key, and nothing else but organisation".to_owned())
-    })?;
-    if file.role != role {
-        return Err(wrong("role", format!("this is a key with role {}, one with role {role} is needed", file.role)));
-    }
-    let mut seed = Zeroizing::new([0; 32]);
-    hex::decode_to_slice(Zeroizing::new(file.secret_key).as_bytes(), seed.as_mut())
-        .map_err(|_| wrong("secret_key", "must be 64 hexadecimal digits".to_owned()))?;
-    let key = SecretKey::from_seed(&seed);
-    if key.public().to_string() != file.public_key {
-        return Err(wrong("public_key", "does not belong to the secret key".to_owned()));
-    }
-    Ok(key)
+/// [`ConfigError::Key`].
+pub fn load_key(path: &Path, role: KeyRole, unseal: Option<&SecretPlace>) -> Result<SecretKey, ConfigError> {
+    let secret = || {
+        let place = unseal.ok_or_else(|| KeyFileError::Sealed { path: path.to_owned() })?;
+        place.secret().map_err(|source| KeyFileError::Secret { path: path.to_owned(), source })
+    };
+    Ok(Stored::read(path)?.needs(role)?.open(secret)?.secret)
 }

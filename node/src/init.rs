@@ -1,17 +1,16 @@
 //! `countersign-node init`: a directory with keys, certificates and a commented configuration.
 
 use crate::artifacts::ArtifactLimits;
-use crate::config::KeyFile;
+use keyring::{KeyFile, KeyFileError, KeyRole, Secret, SecretPlace};
 use ledger::bounded::Name;
-use ledger::key::{PublicKey, SecretKey};
+use ledger::key::PublicKey;
 use libp2p::Multiaddr;
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use std::fs::{self, OpenOptions};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
 /// What a new node is to be.
 pub struct NewNode {
@@ -27,6 +26,16 @@ pub struct NewNode {
     pub grpc: SocketAddr,
     /// Names and addresses clients will call it by.
     pub hosts: Vec<String>,
+    /// What its keys are sealed with, if they are.
+    pub seal: Option<Sealing>,
+}
+
+/// What seals the keys of a new node.
+pub struct Sealing {
+    /// A machine's secret.
+    pub secret: Secret,
+    /// Where the node finds it again.
+    pub place: SecretPlace,
 }
 
 /// The public halves of what was made.
@@ -51,6 +60,9 @@ pub enum InitError {
         /// What it said.
         source: io::Error,
     },
+    /// No key.
+    #[error(transparent)]
+    Key(#[from] KeyFileError),
     /// No certificate.
     #[error("cannot make a certificate: {0}")]
     Certificate(#[from] rcgen::Error),
@@ -82,9 +94,9 @@ pub fn init(new: &NewNode) -> Result<MadeNode, InitError> {
     fs::create_dir(&data).map_err(io(&data))?;
     made.paths.push(data);
 
-    let node = new_key(&mut made, "node.key", "node", &new.organisation)?;
+    let node = new_key(&mut made, "node.key", KeyRole::Node, new)?;
     let validator = match new.validator {
-        true => Some(new_key(&mut made, "validator.key", "validator", &new.organisation)?),
+        true => Some(new_key(&mut made, "validator.key", KeyRole::Validator, new)?),
         false => None,
     };
     let tls = certificates(&new.organisation, &new.hosts)?;
@@ -134,21 +146,11 @@ impl Drop for Made<'_> {
     }
 }
 
-fn new_key(made: &mut Made<'_>, name: &str, role: &str, organisation: &Name) -> Result<PublicKey, InitError> {
-    let mut seed = Zeroizing::new([0; 32]);
-    fs::File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(seed.as_mut()))
-        .map_err(|source| InitError::Io { path: "/dev/urandom".into(), source })?;
-    let key = SecretKey::from_seed(&seed);
-    let file = KeyFile {
-        role: role.to_owned(),
-        organisation: Some(organisation.to_string()),
-        public_key: key.public().to_string(),
-        secret_key: hex::encode(*seed),
-    };
-    let text = Zeroizing::new(toml::to_string(&file).expect("four strings are TOML"));
+fn new_key(made: &mut Made<'_>, name: &str, role: KeyRole, new: &NewNode) -> Result<PublicKey, InitError> {
+    let key = KeyFile::generate(role, Some(new.organisation.clone()))?;
+    let text = key.text(&made.path(name), new.seal.as_ref().map(|seal| &seal.secret))?;
     made.file(name, text.as_bytes(), 0o600)?;
-    Ok(key.public())
+    Ok(key.public.public_key)
 }
 
 struct Tls {
@@ -185,6 +187,11 @@ fn configuration(new: &NewNode) -> String {
         }
         false => "# validator_key = \"validator.key\"   # only for a node that votes\n",
     };
+    let unseal = match new.seal.as_ref().map(|seal| &seal.place) {
+        Some(SecretPlace::Credential(name)) => format!("unseal = {{ credential = {} }}", quoted(&name.to_string())),
+        Some(SecretPlace::File(path)) => format!("unseal = {{ file = {} }}", quoted(&path.to_string_lossy())),
+        None => "# unseal = { credential = \"countersign-unseal\" }".to_owned(),
+    };
     let limits = ArtifactLimits::default();
     format!(
         "# A Countersign node. Relative paths are relative to this file. Unknown fields are errors.\n\
@@ -199,6 +206,9 @@ fn configuration(new: &NewNode) -> String {
          # Key this node is known by to its peers.\n\
          node_key = \"node.key\"\n\
          {validator}\
+         # Where the secret is that opens these keys, if they are sealed (`countersign key seal`): a credential of systemd,\n\
+         # or a file that only this node's user can read.\n\
+         {unseal}\n\
          \n\
          [network]\n\
          # libp2p multiaddresses: TCP, or QUIC as /ip4/…/udp/…/quic-v1.\n\
@@ -213,6 +223,8 @@ fn configuration(new: &NewNode) -> String {
          listen = {grpc}\n\
          certificate = \"tls.pem\"\n\
          private_key = \"tls.key\"\n\
+         # The more ask for the newest head, the longer they are told to wait before they ask again; no longer than this.\n\
+         # ask_again_ms_max = {ask_again}\n\
          \n\
          # Patches' files, in data_dir. Bytes; these figures are those in force without this section. Of the disk a\n\
          # sixteenth is left free for the chain, and no more than left_free_bytes_max.\n\
@@ -228,6 +240,7 @@ fn configuration(new: &NewNode) -> String {
         artifacts = limits.bytes_max,
         artifacts_of_one = limits.per_organisation_bytes_max,
         left_free = limits.left_free_bytes_max,
+        ask_again = crate::grpc::ASK_AGAIN_MS_MAX,
         organisation = quoted(new.organisation.as_str()),
         listen = listen.join(", "),
         grpc = quoted(&new.grpc.to_string()),

@@ -1,10 +1,11 @@
 //! Run a member of the ledger: the program.
 
 use clap::{Parser, Subcommand};
+use keyring::{CredentialName, KeyFileError, SecretError, SecretPlace};
 use ledger::bounded::Name;
 use libp2p::Multiaddr;
 use node::config::{ConfigError, RawConfig, listen_address};
-use node::init::{InitError, NewNode, init};
+use node::init::{InitError, NewNode, Sealing, init};
 use node::node::NodeError;
 use serde_json::json;
 use std::error::Error;
@@ -69,6 +70,12 @@ enum Command {
         /// Name or address clients will use, for the certificate; may be given several times.
         #[arg(long, default_values = ["localhost", "127.0.0.1"], value_parser = host)]
         host: Vec<String>,
+        /// Seal its keys with the machine's secret in this file (`countersign key secret` makes one).
+        #[arg(long, value_name = "FILE")]
+        seal_with: Option<PathBuf>,
+        /// The node finds that secret in this credential of systemd, and not in the file.
+        #[arg(long, value_name = "NAME", requires = "seal_with")]
+        credential: Option<CredentialName>,
     },
     /// Run until interrupted.
     Run {
@@ -117,7 +124,15 @@ fn host(name: &str) -> Result<String, String> {
     if proto::is_host(name) { Ok(name.to_owned()) } else { Err("neither a name of the DNS nor an address".to_owned()) }
 }
 
+/// What seals the keys of a new node, and where the node finds it again.
+fn sealing(file: &Path, credential: Option<CredentialName>) -> Result<Sealing, Box<dyn Error>> {
+    let file = SecretPlace::File(std::path::absolute(file)?);
+    let secret = file.secret()?;
+    Ok(Sealing { secret, place: credential.map_or(file, SecretPlace::Credential) })
+}
+
 fn main() -> ExitCode {
+    keyring::no_core_dumps();
     let words: Vec<OsString> = std::env::args_os().collect();
     let Arguments { output, command } = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
@@ -126,8 +141,14 @@ fn main() -> ExitCode {
     match execute(command) {
         Ok(answer) => answer.end(output, EXIT_USAGE),
         Err(error) => {
-            let (code, hint) = code_and_hint(&*error);
-            ErrorView::of(&*error, code, Some(hint.to_owned())).tell(output);
+            let (code, hint) = match key_hint(&*error) {
+                Some(hint) => ("key-file", hint),
+                None => {
+                    let (code, hint) = code_and_hint(&*error);
+                    (code, hint.to_owned())
+                }
+            };
+            ErrorView::of(&*error, code, Some(hint)).tell(output);
             let is_refused = error.downcast_ref::<NodeError>().is_some_and(NodeError::is_refusal);
             ExitCode::from(if is_refused { EXIT_REFUSED } else { EXIT_USAGE })
         }
@@ -136,8 +157,9 @@ fn main() -> ExitCode {
 
 fn execute(command: Command) -> Result<Answer, Box<dyn Error>> {
     match command {
-        Command::Init { dir, organisation, validator, listen, grpc, host } => {
-            let made = init(&NewNode { directory: dir, organisation, validator, listen, grpc, hosts: host })?;
+        Command::Init { dir, organisation, validator, listen, grpc, host, seal_with, credential } => {
+            let seal = seal_with.map(|file| sealing(&file, credential)).transpose()?;
+            let made = init(&NewNode { directory: dir, organisation, validator, listen, grpc, hosts: host, seal })?;
             let mut text = format!("node = \"{}\"", made.node);
             let validator = made.validator.map(|key| key.to_string());
             text.extend(validator.iter().map(|key| format!("\nvalidator = \"{key}\"")));
@@ -249,6 +271,24 @@ fn fsck(directory: &Path) -> Result<Answer, Box<dyn Error>> {
 
 /// Blocks between two lines of progress.
 const PROGRESS_BLOCKS: u64 = 1_000;
+
+/// What to do about a key file, or what opens it; `None` of everything else.
+fn key_hint(error: &(dyn Error + 'static)) -> Option<String> {
+    if let Some(error) = error.downcast_ref::<SecretError>() {
+        return Some(error.hint().unwrap_or_default());
+    }
+    let error = match (error.downcast_ref(), error.downcast_ref()) {
+        (Some(ConfigError::Key(error)), _) | (_, Some(InitError::Key(error))) => error,
+        _ => return None,
+    };
+    Some(match error {
+        KeyFileError::Sealed { .. } => {
+            "say in the configuration what opens it: unseal = { credential = \"NAME\" }, or { file = \"FILE\" }"
+                .to_owned()
+        }
+        error => error.hint().unwrap_or_else(|| "`countersign key new` and `init` write key files".to_owned()),
+    })
+}
 
 /// A stable word for programs, and what to do: the rooms know best about themselves.
 fn code_and_hint(error: &(dyn Error + 'static)) -> (&'static str, &'static str) {

@@ -311,6 +311,7 @@ fn services(
         intake: grpc::Intake::default(),
         unread: grpc::Unread::default(),
         downloads: grpc::Downloads::default(),
+        followers: grpc::Followers::new(config.raw.grpc.ask_again_ms_max),
         snapshots: grpc::Snapshots::default(),
         porter: grpc::Porter::new(config.operator_key.clone()),
     }

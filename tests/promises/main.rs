@@ -15,4 +15,5 @@ mod losses;
 mod membership;
 mod network;
 mod scripts;
+mod secrets;
 mod support;

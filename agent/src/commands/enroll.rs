@@ -1,7 +1,7 @@
 //! `enroll`: a new host, with nothing but an invitation.
 
 use super::block_on;
-use super::new_host::{CONFIG, NewHost, check_is_new};
+use super::new_host::{CONFIG, NewHost, SealWith, Sealing, check_is_new};
 use crate::failure::{Failure, NO_VERDICT, REFUSED, USAGE};
 use agent::clock;
 use agent::config::{NODES_MAX, check_nodes};
@@ -37,6 +37,8 @@ Example:
   # prints this line, for each host:
   countersign-agent enroll https://ledger-a.example:7400 --token countersign1-…
 
+With --seal-with FILE the key is sealed from the start; put FILE where nobody else reads it, or hand it to systemd as a
+credential and name that with --credential (docs/guide/endpoint.md).
 The token may come from the environment (COUNTERSIGN_TOKEN), where other users of the host do not see it.
 JSON: {\"public_key\", \"name\", \"config\", \"height\" (null while the enrolment is not final)}
 Exit codes: 0 enrolled; 1 refused, the check is named; 2 wrong use; 3 no node answers. All of it is made, or nothing.")]
@@ -53,6 +55,8 @@ pub(super) struct Enroll {
     /// Where key and configuration go; data goes into `data` beneath
     #[arg(long, default_value = "/etc/countersign")]
     dir: PathBuf,
+    #[command(flatten)]
+    seal: SealWith,
 }
 
 /// What was made.
@@ -78,10 +82,17 @@ impl Enroll {
         })?;
         let nodes = self.nodes(&signed)?;
         let name = self.name(&signed)?;
-        block_on(self.enroll(&signed, &nodes, name))
+        let seal = self.seal.sealing()?;
+        block_on(self.enroll(&signed, &nodes, name, seal.as_ref()))
     }
 
-    async fn enroll(&self, signed: &SignedInvitation, nodes: &[String], name: Name) -> Result<Answer, Failure> {
+    async fn enroll(
+        &self,
+        signed: &SignedInvitation,
+        nodes: &[String],
+        name: Name,
+        seal: Option<&Sealing>,
+    ) -> Result<Answer, Failure> {
         let chain_id = signed.invitation.chain_id;
         let roots: Vec<&[u8]> = signed.invitation.roots.iter().map(|root| &root[..]).collect();
         let roots = proto::certificates_to_pem(&roots).into_bytes();
@@ -92,7 +103,7 @@ impl Enroll {
         let genesis = genesis(node, chain_id).await?;
         let (mirrors, directories) = (&[], &[]);
         let (ca, genesis) = (Some(roots), Some(genesis));
-        let host = NewHost { dir: &self.dir, name: &name, nodes, mirrors, directories, ca, genesis };
+        let host = NewHost { dir: &self.dir, name: &name, nodes, mirrors, directories, ca, genesis, seal };
         let (made, secret) = host.make()?;
         let arrival = Arrival { invitation: signed.digest(), endpoint: secret.public(), name: name.clone() };
         let request = v1::JoinRequest {

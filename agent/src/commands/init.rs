@@ -1,6 +1,6 @@
 //! `init`: a key and a configuration for a new host.
 
-use super::new_host::{CONFIG, NewHost, check_is_new};
+use super::new_host::{CONFIG, NewHost, SealWith, check_is_new};
 use crate::failure::{Failure, USAGE};
 use agent::config::{SOURCES_MAX, check_mirror, check_nodes};
 use clap::Args;
@@ -53,6 +53,8 @@ pub(super) struct Init {
     /// The genesis file, from somebody you trust. Copied.
     #[arg(long, value_name = "FILE")]
     genesis: Option<PathBuf>,
+    #[command(flatten)]
+    seal: SealWith,
 }
 
 /// What was made.
@@ -84,6 +86,7 @@ impl Init {
         let from_here = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let directories: Vec<_> = self.directories.iter().map(from_here).collect();
 
+        let seal = self.seal.sealing()?;
         let host = NewHost {
             dir: &self.dir,
             name: &self.name,
@@ -92,6 +95,7 @@ impl Init {
             directories: &directories,
             ca,
             genesis,
+            seal: seal.as_ref(),
         };
         let (made, secret) = host.make()?;
         made.keep();

@@ -4,12 +4,15 @@ use crate::failure::{Failure, USAGE};
 use agent::config::template::Template;
 use agent::key::{self, KeyError};
 use agent::{FileError, files};
+use clap::Args;
+use keyring::{CredentialName, Secret, SecretError, SecretPlace};
 use ledger::bounded::Name;
 use ledger::key::SecretKey;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use zeroize::Zeroizing;
 
 /// The host's key.
 const KEY: &str = "endpoint.key";
@@ -25,6 +28,7 @@ pub(super) struct NewHost<'a> {
     pub(super) directories: &'a [PathBuf],
     pub(super) ca: Option<Vec<u8>>,
     pub(super) genesis: Option<Vec<u8>>,
+    pub(super) seal: Option<&'a Sealing>,
 }
 
 impl<'a> NewHost<'a> {
@@ -33,7 +37,10 @@ impl<'a> NewHost<'a> {
         check_is_new(self.dir)?;
         let mut made = Made::in_directory(self.dir)?;
         let secret = key::generate()?;
-        made.file(KEY, |path| key::write(path, &secret))?;
+        if let Some(Sealing { new: Some((path, text)), .. }) = self.seal {
+            made.file(path, |path| files::create_new(path, text.as_bytes(), files::PRIVATE_FILE_MODE))?;
+        }
+        made.file(KEY, |path| key::write(path, &secret, self.seal.map(|seal| &seal.secret)))?;
         let genesis = self.genesis.map(|bytes| made.copy("genesis", &bytes)).transpose()?;
         let ca = self.ca.map(|bytes| made.copy("ca.pem", &bytes)).transpose()?;
         let template = Template {
@@ -43,9 +50,58 @@ impl<'a> NewHost<'a> {
             genesis: genesis.as_deref(),
             mirrors: self.mirrors,
             directories: self.directories,
+            unseal: self.seal.map(|seal| &seal.place),
         };
         made.copy(CONFIG, template.text().as_bytes())?;
         Ok((made, secret))
+    }
+}
+
+/// What the key of a new host is sealed with.
+pub(super) struct Sealing {
+    secret: Secret,
+    /// Where the agent finds it again.
+    place: SecretPlace,
+    /// Its file and what is in it, where it is made with the host.
+    new: Option<(PathBuf, Zeroizing<String>)>,
+}
+
+/// How the key of a new host is sealed.
+#[derive(Debug, Args)]
+pub(super) struct SealWith {
+    /// Seal the key with the machine's secret in this file, which is made if it is not there
+    #[arg(long, value_name = "FILE")]
+    seal_with: Option<PathBuf>,
+    /// The agent finds that secret in this credential of systemd, and not in the file
+    #[arg(long, value_name = "NAME", requires = "seal_with")]
+    credential: Option<CredentialName>,
+}
+
+impl SealWith {
+    /// Reads the secret, or thinks of one.
+    pub(super) fn sealing(&self) -> Result<Option<Sealing>, Failure> {
+        let Some(given) = &self.seal_with else { return Ok(None) };
+        let wrong = |error: SecretError| {
+            let hint = error.hint();
+            Failure::new(error, hint, USAGE).called("key-file")
+        };
+        let path = std::path::absolute(given).unwrap_or_else(|_| given.clone());
+        let place = match &self.credential {
+            Some(name) => SecretPlace::Credential(name.clone()),
+            None => SecretPlace::File(path.clone()),
+        };
+        if fs::symlink_metadata(&path).is_ok() {
+            if self.credential.is_none() && !path.is_file() {
+                let hint = "say with --credential where the agent finds the secret";
+                let text = format!("{} is no file that the agent finds again", path.display());
+                return Err(Failure::new(text, Some(hint.to_owned()), USAGE));
+            }
+            // The same that the agent takes.
+            let secret = SecretPlace::File(path).secret().map_err(wrong)?;
+            return Ok(Some(Sealing { secret, place, new: None }));
+        }
+        let new = Secret::generate();
+        Ok(Some(Sealing { secret: Secret::parse(&new).map_err(wrong)?, place, new: Some((path, new)) }))
     }
 }
 
@@ -86,7 +142,7 @@ impl<'a> Made<'a> {
     }
 
     /// Makes a file of the directory.
-    fn file<E>(&mut self, name: &str, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), Failure>
+    fn file<E>(&mut self, name: impl AsRef<Path>, write: impl FnOnce(&Path) -> Result<(), E>) -> Result<(), Failure>
     where
         KeyError: From<E>,
     {

@@ -28,7 +28,7 @@ impl Status {
             Some(control::Answer::Verdict(_) | control::Answer::NoAttempt(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));
             }
-            None => Shown::of_the_disk(&config, key::read(&config.key)?.public()),
+            None => Shown::of_the_disk(&config, key::public(&config)?),
         };
         Ok(answer(&status))
     }

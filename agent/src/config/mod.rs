@@ -17,6 +17,7 @@ pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace
 
 use crate::files;
 use crate::parameters::{self, Parameters};
+use keyring::SecretPlace;
 use ledger::bounded::{Name, Product};
 use ledger::limits;
 use ledger::patch::Label;
@@ -47,6 +48,8 @@ pub struct Config {
     pub data_dir: PathBuf,
     /// The endpoint's key file.
     pub key: PathBuf,
+    /// Where the secret is that opens it, if it is sealed.
+    pub unseal: Option<SecretPlace>,
     /// How the ledger is followed.
     pub ledger: Ledger,
     /// What people call the host.
@@ -176,12 +179,14 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     for path in optional.chain([&mut raw.data_dir, &mut raw.key]) {
         *path = base.join(&*path);
     }
+    raw.unseal = raw.unseal.take().map(|place| place.below(base));
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
+        unseal: raw.unseal.clone(),
         ledger: parse_ledger(&raw.ledger, !sources.is_empty())?,
         sources,
         cache: sources::parse_cache(raw.cache.as_ref())?,

@@ -11,6 +11,8 @@ pub(super) struct Raw {
     pub(super) data_dir: PathBuf,
     #[serde(default = "default_key")]
     pub(super) key: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unseal: Option<keyring::SecretPlace>,
     pub(super) ledger: Ledger,
     pub(super) host: Host,
     #[serde(default)]

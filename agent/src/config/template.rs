@@ -1,5 +1,6 @@
 //! The configuration `init` writes: every field, with what it means.
 
+use keyring::SecretPlace;
 use std::path::{Path, PathBuf};
 
 /// What `init` knows.
@@ -17,6 +18,8 @@ pub struct Template<'a> {
     pub mirrors: &'a [String],
     /// Directories with artifacts.
     pub directories: &'a [PathBuf],
+    /// Where the secret is that opens the key, if it is sealed.
+    pub unseal: Option<&'a SecretPlace>,
 }
 
 impl Template<'_> {
@@ -34,7 +37,13 @@ impl Template<'_> {
             format!("[[sources]]\nkind = \"directory\"\npath = {}\n\n", quoted(&path.to_string_lossy()))
         };
         let sources: String = self.directories.iter().map(directory).chain(self.mirrors.iter().map(mirror)).collect();
+        let unseal = match self.unseal {
+            Some(SecretPlace::Credential(name)) => format!("unseal = {{ credential = {} }}", quoted(&name.to_string())),
+            Some(SecretPlace::File(path)) => format!("unseal = {{ file = {} }}", quoted(&path.to_string_lossy())),
+            None => "# unseal = { credential = \"countersign-unseal\" }".to_owned(),
+        };
         TEXT.replace("@SOURCES@", &sources)
+            .replace("@UNSEAL@", &unseal)
             .replace("@NAME@", &quoted(self.name))
             .replace("@NODES@", &nodes.concat())
             .replace("@CA@", &path("ca", self.ca))
@@ -54,6 +63,9 @@ const TEXT: &str = r#"# Countersign agent: keeps this host patched, and believes
 data_dir = "data"
 # This host's key. It signs receipts and nothing else.
 key = "endpoint.key"
+# Where the secret is that opens the key, if it is sealed (`countersign-agent key seal`): a credential of systemd, or a file
+# that only the agent's user can read.
+@UNSEAL@
 
 [ledger]
 # Nodes to follow and to fetch from. One is enough to work, two or more to notice when one lies or

@@ -13,6 +13,7 @@ use crate::services::Phase;
 use crate::settled::chain;
 use crate::site::own_program;
 use crate::status::Status;
+use keyring::{KeyFileError, SecretError, Stored};
 use ledger::moment::Moment;
 use policy::Restart;
 use rustix::fs::Access;
@@ -31,15 +32,25 @@ const ANSWER_WAIT: Duration = Duration::from_secs(10);
 const RECEIPTS_EASY: usize = 8;
 
 pub(super) fn key(config: &Config) -> Finding {
-    match key::read(&config.key) {
-        Ok(key) => Finding::ok("key", format!("endpoint {}", key.public())),
-        Err(error) => {
-            let hint = match &error {
-                KeyError::Exposed { path, .. } => format!("chmod 600 {}", path.display()),
-                _ => "`countersign-agent init` writes key files; an operator enrols the public key".to_owned(),
-            };
-            Finding::fail("key", chain(&error), hint)
+    let (stored, opened) = (key::stored(&config.key), key::open(config));
+    let is_sealed = stored.as_ref().is_ok_and(Stored::is_sealed);
+    match (opened, &config.unseal) {
+        (Ok(key), Some(place)) if is_sealed => {
+            Finding::ok("key", format!("endpoint {}, sealed; {place} opens it", key.public()))
         }
+        (Ok(key), Some(place)) => {
+            let said =
+                format!("endpoint {}, not sealed, though the configuration names {place} to open it", key.public());
+            Finding::warn("key", said, "`countersign-agent key seal` seals it")
+        }
+        (Ok(key), None) => Finding::ok("key", format!("endpoint {}, not sealed", key.public())),
+        // Only the service has its credentials. Whether it runs is another finding.
+        (Err(KeyError::Key(KeyFileError::Secret { source: SecretError::NoCredential { name }, .. })), _) => {
+            let endpoint = stored.map_or_else(|error| chain(&error), |stored| stored.public().public_key.to_string());
+            let said = format!("endpoint {endpoint}, sealed; credential {name}, which only the service has, opens it");
+            Finding::ok("key", said)
+        }
+        (Err(error), _) => Finding::fail("key", chain(&error), error.hint()),
     }
 }
 

@@ -148,7 +148,7 @@ async fn one(place: usize, source: &Source, heads: &Heads) -> Result<u64, Findin
 
 /// Whether the nodes know this host's key. Where none answers, or there is no key, that is said elsewhere.
 async fn enrolment(config: &Config, trust: &TrustRoot, sources: &Sources, heads: &Heads) -> Option<Finding> {
-    let key = key::read(&config.key).ok()?;
+    let key = key::open(config).ok()?;
     let asking = enrolment::ask(&key, trust.chain_id(), sources, heads);
     Some(match tokio::time::timeout(ENROLMENT_WAIT, asking).await.ok()?? {
         said @ Enrolment::Enrolled => Finding::ok("enrolment", said),

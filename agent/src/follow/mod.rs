@@ -3,86 +3,49 @@
 pub mod heads;
 pub mod light;
 pub mod memory;
+pub mod pace;
 pub mod sources;
 
 use crate::clock::now_ms;
-use crate::config;
 use heads::{Disbelief, Freshness, Heads};
-use ledger::id::Digest;
-use sources::{CallCause, CallError, Source, Sources};
+use pace::HEADS_APART;
+pub use pace::{Pace, Stream};
+use sources::{Source, Sources};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt as _;
-
-/// Wait after a stream of heads broke, at first; it doubles up to the poll interval.
-const RETRY_MIN: Duration = Duration::from_millis(250);
 
 /// How often the age of what is known is looked at, at the most …
 const ALARM_LOOK_MIN: Duration = Duration::from_secs(1);
 /// … and at the least: the host's clock may be set meanwhile.
 const ALARM_LOOK_MAX: Duration = Duration::from_secs(60);
 
-/// How often to ask.
-#[derive(Clone, Debug)]
-pub struct Pace {
-    interval: Duration,
-    jitter_percent: u64,
-    seed: Digest,
-    step: u64,
-}
-
-impl Pace {
-    /// A pace that strays in its own way on every endpoint: `seed` is its public key, so that a fleet
-    /// does not ask in step and a test repeats.
-    #[must_use]
-    pub fn new(config: &config::Ledger, seed: Digest) -> Self {
-        Self { interval: config.poll_interval, jitter_percent: config.poll_jitter_percent, seed, step: 0 }
-    }
-
-    /// The interval, strayed from.
-    pub fn interval(&mut self) -> Duration {
-        self.stray(self.interval)
-    }
-
-    /// A wait, longer by up to the jitter.
-    pub fn stray(&mut self, wait: Duration) -> Duration {
-        self.step += 1;
-        let mut material = self.seed.0.to_vec();
-        material.extend_from_slice(&self.step.to_le_bytes());
-        let share = u64::from(Digest::blake3(&material).0[0]) * self.jitter_percent / 255;
-        wait + wait * u32::try_from(share).unwrap_or(100) / 100
-    }
-}
-
 /// Follows one node for ever: by its stream of heads, and by asking when there is no stream.
 pub async fn follow(place: usize, sources: Sources, heads: Arc<Heads>, mut pace: Pace) {
     let source = &sources.all()[place];
-    let mut retry = RETRY_MIN;
     loop {
-        match watch(place, source, &heads, &pace).await {
-            Ok(()) => retry = RETRY_MIN,
-            Err(error) => {
-                tracing::debug!(node = source.node(), %error, "no stream of heads");
-                retry = (retry * 2).min(pace.interval);
-            }
-        }
+        let stream = match pace.wants_stream() {
+            true => watch(place, source, &heads, &pace).await,
+            false => Stream::NotAsked,
+        };
         let hint = ask(place, source, &heads).await;
-        tokio::time::sleep(pace.stray(retry.max(hint.min(pace.interval)))).await;
+        sleep(pace.wait(stream, hint)).await;
     }
 }
 
 /// Asks a node for its newest head once, as whoever follows it does: how the validators changed is learnt first. How
-/// long the node would like not to be asked again.
-pub async fn ask(place: usize, source: &Source, heads: &Heads) -> Duration {
+/// long the node would like not to be asked again; `None` when it did not answer.
+pub async fn ask(place: usize, source: &Source, heads: &Heads) -> Option<Duration> {
     match source.head().await {
         Ok(head) => {
             take(place, source, heads, &head).await;
-            Duration::from_millis(head.poll_after_ms)
+            Some(Duration::from_millis(head.poll_after_ms))
         }
         Err(error) => {
             tracing::warn!(node = source.node(), %error, "node does not answer");
             heads.unreachable(place, error.cause.to_string());
-            Duration::ZERO
+            error.retry_after()
         }
     }
 }
@@ -114,7 +77,7 @@ pub async fn alarm(heads: Arc<Heads>) {
         // While it is stale only a new head changes anything; a head that says nothing new does not wake.
         tokio::select! {
             _ = changed.changed(), if stale => {}
-            () = tokio::time::sleep(heads.stale_in(now_ms()).clamp(ALARM_LOOK_MIN, ALARM_LOOK_MAX)) => {}
+            () = sleep(heads.stale_in(now_ms()).clamp(ALARM_LOOK_MIN, ALARM_LOOK_MAX)) => {}
         }
     }
 }
@@ -122,22 +85,36 @@ pub async fn alarm(heads: Arc<Heads>) {
 /// Calls for validator sets in one go: an agent that slept through more asks again with the next head.
 const EPOCH_CALLS_MAX: usize = 64;
 
-/// Takes heads from a stream until it ends or falls silent.
-async fn watch(place: usize, source: &Source, heads: &Heads, pace: &Pace) -> Result<(), CallError> {
-    let mut stream = source.watch().await?;
-    let mut patience = pace.interval * 2;
-    while let Ok(next) = tokio::time::timeout(patience, stream.next()).await {
-        match next {
-            None => return Ok(()),
-            Some(Err(status)) => return Err(source.failed("WatchHeads", &status)),
-            Some(Ok(head)) => {
-                // A node knows when its next head is due; twice that without a word is too long.
-                patience = (Duration::from_millis(head.poll_after_ms) * 2).max(pace.interval * 2);
+/// Takes heads from a stream until it ends or falls silent; what became of it.
+async fn watch(place: usize, source: &Source, heads: &Heads, pace: &Pace) -> Stream {
+    let mut stream = match source.watch().await {
+        Ok(stream) => stream,
+        Err(error) => {
+            tracing::debug!(node = source.node(), %error, "no stream of heads");
+            return error.retry_after().map_or(Stream::None, Stream::NoPlace);
+        }
+    };
+    let (began, mut patience) = (Instant::now(), pace.patience(Duration::ZERO));
+    loop {
+        match timeout(patience, stream.next()).await {
+            Ok(Some(Ok(head))) => {
+                // A node knows when its next head is due.
+                patience = pace.patience(Duration::from_millis(head.poll_after_ms));
                 take(place, source, heads, &head).await;
+                sleep(HEADS_APART).await;
+            }
+            Ok(Some(Err(status))) => {
+                tracing::debug!(node = source.node(), %status, "the stream of heads broke");
+                return Stream::Stood(began.elapsed());
+            }
+            Ok(None) => return Stream::Stood(began.elapsed()),
+            Err(_) => {
+                tracing::debug!(node = source.node(), "the stream of heads fell silent");
+                // In that time it was none.
+                return Stream::Stood(began.elapsed().saturating_sub(patience));
             }
         }
     }
-    Err(source.error("WatchHeads", CallCause::TimedOut))
 }
 
 /// Judges a head; when it may be certified by validators not heard of yet, asks how they came about.

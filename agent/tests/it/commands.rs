@@ -54,7 +54,7 @@ async fn init_makes_a_key_for_its_owner_alone_and_prints_the_public_one() {
     assert_eq!(file["public_key"].as_str(), Some(public));
     let secret = file["secret_key"].as_str().unwrap();
     assert_eq!(secret.len(), 64);
-    assert_eq!(agent::key::read(&key).unwrap().public().to_string(), public);
+    assert_eq!(keyring::PublicPart::read(&key).unwrap().public_key.to_string(), public);
 
     let config = dir.join("agent.toml");
     let shown = agent(&["run", "--print-config", "--config", text(&config)]).await;
@@ -265,8 +265,9 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
     run("can be read by others", 2).await;
     std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
     let secret = std::fs::read_to_string(&key).unwrap();
-    std::fs::write(&key, secret.replace("role = \"endpoint\"", "role = \"publisher\"")).unwrap();
-    run("role is not `endpoint`", 2).await;
+    std::fs::write(&key, secret.replace("role = \"endpoint\"", "role = \"publisher\"\norganisation = \"bank\""))
+        .unwrap();
+    run("this is a key with role publisher, one with role endpoint is needed", 2).await;
     std::fs::write(&key, &secret).unwrap();
     let genesis = std::fs::read(endpoint.path("genesis")).unwrap();
     std::fs::write(endpoint.path("genesis"), &genesis[1..]).unwrap();

@@ -81,6 +81,23 @@ async fn what_is_approved_is_applied_without_hands_and_a_dead_node_stalls_nobody
 }
 
 #[tokio::test]
+async fn a_node_without_a_place_for_a_stream_is_asked_and_followed_as_soon_as_it_has_one() {
+    let world = World::new();
+    let node = world.node().await;
+    node.behave(|manners| manners.no_place = true);
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let daemon = Daemon::start(&endpoint);
+    approved(&world, 1, tree_of("1"), |_| {});
+    applied(&world, &endpoint, "1.0.1").await;
+    assert!(node.asked().heads > 0 && node.asked().streams == 0, "{:?}", node.asked());
+    node.behave(|manners| manners.no_place = false);
+    eventually("a stream", async || (node.asked().streams > 0).then_some(())).await;
+    approved(&world, 2, tree_of("2"), |_| {});
+    applied(&world, &endpoint, "1.0.2").await;
+    daemon.stop().await;
+}
+
+#[tokio::test]
 async fn receipts_outlive_restarts_and_nodes_that_have_no_room() {
     let world = World::new();
     let node = world.node().await;

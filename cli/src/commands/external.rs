@@ -33,6 +33,7 @@ pub(super) fn replace(global: &Global, program: &str, arguments: impl IntoIterat
         ("COUNTERSIGN_CA", global.ca.clone().map(OsString::from)),
         ("COUNTERSIGN_GENESIS", global.genesis.clone().map(OsString::from)),
         ("COUNTERSIGN_KEY", global.key.clone().map(OsString::from)),
+        ("COUNTERSIGN_PASSPHRASE_FILE", global.passphrase_file.clone().map(OsString::from)),
         (OUTPUT_VARIABLE, (global.output == Format::Json).then(|| "json".into())),
     ];
     command.envs(options.into_iter().filter_map(|(name, value)| Some((name, value?))));

@@ -2,13 +2,13 @@
 
 use crate::failure::Failure;
 use crate::files;
-use crate::key_file::KeyRole;
 use crate::options::{Global, Need};
 use crate::pack::manifest::parse_label;
-use crate::sign::{SignError, nonce};
+use crate::sign::nonce;
 use crate::time;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
+use keyring::KeyRole;
 use ledger::bounded::{Blob, List, Name, SortedList};
 use ledger::id::Digest;
 use ledger::invitation::{Invitation, NodeAddress};
@@ -70,10 +70,8 @@ struct InviteView {
 impl Invite {
     pub(super) fn run(&self, global: &Global) -> Result<Answer, Failure> {
         global.need(&[Need::Key, Need::Genesis, Need::Node])?;
-        let (key, trust, node) = (global.key_needed()?, global.trust_needed()?, global.node()?);
-        if key.public.role != KeyRole::Operator {
-            return Err(SignError::WrongRole { needed: KeyRole::Operator.to_string(), actual: key.public.role }.into());
-        }
+        let key = global.key_needed(&[KeyRole::Operator])?;
+        let (trust, node) = (global.trust_needed()?, global.node()?);
         if self.valid_ms == 0 {
             return Err(Failure::usage("an invitation that is over at once lets nobody in", "give it time with --for"));
         }

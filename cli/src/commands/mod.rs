@@ -41,7 +41,7 @@ use terminal::Answer;
 /// What can be asked for.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make and show key files
+    /// Make, show, seal and open key files
     #[command(subcommand)]
     Key(key::KeyCommand),
     /// Build a genesis file, the trust root of a new ledger
@@ -100,7 +100,7 @@ pub enum Command {
 pub fn run(line: CommandLine) -> Result<Answer, Failure> {
     let CommandLine { global, command } = line;
     match command {
-        Command::Key(command) => command.run(),
+        Command::Key(command) => command.run(&global),
         Command::Init(init) => init.run(),
         Command::Trust(command) => command.run(),
         Command::Verify(verify) => verify.run(&global),

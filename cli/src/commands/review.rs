@@ -79,7 +79,7 @@ async fn queue(connection: &Connection, global: &Global) -> Result<Answer, Failu
         organisation: Option<Name>,
         patches: Vec<PatchView>,
     }
-    let approver = global.key()?.map(|key| key.public);
+    let approver = global.key()?;
     let (mut patches, mut more) = list_patches(connection, "", "pending", QUEUE_MAX).await?;
     let (held, more_held) = list_patches(connection, "", "held", QUEUE_MAX).await?;
     patches.extend(held);

@@ -1,8 +1,9 @@
 //! What is wrong with a description: one error for whatever is described.
 
 use super::HEARTBEAT_MS_MIN;
+use crate::failure::key_hint;
 use crate::files::FileError;
-use crate::key_file::{KeyFileError, KeyRole};
+use keyring::{KeyFileError, KeyRole};
 use ledger::bounded::{BoundError, Name};
 use ledger::genesis::GenesisError;
 use ledger::governance::{ImpossibleChange, ProposalError};
@@ -144,7 +145,7 @@ impl SpecError {
     pub(crate) fn hint(&self) -> Option<String> {
         match self {
             Self::File(error) => error.hint(),
-            Self::Key(error) => error.hint(),
+            Self::Key(error) => key_hint(error),
             Self::Format { kind, .. } | Self::KeyAmbiguous { kind, .. } => Some(kind.example().to_owned()),
             Self::Role { role: KeyRole::Endpoint, .. } => {
                 Some("endpoints are enrolled later: `countersign endpoint enroll`".to_owned())

@@ -6,7 +6,7 @@ mod error;
 pub use error::{Kind, SpecError};
 
 use crate::files;
-use crate::key_file::{KeyRole, PublicPart};
+use keyring::{KeyRole, PublicPart};
 use ledger::approval::{ApprovalRule, Quorum};
 use ledger::bounded::{Name, SortedList};
 use ledger::key::PublicKey;

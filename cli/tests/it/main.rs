@@ -22,6 +22,7 @@ mod packing;
 mod proofs;
 mod proposing;
 mod publishing;
+mod sealing;
 mod snapshots;
 mod submitting;
 mod words;

@@ -100,15 +100,20 @@ impl ledger_server::Ledger for Services {
     }
 
     async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Answer<v1::Head> {
-        Ok(Response::new(views::head(self)?))
+        let head = views::head(self)?;
+        Ok(Response::new(v1::Head { poll_after_ms: self.followers.asked(head.poll_after_ms), ..head }))
     }
 
     type WatchHeadsStream = AnswerStream<v1::Head>;
 
-    async fn watch_heads(&self, _: Request<v1::WatchHeadsRequest>) -> Answer<Self::WatchHeadsStream> {
+    async fn watch_heads(&self, request: Request<v1::WatchHeadsRequest>) -> Answer<Self::WatchHeadsStream> {
+        let place = self.followers.place(Client::origin_of(Client::of(request.extensions())))?;
         let services = self.clone();
         let heads = WatchStream::new(self.desk.watch_head());
-        Ok(Response::new(Box::pin(heads.map(move |_| Ok(views::head(&services)?)))))
+        Ok(Response::new(Box::pin(heads.map(move |_| {
+            let _held = &place;
+            Ok(views::head(&services)?)
+        }))))
     }
 
     async fn get_block(&self, request: Request<v1::GetBlockRequest>) -> Answer<v1::GetBlockResponse> {

@@ -6,6 +6,7 @@ mod artifacts;
 mod connections;
 mod convictions;
 mod enrolment;
+mod followers;
 mod intake;
 mod ledger_service;
 mod membership;
@@ -27,6 +28,7 @@ pub use connections::{
     REST_MAX, STREAMS_OF_ANSWERS_MAX,
 };
 pub use enrolment::Porter;
+pub use followers::{ASK_AGAIN_MS_MAX, FOLLOWERS_MAX, FOLLOWERS_PER_ADDRESS_MAX, Followers, HEAD_QUESTIONS_PER_SECOND};
 use intake::Counted;
 pub use intake::{
     INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
@@ -107,6 +109,8 @@ pub struct Services {
     pub unread: Unread,
     /// What addresses download.
     pub downloads: Downloads,
+    /// Who follows the newest head.
+    pub followers: Followers,
     /// Who reads a snapshot.
     pub snapshots: Snapshots,
     /// Who lets invited hosts in.

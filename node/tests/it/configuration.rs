@@ -86,11 +86,16 @@ fn files_that_are_missing_are_named() {
 fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
     let (world, site) = site();
     let secret = hex::encode(*world.key("bank", Role::Node).seed());
+    let (start, public) = ("role = \"node\"\norganisation = \"bank\"\n", world.key("bank", Role::Node).public());
     let broken = [
-        ("node.key", format!("secret_key = \"{secret}\"\n"), "key file"),
-        ("node.key", format!("role = \"node\"\npublic_key = \"{secret}\"\nsecret_key = \"{secret}\"\n"), "public_key"),
-        ("node.key", format!("role = \"node\"\npublic_key = \"\"\nsecret_key = \"{}\"\n", &secret[1..]), "secret_key"),
-        ("node.key", "x".repeat(300_000), "longer than"),
+        ("node.key", format!("secret_key = \"{secret}\"\n"), "is not a key file: missing field"),
+        (
+            "node.key",
+            format!("{start}public_key = \"{secret}\"\nsecret_key = \"{secret}\"\n"),
+            "the public key is not that",
+        ),
+        ("node.key", format!("{start}public_key = \"{public}\"\nsecret_key = \"{}\"\n", &secret[1..]), "secret_key"),
+        ("node.key", "x".repeat(300_000), "larger than"),
         ("node.toml", "organisation = ".to_owned(), "node.toml"),
     ];
     for (file, text, word) in broken {
@@ -111,6 +116,16 @@ fn files_that_are_something_else_are_named_and_no_secret_is_shown() {
         fs::write(site.path(file), "nothing of the kind").unwrap();
         assert_refused(&site.run_to_end(), &[word]);
         fs::write(site.path(file), before).unwrap();
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_is_refused() {
+    let (_, site) = site();
+    for file in ["node.key", "validator.key"] {
+        fs::set_permissions(site.path(file), fs::Permissions::from_mode(0o640)).unwrap();
+        assert_refused(&site.run_to_end(), &[file, "can be read by others: its mode is 640", "hint: chmod 600"]);
+        fs::set_permissions(site.path(file), fs::Permissions::from_mode(0o600)).unwrap();
     }
 }
 
@@ -187,7 +202,9 @@ fn unprivileged(site: &Site) -> Command {
     public(program.parent().unwrap(), 0o755);
     public(site.config().parent().unwrap(), 0o755);
     for file in ["node.key", "validator.key", "tls.key"] {
-        public(&site.path(file), 0o644);
+        if rustix::process::geteuid().is_root() {
+            std::os::unix::fs::chown(site.path(file), Some(NOBODY), Some(NOBODY)).unwrap();
+        }
     }
     let mut command = Command::new(&program);
     command.args(["run", "--config"]).arg(site.config());

@@ -40,6 +40,8 @@ pub(crate) struct Endpoint {
     pub(crate) key: SecretKey,
     nodes: Vec<String>,
     extra: String,
+    /// Fields before all sections.
+    pub(crate) top: String,
     /// Further fields of `[ledger]`.
     pub(crate) ledger: String,
     /// `[download]`.
@@ -65,13 +67,14 @@ impl Endpoint {
             key,
             nodes,
             extra: extra.to_owned(),
+            top: String::new(),
             ledger: String::new(),
             download: DOWNLOAD.to_owned(),
         };
         let genesis = world.ledger().scenario.genesis().genesis.bytes();
         std::fs::write(endpoint.path("genesis"), genesis).unwrap();
         std::fs::write(endpoint.path("ca.pem"), &world.ca_pem).unwrap();
-        key::write(&endpoint.path("endpoint.key"), &endpoint.key).unwrap();
+        key::write(&endpoint.path("endpoint.key"), &endpoint.key, None).unwrap();
         endpoint.configure("");
         endpoint
     }
@@ -88,6 +91,7 @@ impl Endpoint {
         let text = format!(
             r#"
             data_dir = "data"
+            {}
             [ledger]
             nodes = {:?}
             ca = "ca.pem"
@@ -104,7 +108,7 @@ impl Endpoint {
             {}
             {more}
             "#,
-            self.nodes, self.ledger, self.download, self.extra
+            self.top, self.nodes, self.ledger, self.download, self.extra
         );
         std::fs::write(self.config_path(), text).unwrap();
     }

@@ -58,6 +58,8 @@ pub(crate) struct Manners {
     pub(crate) silent: bool,
     /// No stream of heads: the agent has to ask.
     pub(crate) no_watch: bool,
+    /// Has no place for a stream of heads.
+    pub(crate) no_place: bool,
     /// Heads are those of so many blocks ago.
     pub(crate) behind: usize,
     /// Transactions are not taken, with this check.
@@ -75,6 +77,10 @@ pub(crate) struct Manners {
 pub(crate) struct AskedOfIt {
     /// Changes of the validators asked for.
     pub(crate) epochs: usize,
+    /// Newest heads asked for.
+    pub(crate) heads: u64,
+    /// Streams of heads begun.
+    pub(crate) streams: u64,
     /// Offsets of artifacts.
     pub(crate) fetches: Vec<u64>,
     /// Proofs asked for.
@@ -254,6 +260,7 @@ const EPOCHS_PER_ANSWER: usize = 2;
 #[tonic::async_trait]
 impl ledger_server::Ledger for Node {
     async fn get_head(&self, _: Request<v1::GetHeadRequest>) -> Answer<v1::Head> {
+        self.asked.lock().unwrap().heads += 1;
         Ok(Response::new(self.head()))
     }
 
@@ -263,6 +270,10 @@ impl ledger_server::Ledger for Node {
         if self.manners().no_watch {
             return Err(Status::unimplemented("no stream"));
         }
+        if self.manners().no_place {
+            return Err(refused(Code::Unavailable, "followers", "no place for one more stream"));
+        }
+        self.asked.lock().unwrap().streams += 1;
         let node = self.clone();
         Ok(Response::new(Box::pin(WatchStream::new(self.world.grown.subscribe()).map(move |_| Ok(node.head())))))
     }

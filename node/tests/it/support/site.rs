@@ -3,17 +3,20 @@
 use super::world::World;
 use super::{LEFT_FREE_BYTES, PATIENCE, wait_for};
 use devnet::ports::free_port;
+use keyring::KeyFile;
+use ledger::bounded::Name;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::state::record::Role;
 use ledger::transaction::VerifiedTransaction;
 use libp2p::Multiaddr;
-use node::config::{KeyFile, RawConfig, RawPeer};
+use node::config::{RawConfig, RawPeer};
 use node::init::{NewNode, init};
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetStatusRequest, GetStatusResponse, Position, SubmitRequest, SubmitResponse, TransactionState};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
@@ -60,11 +63,12 @@ impl Site {
         let grpc = format!("127.0.0.1:{}", free_port().unwrap());
         let new = NewNode {
             directory: directory.path().join("node"),
-            organisation: ledger::bounded::Name::new(organisation).unwrap(),
+            organisation: Name::new(organisation).unwrap(),
             validator: false,
             listen: vec![format!("/ip4/127.0.0.1/tcp/{}", free_port().unwrap()).parse().unwrap()],
             grpc: grpc.parse().unwrap(),
             hosts: vec!["127.0.0.1".to_owned()],
+            seal: None,
         };
         init(&new).unwrap();
         let mut raw = RawConfig::load(&new.directory.join("node.toml")).unwrap();
@@ -94,13 +98,10 @@ impl Site {
     }
 
     pub(crate) fn write_key(&self, name: &str, role: &str, key: &SecretKey) {
-        let file = KeyFile {
-            role: role.to_owned(),
-            organisation: None,
-            public_key: key.public().to_string(),
-            secret_key: hex::encode(*key.seed()),
-        };
-        fs::write(self.path(name), toml::to_string(&file).unwrap()).unwrap();
+        let organisation = Some(Name::new(self.raw.organisation.clone()).unwrap());
+        let key = KeyFile::of(role.parse().unwrap(), organisation, key.clone());
+        fs::write(self.path(name), key.plain().as_bytes()).unwrap();
+        fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o600)).unwrap();
     }
 
     /// Writes the configuration as it is in `raw` now.
