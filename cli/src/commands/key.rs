@@ -104,7 +104,8 @@ JSON: {\"public_key\", \"sealed\", \"overwritten\"}
 
 Examples:
   countersign key change-passphrase approver.key
-  countersign key change-passphrase node.key --new-passphrase-file machine.secret")]
+  countersign key change-passphrase node.key \\
+      --new-passphrase-file machine.secret")]
 pub struct ChangePassphrase {
     /// The key file
     file: PathBuf,
