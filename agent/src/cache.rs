@@ -4,7 +4,7 @@
 //! Nobody has to trust it. It gives plain bytes and their hash trees, and whoever takes them checks every group against
 //! what the vendor signed.
 
-mod request;
+pub mod request;
 mod serve;
 
 pub use serve::serve;

@@ -6,6 +6,7 @@
 //! anything to clear up after a container, and never a name that is still taken.
 
 pub(crate) mod bundle;
+mod calls;
 
 use crate::config;
 use crate::files::{self, FileError};

@@ -5,6 +5,7 @@
 mod host;
 mod installed;
 mod ledger;
+mod sources;
 
 use crate::config::Config;
 use serde::Serialize;
@@ -66,7 +67,9 @@ pub async fn examine(config: &Config) -> Report {
     findings.extend(host::restart(config));
     findings.push(host::journal(config));
     findings.push(host::agent(config).await);
-    findings.extend(ledger::examine(config).await);
+    let (sources, ledger) = tokio::join!(sources::examine(config), ledger::examine(config));
+    findings.extend(ledger);
+    findings.extend(sources);
     Report { findings }
 }
 

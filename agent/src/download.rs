@@ -8,6 +8,7 @@
 pub mod delta;
 mod directory;
 mod error;
+pub(crate) mod look;
 mod mirror;
 mod origins;
 mod partial;
@@ -16,13 +17,14 @@ mod rate;
 mod room;
 mod standing;
 mod stream;
-pub(crate) mod tree;
+pub mod tree;
 
-pub use error::DownloadError;
+pub use error::{Disappointment, DownloadError};
 pub use mirror::MirrorSetup;
 pub use origins::{Delivery, Origins, Share, SourceView};
 pub use partial::UNCHECKED_BYTES_MAX;
 pub use room::Room;
+pub use stream::check_and_write;
 
 use crate::files::{self, FileError};
 use ledger::artifact::TREE_SUFFIX;

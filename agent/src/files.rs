@@ -1,7 +1,11 @@
 //! Files, as carefully as an agent needs them: bounded when read, on the disk when written.
 
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+use rustix::io::Errno;
+use std::ffi::{CStr, CString};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -133,11 +137,85 @@ pub(crate) fn remove(path: &Path) -> Result<(), FileError> {
     }
 }
 
-/// Removes a tree, whatever modes its directories have; none there is as good.
+/// Removes a tree, however deep it is; none there is as good.
+///
+/// Whoever made it may have made it deeper than files can be open, one in the other, and paths longer than the kernel
+/// takes: each directory is lifted to the top before what is in it is removed, so that two are open at most.
 pub(crate) fn remove_tree(path: &Path) -> Result<(), FileError> {
-    match fs::remove_dir_all(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
-        _ => Ok(()),
+    let removed = match rustix::fs::open(path, TREE, Mode::empty()) {
+        Ok(top) => empty(&top).and_then(|()| rustix::fs::rmdir(path)),
+        Err(Errno::NOENT) => return Ok(()),
+        // A link, perhaps; where it leads to is left alone.
+        Err(Errno::LOOP | Errno::NOTDIR) => return remove(path),
+        Err(error) => Err(error),
+    };
+    removed.map_err(|error| failed("remove", path)(error.into()))
+}
+
+const TREE: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Removes everything in a directory. Whoever is still about to make something there may do so once more.
+fn empty(top: &OwnedFd) -> rustix::io::Result<()> {
+    let mut lifted = 0;
+    loop {
+        let mut is_empty = true;
+        let mut names = Dir::read_from(top)?;
+        while let Some(name) = next(&mut names)? {
+            is_empty = false;
+            if remove_one(top, &name)? {
+                continue;
+            }
+            let inner = rustix::fs::openat(top, &*name, TREE, Mode::empty())?;
+            let mut inner_names = Dir::read_from(&inner)?;
+            while let Some(inner_name) = next(&mut inner_names)? {
+                if !remove_one(&inner, &inner_name)? {
+                    lift(&inner, &inner_name, top, &mut lifted)?;
+                }
+            }
+            remove_one(top, &name)?;
+        }
+        if is_empty {
+            return Ok(());
+        }
+    }
+}
+
+/// The next name of a directory, itself and the one above apart.
+fn next(names: &mut Dir) -> rustix::io::Result<Option<CString>> {
+    while let Some(entry) = names.read() {
+        let name = entry?.file_name().to_owned();
+        if !matches!(name.as_bytes(), b"." | b"..") {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
+}
+
+/// Removes a file, or a directory with nothing in it; false when there is something in it.
+fn remove_one(parent: &OwnedFd, name: &CStr) -> rustix::io::Result<bool> {
+    let gone = |removed: rustix::io::Result<()>| match removed {
+        Ok(()) | Err(Errno::NOENT) => Ok(true),
+        Err(error) => Err(error),
+    };
+    match rustix::fs::unlinkat(parent, name, AtFlags::empty()) {
+        Err(Errno::ISDIR) => match rustix::fs::unlinkat(parent, name, AtFlags::REMOVEDIR) {
+            Err(Errno::NOTEMPTY | Errno::EXIST) => Ok(false),
+            removed => gone(removed),
+        },
+        removed => gone(removed),
+    }
+}
+
+/// Moves a directory to the top, under a name that nothing else has.
+fn lift(from: &OwnedFd, name: &CStr, top: &OwnedFd, lifted: &mut u64) -> rustix::io::Result<()> {
+    loop {
+        *lifted += 1;
+        match rustix::fs::renameat(from, name, top, lifted.to_string()) {
+            // Something is called so: a file, or a directory with something in it.
+            Err(Errno::NOTEMPTY | Errno::EXIST | Errno::NOTDIR) => {}
+            Err(Errno::NOENT) => return Ok(()),
+            moved => return moved,
+        }
     }
 }
 
@@ -156,4 +234,43 @@ pub(crate) fn names(path: &Path) -> Result<Vec<String>, FileError> {
     }
     names.sort();
     Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Deeper than files may be open here, with names that make any path to there too long.
+    #[test]
+    fn a_tree_is_removed_however_deep_it_is() {
+        const DEPTH: usize = 5_000;
+        let room = tempfile::tempdir().unwrap();
+        let (tree, beside) = (room.path().join("tree"), room.path().join("beside"));
+        fs::create_dir_all(&tree).unwrap();
+        fs::write(&beside, "stays").unwrap();
+        let mut at = rustix::fs::open(&tree, TREE, Mode::empty()).unwrap();
+        let long = "d".repeat(200);
+        for depth in 0..DEPTH {
+            rustix::fs::mkdirat(&at, &long, Mode::RWXU).unwrap();
+            // What is lifted meets names like those it gets.
+            rustix::fs::mkdirat(&at, (depth / 2).to_string(), Mode::RWXU).unwrap();
+            rustix::fs::symlinkat(&beside, &at, "link").unwrap();
+            // Where a directory is called so already, that is as good.
+            let _ = rustix::fs::mknodat(&at, "1", rustix::fs::FileType::RegularFile, Mode::RUSR, 0);
+            at = rustix::fs::openat(&at, &long, TREE, Mode::empty()).unwrap();
+        }
+        remove_tree(&tree).unwrap();
+        assert_eq!(
+            (names(room.path()).unwrap(), fs::read_to_string(&beside).unwrap()),
+            (vec!["beside".into()], "stays".into())
+        );
+        remove_tree(&tree).unwrap();
+        // Of a link, only the link.
+        fs::create_dir(&tree).unwrap();
+        fs::write(tree.join("kept"), "").unwrap();
+        std::os::unix::fs::symlink(&tree, room.path().join("link")).unwrap();
+        remove_tree(&room.path().join("link")).unwrap();
+        assert_eq!(names(room.path()).unwrap(), ["beside", "tree"]);
+        assert!(tree.join("kept").exists());
+    }
 }

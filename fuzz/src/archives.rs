@@ -9,7 +9,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// Small, so that they are met.
-const LIMITS: Limits = Limits { entries_max: 48, entry_bytes_max: 4 * 1024, tree_bytes_max: 16 * 1024 };
+pub const LIMITS: Limits = Limits { entries_max: 48, entry_bytes_max: 4 * 1024, tree_bytes_max: 16 * 1024 };
 /// Memory for unpacking whatever it is: a buffer, names, and what is known of the entries.
 const BYTES_MAX: usize = 512 * 1024;
 /// What must not be touched.
@@ -18,13 +18,16 @@ const CANARY: &str = "Nobody writes here.";
 const BLOCK: usize = 512;
 
 thread_local! {
-    static PLACE: Place = Place::new();
+    /// Where this process unpacks.
+    pub static PLACE: Place = Place::new();
 }
 
 /// A directory with the tree in it, and its neighbours.
-struct Place {
-    all: PathBuf,
-    tree: PathBuf,
+pub struct Place {
+    /// All of it.
+    pub all: PathBuf,
+    /// Where the tree will be.
+    pub tree: PathBuf,
 }
 
 impl Place {
@@ -46,7 +49,7 @@ impl Place {
     }
 
     /// Nothing beside the tree is other than it was.
-    fn is_untouched(&self) {
+    pub fn is_untouched(&self) {
         assert_eq!(self.names(""), ["canary", "outside", "tree"], "beside the tree");
         assert!(self.names("outside").is_empty(), "in a directory beside the tree");
         let canary = self.all.join("canary");

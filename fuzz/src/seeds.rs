@@ -9,7 +9,7 @@ use consensus::{
     Binding, GuardRecord, LogEntry, Message, Polka, ProposalBody, RoundVote, Signed, SignedProposal, SignedVote, Skip,
     SkipReason, Timer, TimerKind, VoteKind,
 };
-use ledger::artifact::UploadGrant;
+use ledger::artifact::{TREE_SUFFIX, UploadGrant, shelf_path};
 use ledger::block::Block;
 use ledger::bounded::{Blob, List, Name, Product};
 use ledger::certificate::VoteBody;
@@ -57,6 +57,7 @@ pub fn write(into: &str) -> Result<(), String> {
     of_snapshots(&mut seeds, story);
     of_archives(&mut seeds).map_err(|problem| format!("archives: {problem}"))?;
     of_images(&mut seeds);
+    of_sources(&mut seeds);
     for target in TARGETS {
         let folder = Path::new(into).join(target.name);
         let inputs = seeds.0.remove(target.name).ok_or(format!("{} begins with nothing", target.name))?;
@@ -371,6 +372,17 @@ const SUPERBLOCK: [u64; 12] = [
     0xc4,
 ];
 
+fn of_sources(seeds: &mut Seeds) {
+    seeds.put("check-tree", vec![0, 0]);
+    seeds.put("check-tree", vec![0, 1, 1, 3, 9, 0]);
+    seeds.put("check-tree", vec![1, 0]);
+    seeds.put("decode-delta", crate::sources::honest_delta());
+    let path = shelf_path(&Digest::blake3(b"an artifact"));
+    for (suffix, range) in [("", ""), (TREE_SUFFIX, "\nbytes=0-"), ("", "\nbytes=16384-32767"), ("/..", "\nbytes=9-1")] {
+        seeds.put("cache-request", format!("/{path}{suffix}{range}").into_bytes());
+    }
+}
+
 fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
     use tar::{Builder, EntryType, Header};
     let mut archive = Builder::new(Vec::new());
@@ -405,6 +417,7 @@ fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
         altered[place..place + 12].fill(0);
         altered[place..place + to.len()].copy_from_slice(to.as_bytes());
         seeds.put("unpack-archive", [&[1][..], &altered].concat());
+        seeds.put("lay-layers", [&[1, 3][..], &altered].concat());
     }
     let records = b"18 path=bin/other\n11 size=10\n";
     let mut pax = vec![0; 1536];
@@ -415,6 +428,17 @@ fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
     pax[512..512 + records.len()].copy_from_slice(records);
     let tail = &honest[512..];
     seeds.put("unpack-archive", [&[1][..], &pax[..1024], tail].concat());
+    let (mut owned, records) = (pax[..1024].to_vec(), b"15 uid=3000000\n15 gid=4000000\n");
+    owned[124..135].copy_from_slice(format!("{:011o}", records.len()).as_bytes());
+    owned[512..512 + records.len()].copy_from_slice(records);
+    seeds.put("lay-layers", [&[1, 0][..], &owned, tail].concat());
+    for (from, to) in [("bin/link", "bin/.wh.tool"), ("bin/same", ".wh.bin"), ("bin/same", "bin/.wh..wh..opq")] {
+        let mut hiding = honest.clone();
+        let place = hiding.windows(from.len()).position(|window| window == from.as_bytes()).unwrap_or(0);
+        hiding[place..place + to.len()].copy_from_slice(to.as_bytes());
+        let blocks = u8::try_from(honest.len() / 512).unwrap_or(u8::MAX);
+        seeds.put("lay-layers", [&[1, blocks][..], &honest, &hiding].concat());
+    }
     seeds.put("unpack-archive", [&[0][..], &honest].concat());
     seeds.put("unpack-archive", [&[1][..], &honest].concat());
     Ok(())

@@ -1,7 +1,7 @@
 //! Everything that is fuzzed, with how long its inputs may be and how often CI throws one.
 
 use crate::doors::{Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction};
-use crate::{archives, bundles, certificates, convictions, images, logs, snapshots, trees};
+use crate::{archives, bundles, certificates, convictions, images, layers, logs, snapshots, sources, trees};
 use consensus::member::PeerMessage;
 use consensus::{GuardRecord, LogEntry, Message};
 use ledger::artifact::SignedUploadGrant;
@@ -75,6 +75,10 @@ pub const TARGETS: &[Target] = &[
     target("verify-state-proof", trees::state_proof, 512, 6_000),
     target("verify-snapshot", snapshots::verify, 512, 2_000),
     target("unpack-archive", archives::unpack, LONG, 10_000),
+    target("lay-layers", layers::lay_over, LONG, 10_000),
+    target("check-tree", sources::check_tree, 512, 20_000),
+    target("decode-delta", sources::decode_delta, SHORT, 20_000),
+    target("cache-request", sources::cache_request, 512, 60_000),
     target("read-boot-environment", images::environment, 1024, 60_000),
     target("read-superblock", images::read_superblock, 512, 60_000),
 ];

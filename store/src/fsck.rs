@@ -150,10 +150,13 @@ fn unopened(error: StoreError) -> StoreError {
     }
 }
 
-/// What a log has behind the last block that can be read of it was of the next one.
+/// What a log has behind the last block that can be read of it was of the next one. Of a list of files nothing like that
+/// is known: what it lost may be any of them.
 fn in_the_next_block(chain: &View<'_>, error: StoreError) -> StoreError {
+    let is_of_a_log =
+        |problem: &Corruption| problem.column.is_none() && problem.file.as_deref().is_some_and(wal::is_log);
     match (error, chain.tip()) {
-        (StoreError::Corrupt(mut problem), Ok(tip)) if problem.column.is_none() => {
+        (StoreError::Corrupt(mut problem), Ok(tip)) if is_of_a_log(&problem) => {
             problem.height = Some(tip.header.height + 1);
             StoreError::Corrupt(problem)
         }

@@ -45,7 +45,7 @@ pub(crate) fn check(path: &Path) -> Result<Option<Torn>, StoreError> {
     for entry in fs::read_dir(path).map_err(|source| file_error(path, source))? {
         let file = entry.map_err(|source| file_error(path, source))?.path();
         let number = file.file_stem().and_then(|stem| stem.to_str()?.parse::<u64>().ok());
-        let is_log = file.extension().is_some_and(|extension| extension == "log");
+        let is_log = file.file_name().is_some_and(|name| is_log(&name.to_string_lossy()));
         let is_list = file.file_name().is_some_and(|name| name.to_string_lossy().starts_with("MANIFEST-"));
         let number = number.filter(|_| is_log).map(|number| number as u32);
         if number.is_some() || is_list {
@@ -75,6 +75,11 @@ pub(crate) fn check(path: &Path) -> Result<Option<Torn>, StoreError> {
         }
     }
     Ok(torn)
+}
+
+/// Whether a file of a database, by its name, is a log of batches.
+pub(crate) fn is_log(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "log")
 }
 
 /// Where a log breaks off, and where a batch begins after that; no such batch when it is whole, or only its last one is

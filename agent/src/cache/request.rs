@@ -4,7 +4,8 @@ use ledger::artifact::{TREE_SUFFIX, shelf_path};
 use ledger::id::Digest;
 
 /// The artifact a path names, and whether its tree is meant.
-pub(super) fn named(path: &str) -> Option<(Digest, bool)> {
+#[must_use]
+pub fn named(path: &str) -> Option<(Digest, bool)> {
     let within = path.strip_prefix('/')?;
     let (plain, is_tree) = match within.strip_suffix(TREE_SUFFIX) {
         Some(plain) => (plain, true),
@@ -17,7 +18,7 @@ pub(super) fn named(path: &str) -> Option<(Digest, bool)> {
 
 /// What part of a file is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Part {
+pub enum Part {
     /// All of it.
     Whole,
     /// From here to there, the end not included.
@@ -27,7 +28,8 @@ pub(super) enum Part {
 }
 
 /// What a range of a file of this length means (RFC 9110 §14); one that is not understood may be left out of account.
-pub(super) fn part(range: Option<&str>, length: u64) -> Part {
+#[must_use]
+pub fn part(range: Option<&str>, length: u64) -> Part {
     let Some((from, to)) = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-')) else {
         return Part::Whole;
     };

@@ -7,7 +7,7 @@ use clap::Args;
 use terminal::Answer;
 
 /// Look at each thing the agent needs: key and its enrolment, directories, room, tools, journal, nodes, TLS,
-/// clock; and at what is installed, whether it was recalled. Say what to do about what is not well.
+/// clock, mirrors and other sources; and at what is installed, whether it was recalled. Say what to do about what is not well.
 ///
 /// Nothing is changed, and a running agent is not disturbed. It is to be run as the agent's user.
 #[derive(Debug, Args)]

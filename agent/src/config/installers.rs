@@ -119,6 +119,8 @@ pub struct Scripts {
     pub deadline: Duration,
     /// Most memory of one of its processes.
     pub memory_bytes: u64,
+    /// Most bytes of all the directories together, with what a script made in them.
+    pub disk_bytes: u64,
 }
 
 impl Scripts {
@@ -285,11 +287,13 @@ struct RawScripts {
     directories: Vec<PathBuf>,
     deadline_ms: u64,
     memory_mb: u64,
+    disk_mb: u64,
 }
 
 impl Default for RawScripts {
     fn default() -> Self {
-        Self { enabled: false, root: "/".into(), directories: Vec::new(), deadline_ms: 60_000, memory_mb: 512 }
+        let (root, directories) = ("/".into(), Vec::new());
+        Self { enabled: false, root, directories, deadline_ms: 60_000, memory_mb: 512, disk_mb: 1024 }
     }
 }
 
@@ -298,10 +302,10 @@ const NOT_A_SCRIPTS: [&str; 11] =
     ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/proc", "/dev", "/sys", "/tmp", "/run"];
 
 fn parse_scripts(raw: &RawScripts) -> Result<Scripts, Wrong> {
-    let RawScripts { enabled, root, directories, deadline_ms, memory_mb } = raw.clone();
+    let RawScripts { enabled, root, directories, deadline_ms, memory_mb, disk_mb } = raw.clone();
     check_root("installers.scripts.root", &root)?;
-    if deadline_ms == 0 || memory_mb == 0 {
-        return wrong("installers.scripts", "a script needs some time and some memory");
+    if deadline_ms == 0 || memory_mb == 0 || disk_mb == 0 {
+        return wrong("installers.scripts", "a script needs some time, some memory and some room");
     }
     let field = "installers.scripts.directories";
     check_directories(field, &directories)?;
@@ -315,7 +319,8 @@ fn parse_scripts(raw: &RawScripts) -> Result<Scripts, Wrong> {
         }
     }
     let deadline = Duration::from_millis(deadline_ms);
-    Ok(Scripts { enabled, root, directories, deadline, memory_bytes: memory_mb.saturating_mul(1 << 20) })
+    let [memory_bytes, disk_bytes] = [memory_mb, disk_mb].map(|mb| mb.saturating_mul(1 << 20));
+    Ok(Scripts { enabled, root, directories, deadline, memory_bytes, disk_bytes })
 }
 
 /// Directories of the host that something may be put into.

@@ -5,6 +5,7 @@
 //! What a container may do is the same for all: its root is read-only, it gains no rights, it has processes and mounts
 //! of its own and the host's network. An image asks for none of that, and cannot.
 
+use super::calls;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,74 +23,10 @@ pub(crate) const OF_THE_KERNEL: [&str; 3] = ["/proc", "/dev", "/sys"];
 
 /// Where programs are looked for when an image does not say.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// Rights of root in a container: over files and users of its own, and ports below 1024.
-const CAPABILITIES: [&str; 8] = [
-    "CAP_CHOWN",
-    "CAP_DAC_OVERRIDE",
-    "CAP_FOWNER",
-    "CAP_FSETID",
-    "CAP_KILL",
-    "CAP_NET_BIND_SERVICE",
-    "CAP_SETGID",
-    "CAP_SETUID",
-];
-/// Calls of the kernel that change the host, look into it, or begin another container. Most need rights that no
-/// container has; that is no reason to let them be tried.
-const CALLS_REFUSED: [&str; 46] = [
-    "acct",
-    "add_key",
-    "bpf",
-    "clock_adjtime",
-    "clock_settime",
-    "delete_module",
-    "finit_module",
-    "fsconfig",
-    "fsmount",
-    "fsopen",
-    "fspick",
-    "init_module",
-    "io_uring_enter",
-    "io_uring_register",
-    "io_uring_setup",
-    "ioperm",
-    "iopl",
-    "kcmp",
-    "kexec_file_load",
-    "kexec_load",
-    "keyctl",
-    "lookup_dcookie",
-    "mount",
-    "mount_setattr",
-    "move_mount",
-    "name_to_handle_at",
-    "nfsservctl",
-    "open_by_handle_at",
-    "open_tree",
-    "perf_event_open",
-    "pivot_root",
-    "process_madvise",
-    "process_vm_readv",
-    "process_vm_writev",
-    "quotactl",
-    "quotactl_fd",
-    "reboot",
-    "request_key",
-    "setns",
-    "settimeofday",
-    "swapoff",
-    "swapon",
-    "syslog",
-    "umount2",
-    "unshare",
-    "userfaultfd",
-];
-/// Bits of `clone` that begin a namespace: mount, cgroup, uts, ipc, user, pid, network.
-const NAMESPACE_BITS: [u64; 7] =
-    [0x0002_0000, 0x0200_0000, 0x0400_0000, 0x0800_0000, 0x1000_0000, 0x2000_0000, 0x4000_0000];
-/// "Not permitted", as the kernel says it.
-const EPERM: u32 = 1;
-/// "No such call": whoever hears that of `clone3` uses `clone`, whose bits can be looked at.
-const ENOSYS: u32 = 38;
+/// Rights of root in a container: over files and users of its own, and ports below 1024. Not the one that keeps bits of
+/// others' rights on a file that is written to (`CAP_FSETID`): there are none to keep.
+const CAPABILITIES: [&str; 7] =
+    ["CAP_CHOWN", "CAP_DAC_OVERRIDE", "CAP_FOWNER", "CAP_KILL", "CAP_NET_BIND_SERVICE", "CAP_SETGID", "CAP_SETUID"];
 /// Most a container may write into one of [`SCRATCH`].
 const SCRATCH_SIZE: &str = "size=64m";
 
@@ -193,20 +130,9 @@ pub(crate) fn describe(process: Process) -> Value {
                 "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/firmware", "/sys/fs/cgroup",
             ],
             "readonlyPaths": ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"],
-            "seccomp": seccomp(),
+            "seccomp": calls::filter(),
         },
     })
-}
-
-fn seccomp() -> Value {
-    let refused = |names: &[&str], code: u32| json!({ "names": names, "action": "SCMP_ACT_ERRNO", "errnoRet": code });
-    let mut calls = vec![refused(&CALLS_REFUSED, EPERM), refused(&["clone3"], ENOSYS)];
-    calls.extend(NAMESPACE_BITS.map(|bit| {
-        let mut call = refused(&["clone"], EPERM);
-        call["args"] = json!([{ "index": 0, "value": bit, "valueTwo": bit, "op": "SCMP_CMP_MASKED_EQ" }]);
-        call
-    }));
-    json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": calls })
 }
 
 /// Fills in what is run this time: other words than the image's, more environment, and directories and files of the

@@ -8,7 +8,7 @@ use ledger::artifact::PayloadHasher;
 use ledger::id::Digest;
 use ledger::patch::Artifact;
 use std::fs::{self, File};
-use std::io::{self, Read, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use zstd::stream::read::Decoder;
 
@@ -21,7 +21,7 @@ const WINDOW_LOG: (u32, u32) = (10, 31);
 
 /// Why a payload was not made; it is fetched whole then.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum NotMade {
+pub enum NotMade {
     /// What is called so here is something else.
     #[error("what it starts from is damaged here")]
     Base,
@@ -113,7 +113,7 @@ fn made(
     files::remove(&new)?;
     let done = delta.map_err(failed("read", path)).map_err(NotMade::from).and_then(|delta| {
         let mut to = File::create_new(&new).map_err(failed("create", &new))?;
-        decode(&bytes, delta, whole, &mut to, &new)?;
+        decode(&bytes, io::BufReader::new(delta), whole, &mut to, &new)?;
         fs::rename(&new, path).map_err(failed("name", path))?;
         Ok(())
     });
@@ -139,10 +139,20 @@ fn read_base(path: &Path, from: Digest) -> Result<Vec<u8>, NotMade> {
     Ok(bytes)
 }
 
-/// Decodes: the signed length and not a byte more, within the window reckoned with; and checks both digests.
-fn decode(base: &[u8], delta: File, whole: &Artifact, to: &mut File, path: &Path) -> Result<(), NotMade> {
+/// Decodes: the signed length and one byte more at the most, within the window reckoned with; and checks both digests.
+/// `path` is what people are told is written to.
+///
+/// # Errors
+/// [`NotMade`]; what was written before is of no use then.
+pub fn decode(
+    base: &[u8],
+    delta: impl io::BufRead,
+    whole: &Artifact,
+    to: &mut impl io::Write,
+    path: &Path,
+) -> Result<(), NotMade> {
     let lies = |error: io::Error| NotMade::Lies(error.to_string());
-    let mut decoder = Decoder::with_ref_prefix(io::BufReader::new(delta), base).map_err(lies)?;
+    let mut decoder = Decoder::with_ref_prefix(delta, base).map_err(lies)?;
     decoder.window_log_max(window_log(base.len() as u64, whole.size)).map_err(lies)?;
     let mut from = decoder.take(whole.size.saturating_add(1));
     let (mut hasher, mut piece) = (PayloadHasher::default(), vec![0; PIECE_BYTES]);

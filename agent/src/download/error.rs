@@ -61,7 +61,7 @@ impl DownloadError {
 
 /// How one source disappointed.
 #[derive(Debug)]
-pub(super) enum Disappointment {
+pub enum Disappointment {
     /// It has not got it.
     Absent(String),
     /// It cannot, now: another may, and it may later.

@@ -42,7 +42,7 @@ const CA_BYTES_MAX: usize = 1024 * 1024;
 
 /// Why a mirror does not give what it was asked for. What stands before the colon is a stable word.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum MirrorError {
+pub(crate) enum MirrorError {
     /// It has not got it.
     #[error("absent: answered {0}")]
     Absent(StatusCode),
@@ -325,5 +325,64 @@ fn innermost(error: &hyper::Error) -> String {
     match std::ptr::addr_eq(cause, error) {
         true => error.to_string(),
         false => format!("{error}: {cause}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt as _;
+    use tokio::net::TcpListener;
+    use tokio::time::Instant;
+
+    fn mirror(url: &str, proxy: Option<&str>) -> Mirror {
+        let address = MirrorAddress {
+            url: url.parse().unwrap(),
+            ca: None,
+            proxy: proxy.map(|proxy| proxy.parse().unwrap()),
+            redirects_to: Vec::new(),
+        };
+        proto::install_tls_provider();
+        let tls = ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+        Mirror { address, tls: Arc::new(tls) }
+    }
+
+    /// Time stands still but for those who wait: nobody waits longer than is said.
+    #[tokio::test(start_paused = true)]
+    async fn who_says_nothing_is_not_waited_for() {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = silent.local_addr().unwrap();
+        tokio::spawn(async move {
+            let mut held = Vec::new();
+            while let Ok((mut stream, _)) = silent.accept().await {
+                held.push(tokio::spawn(async move { stream.read_to_end(&mut Vec::new()).await }));
+            }
+        });
+        let tls = format!("https://{at}/patches");
+        for (what, mirror, waits, said) in [
+            (
+                "an answer",
+                mirror(&format!("http://{at}/patches"), None),
+                HEAD_TIMEOUT,
+                "timeout: no answer within 15 s",
+            ),
+            ("a handshake", mirror(&tls, None), CONNECT_TIMEOUT, "connection: does not stand in time"),
+            (
+                "a proxy's answer",
+                mirror("http://mirror.invalid/patches", Some(&format!("http://{at}"))),
+                HEAD_TIMEOUT,
+                "timeout: no answer within 15 s",
+            ),
+            (
+                "a way through a proxy",
+                mirror("https://mirror.invalid/patches", Some(&format!("http://{at}"))),
+                CONNECT_TIMEOUT,
+                "connection: does not stand in time",
+            ),
+        ] {
+            let asked = Instant::now();
+            let error = mirror.get("ab/cd", 1, 0).await.err().map(|error| error.to_string());
+            assert_eq!((error.as_deref(), asked.elapsed().as_secs()), (Some(said), waits.as_secs()), "{what}");
+        }
     }
 }

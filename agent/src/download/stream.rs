@@ -119,8 +119,12 @@ async fn feed(incoming: &mut Incoming, pieces: &mpsc::Sender<Vec<u8>>, origins: 
     }
 }
 
-/// Checks group after group and writes each at its place. Blocking.
-pub(super) fn check_and_write(
+/// Checks group after group and writes each at its place: the self-checking form of a payload from an offset on, all
+/// before which is in the file already. Blocking.
+///
+/// # Errors
+/// [`Disappointment`]; what was written before is right.
+pub fn check_and_write(
     file: &File,
     blake3: Digest,
     size: u64,

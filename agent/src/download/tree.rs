@@ -27,7 +27,10 @@ fn outboard<D>(blake3: Digest, size: u64, data: D) -> PreOrderOutboard<D> {
 }
 
 /// Makes the tree of a payload into an empty file; the payload's digest.
-pub(crate) fn make(payload: &File, size: u64, into: &File) -> io::Result<Digest> {
+///
+/// # Errors
+/// The disk's.
+pub fn make(payload: &File, size: u64, into: &File) -> io::Result<Digest> {
     let mut payload = payload.try_clone()?;
     payload.seek(SeekFrom::Start(0))?;
     let mut made = outboard(Digest::ZERO, size, into.try_clone()?);
@@ -36,7 +39,10 @@ pub(crate) fn make(payload: &File, size: u64, into: &File) -> io::Result<Digest>
 }
 
 /// Whether all of a tree belongs to a digest.
-pub(super) fn check(tree: &File, blake3: Digest, size: u64) -> io::Result<bool> {
+///
+/// # Errors
+/// The disk's.
+pub fn check(tree: &File, blake3: Digest, size: u64) -> io::Result<bool> {
     if tree.metadata()?.len() != tree_bytes(size) {
         return Ok(false);
     }
@@ -49,7 +55,7 @@ pub(super) fn check(tree: &File, blake3: Digest, size: u64) -> io::Result<bool> 
 }
 
 /// A plain payload from an offset on, with what its tree says between: the self-checking form.
-pub(super) struct Woven<R> {
+pub struct Woven<R> {
     tree: Option<File>,
     payload: R,
     parts: ResponseIter,
@@ -60,7 +66,8 @@ pub(super) struct Woven<R> {
 
 impl<R: Read> Woven<R> {
     /// `tree` may be absent where there is none to have: an artifact of one group.
-    pub(super) fn new(tree: Option<File>, payload: R, size: u64, offset: u64) -> Self {
+    #[must_use]
+    pub fn new(tree: Option<File>, payload: R, size: u64, offset: u64) -> Self {
         let parts = ResponseIter::new(BaoTree::new(size, BLOCK_SIZE), ranges_from(offset));
         Self { tree, payload, parts, pair: io::Cursor::new(Vec::new()), group: 0 }
     }

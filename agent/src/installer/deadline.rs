@@ -27,7 +27,8 @@ impl From<Late> for io::Error {
 
 impl Deadline {
     /// From now on.
-    pub(super) fn begin(step: &'static str, patience: Duration) -> Self {
+    #[must_use]
+    pub fn begin(step: &'static str, patience: Duration) -> Self {
         let now = Instant::now();
         // Later than any clock can say is never.
         let at = now.checked_add(patience).unwrap_or_else(|| now + Duration::from_secs(u64::from(u32::MAX)));

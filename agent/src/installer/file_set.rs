@@ -22,6 +22,7 @@ use ledger::receipt::{Reason, ReasonCode};
 use places::Places;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The unpacked files, in the holding.
@@ -54,6 +55,12 @@ impl FileSet {
     /// What the files that were unpacked or made do to the host.
     pub(super) fn changes(&self, new: &Path) -> Result<Vec<Change>, Refusal> {
         self.places.changes(new, &[])
+    }
+
+    /// A directory of the host, opened.
+    pub(super) fn open(&self, directory: &str) -> Result<OwnedFd, FileError> {
+        let opened = self.root().directory(directory);
+        opened.map_err(|error| failed("open", &self.root().path().join(directory))(error.into()))
     }
 
     /// What the host has at a path.

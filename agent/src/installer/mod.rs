@@ -8,7 +8,7 @@
 
 pub mod archive;
 pub mod by_hand;
-mod container;
+pub mod container;
 pub mod deadline;
 mod debian;
 pub mod digest;

@@ -40,6 +40,8 @@ pub(crate) enum ToolError {
     Start { tool: String, source: io::Error },
     #[error("{tool} was not over after {patience:?}, and was killed")]
     Deadline { tool: String, patience: Duration },
+    #[error("{tool} was not to go on, and was killed")]
+    Stopped { tool: String },
     #[error("{tool} ended with {status}: {last}")]
     Failed { tool: String, status: String, last: String },
     #[error("{tool} says more than {limit} bytes")]
@@ -93,7 +95,16 @@ impl Tool {
     }
 
     /// The same, and has every line it said heard.
-    pub(crate) fn run_hearing(mut self, hear: impl FnMut(&str)) -> (Result<(), ToolError>, Vec<String>) {
+    pub(crate) fn run_hearing(self, hear: impl FnMut(&str)) -> (Result<(), ToolError>, Vec<String>) {
+        self.run_minded(hear, || true)
+    }
+
+    /// The same, as long as somebody who is asked every moment says that it may go on.
+    pub(crate) fn run_minded(
+        mut self,
+        hear: impl FnMut(&str),
+        may_go_on: impl FnMut() -> bool,
+    ) -> (Result<(), ToolError>, Vec<String>) {
         let memory = memory(&self.name);
         let cloned = memory.and_then(|file| Ok((file.try_clone()?, file.try_clone()?, file)));
         let (out, err, said) = match cloned {
@@ -104,7 +115,7 @@ impl Tool {
             Ok(child) => child,
             Err(source) => return (Err(ToolError::Start { tool: self.name, source }), Vec::new()),
         };
-        let ended = end(child, &self.name, Until::from_now(self.patience));
+        let ended = end(child, &self.name, Until::from_now(self.patience), may_go_on);
         let (ended, lines) = match whole(&said) {
             Ok(said) => (ended, last_lines(said, hear)),
             Err(source) => (ended.and(Err(ToolError::Listen { tool: self.name, source })), Vec::new()),
@@ -155,7 +166,7 @@ impl Tool {
             }
             _ => (listen(&mut io::empty()), None),
         };
-        let ended = end(child, &self.name, until);
+        let ended = end(child, &self.name, until, || true);
         drop(late);
         let lines = said.recv_timeout(OUTPUT_WAIT).unwrap_or_default();
         Ok((ended.map_err(|error| error.saying(&lines)), heard))
@@ -266,17 +277,22 @@ fn process(child: &Child) -> Option<OwnedFd> {
 }
 
 /// Waits for the end, and makes one when it does not come.
-fn end(mut child: Child, tool: &str, until: Until) -> Result<(), ToolError> {
+fn end(mut child: Child, tool: &str, until: Until, mut may_go_on: impl FnMut() -> bool) -> Result<(), ToolError> {
     let group = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let listen = |source| ToolError::Listen { tool: tool.to_owned(), source };
     let held = process(&child);
     while let Some(held) = &held
         && !has_ended(held)
     {
-        if until.is_over() {
+        let is_late = until.is_over();
+        if is_late || !may_go_on() {
             let _ = group.map(|group| kill_process_group(group, Signal::KILL));
             child.wait().map_err(listen)?;
-            return Err(ToolError::Deadline { tool: tool.to_owned(), patience: until.patience });
+            let tool = tool.to_owned();
+            return Err(match is_late {
+                true => ToolError::Deadline { tool, patience: until.patience },
+                false => ToolError::Stopped { tool },
+            });
         }
     }
     let status = child.wait().map_err(listen)?;
@@ -315,6 +331,15 @@ mod tests {
         let all = "i=0; while [ $i -lt 300 ]; do echo line $i; i=$((i+1)); done";
         let (ended, _) = shell(all, LONG).run_hearing(|line| heard += usize::from(line.starts_with("line")));
         assert!(ended.is_ok() && heard == 300, "all of it is heard, though not kept: {heard}");
+        let (mut asked, quietly) = (0, shell("sleep 1000", LONG));
+        let (stopped, _) = quietly.run_minded(
+            |_| (),
+            || {
+                asked += 1;
+                asked < 3
+            },
+        );
+        assert!(matches!(stopped, Err(ToolError::Stopped { .. })) && asked == 3, "{stopped:?}");
         // One that writes without end ends when nobody listens any more.
         assert!(shell("yes", LONG).read(1000).is_err());
     }

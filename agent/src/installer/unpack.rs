@@ -98,6 +98,11 @@ impl Growing {
         Ok(Self { limits, root, known: HashMap::new(), bytes: 0, last: None, buffer: vec![0; COPY_BYTES] })
     }
 
+    /// Bytes of all its files so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub(super) fn directory(&mut self, path: &[u8], mode: u32) -> Result<(), Refused> {
         let path = clean(path)?;
         let mode = checked_mode(mode)?;

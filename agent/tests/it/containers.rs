@@ -2,7 +2,9 @@
 
 use crate::support::archive::Archive;
 use crate::support::bench::Bench;
-use crate::support::containers::{ENABLED, INDEX, Image, Images, gzip, image, lacking, product, sha256, shell};
+use crate::support::containers::{
+    ENABLED, INDEX, Image, Images, gzip, image, lacking, product, programs, sha256, shell,
+};
 use crate::support::debian::Real;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved_set, canary, says};
 use crate::support::node::{Node, World};
@@ -19,7 +21,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
-use tar::EntryType::{Block, Char, Directory, Fifo, Regular, XHeader};
+use tar::EntryType::{Block, Char, Directory, Fifo, Regular, XGlobalHeader, XHeader};
 
 /// A ledger and a host, and the number of the next release.
 struct Case {
@@ -134,7 +136,18 @@ async fn layers_lie_over_each_other_as_the_specification_says() {
     // What hides comes after what is to stay, in the same layer, and does not hide that.
     let last = Archive::new().file("merged/mine", "").file("merged/.wh.old", "").file("merged/.wh.mine", "");
     let owned = owned("usr/bin/su", (1000, 33), 0o4755);
+    // Numbers and names that a header has no room for stand in one of their own; the header says 0 then.
+    let long = "long-name-".repeat(12);
+    let extended = Archive::new()
+        .pax(&[("uid", "3000000"), ("gid", "4000000"), ("mtime", "1700000000.5"), ("uname", "acme")])
+        .file("var/extended", "x\n")
+        .pax(&[("path", &long), ("size", "2"), ("uid", "7")])
+        .file("var/cut-off", "x\n")
+        .pax(&[("linkpath", &long), ("gid", "8")])
+        .link("var/link", "cut-off")
+        .file("var/plain", "x\n");
     let layers = Image::new().layer("", shell()).layer("+gzip", below.bytes()).layer("+zstd", above.bytes());
+    let layers = layers.layer("", extended.bytes());
     let settled = case
         .apply(layers.layer("+gzip", last.bytes()).layer("", owned).bytes(), vec![script("echo well", "well")])
         .await;
@@ -162,6 +175,11 @@ async fn layers_lie_over_each_other_as_the_specification_says() {
     assert_eq!(fs::read_link(root.join("kept-link")).unwrap(), Path::new("/somewhere/else"));
     let su = fs::metadata(root.join("usr/bin/su")).unwrap();
     assert_eq!((su.mode() & 0o7777, su.uid(), su.gid()), (0o755, 1000, 33), "no bits of others' rights");
+    let whose = |path: &str| fs::symlink_metadata(root.join(path)).map(|there| (there.uid(), there.gid())).ok();
+    assert_eq!(whose("var/extended"), Some((3_000_000, 4_000_000)), "what the extended header says");
+    assert_eq!((whose(&long), whose("var/cut-off")), (Some((7, 0)), None));
+    assert_eq!((whose("var/link"), whose("var/plain")), (Some((0, 8)), Some((0, 0))), "each for one entry");
+    assert_eq!(fs::read_link(root.join("var/link")).unwrap(), Path::new(&long));
     assert!(!root.parent().unwrap().join("layout").exists(), "what was unpacked is not kept twice");
 }
 
@@ -189,7 +207,7 @@ async fn what_is_in_a_container_cannot_change_or_see_the_host() {
         // No rights beyond these, none to be gained, and a filter of calls.
         script(
             "while read a b; do case $a in CapEff:|CapBnd:|NoNewPrivs:|Seccomp:) printf '%s ' $b;; esac; done < /proc/self/status",
-            "00000000000004fb 00000000000004fb 1 2",
+            "00000000000004eb 00000000000004eb 1 2",
         ),
         script("cat /etc/given", "7"),
         script("echo $GIVEN $PWD", "by the image /share"),
@@ -217,6 +235,48 @@ async fn what_is_in_a_container_cannot_change_or_see_the_host() {
     let settled = case.apply(user.bytes(), checks).await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
     assert_eq!(fs::metadata(outside.join("mine")).unwrap().uid(), 1000);
+}
+
+/// A directory of the host's may be one that others reach: what root in a container makes there must not run with root's
+/// rights outside.
+#[tokio::test]
+async fn no_container_leaves_a_file_that_runs_with_its_owners_rights() {
+    let host = tempfile::tempdir().unwrap();
+    let config = format!("{ENABLED}directories = {{ \"/var/lib/acme\" = {:?} }}\n", host.path());
+    let Some(mut case) = Case::new(&config).await else { return };
+    fs::write(host.path().join("file"), "").unwrap();
+    let can = |what: &str| format!("if {what} 2>/dev/null; then echo can; else echo cannot; fi");
+    // What a call is given must be a variable's, or it is given nothing.
+    let perl =
+        |path: &str, text: &str| can(&format!("/usr/bin/perl -e \"\\$_ = '/var/lib/acme/{path}'; {text} and exit 1\""));
+    let mut checks = vec![
+        script(&can("chmod 755 /var/lib/acme/file"), "can"),
+        script(&can("chmod 4755 /var/lib/acme/file"), "cannot"),
+        script(&can("chmod 2755 /var/lib/acme/file"), "cannot"),
+        script(&perl("new", "!mkdir \\$_, 02755"), "cannot"),
+        script(&perl("sticky", "!mkdir \\$_, 01777"), "can"),
+        // Numbers that are the same on every machine: openat2 and fchmodat2, which newer kernels have.
+        script(&perl("new", "\\$how = pack('Q3', 0x42, 04755, 0); syscall(437, -100, \\$_, \\$how, 24) < 0"), "cannot"),
+        script(&perl("file", "syscall(452, -100, \\$_, 04755, 0)"), "cannot"),
+    ];
+    if cfg!(target_arch = "x86_64") {
+        checks.extend([
+            script(&perl("file", "open F, '<', \\$_; syscall(91, fileno F, 04755)"), "cannot"),
+            script(&perl("new", "syscall(2, \\$_, 0x42, 04755) < 0"), "cannot"),
+            script(&perl("new", "syscall(257, -100, \\$_, 0x42, 02755) < 0"), "cannot"),
+            script(&perl("", "syscall(257, -100, \\$_, 0x410002, 06755) < 0"), "cannot"),
+            script(&perl("new", "syscall(133, \\$_, 0104755, 0)"), "cannot"),
+            // What opens and makes nothing may have anything in the place of a mode; what makes something, honest ones.
+            script(&perl("file", "syscall(257, -100, \\$_, 0, 07777) < 0"), "can"),
+            script(&perl("", "syscall(257, -100, \\$_, 0x410002, 0755) < 0"), "can"),
+        ]);
+    }
+    let tools = programs(&["/bin/chmod", "/usr/bin/perl"]);
+    let image = Image::new().layer("+gzip", shell()).layer("", tools).layer("", product("1.0.1").bytes());
+    let settled = case.apply(image.bytes(), checks).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    let modes = fs::read_dir(host.path()).unwrap().map(|entry| entry.unwrap().metadata().unwrap().mode());
+    assert!(modes.into_iter().all(|mode| mode & 0o6000 == 0));
 }
 
 fn image_as(user: &str, passwd: &str) -> Image {
@@ -370,6 +430,15 @@ fn hostile_layouts() -> Vec<Row> {
         };
         vec![(0..5).fold(manifest, |inner, _| within(image, inner))]
     });
+    let wide = indexed(&|image, _| {
+        let of = |image: &mut Image, inner: Vec<serde_json::Value>| {
+            let index = json!({ "schemaVersion": 2, "manifests": inner });
+            image.blob(INDEX, serde_json::to_vec(&index).unwrap())
+        };
+        let empty = of(image, vec![]);
+        let many = of(image, vec![empty; 100]);
+        vec![many; 100]
+    });
     let zeros = || vec![0_u8; 4 << 20];
     let no_marker = Archive::new().file("index.json", "{}").bytes();
     let version = Archive::new().file("oci-layout", "{\"imageLayoutVersion\":\"2.0.0\"}").bytes();
@@ -381,6 +450,7 @@ fn hostile_layouts() -> Vec<Row> {
         ("two of them", indexed(&|_, one| vec![one.clone(), one]), ArchiveUnsafe, "it has 2 images"),
         ("too many", indexed(&|_, one| vec![one; 300]), ArchiveUnsafe, "300 descriptors"),
         ("too deep", deep, ArchiveUnsafe, "deep"),
+        ("too many, in indexes that are few each", wide, ArchiveUnsafe, "descriptors"),
         (
             "for others",
             with_field("platform", json!({ "architecture": "mips", "os": "linux" })),
@@ -478,6 +548,13 @@ fn hostile_layouts() -> Vec<Row> {
             InstallFailed,
             "keeps data in /var/lib/data",
         ),
+        (
+            "data that would be lost by a detour",
+            good().config("Volumes", json!({ "/tmp/../var/lib/data": {} })).bytes(),
+            ArchiveUnsafe,
+            "\"/tmp/../var/lib/data\"",
+        ),
+        ("data in no certain place", good().config("Volumes", json!({ "tmp": {} })).bytes(), ArchiveUnsafe, "\"tmp\""),
         ("directory that climbs", good().config("WorkingDir", json!("/a/../../../aim")).bytes(), ArchiveUnsafe, "`..`"),
     ]
 }
@@ -490,6 +567,8 @@ fn hostile_layers(aim: &str) -> Vec<Row> {
         let length = record.len() + 4;
         Archive::new().entry(XHeader, b"pax", 0o644, b"", format!("{length} {record}").as_bytes()).file("plain", "x")
     };
+    let extended = |records: &[(&str, &str)]| layer(Archive::new().pax(records).file("f", "x"));
+    let everybodys = Archive::new().entry(XGlobalHeader, b"pax", 0o644, b"", b"12 uid=1000\n").file("f", "x");
     let odd_owner = {
         let mut bytes = one(Regular, "odd").bytes();
         bytes[108..116].copy_from_slice(&[0xff; 8]);
@@ -544,6 +623,12 @@ fn hostile_layers(aim: &str) -> Vec<Row> {
         ),
         ("escape sequence", layer(Archive::new().file("a\x1b[2Jb", "")), "control characters"),
         ("link to nothing", layer(Archive::new().link("a", "")), "is a link to"),
+        ("owner below everybody", extended(&[("uid", "-1")]), "extended header"),
+        ("group that is nobody", extended(&[("gid", "4294967295")]), "extended header"),
+        ("two owners", extended(&[("uid", "1"), ("uid", "2")]), "extended header"),
+        ("owner that is no number", extended(&[("uid", "acme")]), "extended header"),
+        ("two lengths", extended(&[("size", "7")]), "extended header"),
+        ("owner of everything", layer(everybodys), "extended header"),
         ("owner that is nobody", odd_owner, "extended header"),
     ];
     rows.into_iter().map(|(what, layout, says)| (what, layout, ReasonCode::ArchiveUnsafe, says)).collect()
@@ -632,6 +717,65 @@ fn output(command: &mut std::process::Command) -> Vec<u8> {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     output.stdout
+}
+
+/// What the tools make that vendors have: an image of these layers, as an archive.
+fn made_by(tool: &str, room: &Path, layers: &[Vec<u8>]) -> Vec<u8> {
+    let run = |words: &[&str]| {
+        let mut command = std::process::Command::new(words[0]);
+        command.args(&words[1..]).current_dir(room).env("TMPDIR", room);
+        output(&mut command)
+    };
+    let files: Vec<String> = (0..layers.len()).map(|number| format!("layer-{number}.tar")).collect();
+    for (file, layer) in files.iter().zip(layers) {
+        fs::write(room.join(file), layer).unwrap();
+    }
+    let of_another = room.join("of-another");
+    fs::write(&of_another, "whose it is stands in an extended header\n").unwrap();
+    std::os::unix::fs::chown(&of_another, Some(3_000_000), Some(4_000_000)).unwrap();
+    let (out, archive) = (room.join("out.tar"), format!("oci-archive:{}/out.tar:acme", room.display()));
+    if tool == "buildah" {
+        let policy = "{\"default\":[{\"type\":\"insecureAcceptAnything\"}]}";
+        fs::write(room.join("policy.json"), policy).unwrap();
+        let own = ["buildah", "--root", "store", "--runroot", "runs", "--storage-driver", "vfs"];
+        let build = |words: &[&str]| run(&[&own[..], words].concat());
+        build(&["from", "--name", "made", "scratch"]);
+        files.iter().for_each(|file| drop(build(&["add", "made", file, "/"])));
+        build(&["add", "--chown", "3000000:4000000", "made", "of-another", "/var/of-another"]);
+        build(&["config", "--entrypoint", "[\"/bin/serve\"]", "made"]);
+        build(&["commit", "--signature-policy", "policy.json", "made", &archive]);
+        return fs::read(out).unwrap();
+    }
+    run(&["umoci", "init", "--layout", "layout"]);
+    run(&["umoci", "new", "--image", "layout:acme"]);
+    files.iter().for_each(|file| drop(run(&["umoci", "raw", "add-layer", "--image", "layout:acme", file])));
+    run(&["umoci", "insert", "--image", "layout:acme", "of-another", "/var/of-another"]);
+    run(&["umoci", "config", "--image", "layout:acme", "--config.entrypoint", "/bin/serve"]);
+    match tool {
+        "umoci" => run(&["tar", "--create", "--directory", "layout", "--file", "out.tar", "."]),
+        _ => run(&["skopeo", "--insecure-policy", "copy", "oci:layout:acme", &archive]),
+    };
+    fs::read(out).unwrap()
+}
+
+#[tokio::test]
+async fn what_the_tools_of_vendors_make_is_installed() {
+    const TOOLS: [&str; 3] = ["umoci", "skopeo", "buildah"];
+    let has = |tool: &&str| std::process::Command::new(tool).arg("--version").output().is_ok();
+    if let Some(tool) = TOOLS.iter().find(|tool| !has(tool)) {
+        return tests::left_out(&["containers", "image-tools"], &format!("no {tool} here"));
+    }
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    // Without what hides something: that is a builder's own to write.
+    let version = |text: &str| Archive::new().program("bin/version", &format!("#!/bin/sh\necho {text}\n"));
+    for tool in TOOLS {
+        let room = tempfile::tempdir().unwrap();
+        let made = made_by(tool, room.path(), &[shell(), version(tool).bytes()]);
+        let settled = case.apply(made, vec![says("/bin/version", tool)]).await;
+        assert_eq!(settled.outcome, Outcome::Applied, "{tool}: {settled}");
+        let of_another = fs::metadata(case.root().join("var/of-another")).unwrap();
+        assert_eq!((of_another.uid(), of_another.gid()), (3_000_000, 4_000_000), "{tool}");
+    }
 }
 
 /// A whole Debian as the lowest layer, with all that such a system has; above it the packages of a real update, as they

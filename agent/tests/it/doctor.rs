@@ -3,6 +3,7 @@
 use crate::crash::child;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::mirror::{Mirror, Serves};
 use crate::support::node::World;
 use agent::enrolment::Enrolment;
 use std::os::unix::fs::PermissionsExt as _;
@@ -102,6 +103,54 @@ async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
     std::fs::write(endpoint.path("genesis"), "no genesis").unwrap();
     let seen = doctor(&endpoint).await;
     seen.says("trust root", "fail", "is no genesis file");
+}
+
+#[tokio::test]
+async fn sources_are_looked_at_and_nothing_is_taken() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let (honest, failing) = (Mirror::new(Serves::Honestly).await, Mirror::new(Serves::Failing).await);
+    let (elsewhere, circling) =
+        (Mirror::new(Serves::SendsOn(honest.url.clone())).await, Mirror::new(Serves::InCircles).await);
+    let (secure, root) = Mirror::with_tls(Serves::Honestly, "localhost").await;
+    let (stranger, _) = Mirror::with_tls(Serves::Honestly, "localhost").await;
+    let anything = Mirror::new(Serves::Anything).await;
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let (ca, stick, gone) = (endpoint.path("mirror.pem"), endpoint.path("stick"), endpoint.path("gone"));
+    std::fs::write(&ca, root).unwrap();
+    std::fs::create_dir(&stick).unwrap();
+    let mirror = |url: &str| format!("[[sources]]\nkind = \"mirror\"\nurl = {url:?}\n");
+    let directory = |path: &std::path::Path| format!("[[sources]]\nkind = \"directory\"\npath = {path:?}\n");
+    let believed = |mirror: &Mirror| format!("[[sources]]\nkind = \"mirror\"\nurl = {:?}\nca = {ca:?}\n", mirror.url);
+    let mut sources: String = [&honest, &failing, &elsewhere, &circling, &anything].map(|it| mirror(&it.url)).concat();
+    sources += &[mirror(&format!("http://{closed}/patches")), believed(&secure), believed(&stranger)].concat();
+    sources += &[directory(&stick), directory(&gone)].concat();
+    endpoint.configure(&sources);
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (0, vec![]), "{}", seen.text);
+    for (source, mark, evidence) in [
+        (honest.url.clone(), "ok", "answers"),
+        (failing.url, "warn", "status: answered 500"),
+        (elsewhere.url, "warn", "which redirects_to does not name"),
+        (circling.url, "warn", "redirects: more than 4"),
+        (anything.url, "warn", "under a digest that nothing has"),
+        (format!("http://{closed}/patches"), "warn", "connection: "),
+        (secure.url, "ok", "answers"),
+        (stranger.url, "warn", "connection: invalid peer certificate"),
+        (stick.display().to_string(), "ok", "answers"),
+        (gone.display().to_string(), "warn", "No such file"),
+    ] {
+        let of_it = |(about, ..): &&(String, String, String, String)| about == "source";
+        let found = seen.findings.iter().filter(of_it).find(|(_, _, said, _)| said.starts_with(&source));
+        let (_, is, said, _) = found.unwrap_or_else(|| panic!("{source}: {}", seen.text));
+        assert!(is == mark && said.contains(evidence), "{source}: {}", seen.text);
+    }
+    // Roots that are none stop the agent itself.
+    std::fs::write(&ca, "no roots").unwrap();
+    let seen = doctor(&endpoint).await;
+    assert_eq!((seen.code, seen.fails()), (1, vec!["source", "source"]), "{}", seen.text);
+    assert!(seen.text.contains("no usable TLS roots"), "{}", seen.text);
 }
 
 /// Two names of one node are one voice.

@@ -2,14 +2,15 @@
 
 use crate::support::bench::Bench;
 use crate::support::endpoint::{Endpoint, approved_set, canary};
-use crate::support::left_out;
 use crate::support::node::{Node, World};
 use crate::support::scripts::{Scripts, enabled, script};
+use crate::support::{eventually, left_out};
 use agent::settled::Settled;
 use ledger::patch::InstallerKind;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 struct Case {
@@ -177,11 +178,109 @@ async fn a_script_that_fails_or_goes_too_far_changes_nothing() {
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
 }
 
+/// Where the directory is that a script works on, while it does.
+fn at_work(endpoint: &Endpoint) -> Option<PathBuf> {
+    let mut waiting = vec![endpoint.data().join("installs")];
+    while let Some(directory) = waiting.pop() {
+        let is_under_way =
+            directory.components().any(|part| part.as_os_str().as_encoded_bytes().ends_with(b".partial"));
+        if is_under_way && directory.ends_with("new/etc/acme") {
+            return Some(directory);
+        }
+        let entries = fs::read_dir(directory).into_iter().flatten().filter_map(Result::ok);
+        waiting.extend(entries.map(|entry| entry.path()).filter(|path| path.is_dir() && !path.is_symlink()));
+    }
+    None
+}
+
+#[tokio::test]
+async fn what_others_change_while_a_script_is_at_work_is_theirs() {
+    let Some(mut case) = Case::new("").await else { return };
+    let place = case.host.place();
+    for (what, edited, is_applied) in [
+        ("a file that the script changes", "main.conf", false),
+        ("a file that the script removes", "to-be-removed", false),
+        ("a file where the script makes one", "new.conf", false),
+        ("a file that the script leaves alone", "by", true),
+        ("a file that the script knows nothing of", "another", true),
+    ] {
+        // It tells by a pipe that it has seen everything, and goes on when somebody answers.
+        let script = "set -e; cd /etc/acme; echo mine >> main.conf; rm -f to-be-removed; echo mine > new.conf\n\
+                      mkfifo wait; read answer < wait; rm wait";
+        let (endpoint, wait) = (&case.endpoint, "wait");
+        case.release += 1;
+        let archive = crate::support::scripts::script(&format!("#!/bin/sh\n{script}\n")).bytes();
+        let artifacts = vec![("script.tar".to_owned(), archive)];
+        let patch = approved_set(&case.world, case.release, InstallerKind::Script, artifacts, |_| {});
+        let edit = async {
+            let pipe = async || at_work(endpoint).map(|at| at.join(wait)).filter(|pipe| pipe.exists());
+            let pipe = eventually("a script at work", pipe).await;
+            fs::write(place.join(edited), format!("theirs: {what}")).unwrap();
+            tokio::task::spawn_blocking(move || fs::write(pipe, "go on\n").unwrap()).await.unwrap();
+        };
+        let (settled, ()) = tokio::join!(endpoint.apply(patch), edit);
+        assert_eq!(case.read(edited).unwrap(), format!("theirs: {what}"));
+        if is_applied {
+            assert_eq!(settled.outcome, Outcome::Applied, "{what}: {settled}");
+            assert_eq!(case.read("new.conf").as_deref(), Some("mine\n"), "{what}");
+            fs::remove_file(place.join("new.conf")).unwrap();
+            continue;
+        }
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!(settled.outcome, Outcome::Refused, "{what}: {settled}");
+        let said = format!("/etc/acme/{edited} was changed while the script was at work");
+        assert!(reason.detail.as_str().contains(&said), "{what}: {reason}");
+        assert_eq!(case.read("new.conf").is_some(), edited == "new.conf", "{what}: and nothing was put in place");
+        let _ = fs::remove_file(place.join("new.conf"));
+        fs::write(place.join("to-be-removed"), "again").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_makes_too_much_is_ended_and_all_of_it_is_gone() {
+    let Some(mut case) = Case::new("disk_mb = 8\n").await else { return };
+    let old = case.host.snapshot(&case.endpoint);
+    // Deeper than anything that was ever opened one in the other, and longer than any path may be.
+    let deep = |name: &str, depth: usize| {
+        format!("perl -e 'chdir \"/etc/acme\"; for (1..{depth}) {{ mkdir \"{name}\"; chdir \"{name}\" or exit 7 }}'")
+    };
+    let long = "d".repeat(200);
+    for (what, text, says) in [
+        ("a file that is too large", "head -c 20000000 /dev/zero > /etc/acme/large".to_owned(), "more than 8 MiB"),
+        (
+            "files that are too large together",
+            "cd /etc/acme; i=0; while :; do head -c 1000000 /dev/zero > large.$i; i=$((i+1)); done".to_owned(),
+            "more than 8 MiB",
+        ),
+        ("a file with nothing in it", "truncate -s 900M /etc/acme/sparse".to_owned(), "more than 8 MiB"),
+        ("too deep", deep("d", 9000), "deeper than 128"),
+        ("too deep, and goes on", format!("{}; sleep 1000", deep("d", 9000)), "deeper than 128"),
+        ("paths that are too long", deep(&long, 100), "longer than 4096"),
+        ("too deep, and paths that are too long", deep(&long, 9000), "longer than 4096"),
+    ] {
+        let settled = case.run(&text).await;
+        let reason = settled.reason.clone().unwrap();
+        assert_eq!(settled.outcome, Outcome::Refused, "{what}: {settled}");
+        assert!(reason.detail.as_str().contains(says), "{what}: {reason}");
+        assert!(case.host.snapshot(&case.endpoint) == old, "{what}");
+        assert_eq!(at_work(&case.endpoint), None, "{what}: something is left");
+    }
+    let settled = case.run("head -c 4000000 /dev/zero > /etc/acme/enough").await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    // What is there already counts, too: it is copied.
+    fs::write(case.host.place().join("large"), vec![0; 5 << 20]).unwrap();
+    let settled = case.run(":").await;
+    assert_eq!(settled.outcome, Outcome::Refused, "{settled}");
+    assert!(settled.to_string().contains("/etc/acme cannot be copied for a script"), "{settled}");
+}
+
 #[tokio::test]
 async fn bits_of_others_rights_are_no_scripts_to_give() {
     let Some(mut case) = Case::new("").await else { return };
-    let settled = case.run("cp /bin/true /etc/acme/tool; chmod 6755 /etc/acme/tool").await;
+    let tries = "chmod 6755 tool || chmod 4755 tool || chmod 2755 tool || mkdir -m 2755 more || echo no > tool";
+    let settled = case.run(&format!("cd /etc/acme; cp /bin/true tool; {tries}")).await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(case.read("tool").as_deref(), Some("no\n"), "it could give some");
     assert_eq!(fs::metadata(case.host.place().join("tool")).unwrap().mode() & 0o7777, 0o755);
 }
 

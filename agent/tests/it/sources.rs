@@ -3,7 +3,7 @@
 use crate::support::archive::Archive;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::eventually;
-use crate::support::mirror::{Mirror, Serves, lay};
+use crate::support::mirror::{Mirror, Serves, Tunnel, lay};
 use crate::support::node::{Artifacts, Node, World};
 use agent::settled::Settled;
 use ledger::artifact::{GROUP_BYTES, shelf_path};
@@ -117,6 +117,7 @@ async fn every_way_to_lie_has_a_name_and_nothing_of_it_is_written() {
         (Serves::WrongTrees, ArtifactDigest, "its hash tree does not belong to it"),
         (Serves::Longer, ArtifactLength, "length: it has"),
         (Serves::Dripping, ArtifactUnavailable, "slower than 1000 bytes/s"),
+        (Serves::HeadOnly, ArtifactUnavailable, "slower than 1000 bytes/s"),
         (Serves::InCircles, ArtifactUnavailable, "redirects: more than 4"),
         (Serves::SendsOn("http://192.0.2.1".to_owned()), ArtifactUnavailable, "which redirects_to does not name"),
         (Serves::SendsOn("ftp://127.0.0.1".to_owned()), ArtifactUnavailable, "redirect: to \"ftp\""),
@@ -185,6 +186,77 @@ async fn a_proxy_is_used_where_the_configuration_names_one() {
     assert_eq!(refusal(&case.apply().await).0, ReasonCode::ArtifactUnavailable);
     case.endpoint.configure(&format!("{source}proxy = \"http://{address}\"\n"));
     assert_eq!(case.apply().await.outcome, Outcome::Applied);
+}
+
+/// A source over TLS: its address, and the roots that it is believed by.
+fn secure(url: &str, ca: &std::path::Path) -> String {
+    format!("[[sources]]\nkind = \"mirror\"\nurl = {url:?}\nca = {ca:?}\n")
+}
+
+#[tokio::test]
+async fn a_mirror_over_tls_is_who_its_certificate_says() {
+    let case = Case::new().await;
+    let (mirror, root) = Mirror::with_tls(Serves::Honestly, "localhost").await;
+    let (other, others_root) = Mirror::with_tls(Serves::Honestly, "elsewhere.example").await;
+    let (ca, others_ca) = (case.endpoint.path("mirror.pem"), case.endpoint.path("other.pem"));
+    std::fs::write(&ca, root).unwrap();
+    std::fs::write(&others_ca, others_root).unwrap();
+    mirror.store(&case.archive);
+    other.store(&case.archive);
+    let others_url = other.url.replace("elsewhere.example", "localhost");
+    for (what, url, roots) in [
+        ("a certificate that does not lead to the roots", &mirror.url, &others_ca),
+        ("a certificate of another host", &others_url, &others_ca),
+    ] {
+        case.endpoint.configure(&secure(url, roots));
+        let settled = case.apply().await;
+        assert_eq!(refusal(&settled).0, ReasonCode::ArtifactUnavailable, "{what}: {settled}");
+        assert!(mirror.asked().is_empty() && other.asked().is_empty(), "{what}: nothing was said to it");
+    }
+    case.endpoint.configure(&secure(&mirror.url, &ca));
+    assert_eq!(case.apply().await.outcome, Outcome::Applied);
+    assert_eq!(mirror.asked(), [0]);
+}
+
+#[tokio::test]
+async fn nobody_is_sent_on_from_tls_to_none_or_to_another_server_of_the_same_host() {
+    let case = Case::new().await;
+    let open = Mirror::new(Serves::Honestly).await;
+    open.store(&case.archive);
+    let port = open.address.port();
+    let ca = case.endpoint.path("mirror.pem");
+    for to in [format!("http://localhost:{port}"), format!("https://localhost:{port}"), "//localhost".to_owned()] {
+        let (front, root) = Mirror::with_tls(Serves::SendsOn(to.clone()), "localhost").await;
+        std::fs::write(&ca, root).unwrap();
+        case.endpoint.configure(&secure(&front.url, &ca));
+        assert_eq!(refusal(&case.apply().await).0, ReasonCode::ArtifactUnavailable, "{to}");
+        assert_eq!((front.asked().is_empty(), open.asked().len()), (false, 0), "{to}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_sees_whom_a_host_speaks_to_and_not_what_it_says() {
+    let case = Case::new().await;
+    // Nobody finds this host but the proxy.
+    let (mirror, root) = Mirror::with_tls(Serves::Honestly, "mirror.invalid").await;
+    mirror.store(&case.archive);
+    let ca = case.endpoint.path("mirror.pem");
+    std::fs::write(&ca, root).unwrap();
+    let (open, closed) = (Tunnel::to(Some(&mirror)).await, Tunnel::to(None).await);
+    let through = |tunnel: &Tunnel| format!("{}proxy = \"http://{}\"\n", secure(&mirror.url, &ca), tunnel.address);
+    case.endpoint.configure(&secure(&mirror.url, &ca));
+    assert_eq!(refusal(&case.apply().await).0, ReasonCode::ArtifactUnavailable, "without a proxy");
+    case.endpoint.configure(&through(&closed));
+    assert_eq!(refusal(&case.apply().await).0, ReasonCode::ArtifactUnavailable, "with one that refuses");
+    assert!(!closed.asked().is_empty() && mirror.asked().is_empty());
+    case.endpoint.configure(&through(&open));
+    assert_eq!(case.apply().await.outcome, Outcome::Applied);
+    let wanted = format!("CONNECT mirror.invalid:{} HTTP/1.1\r\n", mirror.address.port());
+    assert!(!open.asked().is_empty());
+    for head in open.asked() {
+        assert!(head.starts_with(&wanted) && !head.contains("/patches"), "{head}");
+    }
+    assert_eq!(mirror.asked(), [0]);
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 use super::layout::{Compression, Layer};
 use super::rootfs::{Rights, RootFs};
 use crate::files::failed;
-use crate::installer::archive;
+use crate::installer::archive::{self, About, Counted};
 use crate::installer::deadline::Deadline;
 use crate::installer::tree;
 use crate::installer::unpack::{EntryProblem, Limits, Refused, UnpackError};
@@ -24,24 +24,29 @@ const WINDOW_LOG_MAX: u32 = 23;
 const ENTRY_OVERHEAD_BYTES: u64 = 16 * 1024;
 
 /// Lays one layer over those below. Blocking.
-pub(super) fn lay(layer: &Layer, root: &mut RootFs, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
+///
+/// # Errors
+/// [`Refusal`] names the first entry that is not acceptable; what was laid before stays where it is, and the caller throws
+/// the directory away.
+pub fn lay(layer: &Layer, root: &mut RootFs, limits: Limits, deadline: Deadline) -> Result<(), Refusal> {
     root.begin_layer();
-    pass(layer, limits, deadline, |path, _, _| root.hide(path))?;
-    pass(layer, limits, deadline, |path, link, entry| put(root, path, link, entry))
+    pass(layer, limits, deadline, |about, _| root.hide(&about.path))?;
+    pass(layer, limits, deadline, |about, entry| put(root, about, entry))
 }
 
-fn put(root: &mut RootFs, path: &[u8], link: &[u8], entry: &mut Entry<'_, impl Read>) -> Result<(), Refused> {
+fn put(root: &mut RootFs, about: &About, entry: &mut Entry<'_, impl Read>) -> Result<(), Refused> {
+    let About { path, link, uid, gid } = about;
     if RootFs::is_marker(path)? {
         return Ok(());
     }
     let header = entry.header();
-    let number = |field: io::Result<u64>| {
-        let field = field.ok().and_then(|number| u32::try_from(number).ok());
-        // The largest one means nobody.
-        field.filter(|number| *number != u32::MAX).ok_or(EntryProblem::Extension)
+    // Builders write numbers that the header has no room for into an extended one, and 0 into the header.
+    let whose = |extended: &Option<u32>, field: io::Result<u64>| match extended {
+        Some(number) => Ok(*number),
+        None => archive::somebody(field.map_err(|_| EntryProblem::Extension)?),
     };
     let mode = header.mode().map_err(|_| EntryProblem::Extension)?;
-    let rights = Rights { mode, uid: number(header.uid())?, gid: number(header.gid())? };
+    let rights = Rights { mode, uid: whose(uid, header.uid())?, gid: whose(gid, header.gid())? };
     let modified_s = header.mtime().ok();
     match header.entry_type() {
         EntryType::Directory => root.directory(path, rights),
@@ -60,7 +65,7 @@ fn pass(
     layer: &Layer,
     limits: Limits,
     deadline: Deadline,
-    take: impl FnMut(&[u8], &[u8], &mut Entry<'_, &mut Passing<'_>>) -> Result<(), Refused>,
+    take: impl FnMut(&About, &mut Entry<'_, Counted<&mut Passing<'_>>>) -> Result<(), Refused>,
 ) -> Result<(), Refusal> {
     let file = File::open(&layer.path).map_err(failed("open", &layer.path))?;
     let file = BufReader::with_capacity(READ_BYTES, file);

@@ -25,7 +25,7 @@ const MARKER_BYTES_MAX: usize = 4 * 1024;
 const LAYOUT_VERSION: &str = "1.0.0";
 /// Indexes within indexes.
 const INDEX_DEPTH_MAX: usize = 3;
-/// Descriptors of one index.
+/// Descriptors of all indexes of a layout together.
 const DESCRIPTORS_MAX: usize = 256;
 /// Layers of one image.
 pub(super) const LAYERS_MAX: usize = 127;
@@ -47,7 +47,7 @@ pub(super) enum ImageError {
     TooLarge { what: &'static str, bytes: u64 },
     #[error("{digest}: only SHA-256 digests are believed")]
     Algorithm { digest: Sentence },
-    #[error("its index has {count} descriptors, {DESCRIPTORS_MAX} are the most")]
+    #[error("its indexes have {count} descriptors and more, {DESCRIPTORS_MAX} are the most")]
     TooManyDescriptors { count: usize },
     #[error("its indexes lie in each other more than {INDEX_DEPTH_MAX} deep")]
     TooDeep,
@@ -83,19 +83,24 @@ fn sentence(text: impl ToString) -> Sentence {
 
 /// How something in a layer is compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Compression {
+pub enum Compression {
+    /// Not at all.
     None,
+    /// By gzip, in one part or in several.
     Gzip,
+    /// By zstd.
     Zstd,
 }
 
 /// One layer: its blob, and the digest of the archive in it.
 #[derive(Clone, Debug)]
-pub(super) struct Layer {
-    pub(super) path: PathBuf,
-    pub(super) compression: Compression,
-    /// In hexadecimal digits.
-    pub(super) diff_sha256: String,
+pub struct Layer {
+    /// Where the blob is.
+    pub path: PathBuf,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// SHA-256 digest of the archive in it, in hexadecimal digits.
+    pub diff_sha256: String,
 }
 
 /// The image for this host.
@@ -105,6 +110,17 @@ pub(super) struct Image {
     pub(super) digest: String,
     pub(super) configuration: ImageConfiguration,
     pub(super) layers: Vec<Layer>,
+}
+
+/// What the indexes of a layout lead to.
+#[derive(Default)]
+struct Found {
+    /// Descriptors gone through.
+    descriptors: usize,
+    /// Images that may be for this host.
+    fitting: Vec<Descriptor>,
+    /// What is for others, in words.
+    others: Vec<String>,
 }
 
 /// Where unpacked layouts are read from.
@@ -124,8 +140,9 @@ pub(super) fn read(root: &Path, deadline: Deadline) -> Result<Image, Refusal> {
     }
     let path = root.join("index.json");
     let index = files::read(&path, usize::try_from(DOCUMENT_BYTES_MAX).unwrap_or(usize::MAX))?;
-    let (mut fitting, mut others) = (Vec::new(), Vec::new());
-    layout.search(&parse("its index", &index)?, 0, &mut fitting, &mut others)?;
+    let mut found = Found::default();
+    layout.search(&parse("its index", &index)?, 0, &mut found)?;
+    let Found { fitting, others, .. } = found;
     let host = host_platform();
     let found = match &fitting[..] {
         [] => Err(ImageError::NoImage { host: shown(&host), there: sentence(others.join(", ")) }),
@@ -149,26 +166,21 @@ pub(super) fn read(root: &Path, deadline: Deadline) -> Result<Image, Refusal> {
 
 impl Layout<'_> {
     /// Goes through an index, and the indexes in it.
-    fn search(
-        &self,
-        index: &ImageIndex,
-        depth: usize,
-        fitting: &mut Vec<Descriptor>,
-        others: &mut Vec<String>,
-    ) -> Result<(), Refusal> {
-        let count = index.manifests().len() + fitting.len() + others.len();
-        if count > DESCRIPTORS_MAX {
-            return Err(ImageError::TooManyDescriptors { count }.into());
+    fn search(&self, index: &ImageIndex, depth: usize, found: &mut Found) -> Result<(), Refusal> {
+        // Those that lead to indexes count as well: few in each of many are many.
+        found.descriptors += index.manifests().len();
+        if found.descriptors > DESCRIPTORS_MAX {
+            return Err(ImageError::TooManyDescriptors { count: found.descriptors }.into());
         }
-        for found in index.manifests() {
-            let fits = found.platform().as_ref().is_none_or(is_hosts);
-            match found.media_type() {
-                MediaType::ImageManifest if fits => fitting.push(found.clone()),
+        for descriptor in index.manifests() {
+            let fits = descriptor.platform().as_ref().is_none_or(is_hosts);
+            match descriptor.media_type() {
+                MediaType::ImageManifest if fits => found.fitting.push(descriptor.clone()),
                 MediaType::ImageIndex if fits && depth < INDEX_DEPTH_MAX => {
-                    self.search(&self.document("an index in its index", found)?, depth + 1, fitting, others)?;
+                    self.search(&self.document("an index in its index", descriptor)?, depth + 1, found)?;
                 }
                 MediaType::ImageIndex if fits => return Err(ImageError::TooDeep.into()),
-                kind => others.push(found.platform().as_ref().map_or_else(|| kind.to_string(), shown)),
+                kind => found.others.push(descriptor.platform().as_ref().map_or_else(|| kind.to_string(), shown)),
             }
         }
         Ok(())

@@ -2,11 +2,13 @@
 //! container runtime runs: the root file system and the description of the container. So there is nothing to put in
 //! place: the engine's own switch of `current` is the one step, as with trees.
 
-mod layers;
+pub mod layers;
 mod layout;
 mod rootfs;
 mod user;
 
+pub use layout::{Compression, Layer};
+pub use rootfs::RootFs;
 pub(crate) use rootfs::has_directory;
 
 use super::digest;
@@ -25,9 +27,8 @@ use ledger::bounded::Sentence;
 use ledger::id::Digest;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
-use rootfs::RootFs;
 use serde::{Deserialize, Serialize};
-use std::path::Path;
+use std::path::{Component, Path};
 
 /// The unpacked layout, in the holding while it grows.
 const LAYOUT: &str = "layout";
@@ -83,6 +84,17 @@ impl Container {
     fn check_volumes(&self, image: &Image) -> Result<(), Refusal> {
         let kept = self.config.directories.keys().map(String::as_str).chain(SCRATCH);
         let kept: Vec<&str> = kept.collect();
+        // By a detour it could begin like a place that is kept, and be another.
+        let is_plain = |volume: &str| {
+            Path::new(volume).is_absolute() && Path::new(volume).components().all(|part| part != Component::ParentDir)
+        };
+        if let Some(odd) = image.volumes().into_iter().find(|volume| !is_plain(volume)) {
+            let detail = format!(
+                "the image keeps data in {:?}, which is no absolute path without `..`",
+                Sentence::cut(odd).as_str()
+            );
+            return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+        }
         let is_kept = |volume: &str| kept.iter().any(|place| Path::new(volume).starts_with(place));
         match image.volumes().into_iter().find(|volume| !is_kept(volume)) {
             None => Ok(()),

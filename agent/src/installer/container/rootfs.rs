@@ -49,7 +49,7 @@ impl Rights {
 }
 
 /// A root file system that grows layer by layer.
-pub(super) struct RootFs {
+pub struct RootFs {
     limits: Limits,
     root: OwnedFd,
     entries: usize,
@@ -61,7 +61,10 @@ pub(super) struct RootFs {
 
 impl RootFs {
     /// Beneath a directory that is empty and the agent's own.
-    pub(super) fn beneath(root: &Path, limits: Limits) -> Result<Self, UnpackError> {
+    ///
+    /// # Errors
+    /// [`UnpackError`] when it cannot be opened.
+    pub fn beneath(root: &Path, limits: Limits) -> Result<Self, UnpackError> {
         let opened = rustix::fs::open(root, DIRECTORY, Mode::empty());
         let root = opened.map_err(|error| Refused::from(error).of(root.as_os_str().as_encoded_bytes()))?;
         Ok(Self { limits, root, entries: 0, bytes: 0, of_this_layer: HashSet::new(), bits_left_out: 0 })

@@ -5,6 +5,8 @@
 //! are copies; what it changed there is what the patch does, and the engine puts that in place, proves it and takes it
 //! back like any other file set. So a script needs no undo, and nobody needs to believe in one.
 
+mod bounds;
+mod nobody;
 mod sandbox;
 
 use super::archive;
@@ -12,7 +14,7 @@ use super::file_set::{self, Change, FileSet, NEW, same_but_owner};
 use super::footprint::{Mark, Root};
 use super::install::{Held, Install, Job, Look, PutError, Story};
 use super::tree;
-use super::unpack::LIMITS;
+use super::unpack::{LIMITS, Limits};
 use crate::config;
 use crate::containers;
 use crate::files::{self, FileError, failed};
@@ -20,7 +22,8 @@ use crate::settled::{Refusal, chain};
 use ledger::bounded::Sentence;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
-use sandbox::{SCRIPT_USER, Sandbox};
+use nobody::SCRIPT_USER;
+use sandbox::Sandbox;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, lchown};
@@ -49,11 +52,13 @@ impl Script {
 
     /// Copies the directories as they are; their files and links, as the host has them.
     fn copy(&self, new: &Path) -> Result<BTreeMap<String, Mark>, Refusal> {
-        let (mut there, copied) = (BTreeMap::new(), Root::own(new));
+        let (mut there, copied, mut left) = (BTreeMap::new(), Root::own(new), self.config.disk_bytes);
         for directory in self.config.relative_directories() {
-            let (from, to) = (self.config.root.join(directory), new.join(directory));
+            let to = new.join(directory);
             files::private_dir(&to)?;
-            archive::copy(&from, &to, LIMITS).map_err(|error| {
+            let limits = Limits { tree_bytes_max: left, ..LIMITS };
+            let from = self.set.open(directory)?;
+            left -= archive::copy_opened(from, &to, limits).map_err(|error| {
                 let detail = format!("/{directory} cannot be copied for a script: {}", chain(&error));
                 Refusal::new(ReasonCode::CannotRollBack, detail)
             })?;
@@ -177,7 +182,7 @@ impl Install for Script {
     fn lacks(&self) -> Option<String> {
         match self.config.enabled {
             false => Some("not enabled in [installers.scripts]".to_owned()),
-            true => containers::lacks().or_else(|| self.set.lacks()),
+            true => containers::lacks().or_else(nobody::taken).or_else(|| self.set.lacks()),
         }
     }
 

@@ -4,6 +4,8 @@
 use super::super::deadline::Deadline;
 use super::super::install::Story;
 use super::super::tool::{Tool, ToolError};
+use super::bounds;
+use super::nobody::SCRIPT_USER;
 use crate::config;
 use crate::containers;
 use crate::containers::bundle::{self, Bind, Bounds, OF_THE_KERNEL, Process, SCRATCH};
@@ -15,8 +17,6 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
-/// Whom scripts run as: a number that no account of any host has, so that nobody else's processes and files are his.
-pub(super) const SCRIPT_USER: u32 = 0x4353_0001;
 /// Where the vendor's archive is in the sandbox.
 const GIVEN: &str = "/patch";
 /// What of the host a script can use.
@@ -54,6 +54,7 @@ impl Sandbox {
         deadline: Deadline,
         story: &mut Story,
     ) -> Result<(), Refusal> {
+        let limits = bounds::Bounds::new(self.config.disk_bytes);
         let room = holding.join(ROOM);
         let root = room.join(bundle::ROOTFS);
         let binds = self.make(&root, given, new)?;
@@ -79,10 +80,15 @@ impl Sandbox {
         let words = containers::run_words(&room, &room.join("notes"), &room.join(bundle::CONFIG), "script")?;
         // It ends with the agent, unlike tools: what it made is of no use to the next one.
         let begin = [LAUNCH.to_owned(), std::process::id().to_string()];
-        let (ended, lines) = Tool::new(&self.program, patience).args(begin).args(words).run();
+        let (tool, mut excess) = (Tool::new(&self.program, patience).args(begin).args(words), None);
+        let (ended, lines) = tool.run_minded(|_| (), limits.mind(new, &mut excess));
         lines.iter().for_each(|line| story.tell(format!("script: {line}")));
         // Whatever was mounted was mounted where nobody else sees it: here are only empty directories.
         files::remove_tree(&room)?;
+        // Also of what it made since somebody looked last.
+        if let Some(excess) = excess.or_else(|| limits.check(new).err()) {
+            return Err(excess.into());
+        }
         ended.map_err(|error| {
             let code = if error.is_disk_full() { ReasonCode::DiskFull } else { ReasonCode::InstallFailed };
             let said = match error {

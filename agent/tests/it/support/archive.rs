@@ -29,6 +29,18 @@ impl Archive {
         self
     }
 
+    /// An extended header for the entry that comes next.
+    pub(crate) fn pax(self, records: &[(&str, &str)]) -> Self {
+        let record = |(key, value): &(&str, &str)| {
+            let rest = format!(" {key}={value}\n");
+            // The length counts its own digits.
+            let fits = |length: &usize| length.to_string().len() + rest.len() == *length;
+            format!("{}{rest}", (rest.len()..rest.len() + 9).find(fits).expect("so many digits are enough"))
+        };
+        let records: String = records.iter().map(record).collect();
+        self.entry(EntryType::XHeader, b"pax", 0o644, b"", records.as_bytes())
+    }
+
     pub(crate) fn file(self, name: &str, content: &str) -> Self {
         self.entry(EntryType::Regular, name.as_bytes(), 0o644, b"", content.as_bytes())
     }

@@ -127,19 +127,27 @@ pub(crate) fn shell() -> Vec<u8> {
 }
 
 fn make_shell() -> Vec<u8> {
-    let programs = ["/bin/sh", "/bin/cat", "/bin/sleep", "/bin/touch"];
+    let programs = programs(&["/bin/sh", "/bin/cat", "/bin/sleep", "/bin/touch"]);
+    let base = Archive::new().directory("etc/").file("etc/only-in-the-base", "hidden by the layer above\n");
+    let mut bytes = base.bytes();
+    // Where the one ends the other begins: what is between is how an archive ends.
+    bytes.truncate(bytes.len() - 1024);
+    [bytes, programs].concat()
+}
+
+/// A layer with programs of this machine, and what they are linked to.
+pub(crate) fn programs(programs: &[&str]) -> Vec<u8> {
     let linked = Command::new("ldd").args(programs).output().expect("ldd is part of libc");
     let linked = String::from_utf8(linked.stdout).unwrap();
     let is_path = |word: &&str| word.starts_with('/') && !word.ends_with(':');
-    let mut files: Vec<&str> = linked.split_whitespace().filter(is_path).chain(programs).collect();
+    let mut files: Vec<&str> = linked.split_whitespace().filter(is_path).chain(programs.iter().copied()).collect();
     files.sort_unstable();
     files.dedup();
-    let archive = Archive::new().directory("etc/").file("etc/only-in-the-base", "hidden by the layer above\n");
     let file = |archive: Archive, path: &str| {
         let name = path.trim_start_matches('/').as_bytes();
         archive.entry(tar::EntryType::Regular, name, 0o755, b"", &fs::read(path).unwrap())
     };
-    files.into_iter().fold(archive, file).bytes()
+    files.into_iter().fold(Archive::new(), file).bytes()
 }
 
 /// What every image of the product has that a layer brings above the shell.

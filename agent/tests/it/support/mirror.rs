@@ -5,12 +5,15 @@ use bao_tree::BlockSize;
 use bao_tree::io::outboard::PreOrderMemOutboard;
 use ledger::artifact::shelf_path;
 use ledger::id::Digest;
+use rustls::pki_types::PrivateKeyDer;
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, copy_bidirectional};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 
 /// How a mirror serves.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -46,6 +49,10 @@ pub(crate) enum Serves {
     Longer,
     /// Another part than was asked for.
     OtherPart,
+    /// The head of an answer, and then nothing.
+    HeadOnly,
+    /// A page in the place of everything.
+    Anything,
     /// An error.
     Failing,
     /// No HTTP.
@@ -56,6 +63,7 @@ pub(crate) enum Serves {
 #[derive(Clone)]
 pub(crate) struct Mirror {
     pub(crate) url: String,
+    pub(crate) address: SocketAddr,
     serves: Serves,
     files: Arc<Mutex<BTreeMap<String, Vec<u8>>>>,
     asked: Arc<Mutex<Vec<(String, u64)>>>,
@@ -77,17 +85,100 @@ pub(crate) fn lay(directory: &Path, bytes: &[u8], with_tree: bool) {
     }
 }
 
+/// A certificate for a host, and its root as PEM.
+fn identity(name: &str) -> (TlsAcceptor, String) {
+    proto::install_tls_provider();
+    let ca_key = rcgen::KeyPair::generate().unwrap();
+    let mut ca = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let root = ca.self_signed(&ca_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(ca, ca_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let certificate = rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let config = rustls::ServerConfig::builder().with_no_client_auth();
+    let config = config.with_single_cert(vec![certificate.der().clone()], key).unwrap();
+    (TlsAcceptor::from(Arc::new(config)), root)
+}
+
+async fn head_of(stream: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await?);
+    }
+    Ok(String::from_utf8(head).unwrap())
+}
+
+/// A stand-in for a proxy that leads through to a mirror, whatever host is asked for; or refuses to.
+pub(crate) struct Tunnel {
+    pub(crate) address: SocketAddr,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Tunnel {
+    pub(crate) async fn to(mirror: Option<&Mirror>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (asked, to) = (Arc::<Mutex<Vec<String>>>::default(), mirror.map(|mirror| mirror.address));
+        let heads = asked.clone();
+        tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let heads = heads.clone();
+                let lead = async move {
+                    let head = head_of(&mut stream).await?;
+                    heads.lock().unwrap().push(head);
+                    let Some(to) = to else {
+                        return stream.write_all(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n").await;
+                    };
+                    stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await?;
+                    copy_bidirectional(&mut stream, &mut TcpStream::connect(to).await?).await.map(drop)
+                };
+                tokio::spawn(async move { drop(lead.await) });
+            }
+        });
+        Self { address, asked }
+    }
+
+    /// The heads of what it was asked.
+    pub(crate) fn asked(&self) -> Vec<String> {
+        self.asked.lock().unwrap().clone()
+    }
+}
+
 impl Mirror {
     pub(crate) async fn new(serves: Serves) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/patches", listener.local_addr().unwrap());
-        let mirror = Self { url, serves, files: Arc::default(), asked: Arc::default(), sent: Arc::default() };
+        Self::listening(listener, url, serves, None)
+    }
+
+    /// One that speaks TLS as a host of this name; and the root of its certificate, as PEM.
+    pub(crate) async fn with_tls(serves: Serves, name: &str) -> (Self, String) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{name}:{}/patches", listener.local_addr().unwrap().port());
+        let (acceptor, root) = identity(name);
+        (Self::listening(listener, url, serves, Some(acceptor)), root)
+    }
+
+    fn listening(listener: TcpListener, url: String, serves: Serves, tls: Option<TlsAcceptor>) -> Self {
+        let address = listener.local_addr().unwrap();
+        let (files, asked, sent) = Default::default();
+        let mirror = Self { url, address, serves, files, asked, sent };
         let serving = mirror.clone();
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let serving = serving.clone();
+                let (serving, tls) = (serving.clone(), tls.clone());
                 // Who has enough of it goes away.
-                tokio::spawn(async move { drop(serving.answer(stream).await) });
+                tokio::spawn(async move {
+                    match tls {
+                        None => drop(serving.answer(stream).await),
+                        Some(tls) => {
+                            if let Ok(stream) = tls.accept(stream).await {
+                                drop(serving.answer(stream).await);
+                            }
+                        }
+                    }
+                });
             }
         });
         mirror
@@ -118,12 +209,8 @@ impl Mirror {
         *self.sent.lock().unwrap()
     }
 
-    async fn answer(&self, mut stream: TcpStream) -> std::io::Result<()> {
-        let mut head = Vec::new();
-        while !head.ends_with(b"\r\n\r\n") {
-            head.push(stream.read_u8().await?);
-        }
-        let head = String::from_utf8(head).unwrap();
+    async fn answer(&self, mut stream: impl AsyncRead + AsyncWrite + Unpin) -> std::io::Result<()> {
+        let head = head_of(&mut stream).await?;
         let path = head.split(' ').nth(1).unwrap().to_owned();
         let lower = head.to_ascii_lowercase();
         for ambient in ["cookie:", "referer:", "authorization:"] {
@@ -144,6 +231,9 @@ impl Mirror {
                     stream.write_all(b"x-more: and more and more and more and more\r\n").await?;
                     *self.sent.lock().unwrap() += 45;
                 }
+            }
+            Serves::Anything => {
+                return stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await;
             }
             Serves::Failing => return self.say(&mut stream, "500 Oops").await,
             _ => {}
@@ -167,12 +257,17 @@ impl Mirror {
         if serves == Serves::Compressed {
             head.push_str("content-encoding: gzip\r\n");
         }
+        let is_silent = serves == Serves::HeadOnly && !is_tree;
         let endless = serves == Serves::Endless && !is_tree;
         if !endless {
             head.push_str(&format!("content-length: {}\r\n", said - offset));
         }
         stream.write_all((head + "connection: close\r\n\r\n").as_bytes()).await?;
         let mut body = &file[offset..];
+        if is_silent {
+            // Until whoever waits goes away.
+            return stream.read_u8().await.map(drop);
+        }
         match serves {
             Serves::BreaksAfter(count) if !is_tree => body = &body[..count.min(body.len())],
             Serves::Dripping if !is_tree => {
@@ -196,7 +291,7 @@ impl Mirror {
         }
     }
 
-    async fn say(&self, stream: &mut TcpStream, status: &str) -> std::io::Result<()> {
+    async fn say(&self, stream: &mut (impl AsyncWrite + Unpin), status: &str) -> std::io::Result<()> {
         stream.write_all(format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").as_bytes()).await?;
         stream.shutdown().await
     }
