@@ -65,6 +65,7 @@ pub async fn examine(config: &Config) -> Report {
     findings.extend(host::installers(config));
     findings.extend(host::restart(config));
     findings.push(host::journal(config));
+    findings.push(host::self_update(config));
     findings.push(host::agent(config).await);
     findings.extend(ledger::examine(config).await);
     Report { findings }

@@ -14,13 +14,14 @@ use crate::containers::Containers;
 use crate::data::{DataDir, DataError, DataLock};
 use crate::download::{MirrorSetup, Origins};
 use crate::files::{self, FileError};
-use crate::follow::heads::Heads;
+use crate::follow::heads::{Freshness, Heads, NodeView};
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
 use crate::installer::by_hand::{self, Before, ByHandError};
 use crate::installer::journal::{JournalError, Observer};
 use crate::installer::{Installer, installs};
 use crate::key::{self, KeyError};
+use crate::own_program::Launched;
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::recalls::Recalls;
@@ -40,6 +41,12 @@ use policy::schedule::Wait;
 use policy::{Host, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a program that takes over from another one waits for the data directory.
+const LOCK_WAIT: Duration = Duration::from_secs(20);
+/// How often a program on trial looks whether it has heard of the ledger.
+const HEARD_LOOK: Duration = Duration::from_millis(100);
 
 /// Why an endpoint cannot begin to work.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +147,9 @@ impl Site {
         let sources = Sources::new(&config.ledger)?;
         let own = config.cache.is_some().then(|| data.cache());
         let origins = Origins::new(&config.sources, &sources, config.download, own)?;
-        let lock = data.lock()?;
+        // Somebody at the host may do something by hand between two programs of the agent.
+        let patience = if Launched::here() == Launched::Not { Duration::ZERO } else { LOCK_WAIT };
+        let lock = data.lock_within(patience)?;
         let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());
         match launcher.reap() {
@@ -207,9 +216,47 @@ impl Site {
     /// [`FileError`]; then the update stays open, and this is to be tried again.
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
         self.installer.start_other_services().await;
-        let recovered = self.bring_to_an_end().await;
+        if self.installer.is_on_trial() {
+            self.hear().await;
+        }
+        let mut recovered = self.bring_to_an_end().await;
+        if let Ok(settled) = &mut recovered
+            && let Some(taken_back) = self.take_back_fallen().await?
+        {
+            *settled = Some(taken_back);
+        }
         self.installer.start_services().await;
         recovered
+    }
+
+    /// Waits until a node has shown something fresh of the ledger, where nodes are followed: a program that cannot hear
+    /// of it would never hear of the next one either. Whoever tries it does not wait for ever.
+    async fn hear(&self) {
+        let heard = || {
+            let height = self.heads.newest().height;
+            let shows = |node: &NodeView| node.reachable && node.height > 0 && node.height >= height;
+            self.config.ledger.nodes.is_empty() || self.heads.nodes().iter().any(shows)
+        };
+        while !(heard() && self.heads.freshness(now_ms()) == Freshness::Fresh) {
+            tokio::time::sleep(HEARD_LOOK).await;
+        }
+    }
+
+    /// Takes back a program of the agent that was kept, and does not come up any more: the one before runs already.
+    async fn take_back_fallen(&mut self) -> Result<Option<Settled>, FileError> {
+        let Some((patch, against)) = self.installer.fallen() else { return Ok(None) };
+        let (run, mut log) = self.begin(patch)?;
+        match self.installer.take_back_because(run, patch, against, &mut log).await {
+            Ok(settled) => {
+                tracing::error!(%settled, %patch, "the agent's program was kept, and does not come up any more");
+                self.write_receipt(&settled, log, false)?;
+                Ok(Some(settled))
+            }
+            Err(error) => {
+                tracing::error!(error = chain(&error), %patch, "the agent's program is not taken back");
+                Ok(None)
+            }
+        }
     }
 
     async fn bring_to_an_end(&mut self) -> Result<Option<Settled>, FileError> {

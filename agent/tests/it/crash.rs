@@ -47,7 +47,7 @@ async fn the_child() {
         let _ = Worker::new(site).take_back(patch).await.unwrap();
     } else if !patch.is_empty() {
         match Worker::new(site).apply(patch, None).await {
-            Ok(_) | Err(AskError::AwaitsRestart(_)) => {}
+            Ok(_) | Err(AskError::AwaitsRestart(_) | AskError::HandedOver(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }
