@@ -1,6 +1,7 @@
 //! One endpoint: everything an update needs, opened in the right order.
 
 mod law;
+mod program;
 mod recalled;
 
 pub(crate) use law::{Law, host};
@@ -14,7 +15,7 @@ use crate::containers::Containers;
 use crate::data::{DataDir, DataError, DataLock};
 use crate::download::{MirrorSetup, Origins};
 use crate::files::{self, FileError};
-use crate::follow::heads::{Freshness, Heads, NodeView};
+use crate::follow::heads::Heads;
 use crate::follow::memory::MemoryError;
 use crate::follow::sources::{SourceError, Sources};
 use crate::installer::by_hand::{self, Before, ByHandError};
@@ -45,8 +46,6 @@ use std::time::Duration;
 
 /// How long a program that takes over from another one waits for the data directory.
 const LOCK_WAIT: Duration = Duration::from_secs(20);
-/// How often a program on trial looks whether it has heard of the ledger.
-const HEARD_LOOK: Duration = Duration::from_millis(100);
 
 /// Why an endpoint cannot begin to work.
 #[derive(Debug, thiserror::Error)]
@@ -227,36 +226,6 @@ impl Site {
         }
         self.installer.start_services().await;
         recovered
-    }
-
-    /// Waits until a node has shown something fresh of the ledger, where nodes are followed: a program that cannot hear
-    /// of it would never hear of the next one either. Whoever tries it does not wait for ever.
-    async fn hear(&self) {
-        let heard = || {
-            let height = self.heads.newest().height;
-            let shows = |node: &NodeView| node.reachable && node.height > 0 && node.height >= height;
-            self.config.ledger.nodes.is_empty() || self.heads.nodes().iter().any(shows)
-        };
-        while !(heard() && self.heads.freshness(now_ms()) == Freshness::Fresh) {
-            tokio::time::sleep(HEARD_LOOK).await;
-        }
-    }
-
-    /// Takes back a program of the agent that was kept, and does not come up any more: the one before runs already.
-    async fn take_back_fallen(&mut self) -> Result<Option<Settled>, FileError> {
-        let Some((patch, against)) = self.installer.fallen() else { return Ok(None) };
-        let (run, mut log) = self.begin(patch)?;
-        match self.installer.take_back_because(run, patch, against, &mut log).await {
-            Ok(settled) => {
-                tracing::error!(%settled, %patch, "the agent's program was kept, and does not come up any more");
-                self.write_receipt(&settled, log, false)?;
-                Ok(Some(settled))
-            }
-            Err(error) => {
-                tracing::error!(error = chain(&error), %patch, "the agent's program is not taken back");
-                Ok(None)
-            }
-        }
     }
 
     async fn bring_to_an_end(&mut self) -> Result<Option<Settled>, FileError> {

@@ -105,7 +105,12 @@ struct ConfigArgs {
 
 /// Keep this host patched until told to stop (SIGTERM, SIGINT).
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign-agent run --config /etc/countersign/agent.toml")]
+#[command(after_help = "\
+Example:
+  countersign-agent run --config /etc/countersign/agent.toml
+
+Where the agent updates itself ([self] in the configuration), the program that its last update brought takes this one's
+place; one on trial is run beside it, watched, and gone back from if it does not come up. `status` says which one runs.")]
 struct Run {
     #[command(flatten)]
     config: ConfigArgs,

@@ -181,7 +181,8 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         *path = base.join(&*path);
     }
     let mut subscriptions = parse_subscriptions(&raw.subscriptions)?;
-    let own_program = own_program::parse(raw.own.as_ref())?;
+    let health = health::parse(&raw.health)?;
+    let own_program = own_program::parse(raw.own.as_ref(), health.soak)?;
     subscriptions.extend(own_program.iter().map(|own| own.of.clone()));
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
@@ -199,7 +200,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
         installers: installers::parse(&raw.installers)?,
-        health: health::parse(&raw.health)?,
+        health,
         reboot,
         own_program,
         policy: Policy {

@@ -47,7 +47,8 @@ fn default_deadline() -> String {
     "2m".to_owned()
 }
 
-pub(super) fn parse(raw: Option<&RawOwnProgram>) -> Result<Option<OwnProgram>, Wrong> {
+/// `soak`: how long the house's health checks must go on passing, which is part of being healthy.
+pub(super) fn parse(raw: Option<&RawOwnProgram>, soak: Duration) -> Result<Option<OwnProgram>, Wrong> {
     let Some(raw) = raw else { return Ok(None) };
     let RawOwnProgram { program, deadline, .. } = raw;
     if program.components().next().is_none() || !program.components().all(|part| matches!(part, Component::Normal(_))) {
@@ -55,6 +56,9 @@ pub(super) fn parse(raw: Option<&RawOwnProgram>) -> Result<Option<OwnProgram>, W
     }
     let deadline = match milliseconds("self.deadline", deadline, DEADLINE_MAX)? {
         0 => return wrong("self.deadline", "nothing is that quick"),
+        ms if Duration::from_millis(ms) <= soak => {
+            return wrong("self.deadline", "must be longer than health.soak, or nothing is ever healthy in time");
+        }
         ms => Duration::from_millis(ms),
     };
     let of =

@@ -215,7 +215,7 @@ name = @NAME@
 # product = "acme/countersign-agent"
 # channel = "stable"
 # program = "countersign-agent"      # where it is in the trees of that product
-# deadline = "2m"                    # for a new program to be healthy; then the one before runs again
+# deadline = "5m"                    # for a new program to be healthy, with health.soak; then the one before runs again
 
 # House law. While paused, nothing is applied.
 # [policy]
@@ -287,7 +287,7 @@ mod tests {
         assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
         assert_eq!((config.policy.restart, config.reboot.command.len()), (policy::Restart::Window, 2));
         let own = config.own_program.as_ref().unwrap();
-        assert!(config.subscriptions().any(|of| *of == own.of) && own.deadline.as_secs() == 120);
+        assert!(config.subscriptions().any(|of| *of == own.of) && own.deadline.as_secs() == 300);
         assert_eq!(crate::config::own_program::data_dir(&path), Some(config.data_dir.clone()));
 
         // What is printed is a configuration again, and the same.

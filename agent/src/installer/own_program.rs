@@ -204,6 +204,7 @@ impl Install for OwnProgram {
     }
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {
+        own_program::state::discard(&self.data)?;
         self.tree.settle(job)
     }
 

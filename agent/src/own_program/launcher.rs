@@ -7,13 +7,13 @@
 
 use super::record::{Choice, Program, Record, Trial, not_started};
 use super::trial::{self, Progress};
-use super::{AGAIN, Launched, VARIABLE, digest, open};
+use super::{AGAIN, Launched, VARIABLE, digest, open, state};
 use crate::clock::now_ms;
 use crate::control::{self, Request};
 use crate::data::DataDir;
 use crate::services::describe;
 use crate::services::launch::{LAUNCH, NAME, NOT_LAUNCHED, OWN};
-use crate::settled::{chain, reason};
+use crate::settled::{Refusal, chain, reason};
 use ledger::id::Digest;
 use ledger::receipt::{Reason, ReasonCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -31,8 +31,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 const LOOK: Duration = Duration::from_millis(200);
 /// How long it may take to answer.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
-/// How long it may take to end when it is asked to; then it is killed.
-const END_WAIT: Duration = Duration::from_secs(15);
+/// How long one that was not healthy in time may take to end when it is asked to; then it is killed.
+const LATE_END_WAIT: Duration = Duration::from_secs(5);
+/// How long an agent may take to end when somebody stops it: services have a time of their own to end in.
+const STOP_WAIT: Duration = Duration::from_secs(45);
+/// Who stops all processes of the agent may have asked the one that is watched a moment earlier.
+const STOP_LAG: Duration = Duration::from_millis(300);
 /// Wait before a program that ended by itself is started again.
 const START_WAIT: Duration = Duration::from_secs(1);
 /// The program that chooses, also when its file was replaced.
@@ -71,6 +75,9 @@ pub fn launch(data: &DataDir) -> Result<Launch, LaunchError> {
     let own = own_digest(&record);
     // Every turn takes a program out of the choice, counts a start, or ends.
     loop {
+        if record.trial.as_ref().is_some_and(|trial| trial.tries_left == 0) {
+            mend(data);
+        }
         let (choice, counted) = record.clone().choose(own, now_ms());
         let noted = counted == record || note(data, &counted);
         let known = |data| if noted { known(data, &counted) } else { counted.clone() };
@@ -79,11 +86,11 @@ pub fn launch(data: &DataDir) -> Result<Launch, LaunchError> {
             Choice::Become(program) => {
                 let reason = become_program(data, &program, Launched::InPlace);
                 tracing::error!(%reason, version = %program.version, "the program before runs again");
-                counted.fall_back(reason, now_ms())
+                counted.clone().fall_back(reason, now_ms())
             }
             Choice::Try(_) if !noted => {
                 let why = "the new program was not tried: that it is could not be noted";
-                counted.fall(reason(ReasonCode::Io, why), now_ms())
+                counted.clone().fall(reason(ReasonCode::Io, why), now_ms())
             }
             Choice::Try(trial) => match watch(data, &trial.program, Some(&trial), &counted)? {
                 Watched::Stopped(code) => return Ok(Launch::Ended(code)),
@@ -91,6 +98,7 @@ pub fn launch(data: &DataDir) -> Result<Launch, LaunchError> {
                 Watched::Again => hand_on(data, known(data)),
                 Watched::Fell(reason) => {
                     tracing::error!(%reason, version = %trial.program.version, "the program before runs again");
+                    mend(data);
                     // One that took itself back has said so in the record already.
                     known(data).fall(reason, now_ms())
                 }
@@ -102,7 +110,9 @@ pub fn launch(data: &DataDir) -> Result<Launch, LaunchError> {
                 Watched::Fell(reason) => known(data).fall_back(reason, now_ms()),
             },
         };
-        note(data, &record);
+        if record != counted {
+            note(data, &record);
+        }
     }
 }
 
@@ -135,6 +145,13 @@ fn own_digest(record: &Record) -> Option<Digest> {
     }
     // One that cannot be read is taken for what it was.
     File::open(SELF).and_then(|mut file| digest(&mut file)).ok().or(Some(record.fixed.blake3))
+}
+
+/// Has this program find what it can read, after another one was tried.
+fn mend(data: &DataDir) {
+    if let Err(error) = state::mend(data) {
+        tracing::error!(error = chain(&error), "what was written on trial is not put back");
+    }
 }
 
 /// The record as it is now: a program that was watched may have changed it.
@@ -205,6 +222,11 @@ fn watch(data: &DataDir, program: &Program, trial: Option<&Trial>, record: &Reco
         Ok(file) => file,
         Err(error) => return Ok(Watched::Fell(error.reason())),
     };
+    if trial.is_some()
+        && let Err(error) = state::keep(data)
+    {
+        return Ok(Watched::Fell(Refusal::from(error).reason));
+    }
     let mut builder = tokio::runtime::Builder::new_current_thread();
     let runtime = builder.enable_all().build().map_err(LaunchError)?;
     runtime.block_on(async {
@@ -253,11 +275,16 @@ impl Watch<'_> {
             let deadline = self.trial.and_then(|trial| self.began.checked_add(trial.patience()));
             tokio::select! {
                 biased;
-                ended = self.child.wait() => return self.ended(ended),
-                () = stop.asked() => return Watched::Stopped(code(self.end().await)),
+                ended = self.child.wait() => return match timeout(STOP_LAG, stop.asked()).await {
+                    Ok(()) => Watched::Stopped(code(ended)),
+                    Err(_) => self.ended(ended),
+                },
+                () = stop.asked() => return Watched::Stopped(code(self.end(STOP_WAIT).await)),
                 () = at(deadline) => {
                     let late = self.trial.map(|trial| trial::late(trial, &self.missing));
-                    let _ = self.end().await;
+                    if let Err(error) = self.end(LATE_END_WAIT).await {
+                        tracing::error!(%error, "it cannot be waited for");
+                    }
                     return late.map_or(Watched::Ended, Watched::Fell);
                 }
                 () = sleep(LOOK), if self.trial.is_some() => self.look().await,
@@ -271,6 +298,9 @@ impl Watch<'_> {
         let asked = timeout(ANSWER_WAIT, control::ask_line(self.data, &Request::Status {})).await;
         let answer = asked.ok().and_then(Result::ok).flatten();
         match trial::judge(trial, answer.as_deref()) {
+            Progress::Healthy if let Some(unreadable) = state::unreadable(self.data) => {
+                self.missing = format!("it wrote what the program before cannot read: {unreadable}");
+            }
             Progress::Healthy => match self.record.clone().commit().write(&self.data.programs()) {
                 Ok(()) => {
                     tracing::info!(version = %trial.program.version, "healthy: committed");
@@ -299,14 +329,13 @@ impl Watch<'_> {
     }
 
     /// Has it end, by force if it must be.
-    async fn end(&mut self) -> io::Result<ExitStatus> {
+    async fn end(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         let pid = self.child.id().and_then(|pid| Pid::from_raw(i32::try_from(pid).ok()?));
         if let Some(pid) = pid {
             // It is a child that was not waited for: its number is nobody else's.
             let _ = kill_process(pid, Signal::TERM);
         }
-        // Whoever stops the agent has a patience of his own; one that hangs on trial must go.
-        match timeout(END_WAIT, self.child.wait()).await {
+        match timeout(patience, self.child.wait()).await {
             Ok(ended) => ended,
             Err(_) => {
                 self.child.kill().await?;

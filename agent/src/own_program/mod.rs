@@ -13,6 +13,7 @@
 pub mod launcher;
 pub mod open;
 pub mod record;
+pub(crate) mod state;
 pub mod trial;
 
 use crate::clock::now_ms;
