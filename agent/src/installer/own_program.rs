@@ -14,7 +14,7 @@ use crate::config;
 use crate::data::DataDir;
 use crate::files::{FileError, failed};
 use crate::own_program::record::{Fixed, Program, Record};
-use crate::own_program::{self, Running};
+use crate::own_program::{self, Running, open};
 use crate::settled::{Refusal, chain, reason};
 use ledger::patch::{InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
@@ -201,6 +201,18 @@ impl Install for OwnProgram {
             true => Err(format!("the record of programs still names {}", job.begun.to)),
             false => self.tree.prove_old(job),
         }
+    }
+
+    fn check_way_back(&self, job: &Job) -> Result<(), String> {
+        let record = self.record().map_err(|error| chain(&error))?;
+        if let Some(record) = record.map(|record| record.take_back(&job.begun.to)) {
+            match &record.committed {
+                Some(before) => open::program(self.data.path(), before).map(drop).map_err(|error| chain(&error))?,
+                None if record.fixed.path.is_file() => {}
+                None => return Err(format!("there is no {} any more", record.fixed.path.display())),
+            }
+        }
+        self.tree.prove_old(job)
     }
 
     fn settle(&self, job: &Job) -> Result<(), FileError> {

@@ -6,7 +6,7 @@ use crate::support::archive::Archive;
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::node::{Node, World};
-use crate::support::{eventually, left_out};
+use crate::support::{PATIENCE, eventually, left_out};
 use agent::control::{Answer, Request};
 use agent::data::DataDir;
 use agent::installer::journal::{Journal, Record};
@@ -14,7 +14,7 @@ use agent::own_program::record::Record as Programs;
 use agent::own_program::{ProgramView, Standing};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::{Outcome, ReasonCode, Receipt};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -89,7 +89,7 @@ impl House {
         let mut command = tokio::process::Command::new(self.fixed());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.endpoint.path("log")).unwrap();
         command.args(["run", "--config"]).arg(self.endpoint.config_path());
-        command.stdin(Stdio::null()).stderr(log).kill_on_drop(true).spawn().unwrap()
+        command.stdin(Stdio::null()).stderr(log).process_group(0).kill_on_drop(true).spawn().unwrap()
     }
 
     fn log(&self) -> String {
@@ -230,7 +230,8 @@ async fn whatever_is_wrong_with_a_new_program_the_one_before_runs_again() {
     let blind = format!("#!/bin/sh\nexec {} status\n", house.fixed().display());
     let flips: Vec<u8> =
         program().iter().enumerate().map(|(at, byte)| byte ^ u8::from(at > 64 && at % 64 == 0)).collect();
-    let programs: [(&str, Vec<u8>, (Outcome, ReasonCode), &str); 10] = [
+    type Row = (&'static str, Vec<u8>, (Outcome, ReasonCode), &'static str);
+    let programs: [Row; 10] = [
         ("ends", b"#!/bin/sh\nexit 1\n".to_vec(), (Outcome::RolledBack, HealthFailed), "ended with status 1"),
         ("hangs", b"#!/bin/sh\nexec sleep 100000\n".to_vec(), (Outcome::RolledBack, HealthFailed), "did not answer"),
         (
@@ -269,6 +270,50 @@ async fn whatever_is_wrong_with_a_new_program_the_one_before_runs_again() {
     house.release(20, &good);
     assert_eq!(told(house.receipts(11).await.last().unwrap()).0, Outcome::Applied, "{}", house.log());
     house.runs(&good, Standing::Committed).await;
+    assert_eq!(stop(agent).await, Some(0));
+}
+
+#[tokio::test]
+async fn whoever_stops_the_agent_while_a_program_is_on_trial_finds_the_one_before_and_it_is_tried_again_later() {
+    let house = House::new("60s").await;
+    let mut agent = house.run();
+    house.runs(program(), Standing::Fixed).await;
+    house.release(2, b"#!/bin/sh\nexec sleep 100000\n");
+    let tried = |programs: Programs| programs.trial.is_some_and(|trial| trial.tries_left == 0);
+    eventually("it is tried", async || house.programs().is_some_and(tried).then_some(())).await;
+    // As a service manager does it: every process of the service at once.
+    kill_process_group(pid(&agent), Signal::TERM).unwrap();
+    tokio::time::timeout(PATIENCE, agent.wait()).await.unwrap().unwrap();
+    let agent = house.run();
+    house.runs(program(), Standing::Fixed).await;
+    let receipts = house.receipts(1).await;
+    assert_eq!(told(&receipts[0]), (Outcome::RolledBack, Some(ReasonCode::Interrupted), String::new()));
+    assert_eq!(stop(agent).await, Some(0));
+}
+
+#[tokio::test]
+async fn what_a_program_on_trial_wrote_and_the_one_before_cannot_read_is_as_it_was() {
+    let house = House::new("4s").await;
+    let agent = house.run();
+    house.runs(program(), Standing::Fixed).await;
+    house.release(2, b"#!/bin/sh\nexec sleep 100000\n");
+    let is_kept = || house.endpoint.data().join("before-trial/journal").exists();
+    eventually("it is tried", async || is_kept().then_some(())).await;
+    let before = fs::read(house.data().memory()).unwrap();
+    assert_eq!(house.journal().last(), Some(&Record::HandedOver));
+    fs::write(house.data().memory(), "{\"a word of tomorrow\":1}").unwrap();
+    let mut journal = fs::read(house.data().journal()).unwrap();
+    let word = br#""a-step-of-tomorrow""#;
+    journal.extend_from_slice(&u32::try_from(word.len()).unwrap().to_le_bytes());
+    journal.extend_from_slice(&Digest::blake3(word).0[..8]);
+    journal.extend_from_slice(word);
+    fs::write(house.data().journal(), &journal).unwrap();
+    assert!(Journal::peek(&house.data().journal()).is_err());
+    let receipts = house.receipts(1).await;
+    assert_eq!(told(&receipts[0]), (Outcome::RolledBack, Some(ReasonCode::HealthFailed), String::new()));
+    house.runs(program(), Standing::Fixed).await;
+    let height = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap()["height"].as_u64().unwrap();
+    assert!(height(&fs::read(house.data().memory()).unwrap()) >= height(&before), "nothing that was seen is forgotten");
     assert_eq!(stop(agent).await, Some(0));
 }
 
@@ -410,6 +455,15 @@ async fn killed_at_every_record_a_host_has_an_agent_old_or_new() {
         let expected = if place < PLACES_OF_THE_OLD { Outcome::RolledBack } else { Outcome::Applied };
         assert_eq!(outcome, expected, "place {place}: {}", house.log());
     }
+    // And by the old one once more, as it takes back what it finds: judged, restored, done.
+    for place in 0..6 {
+        let house = House::of(&world, node.clone(), "60s");
+        let receipts = world.receipts().len();
+        assert!(child(&house.endpoint, Some(patch), PLACES_OF_THE_OLD - 1).await);
+        assert!(child(&house.endpoint, None, place).await, "{place}");
+        let outcome = house.check(&new, receipts, &format!("taking back, place {place}")).await;
+        assert_eq!(outcome, Outcome::RolledBack, "{place}");
+    }
     // By the new one: about to judge, judged.
     type At = fn(&Record) -> bool;
     let records: [(&str, At); 4] = [
@@ -464,6 +518,11 @@ async fn a_full_disk_keeps_no_host_from_having_an_agent() {
     // Handed over; and that it is tried cannot be noted any more.
     let receipts = world.receipts().len();
     assert!(!child(&house.endpoint, Some(patch), usize::MAX).await);
+    assert!(Squeeze::ReadOnly.on(&house.endpoint.data()));
+    let code = house.run().wait().await.unwrap().code();
+    assert_eq!(code, Some(3), "an agent that can write nothing down does nothing, and nothing is begun with");
+    assert_eq!(house.programs().unwrap().trial.map(|trial| trial.tries_left), Some(1));
+    Squeeze::ReadOnly.off(&house.endpoint.data());
     assert!(Squeeze::FullBut(0).on(&house.endpoint.data()));
     let agent = house.run();
     house.runs(program(), Standing::Fixed).await;
