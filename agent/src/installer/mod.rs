@@ -102,14 +102,14 @@ impl Installer {
     ) -> Result<Self, JournalError> {
         let journal = Journal::open(&data.journal(), observer)?;
         let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
-        let running = Arc::new(Running::new(services.launcher().program()));
-        let own = Arc::new(OwnProgram::new(data, running, config.own_program.clone()));
+        let program = services.launcher().program();
+        let own = own_program_of(data, config, program);
         Ok(Self {
             data: data.clone(),
             cache: None,
             prepare_deadline,
             put_deadline,
-            kinds: Kinds::of(&config.installers, services.launcher().program()).with_own(own.clone()),
+            kinds: Kinds::of(&config.installers, program).with_own(own.clone()),
             own,
             restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
             journal,
@@ -407,6 +407,17 @@ impl Installer {
         story.into_lines().iter().for_each(|line| log.line(line));
         Ok(done)
     }
+}
+
+fn own_program_of(data: &DataDir, config: &Config, program: &Path) -> Arc<OwnProgram> {
+    Arc::new(OwnProgram::new(data, Arc::new(Running::new(program)), config.own_program.clone()))
+}
+
+/// The kinds of an agent with this configuration, for whoever only asks what it could install.
+#[must_use]
+pub fn kinds_of(config: &Config, program: &Path) -> Kinds {
+    let data = DataDir::at(config.data_dir.clone());
+    Kinds::of(&config.installers, program).with_own(own_program_of(&data, config, program))
 }
 
 /// A step that came to no end of its own.
