@@ -91,7 +91,7 @@ pub enum Record {
         /// Which run of the host this is.
         boot_id: BootId,
     },
-    /// The host has restarted, and is up. Health is about to be judged.
+    /// The host, or the agent as its new program, has restarted and is up. Health is about to be judged.
     Restarted,
     /// The agent ends, and the program that the patch brings is tried: it judges whether it runs.
     HandedOver,
