@@ -88,7 +88,8 @@ impl House {
     fn run(&self) -> Child {
         let mut command = tokio::process::Command::new(self.fixed());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.endpoint.path("log")).unwrap();
-        command.args(["run", "--config"]).arg(self.endpoint.config_path());
+        // Whatever a damaged program does, it does there.
+        command.args(["run", "--config"]).arg(self.endpoint.config_path()).current_dir(self.endpoint.directory.path());
         command.stdin(Stdio::null()).stderr(log).process_group(0).kill_on_drop(true).spawn().unwrap()
     }
 
