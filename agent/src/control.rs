@@ -44,6 +44,8 @@ const REQUEST_BYTES_MAX: u64 = 2 * limits::PROOF_BYTES_MAX as u64 + 1024;
 const ANSWER_BYTES_MAX: u64 = 1024 * 1024;
 /// How long a request may take to arrive, and an answer to leave.
 const LINE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long an agent that ends waits for those who were answered last.
+const FINISH_WAIT: Duration = Duration::from_secs(1);
 /// Connections at one time.
 const CONNECTIONS_MAX: usize = 8;
 /// Updates that may be asked for while one is under way.
@@ -117,6 +119,7 @@ pub struct Control {
     listener: UnixListener,
     shown: Shown,
     asked: mpsc::Sender<Asked>,
+    connections: Arc<Semaphore>,
 }
 
 impl Listening {
@@ -140,14 +143,20 @@ impl Control {
     /// Whoever asks sees this, and is heard there.
     #[must_use]
     pub fn new(Listening(listener): Listening, shown: Shown, asked: mpsc::Sender<Asked>) -> Self {
-        Self { listener, shown, asked }
+        Self { listener, shown, asked, connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)) }
+    }
+
+    /// Waits, but not for long, until whoever asked has his answer.
+    pub async fn finish(&self) {
+        let all = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX);
+        // Whoever does not take it in time goes without.
+        let _ = timeout(FINISH_WAIT, self.connections.acquire_many(all)).await;
     }
 
     /// Answers for ever, each connection by itself.
-    pub async fn serve(self) {
-        let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    pub async fn serve(&self) {
         loop {
-            let Ok(permit) = connections.clone().acquire_owned().await else { return };
+            let Ok(permit) = self.connections.clone().acquire_owned().await else { return };
             match self.listener.accept().await {
                 Ok((stream, _)) => {
                     let (shown, asked) = (self.shown.clone(), self.asked.clone());
@@ -242,6 +251,7 @@ pub fn code(error: &AskError) -> &'static str {
         AskError::NoNode(_) => "unreachable",
         AskError::NoAttempt(_) => "no-attempt",
         AskError::AwaitsRestart(_) => "awaits-restart",
+        AskError::HandedOver(_) => "handed-over",
         AskError::ByHand(ByHandError::InPlace(_) | ByHandError::NoWayBack(_)) => "no-way-back",
         AskError::ByHand(ByHandError::Open(_)) => "not-over",
         AskError::ByHand(ByHandError::NotInstalled { .. }) => "not-installed",
@@ -266,6 +276,7 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::AwaitsRestart(_) => {
             "`countersign-agent status` says for what the restart waits; nothing else is installed before"
         }
+        AskError::HandedOver(_) => "`countersign-agent status` says which program runs, and what came of it",
         AskError::ByHand(ByHandError::Recalled { .. }) => {
             "install another version: a newer release, once it is approved"
         }
@@ -283,6 +294,16 @@ pub fn hint(error: &AskError) -> &'static str {
 /// # Errors
 /// [`FileError`] when it cannot be asked, or does not answer.
 pub async fn ask(data: &DataDir, request: &Request) -> Result<Option<Answer>, FileError> {
+    let Some(line) = ask_line(data, request).await? else { return Ok(None) };
+    let path = data.path().join(DataDir::CONTROL);
+    serde_json::from_slice(&line).map(Some).map_err(|error| failed("understand the agent on", &path)(error.into()))
+}
+
+/// The same, for whoever can read more than one version of an agent's answer.
+///
+/// # Errors
+/// [`FileError`] when it cannot be asked, or does not answer.
+pub async fn ask_line(data: &DataDir, request: &Request) -> Result<Option<Vec<u8>>, FileError> {
     let path = data.path().join(DataDir::CONTROL);
     let stream = match connect(data.path()).await {
         Ok(stream) => stream,
@@ -299,7 +320,7 @@ async fn connect(directory: &Path) -> io::Result<UnixStream> {
     UnixStream::connect(&short).await
 }
 
-async fn exchange(stream: UnixStream, request: &Request) -> io::Result<Answer> {
+async fn exchange(stream: UnixStream, request: &Request) -> io::Result<Vec<u8>> {
     let (reader, mut writer) = stream.into_split();
     let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
@@ -309,5 +330,5 @@ async fn exchange(stream: UnixStream, request: &Request) -> io::Result<Answer> {
     if answer.is_empty() {
         return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it went away before it answered"));
     }
-    Ok(serde_json::from_slice(&answer)?)
+    Ok(answer)
 }

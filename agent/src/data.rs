@@ -7,6 +7,10 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// How often to look whether the lock is free.
+const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// The layout of a data directory.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,6 +61,15 @@ impl DataDir {
     /// # Errors
     /// [`DataError::InUse`] when another agent has the lock.
     pub fn lock(&self) -> Result<DataLock, DataError> {
+        self.lock_within(Duration::ZERO)
+    }
+
+    /// The same, and waits so long for whoever has it.
+    ///
+    /// # Errors
+    /// [`DataError::InUse`] when another agent has the lock still.
+    pub fn lock_within(&self, patience: Duration) -> Result<DataLock, DataError> {
+        let began = Instant::now();
         for part in [self.0.clone(), self.downloads(), self.installs(), self.receipts(), self.logs(), self.evidence()] {
             files::private_dir(&part)?;
         }
@@ -64,10 +77,13 @@ impl DataDir {
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(files::PRIVATE_FILE_MODE);
         let file = options.open(&path).map_err(failed("open", &path))?;
-        match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(DataLock { file }),
-            Err(rustix::io::Errno::WOULDBLOCK) => Err(DataError::InUse(self.0.clone())),
-            Err(error) => Err(failed("lock", &path)(io::Error::from(error)).into()),
+        loop {
+            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+                Ok(()) => return Ok(DataLock { file }),
+                Err(rustix::io::Errno::WOULDBLOCK) if began.elapsed() < patience => std::thread::sleep(LOCK_LOOK),
+                Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataError::InUse(self.0.clone())),
+                Err(error) => return Err(failed("lock", &path)(io::Error::from(error)).into()),
+            }
         }
     }
 
@@ -159,6 +175,12 @@ impl DataDir {
     #[must_use]
     pub fn recalls(&self) -> PathBuf {
         self.0.join("recalls.json")
+    }
+
+    /// Which program is the agent's.
+    #[must_use]
+    pub fn programs(&self) -> PathBuf {
+        self.0.join("program.json")
     }
 
     /// Name of the control socket within the directory.

@@ -66,6 +66,7 @@ pub async fn examine(config: &Config) -> Report {
     findings.extend(host::installers(config));
     findings.extend(host::restart(config));
     findings.push(host::journal(config));
+    findings.push(host::self_update(config));
     findings.push(host::agent(config).await);
     let (sources, ledger) = tokio::join!(sources::examine(config), ledger::examine(config));
     findings.extend(ledger);

@@ -26,8 +26,6 @@ pub(crate) const REFUSED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 /// No verdict: no node answers, the disk says no, the agent is in the way.
 pub(crate) const NO_VERDICT: u8 = 3;
-/// What shells say when a program cannot be started.
-const NOT_FOUND: u8 = 127;
 
 /// Why a command did not do what it should.
 pub(crate) struct Failure {
@@ -91,7 +89,7 @@ pub(crate) fn hint(text: &str) {
 /// A program that could not be started in the agent's place.
 pub(crate) fn not_launched(error: &std::io::Error) -> ExitCode {
     note(&format!("cannot start {error}"));
-    ExitCode::from(NOT_FOUND)
+    ExitCode::from(agent::services::launch::NOT_LAUNCHED)
 }
 
 impl From<ConfigError> for Failure {

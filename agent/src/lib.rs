@@ -24,6 +24,7 @@ pub mod files;
 pub mod follow;
 pub mod installer;
 pub mod key;
+pub mod own_program;
 pub mod package_database;
 pub mod parameters;
 pub mod probes;

@@ -23,6 +23,12 @@ fn main() -> ExitCode {
         Err(error) => return terminal::not_read(&error, &words, "countersign-agent COMMAND"),
     };
     start_log();
+    // Executed through what was opened, it would be called after the number of that.
+    if agent::own_program::Launched::here() != agent::own_program::Launched::Not
+        && let Err(error) = rustix::thread::set_name(c"countersign-agent")
+    {
+        tracing::debug!(%error, "this process is called otherwise");
+    }
     let output = cli.output;
     match commands::run(cli) {
         Ok(answer) => answer.end(output, failure::NO_VERDICT),

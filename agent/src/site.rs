@@ -1,6 +1,7 @@
 //! One endpoint: everything an update needs, opened in the right order.
 
 mod law;
+mod program;
 mod recalled;
 
 pub(crate) use law::{Law, host};
@@ -21,6 +22,7 @@ use crate::installer::by_hand::{self, Before, ByHandError};
 use crate::installer::journal::{JournalError, Observer};
 use crate::installer::{Installer, installs};
 use crate::key::{self, KeyError};
+use crate::own_program::Launched;
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::recalls::Recalls;
@@ -40,6 +42,10 @@ use policy::schedule::Wait;
 use policy::{Host, Policy, Subscription};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a program that takes over from another one waits for the data directory.
+const LOCK_WAIT: Duration = Duration::from_secs(20);
 
 /// Why an endpoint cannot begin to work.
 #[derive(Debug, thiserror::Error)]
@@ -140,7 +146,9 @@ impl Site {
         let sources = Sources::new(&config.ledger)?;
         let own = config.cache.is_some().then(|| data.cache());
         let origins = Origins::new(&config.sources, &sources, config.download, own)?;
-        let lock = data.lock()?;
+        // Somebody at the host may do something by hand between two programs of the agent.
+        let patience = if Launched::here() == Launched::Not { Duration::ZERO } else { LOCK_WAIT };
+        let lock = data.lock_within(patience)?;
         let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());
         match launcher.reap() {
@@ -207,7 +215,15 @@ impl Site {
     /// [`FileError`]; then the update stays open, and this is to be tried again.
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
         self.installer.start_other_services().await;
-        let recovered = self.bring_to_an_end().await;
+        if self.installer.is_on_trial() {
+            self.hear().await;
+        }
+        let mut recovered = self.bring_to_an_end().await;
+        if let Ok(settled) = &mut recovered
+            && let Some(taken_back) = self.take_back_fallen().await?
+        {
+            *settled = Some(taken_back);
+        }
         self.installer.start_services().await;
         recovered
     }

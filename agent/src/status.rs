@@ -16,6 +16,8 @@ use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
+use crate::own_program::record::Record;
+use crate::own_program::{ProgramView, Running};
 use crate::receipts::Receipts;
 use crate::restart::RestartView;
 use crate::services::{Phase, ServiceView, Services};
@@ -78,6 +80,9 @@ pub struct Status {
     /// What is given to other hosts of the site.
     #[serde(default)]
     pub cache: Option<CacheView>,
+    /// The agent's own program: the one that runs, or the one that would.
+    #[serde(default)]
+    pub program: Option<ProgramView>,
     /// What of this could not be found out, and why.
     #[serde(default)]
     pub trouble: Vec<String>,
@@ -141,6 +146,10 @@ pub struct Shown {
     pub cache: Option<Arc<Cache>>,
     /// What it can install, as it looked when it began.
     pub kinds: Vec<KindStatus>,
+    /// The program that runs.
+    pub running: Arc<Running>,
+    /// Why that cannot be updated, where the house wants it to be.
+    pub cannot_update: Option<String>,
 }
 
 impl Shown {
@@ -181,6 +190,7 @@ impl Shown {
             sources,
             deliveries,
             cache: self.cache.as_ref().map(|cache| cache.view()),
+            program: Some(self.running.view(programs(&self.config, &mut trouble).as_ref(), self.cannot_update.clone())),
             trouble,
         }
     }
@@ -211,9 +221,15 @@ impl Status {
             sources: Vec::new(),
             deliveries: Vec::new(),
             cache: None,
+            program: programs(config, &mut trouble).and_then(|record| ProgramView::of_the_disk(&record)),
             trouble,
         }
     }
+}
+
+/// The record of the agent's own programs, where there is one.
+fn programs(config: &Config, trouble: &mut Vec<String>) -> Option<Record> {
+    known(Record::read(&DataDir::at(config.data_dir.clone()).programs()), trouble)
 }
 
 /// What was found out; else nothing, and why.
@@ -263,6 +279,15 @@ impl fmt::Display for Status {
         let Self { name, endpoint, running, .. } = self;
         writeln!(f, "host       {name} ({})", if *running { "agent runs" } else { "agent does not run" })?;
         writeln!(f, "endpoint   {endpoint}")?;
+        if let Some(program) = &self.program {
+            writeln!(f, "program    {program}")?;
+            if let Some(lacks) = &program.cannot_update {
+                writeln!(f, "SELF-UPDATE is wanted, and cannot be: {lacks}")?;
+            }
+            if let Some(fallen) = &program.fallen {
+                writeln!(f, "fell back  {fallen}")?;
+            }
+        }
         if let Some(said) = self.enrolment.filter(|said| *said != Enrolment::Enrolled) {
             writeln!(f, "ENROLMENT  {said}; {}", said.hint(*endpoint, name))?;
         }

@@ -72,7 +72,10 @@ impl Waits {
     pub fn open(path: &Path, now_ms: u64) -> Result<Self, FileError> {
         let stored = Arc::new(Mutex::new(read(path)?));
         let waits = Self { path: path.to_owned(), stored };
-        waits.awake(now_ms)?;
+        // A disk that is full keeps no agent from beginning: it may have to go back on it.
+        if let Err(error) = waits.awake(now_ms) {
+            tracing::warn!(error = chain(&error), "what time it is cannot be noted");
+        }
         Ok(waits)
     }
 

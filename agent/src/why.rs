@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::Heads;
+use crate::installer;
 use crate::installer::installs;
 use crate::installer::journal::JournalError;
 use crate::installer::kinds::Kinds;
@@ -166,7 +167,7 @@ impl Held<'_> {
             Some(bytes) => (Some(bytes), Origin::Given),
             None => (Shelf::at(&data.proofs()).proof(patch)?, Origin::Kept),
         };
-        let kinds = Kinds::of(&self.config.installers, own_program());
+        let kinds = installer::kinds_of(self.config, own_program());
         let Examined { mut checks, manifest, recalled } =
             self.examine(patch, bytes.as_deref(), origin, &kinds, false)?;
         answer::release(&mut checks, there.is_some());
@@ -197,7 +198,7 @@ impl Held<'_> {
     /// [`FileError`].
     pub fn would(&self, patch: PatchId, proof: &[u8], now: bool) -> Result<Why, FileError> {
         let (there, under_way) = (self.there(patch)?, self.under_way()?);
-        let kinds = Kinds::of(&self.config.installers, own_program());
+        let kinds = installer::kinds_of(self.config, own_program());
         let Examined { mut checks, manifest, recalled } =
             self.examine(patch, Some(proof), Origin::Given, &kinds, now)?;
         answer::release(&mut checks, there.is_some());

@@ -108,14 +108,20 @@ impl Worker {
         &self.site
     }
 
-    /// Works until nobody can ask any more: at once when somebody asks, when the ledger has something
+    /// Works until nobody can ask any more, or another program is to run: at once when somebody asks, when the ledger has something
     /// new, and now and then anyway.
     pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
         let mut changed = self.site.heads.watch();
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
         loop {
+            if self.site.installer.leaves() {
+                return;
+            }
             self.tend_restart().await;
             self.tend_open().await;
+            if self.site.installer.leaves() {
+                return;
+            }
             let retry =
                 self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
             let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
@@ -208,6 +214,9 @@ impl Worker {
         for of in subscriptions {
             if let Err(error) = self.pass_over(&of).await {
                 tracing::error!(product = %of.product, error = chain(&error), "cannot work");
+            }
+            if self.site.installer.leaves() {
+                return;
             }
         }
     }

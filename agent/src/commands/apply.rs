@@ -51,7 +51,7 @@ pub(super) struct Apply {
 
 impl Apply {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
+        let Some(config) = self.config.read_as_the_agent()? else { return Ok(Answer::silent(OK)) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         if self.dry_run {
             let would = block_on(look(&config, &self.patch, proof, self.now))?;

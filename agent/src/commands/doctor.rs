@@ -25,7 +25,7 @@ pub(super) struct Doctor {
 
 impl Doctor {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
+        let Some(config) = self.config.read_as_the_agent()? else { return Ok(Answer::silent(OK)) };
         let report = block_on(async { Ok(doctor::examine(&config).await) })?;
         Ok(answer(&report).with_code(if report.is_well() { OK } else { REFUSED }))
     }

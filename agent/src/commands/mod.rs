@@ -14,12 +14,14 @@ mod why;
 
 use crate::failure::{Failure, NO_VERDICT, OK};
 use agent::clock;
-use agent::config::Config;
+use agent::config::{Config, own_program};
 use agent::control::{self, Request};
-use agent::daemon;
+use agent::daemon::{self, Ended};
 use agent::data::DataDir;
 use agent::installer::journal::Moment;
-use agent::site::own_program;
+use agent::own_program::launcher::{self, Launch, LaunchError};
+use agent::own_program::{AGAIN, Launched, Running};
+use agent::site;
 use agent::status::LedgerStatus;
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
@@ -106,7 +108,12 @@ struct ConfigArgs {
 
 /// Keep this host patched until told to stop (SIGTERM, SIGINT).
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign-agent run --config /etc/countersign/agent.toml")]
+#[command(after_help = "\
+Example:
+  countersign-agent run --config /etc/countersign/agent.toml
+
+Where the agent updates itself ([self] in the configuration), the program that its last update brought takes this one's
+place; one on trial is run beside it, watched, and gone back from if it does not come up. `status` says which one runs.")]
 struct Run {
     #[command(flatten)]
     config: ConfigArgs,
@@ -128,6 +135,18 @@ pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
 }
 
 impl ConfigArgs {
+    /// The data directory, where the agent updates itself: there it says which program that is.
+    fn data_of_own_program(&self) -> Option<DataDir> {
+        let data_dir = if self.print_config { None } else { own_program::data_dir(&self.config) };
+        data_dir.map(DataDir::at)
+    }
+
+    /// The configuration, read by the program that is the agent's: it speaks with an agent that runs as it would itself.
+    fn read_as_the_agent(&self) -> Result<Option<Config>, Failure> {
+        self.data_of_own_program().iter().for_each(launcher::defer);
+        self.read()
+    }
+
     /// The configuration; `None` when it was only to be printed.
     fn read(&self) -> Result<Option<Config>, Failure> {
         let config = Config::read(&self.config)?;
@@ -141,12 +160,27 @@ impl ConfigArgs {
 
 impl Run {
     fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
-        block_on(async {
+        let watched = |error: LaunchError| Failure::new(error, None, NO_VERDICT).called("runtime");
+        let data = self.config.data_of_own_program();
+        if let Some(data) = &data
+            && let Launch::Ended(code) = launcher::launch(data).map_err(watched)?
+        {
+            return Ok(Answer::silent(code));
+        }
+        let config = self.config.read().inspect_err(|_| {
+            // What is wrong with the configuration is no fault of the program that was started.
+            data.iter().for_each(|data| daemon::note_up(&Running::new(site::own_program()), &data.programs()));
+        });
+        let Some(config) = config? else { return Ok(Answer::silent(OK)) };
+        let ended = block_on(async {
             let stop = stop_signal()?;
-            Ok(daemon::run(config, own_program().to_owned(), observer(), stop).await?)
+            Ok(daemon::run(config, site::own_program().to_owned(), observer(), stop).await?)
         })?;
-        Ok(Answer::silent(OK))
+        match ended {
+            Ended::Stopped => Ok(Answer::silent(OK)),
+            Ended::Leaves if Launched::here().is_watched() => Ok(Answer::silent(AGAIN)),
+            Ended::Leaves => Err(Failure::new(launcher::choose_again(), None, NO_VERDICT).called("runtime")),
+        }
     }
 }
 

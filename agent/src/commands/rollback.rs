@@ -30,7 +30,7 @@ pub(super) struct Rollback {
 
 impl Rollback {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
+        let Some(config) = self.config.read_as_the_agent()? else { return Ok(Answer::silent(OK)) };
         let answered = block_on(settle(config, Wish::TakeBack { patch: self.patch }))?;
         Ok(show(&answered, Outcome::RolledBack))
     }

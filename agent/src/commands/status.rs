@@ -19,7 +19,7 @@ pub(super) struct Status {
 
 impl Status {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
+        let Some(config) = self.config.read_as_the_agent()? else { return Ok(Answer::silent(OK)) };
         let data = DataDir::at(config.data_dir.clone());
         let answered = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
         let status = match answered {

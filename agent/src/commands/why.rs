@@ -35,7 +35,7 @@ pub(super) struct Why {
 
 impl Why {
     pub(super) fn run(self) -> Result<Answer, Failure> {
-        let Some(config) = self.config.read()? else { return Ok(Answer::silent(OK)) };
+        let Some(config) = self.config.read_as_the_agent()? else { return Ok(Answer::silent(OK)) };
         let proof = self.from.as_deref().map(read_proof).transpose()?;
         let (trust, heads) = site::remembered(&config)?;
         let running = block_on(async { Ok(running(&config).await) })?;

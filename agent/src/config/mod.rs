@@ -3,6 +3,7 @@
 mod error;
 mod health;
 mod installers;
+pub mod own_program;
 mod raw;
 mod reboot;
 mod schedule;
@@ -12,6 +13,7 @@ pub mod template;
 pub use error::{ConfigError, NotToml};
 pub use health::Health;
 pub use installers::{Containers, Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm, Scripts};
+pub use own_program::OwnProgram;
 pub use reboot::Reboot;
 pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
 
@@ -78,6 +80,8 @@ pub struct Config {
     pub health: Health,
     /// How this host is restarted.
     pub reboot: Reboot,
+    /// How this agent updates itself, if it does.
+    pub own_program: Option<OwnProgram>,
     raw: raw::Raw,
 }
 
@@ -180,7 +184,10 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         *path = base.join(&*path);
     }
     raw.unseal = raw.unseal.take().map(|place| place.below(base));
-    let subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    let mut subscriptions = parse_subscriptions(&raw.subscriptions)?;
+    let health = health::parse(&raw.health)?;
+    let own_program = own_program::parse(raw.own.as_ref(), health.soak)?;
+    subscriptions.extend(own_program.iter().map(|own| own.of.clone()));
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
     Ok(Config {
@@ -198,8 +205,9 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
         installers: installers::parse(&raw.installers)?,
-        health: health::parse(&raw.health)?,
+        health,
         reboot,
+        own_program,
         policy: Policy {
             subscriptions,
             pause: parse_pause(&raw.policy)?,

@@ -37,6 +37,8 @@ pub(super) struct Raw {
     pub(super) health: super::health::RawHealth,
     #[serde(default)]
     pub(super) reboot: super::reboot::RawReboot,
+    #[serde(default, rename = "self", skip_serializing_if = "Option::is_none")]
+    pub(super) own: Option<super::own_program::RawOwnProgram>,
     #[serde(default)]
     pub(super) windows: Vec<super::schedule::RawWindow>,
 }

@@ -221,6 +221,14 @@ name = @NAME@
 # deadline = "7d"                    # for a patch to be judged; then it is taken back
 # up_after = "2m"                    # how long the host must have run before it is judged
 
+# Whether this agent updates itself, and from which product: like everything else by proof, and back to the program
+# before when the new one does not come up. Off unless a product is named; it is followed then.
+# [self]
+# product = "acme/countersign-agent"
+# channel = "stable"
+# program = "countersign-agent"      # where it is in the trees of that product
+# deadline = "5m"                    # for a new program to be healthy, with health.soak; then the one before runs again
+
 # House law. While paused, nothing is applied.
 # [policy]
 # paused = true
@@ -290,6 +298,9 @@ mod tests {
         assert_eq!((config.health.checks.len(), config.health.soak.as_secs()), (4, 120));
         assert_eq!(config.policy.schedule.deadlines_ms.len(), 4);
         assert_eq!((config.policy.restart, config.reboot.command.len()), (policy::Restart::Window, 2));
+        let own = config.own_program.as_ref().unwrap();
+        assert!(config.subscriptions().any(|of| *of == own.of) && own.deadline.as_secs() == 300);
+        assert_eq!(crate::config::own_program::data_dir(&path), Some(config.data_dir.clone()));
 
         // What is printed is a configuration again, and the same.
         std::fs::write(&path, config.toml()).unwrap();

@@ -9,6 +9,7 @@ use crate::installer::journal::{Journal, JournalError, Record};
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
 use crate::key::{self, KeyError};
+use crate::own_program::record::Record as Programs;
 use crate::services::Phase;
 use crate::settled::chain;
 use crate::site::own_program;
@@ -145,6 +146,35 @@ pub(super) fn restart(config: &Config) -> Option<Finding> {
         Ok(()) => Finding::ok("restart", format!("by {}", config.reboot.command.join(" "))),
         Err(error) => Finding::fail("restart", error, "see [reboot] in the configuration"),
     })
+}
+
+/// Whether the agent updates itself, and could.
+pub(super) fn self_update(config: &Config) -> Finding {
+    let Some(own) = &config.own_program else { return Finding::ok("self-update", "off") };
+    if let Some(lacks) = crate::own_program::lacks(&config.data_dir) {
+        return Finding::fail("self-update", lacks, "no patch of the agent is installed meanwhile; see [self]");
+    }
+    let on = format!("from {} ({})", own.of.product, own.of.channel);
+    match Programs::read(&DataDir::at(config.data_dir.clone()).programs()) {
+        Err(error) => {
+            Finding::fail("self-update", chain(&error), "move it away: the program at the fixed path runs then")
+        }
+        Ok(None) => Finding::ok("self-update", on),
+        Ok(Some(Programs { fallen: Some(fallen), .. })) => Finding::warn(
+            "self-update",
+            format!("{on}; {fallen}"),
+            "the program before runs; see the receipt, and the log",
+        ),
+        Ok(Some(Programs { trial: Some(trial), .. })) => Finding::warn(
+            "self-update",
+            format!("{on}; {} is on trial", trial.program.version),
+            "wait for what comes of it",
+        ),
+        Ok(Some(Programs { committed: Some(program), .. })) => {
+            Finding::ok("self-update", format!("{on}; {} is the agent's program", program.version))
+        }
+        Ok(Some(_)) => Finding::ok("self-update", format!("{on}; the program at the fixed path is the agent's")),
+    }
 }
 
 pub(super) fn journal(config: &Config) -> Finding {

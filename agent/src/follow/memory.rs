@@ -59,6 +59,20 @@ pub struct Memory {
     durable: Option<Seen>,
 }
 
+/// Whether what is remembered can be read, whichever ledger it is of.
+///
+/// # Errors
+/// [`MemoryError`] when it is there and cannot.
+pub fn check(path: &Path) -> Result<(), MemoryError> {
+    read(path).map(drop)
+}
+
+fn read(path: &Path) -> Result<Option<Seen>, MemoryError> {
+    let Some(bytes) = files::read_if_there(path, MEMORY_BYTES_MAX)? else { return Ok(None) };
+    let damaged = |error: serde_json::Error| MemoryError::Damaged { path: path.to_owned(), detail: error.to_string() };
+    serde_json::from_slice(&bytes).map(Some).map_err(damaged)
+}
+
 impl Memory {
     /// Reads the memory, or begins one.
     ///
@@ -67,11 +81,7 @@ impl Memory {
     pub fn open(path: &Path, trusted: ChainId) -> Result<Self, MemoryError> {
         let path = path.to_owned();
         let nothing = Seen { chain_id: trusted, height: 0, time_ms: 0, hash: BlockHash::ZERO };
-        let Some(bytes) = files::read_if_there(&path, MEMORY_BYTES_MAX)? else {
-            return Ok(Self { path, newest: nothing, durable: None });
-        };
-        let seen: Seen = serde_json::from_slice(&bytes)
-            .map_err(|error| MemoryError::Damaged { path: path.clone(), detail: error.to_string() })?;
+        let Some(seen) = read(&path)? else { return Ok(Self { path, newest: nothing, durable: None }) };
         if seen.chain_id != trusted {
             return Err(MemoryError::OtherLedger { path, remembered: seen.chain_id, trusted });
         }

@@ -135,18 +135,29 @@ impl Installer {
             let there = there.map_or_else(|| "nothing".to_owned(), |there| there.to_string());
             return Err(ByHandError::NotInstalled { patch, there });
         }
-        let kind = self.kinds.even_if_not_offered(job.begun.kind).filter(|kind| kind.keeps_the_one_before());
+        let kind = self.kinds.even_if_not_offered(&job.begun).filter(|kind| kind.keeps_the_one_before());
         let kind = kind.ok_or(ByHandError::InPlace(policy::kind_words(job.begun.kind)))?;
         let old = self.step(&kind, &job, log, |kind, job, _| kind.check_way_back(job)).await;
         old.unwrap_or_else(|died| Err(died.to_string())).map_err(ByHandError::NoWayBack)?;
         Ok((kind, job))
     }
 
-    /// Takes back the last update, as `run`.
+    /// Takes back the last update, as `run`, because somebody says so.
     ///
     /// # Errors
     /// [`ByHandError`] when nothing was changed.
     pub async fn take_back(&mut self, run: u64, patch: PatchId, log: &mut AttemptLog) -> Result<Settled, ByHandError> {
+        self.take_back_because(run, patch, asked(), log).await
+    }
+
+    /// The same, for another reason.
+    pub(crate) async fn take_back_because(
+        &mut self,
+        run: u64,
+        patch: PatchId,
+        against: Reason,
+        log: &mut AttemptLog,
+    ) -> Result<Settled, ByHandError> {
         let (kind, mut job) = self.way_back(patch, log).await?;
         job.begun.run = run;
         job.begun.by_hand = true;
@@ -159,7 +170,7 @@ impl Installer {
             service.of.product == job.begun.product && service.of.channel == job.begun.channel
         };
         let affected: Vec<_> = self.services.all().iter().filter(of).cloned().collect();
-        let settled = self.restore(&kind, &job, asked(), &affected, log).await;
+        let settled = self.restore(&kind, &job, against, &affected, log).await;
         self.note_owed_restart(&*kind, &settled, log);
         Ok(settled)
     }

@@ -108,6 +108,8 @@ pub struct Look {
     pub somebodys: Option<Somebodys>,
     /// What runs instead of the new one, for kinds that a boot loader may have gone back from.
     pub elsewhere: Option<String>,
+    /// Why the new one does not run, though it is in place, for the agent's own program.
+    pub fell_back: Option<Reason>,
 }
 
 /// What somebody else made of the host in the middle of an update.
@@ -201,6 +203,19 @@ pub trait Install: Send + Sync {
     /// Whether the host must restart for it: what the manifest says, unless the kind knows better.
     fn reboot(&self, manifest: &PatchManifest) -> Reboot {
         manifest.reboot
+    }
+
+    /// Whether only the agent that the patch brings can judge it: then this one ends, and that one is tried.
+    fn hands_over(&self) -> bool {
+        false
+    }
+
+    /// Has the new one tried, when this agent has ended. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`FileError`]; then it is taken back.
+    fn hand_over(&self, _: &Job) -> Result<(), FileError> {
+        Ok(())
     }
 
     /// Makes what was only tried stay, once it was found to be healthy. Durable when it returns; until the verdict is

@@ -58,6 +58,9 @@ pub struct Begun {
     /// The host has restarted with what is taken back by hand: once it is, a restart is owed.
     #[serde(default)]
     pub after_restart: bool,
+    /// It is the agent's own program.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_program: bool,
 }
 
 /// A step of an update.
@@ -88,8 +91,10 @@ pub enum Record {
         /// Which run of the host this is.
         boot_id: BootId,
     },
-    /// The host has restarted, and is up. Health is about to be judged.
+    /// The host, or the agent as its new program, has restarted and is up. Health is about to be judged.
     Restarted,
+    /// The agent ends, and the program that the patch brings is tried: it judges whether it runs.
+    HandedOver,
     /// Health was judged: kept when there is no reason against it, else about to be rolled back.
     Judged {
         /// What failed.

@@ -6,6 +6,8 @@ use super::directory_tree::DirectoryTree;
 use super::file_set::FileSet;
 use super::images::Images;
 use super::install::Install;
+use super::journal::Begun;
+use super::own_program::OwnProgram;
 use super::packages::Packages;
 use super::rpm::RpmPackages;
 use super::script::Script;
@@ -44,6 +46,8 @@ struct Known {
 /// The kinds this agent knows, each looked at once: at the start.
 pub struct Kinds {
     known: BTreeMap<InstallerKind, Known>,
+    /// For the agent's own program, where the kinds are those of an agent.
+    own: Option<Arc<OwnProgram>>,
     wanted: BTreeSet<InstallerKind>,
 }
 
@@ -103,7 +107,13 @@ impl Kinds {
         };
         let lacks = looked_at(all.iter().map(look), LOOK_PATIENCE);
         let known = all.into_iter().zip(lacks).map(|(install, lacks)| (install.kind(), Known { install, lacks }));
-        Self { known: known.collect(), wanted: ALL.into_iter().filter(|kind| config.wants(*kind)).collect() }
+        Self { known: known.collect(), own: None, wanted: ALL.into_iter().filter(|kind| config.wants(*kind)).collect() }
+    }
+
+    /// With the agent's own program, which is a tree by itself.
+    #[must_use]
+    pub(super) fn with_own(self, own: Arc<OwnProgram>) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     /// Every kind there is, for `status` and for the log at the start.
@@ -129,11 +139,15 @@ impl Kinds {
     /// # Errors
     /// [`Refusal`] says what it cannot be.
     pub fn plan(&self, manifest: &PatchManifest) -> Result<(), Refusal> {
-        self.offered_one(manifest.installer)?.plan(manifest)
+        self.offered_one(manifest)?.plan(manifest)
     }
 
-    /// A kind that is offered.
-    pub(super) fn offered_one(&self, kind: InstallerKind) -> Result<Arc<dyn Install>, Refusal> {
+    /// What installs a manifest of a kind that is offered.
+    pub(super) fn offered_one(&self, manifest: &PatchManifest) -> Result<Arc<dyn Install>, Refusal> {
+        let kind = manifest.installer;
+        if let Some(own) = self.own.as_ref().filter(|own| own.is_of(manifest)) {
+            return own.check_kind(kind).map(|()| own.clone() as Arc<dyn Install>);
+        }
         let found = self.known.get(&kind).filter(|known| known.lacks.is_none());
         let missing = || format!("this host has no installer for {}", policy::kind_words(kind));
         found.map(|known| known.install.clone()).ok_or_else(|| Refusal::new(ReasonCode::InstallerMissing, missing()))
@@ -141,8 +155,11 @@ impl Kinds {
 
     /// A kind to bring an interrupted update to its end with: its tool may be gone meanwhile, and it
     /// will say so itself.
-    pub(super) fn even_if_not_offered(&self, kind: InstallerKind) -> Option<Arc<dyn Install>> {
-        self.known.get(&kind).map(|known| known.install.clone())
+    pub(super) fn even_if_not_offered(&self, begun: &Begun) -> Option<Arc<dyn Install>> {
+        if begun.own_program {
+            return self.own.clone().map(|own| own as Arc<dyn Install>);
+        }
+        self.known.get(&begun.kind).map(|known| known.install.clone())
     }
 }
 

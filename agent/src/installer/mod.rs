@@ -16,12 +16,14 @@ mod directory_tree;
 mod ending;
 mod file_set;
 mod footprint;
+mod handing_over;
 pub mod images;
 pub mod install;
 pub mod installs;
 pub mod journal;
 pub mod kinds;
 mod others;
+mod own_program;
 mod packages;
 mod record;
 pub mod recover;
@@ -48,6 +50,7 @@ use crate::config::{self, Config};
 use crate::data::DataDir;
 use crate::download::{self, DownloadError, Origins, Room, Verified};
 use crate::files::{FileError, failed};
+use crate::own_program::Running;
 use crate::probes::{At, Prober};
 use crate::services::Services;
 use crate::settled::{Refusal, chain, reason};
@@ -58,6 +61,7 @@ use journal::{Begun, Journal, JournalError, Observer, Record};
 use kinds::Kinds;
 use ledger::patch::{Artifact, InstallerKind, PatchManifest, Reboot};
 use ledger::receipt::{Reason, ReasonCode};
+use own_program::OwnProgram;
 use policy::{Permit, Restart, Subscription};
 use restarts::Restarts;
 use std::io;
@@ -73,6 +77,7 @@ pub struct Installer {
     prepare_deadline: Duration,
     put_deadline: Duration,
     kinds: Kinds,
+    own: Arc<OwnProgram>,
     restarts: Restarts,
     journal: Journal,
     /// Neither old nor new: the journal stays open until it is one of them.
@@ -97,12 +102,15 @@ impl Installer {
     ) -> Result<Self, JournalError> {
         let journal = Journal::open(&data.journal(), observer)?;
         let config::Installers { prepare_deadline, put_deadline, .. } = config.installers;
+        let program = services.launcher().program();
+        let own = own_program_of(data, config, program);
         Ok(Self {
             data: data.clone(),
             cache: None,
             prepare_deadline,
             put_deadline,
-            kinds: Kinds::of(&config.installers, services.launcher().program()),
+            kinds: Kinds::of(&config.installers, program).with_own(own.clone()),
+            own,
             restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
             journal,
             unfinished: false,
@@ -137,7 +145,7 @@ impl Installer {
     ) -> Result<Staged, Refusal> {
         let manifest = permit.patch().manifest();
         self.check_nothing_is_open()?;
-        let kind = self.kinds.offered_one(manifest.installer)?;
+        let kind = self.kinds.offered_one(manifest)?;
         kind.plan(manifest)?;
         self.check_same_kind(&permit)?;
         self.check_sole(&permit)?;
@@ -259,7 +267,7 @@ impl Installer {
         log: &mut AttemptLog,
     ) -> Result<Applied, Refusal> {
         let Ready(Staged { permit, kind, held }) = ready;
-        let mut job = self.describe(run, &permit)?;
+        let mut job = self.describe(run, &permit, kind.hands_over())?;
         let manifest = permit.patch().manifest().clone();
         self.journal.begin(job.begun.clone())?;
         let prepared = self.prepare(&kind, &job, &manifest, held, log).await;
@@ -286,9 +294,9 @@ impl Installer {
             log.line(&format!("switched from {:?} to {:?}", from_version.as_str(), to_version.as_str()));
             trouble = self.journal.append(Record::Switched).err().map(|error| Refusal::from(error).reason);
         }
-        let needs_restart = self.restarts.is_needed(kind.reboot(&manifest), wish);
+        let needs_restart = kind.hands_over() || self.restarts.is_needed(kind.reboot(&manifest), wish);
         let mut applied = Applied { manifest, kind, job, trouble, needs_restart };
-        // Until the host has restarted, what runs goes on as it was.
+        // Until the host, or the agent, has restarted, what runs goes on as it was.
         if !applied.needs_restart && applied.trouble.is_none() {
             let affected = self.affected(&applied.job.begun, applied.manifest());
             applied.trouble = self.restart(&affected, log).await.err();
@@ -358,7 +366,7 @@ impl Installer {
         examined.map_err(|failure| reason(ReasonCode::HealthFailed, failure))
     }
 
-    fn describe(&self, run: u64, permit: &Permit) -> Result<Job, FileError> {
+    fn describe(&self, run: u64, permit: &Permit, own_program: bool) -> Result<Job, FileError> {
         let (manifest, patch) = (permit.patch().manifest(), permit.patch().id());
         let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
         let installs = self.data.installs();
@@ -375,6 +383,7 @@ impl Installer {
             kind: manifest.installer,
             by_hand: false,
             after_restart: false,
+            own_program,
         };
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })
@@ -398,6 +407,17 @@ impl Installer {
         story.into_lines().iter().for_each(|line| log.line(line));
         Ok(done)
     }
+}
+
+fn own_program_of(data: &DataDir, config: &Config, program: &Path) -> Arc<OwnProgram> {
+    Arc::new(OwnProgram::new(data, Arc::new(Running::new(program)), config.own_program.clone()))
+}
+
+/// The kinds of an agent with this configuration, for whoever only asks what it could install.
+#[must_use]
+pub fn kinds_of(config: &Config, program: &Path) -> Kinds {
+    let data = DataDir::at(config.data_dir.clone());
+    Kinds::of(&config.installers, program).with_own(own_program_of(&data, config, program))
 }
 
 /// A step that came to no end of its own.

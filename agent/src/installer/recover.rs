@@ -97,14 +97,20 @@ pub fn recover(records: &[Record], observed: &Observed) -> Plan {
     let restart = restart(records, observed);
     let reason = match (&verdict, &restart) {
         (Some(Some(against)), _) => against.clone(),
+        (None, _)
+            if begun.own_program
+                && let Some(why) = &observed.look.fell_back =>
+        {
+            why.clone()
+        }
         (None, _) if begun.by_hand => by_hand::asked(),
         (None, Some(Restart::Never(why))) => interrupted_because(why),
         (None, Some(Restart::Done)) if let Some(told) = &observed.look.elsewhere => went_back(told),
         _ => interrupted(records),
     };
     let announced = records.contains(&Record::Switching);
-    let Look { old, new, way_back, ref somebodys, ref elsewhere } = observed.look;
-    let runs = elsewhere.is_none();
+    let Look { old, new, way_back, ref somebodys, ref elsewhere, ref fell_back } = observed.look;
+    let runs = elsewhere.is_none() && fell_back.is_none();
     let (at_old, at_new) = (observed.current == begun.from, observed.current.as_ref() == Some(&begun.to));
     match &observed.current {
         // Until the switch is announced nothing of the host was changed, whatever it looks like.
@@ -144,6 +150,8 @@ fn restart(records: &[Record], observed: &Observed) -> Option<Restart> {
     let (before, coming_up) = match records.last()? {
         Record::Restarting { boot_id, deadline_ms } => (boot_id, Err(*deadline_ms)),
         Record::CameUp { boot_id } => (boot_id, Ok(())),
+        // The agent has begun anew, as which program is to be seen.
+        Record::HandedOver => return Some(Restart::Done),
         _ => return None,
     };
     let came_up = records.iter().filter(|record| matches!(record, Record::CameUp { .. })).count();
@@ -175,7 +183,8 @@ fn interrupted(records: &[Record]) -> Reason {
         Some(Record::Prepared { .. }) => "before the switch",
         Some(Record::Switching) => "at the switch",
         Some(Record::Switched | Record::Restarting { .. } | Record::CameUp { .. }) => "before health was judged",
-        Some(Record::Restarted) => "after the host had restarted, before health was judged",
+        Some(Record::HandedOver) => "before its new program had judged itself",
+        Some(Record::Restarted) => "after the restart, before health was judged",
         Some(Record::Judged { .. } | Record::Restored | Record::Done) | None => "at the end",
     };
     let detail = Sentence::cut(&format!("the agent was interrupted {step}; the old version is in place"));
@@ -209,6 +218,7 @@ mod tests {
             kind: InstallerKind::DirectoryTree,
             by_hand: false,
             after_restart: false,
+            own_program: false,
         }
     }
 
@@ -267,7 +277,8 @@ mod tests {
     }
 
     /// As a directory tree looks: never changed in place.
-    const WHOLE: Look = Look { old: true, new: true, way_back: true, somebodys: None, elsewhere: None };
+    const WHOLE: Look =
+        Look { old: true, new: true, way_back: true, somebodys: None, elsewhere: None, fell_back: None };
 
     #[test]
     fn a_host_that_is_changed_in_place_goes_back_unless_it_is_untouched_or_known_to_be_healthy() {
@@ -327,16 +338,8 @@ mod tests {
             ("and anew, and anew", &again(CAME_UP_MAX), Some("2-b"), 500, WHOLE, "roll back", "again and again"),
             ("the host went down as it came up", &came_up, Some("3-c"), 99, WHOLE, "roll back", "while it came up"),
             ("nobody knows how often", &came_up, None, 99, WHOLE, "roll back", "nobody can tell"),
-            (
-                "died while it was judged",
-                &restarted,
-                Some("2-b"),
-                99,
-                WHOLE,
-                "roll back",
-                "after the host had restarted",
-            ),
-            ("died while it was judged, twice", &restarted, Some("3-c"), 99, WHOLE, "roll back", "after the host"),
+            ("died while it was judged", &restarted, Some("2-b"), 99, WHOLE, "roll back", "after the restart"),
+            ("died while it was judged, twice", &restarted, Some("3-c"), 99, WHOLE, "roll back", "after the restart"),
             ("judged", &healthy, Some("2-b"), 99, WHOLE, "finish", ""),
         ] {
             let observed = Observed { current: Some(new.clone()), look, boot_id: boot.map(boot_id), now_ms };
@@ -345,6 +348,29 @@ mod tests {
             if let Plan::RollBack { reason, .. } = plan {
                 assert!(reason.detail.as_str().contains(detail), "{what}: {reason}");
             }
+        }
+    }
+
+    #[test]
+    fn a_program_judges_itself_where_it_runs_and_is_taken_back_where_it_does_not() {
+        let (old, new) = (VersionId::of_baseline(OLD), VersionId::of_patch(NEW));
+        let began = Record::Begun(Begun { own_program: true, ..begun(Some(old)) });
+        let handed_over = vec![began, Record::Switching, Record::Switched, Record::HandedOver];
+        let judging = [handed_over.clone(), vec![Record::Restarted]].concat();
+        let healthy = [judging.clone(), vec![Record::Judged { against: None }]].concat();
+        let fell_back = |code| Look { fell_back: Some(Reason { code, detail: Sentence::cut("why") }), ..WHOLE };
+        let (died, cut) = (ReasonCode::HealthFailed, ReasonCode::Interrupted);
+        for (what, records, look, expected) in [
+            ("it runs", &handed_over, WHOLE, ("judge", None)),
+            ("it died", &handed_over, fell_back(died), ("roll back", Some(died))),
+            ("it was not tried", &handed_over, fell_back(cut), ("roll back", Some(cut))),
+            ("it died while it judged itself", &judging, fell_back(died), ("roll back", Some(died))),
+            ("it was committed, and interrupted", &judging, WHOLE, ("roll back", Some(cut))),
+            ("it found itself healthy", &healthy, WHOLE, ("finish", None)),
+            ("and died later", &healthy, fell_back(died), ("finish", None)),
+        ] {
+            let observed = Observed { current: Some(new.clone()), look, ..Observed::default() };
+            assert_eq!(word(&recover(records, &observed)), expected, "{what}");
         }
     }
 

@@ -56,7 +56,12 @@ impl Installer {
         }
         match self.leave(&applied, now_ms) {
             Ok(()) => {
-                log.line("in place; it is judged when the host has restarted");
+                let when = if applied.kind.hands_over() {
+                    "by the agent that it brings"
+                } else {
+                    "when the host has restarted"
+                };
+                log.line(&format!("in place; it is judged {when}"));
                 None
             }
             Err(error) => {
@@ -67,6 +72,9 @@ impl Installer {
     }
 
     fn leave(&mut self, applied: &Applied, now_ms: u64) -> Result<(), FileError> {
+        if applied.kind.hands_over() {
+            return self.hand_over(applied);
+        }
         let boot_id = self.restarts.boot_id()?;
         files::replace(&self.data.restarting(), &encode(applied.manifest()))?;
         self.journal.append(Record::Restarting { boot_id, deadline_ms: self.restarts.deadline_ms(now_ms) })
@@ -157,7 +165,7 @@ impl Installer {
         }
     }
 
-    fn left_manifest(&self, job: &Job) -> Result<PatchManifest, Reason> {
+    pub(super) fn left_manifest(&self, job: &Job) -> Result<PatchManifest, Reason> {
         let path = self.data.restarting();
         let bytes = files::read(&path, limits::TRANSACTION_BYTES_MAX).map_err(|error| Refusal::from(error).reason)?;
         let manifest = decode::<PatchManifest>(&bytes).ok().filter(|manifest| manifest.id() == job.begun.patch);

@@ -56,7 +56,7 @@ impl Installer {
         let job = Job { place: Place::new(&self.data.installs(), &of), begun, deadline };
         let mut log = log(&job.begun);
         log.line("an update was begun, and is not over");
-        let Some(kind) = self.kinds.even_if_not_offered(job.begun.kind) else {
+        let Some(kind) = self.kinds.even_if_not_offered(&job.begun) else {
             let reason = recover::stranded(&format!("this agent knows no {}", policy::kind_words(job.begun.kind)));
             return Ok(Some((self.strand(&job, reason, &mut log), log)));
         };
@@ -73,6 +73,7 @@ impl Installer {
                 log.line("it still waits for the host to restart");
                 return Ok(None);
             }
+            Plan::Judge { begun } if begun.own_program => self.judge_itself(&kind, &job, &affected, &mut log).await,
             Plan::Judge { .. } => self.judge_after_restart(&kind, &job, &affected, &mut log).await,
             Plan::Finish { .. } => self.finish(&kind, &job, &mut log).await,
             Plan::Discard { begun, reason } => {

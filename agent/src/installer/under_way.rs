@@ -32,6 +32,7 @@ fn said(begun: &Begun, last: &Record) -> String {
         Record::Restarting { deadline_ms, .. } => {
             format!("waits for the host to restart, by {}", Moment(*deadline_ms))
         }
+        Record::HandedOver => "is in place, and is judged by the program that it brings".to_owned(),
         Record::Judged { against: Some(reason) } => format!("is taken back: {reason}"),
         Record::Judged { against: None } => "is kept".to_owned(),
         _ => "is under way, or was interrupted".to_owned(),

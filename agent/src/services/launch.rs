@@ -18,6 +18,12 @@ use std::process::Stdio;
 
 /// First argument of the agent's program when it is to become another one.
 pub const LAUNCH: &str = "__launch";
+/// The path of a program that was handed over opened: what is executed is what was verified.
+pub(crate) const OWN: &str = "/proc/self/fd/0";
+/// What a program of the agent's own is called, whatever path it is executed by.
+pub const NAME: &str = "countersign-agent";
+/// How a process ends that could not become another one: as shells have it.
+pub const NOT_LAUNCHED: u8 = 127;
 /// Variable that says which agent a process belongs to: the path of its data directory.
 const MARKER: &str = "COUNTERSIGN_AGENT";
 /// Where programs without a path are looked for.
@@ -128,7 +134,11 @@ pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
     }
     match arguments.next() {
         Some(program) => {
-            let error = std::process::Command::new(&program).args(arguments).exec();
+            let mut command = std::process::Command::new(&program);
+            if program == OWN {
+                command.arg0(NAME);
+            }
+            let error = command.args(arguments).exec();
             io::Error::new(error.kind(), format!("{}: {error}", program.to_string_lossy()))
         }
         None => io::Error::other("no program"),

@@ -66,6 +66,9 @@ pub enum AskError {
     /// There is one when the host has restarted.
     #[error("patch {0} is in place; whether it stays is judged when the host has restarted")]
     AwaitsRestart(PatchId),
+    /// There is one when the agent that it brings has tried itself.
+    #[error("patch {0} is the agent's own: it is in place, and is tried as soon as it runs")]
+    HandedOver(PatchId),
     /// The last update is not taken back.
     #[error("nothing is taken back")]
     ByHand(#[from] ByHandError),
@@ -171,6 +174,7 @@ impl Worker {
         }
         match self.update(&offer).await? {
             Ending::Settled(settled) => Ok(settled),
+            Ending::AwaitsRestart(patch) if self.site.installer.leaves() => Err(AskError::HandedOver(patch)),
             Ending::AwaitsRestart(patch) => Err(AskError::AwaitsRestart(patch)),
             Ending::Waits(wait) => waits(wait),
         }

@@ -40,14 +40,17 @@ fn deadly(die_at: usize) -> Observer {
 async fn the_child() {
     let Ok(orders) = std::env::var(CHILD) else { return };
     let [config, patch, die_at] = orders.split('|').collect::<Vec<_>>()[..] else { panic!("{orders}") };
+    // A host with a program of its own says what that is.
+    let own = Path::new(config).with_file_name("countersign-agent");
+    let program = if own.exists() { own } else { PROGRAM.into() };
     let config = Config::read(Path::new(config)).unwrap();
-    let mut site = Site::open(config, PROGRAM.into(), deadly(die_at.parse().unwrap())).unwrap();
+    let mut site = Site::open(config, program, deadly(die_at.parse().unwrap())).unwrap();
     site.recover().await.unwrap();
     if let Some(patch) = patch.strip_prefix(BACK) {
         let _ = Worker::new(site).take_back(patch).await.unwrap();
     } else if !patch.is_empty() {
         match Worker::new(site).apply(patch, None).await {
-            Ok(_) | Err(AskError::AwaitsRestart(_)) => {}
+            Ok(_) | Err(AskError::AwaitsRestart(_) | AskError::HandedOver(_)) => {}
             Err(error) => panic!("{error}"),
         }
     }

@@ -24,6 +24,7 @@ mod following;
 mod house;
 mod images;
 mod life;
+mod own_program;
 mod pace;
 mod recalls;
 mod refusals;

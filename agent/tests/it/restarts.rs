@@ -112,6 +112,8 @@ pub(crate) fn status(worker: &Worker) -> Status {
         origins: site.origins.clone(),
         cache: site.cache.clone(),
         kinds: worker.site().installer.kinds().statuses(),
+        running: site.installer.running().clone(),
+        cannot_update: None,
     };
     shown.status()
 }

@@ -22,6 +22,7 @@ fn begun() -> Record {
         kind: InstallerKind::DirectoryTree,
         by_hand: false,
         after_restart: false,
+        own_program: false,
     })
 }
 

@@ -263,6 +263,7 @@ impl<M: Manager> Install for Packages<M> {
             way_back: back.all(|file| file.is_file()),
             somebodys,
             elsewhere: None,
+            fell_back: None,
         })
     }
 
