@@ -272,8 +272,15 @@ mod tests {
         let (ca, genesis) = (Path::new("ca.pem"), Path::new("a \"b\"\\c"));
         let (mirrors, directories) = (["http://127.0.0.1:3/a".to_owned()], [PathBuf::from("stick")]);
         let (ca, genesis) = (Some(ca), Some(genesis));
-        let template =
-            Template { name: "edge-1", nodes: &nodes, ca, genesis, mirrors: &mirrors, directories: &directories };
+        let template = Template {
+            name: "edge-1",
+            nodes: &nodes,
+            ca,
+            genesis,
+            mirrors: &mirrors,
+            directories: &directories,
+            unseal: None,
+        };
 
         std::fs::write(&path, template.text()).unwrap();
         let config = Config::read(&path).unwrap();

@@ -12,13 +12,14 @@ use crate::clock::now_ms;
 use crate::control::{self, Request};
 use crate::data::DataDir;
 use crate::services::describe;
-use crate::services::launch::{LAUNCH, NAME, NOT_LAUNCHED, OWN};
+use crate::services::launch::{LAUNCH, NAME, NOT_LAUNCHED, OWN, execute};
 use crate::settled::{Refusal, chain, reason};
 use ledger::id::Digest;
 use ledger::receipt::{Reason, ReasonCode};
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
@@ -197,7 +198,11 @@ fn command(program: &Path, launched: Launched) -> Command {
 /// Becomes a program; returns only when that fails.
 fn become_program(data: &DataDir, program: &Program, launched: Launched) -> Reason {
     match open::program(data.path(), program) {
-        Ok(file) => not_started(&command(Path::new(OWN), launched).stdin(file).exec()),
+        Ok(file) => {
+            let others = std::env::vars_os().filter(|(name, _)| name != VARIABLE);
+            let environment = others.chain([(VARIABLE.into(), launched.word().into())]);
+            not_started(&execute(file.as_fd(), std::env::args_os().skip(1), environment))
+        }
         Err(error) => error.reason(),
     }
 }

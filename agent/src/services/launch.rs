@@ -8,10 +8,11 @@
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, getppid, pidfd_open, pidfd_send_signal};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::fs::{self, File};
 use std::io::{self, Read as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -120,6 +121,27 @@ fn wait_for_end(process: &OwnedFd) {
     let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], Some(&timeout));
 }
 
+/// Becomes the agent's own program that was opened here, whatever stands at its path by now; returns only when that
+/// fails. What the kernel does not take for a program is none: it is not handed to a shell, as `execvp` would.
+pub(crate) fn execute(
+    program: BorrowedFd<'_>,
+    arguments: impl Iterator<Item = OsString>,
+    environment: impl Iterator<Item = (OsString, OsString)>,
+) -> io::Error {
+    let text = |words: Vec<u8>| CString::new(words).map_err(io::Error::from);
+    let named = std::iter::once(OsString::from(NAME)).chain(arguments);
+    let arguments: io::Result<Vec<CString>> = named.map(|word| text(word.into_vec())).collect();
+    let variable = |(name, value): (OsString, OsString)| text([name.as_bytes(), b"=", value.as_bytes()].concat());
+    let environment: io::Result<Vec<CString>> = environment.map(variable).collect();
+    match arguments.and_then(|arguments| Ok((arguments, environment?))) {
+        Ok((arguments, environment)) => match nix::unistd::fexecve(program, &arguments, &environment) {
+            Ok(never) => match never {},
+            Err(error) => error.into(),
+        },
+        Err(error) => error,
+    }
+}
+
 /// Becomes another program; returns only when that fails. The arguments are the agent's process id,
 /// the program and its arguments.
 #[must_use]
@@ -134,11 +156,10 @@ pub fn launch(mut arguments: impl Iterator<Item = OsString>) -> io::Error {
     }
     match arguments.next() {
         Some(program) => {
-            let mut command = std::process::Command::new(&program);
-            if program == OWN {
-                command.arg0(NAME);
-            }
-            let error = command.args(arguments).exec();
+            let error = match program == OWN {
+                true => execute(io::stdin().as_fd(), arguments, std::env::vars_os()),
+                false => std::process::Command::new(&program).args(arguments).exec(),
+            };
             io::Error::new(error.kind(), format!("{}: {error}", program.to_string_lossy()))
         }
         None => io::Error::other("no program"),

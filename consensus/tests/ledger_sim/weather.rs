@@ -1,7 +1,7 @@
 //! What connects machines, and what goes wrong with both.
 
 use super::faults::Fault;
-use super::host::Disk;
+use super::host::{Disk, Host};
 use super::world::{Happening, World};
 use consensus::member::{Admittance, has_left};
 use ledger::key::SecretKey;
@@ -125,11 +125,16 @@ impl World {
         }
     }
 
-    /// Power off, and another disk. Only where the chain shows what is missing on it: what nobody can know, nobody
+    /// Power off, and another disk. Only where the chains of every quorum show what is missing on it: what nobody can know, nobody
     /// can heed.
     fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) {
         let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return };
-        let newest = self.hosts.iter().max_by_key(|host| host.height()).expect("there are hosts").vault.look().clone();
+        // Whichever quorum it hears when it starts: the one that is least far is made of those with the lowest chains.
+        let quorum = self.cast.set().quorum();
+        let validators = self.hosts[..self.cast.validators.len()].iter().filter(|other| other.place != host);
+        let mut others: Vec<&Host> = validators.collect();
+        others.sort_by_key(|other| other.height());
+        let newest = others[quorum - 2].vault.look().clone();
         let words = disk.words(key);
         let shows = (words.height().max(1)..=newest.height()).any(|height| {
             newest.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, newest.set_of(height)))
