@@ -4,6 +4,7 @@
 
 mod host;
 mod installed;
+mod inventory;
 mod ledger;
 
 use crate::config::Config;
@@ -66,6 +67,7 @@ pub async fn examine(config: &Config) -> Report {
     findings.extend(host::restart(config));
     findings.push(host::journal(config));
     findings.push(host::agent(config).await);
+    findings.push(inventory::examine(config));
     findings.extend(ledger::examine(config).await);
     Report { findings }
 }

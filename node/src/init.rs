@@ -2,6 +2,7 @@
 
 use crate::artifacts::ArtifactLimits;
 use crate::config::KeyFile;
+use crate::inventories::InventoryLimits;
 use ledger::bounded::Name;
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::Multiaddr;
@@ -185,7 +186,7 @@ fn configuration(new: &NewNode) -> String {
         }
         false => "# validator_key = \"validator.key\"   # only for a node that votes\n",
     };
-    let limits = ArtifactLimits::default();
+    let (limits, inventories) = (ArtifactLimits::default(), InventoryLimits::default());
     format!(
         "# A Countersign node. Relative paths are relative to this file. Unknown fields are errors.\n\
          # `countersign-node run --print-config` shows every value in force.\n\
@@ -221,6 +222,12 @@ fn configuration(new: &NewNode) -> String {
          # per_organisation_bytes_max = {artifacts_of_one}\n\
          # left_free_bytes_max = {left_free}\n\
          \n\
+         # What this organisation's hosts say is on them, in data_dir. Bytes, and how many of each host are kept.\n\
+         # [inventories]\n\
+         # bytes_max = {inventories}\n\
+         # per_endpoint_bytes_max = {inventories_of_one}\n\
+         # history_max = {history}\n\
+         \n\
          # Hosts that an operator has invited (`countersign endpoint invite`) are enrolled by this node, in the name of this\n\
          # operator's key and of this organisation. Without this section nobody is.\n\
          # [enrolment]\n\
@@ -228,6 +235,9 @@ fn configuration(new: &NewNode) -> String {
         artifacts = limits.bytes_max,
         artifacts_of_one = limits.per_organisation_bytes_max,
         left_free = limits.left_free_bytes_max,
+        inventories = inventories.bytes_max,
+        inventories_of_one = inventories.per_endpoint_bytes_max,
+        history = inventories.history_max,
         organisation = quoted(new.organisation.as_str()),
         listen = listen.join(", "),
         grpc = quoted(&new.grpc.to_string()),

@@ -5,6 +5,7 @@ mod apply;
 mod doctor;
 mod enroll;
 mod init;
+mod inventory;
 mod new_host;
 mod rollback;
 mod settling;
@@ -60,6 +61,7 @@ Examples:
   countersign-agent why 66c5d1
   countersign-agent rollback 66c5d1
   countersign-agent doctor
+  countersign-agent inventory
 
 With -o json the answer is one JSON object on standard output. What went wrong is one, too:
 {\"error\": {\"code\", \"message\", \"because\", \"hint\"}}, with the same exit code; the code is a stable
@@ -88,6 +90,7 @@ enum Command {
     Status(status::Status),
     Why(why::Why),
     Doctor(doctor::Doctor),
+    Inventory(inventory::Inventory),
 }
 
 /// Which configuration.
@@ -120,6 +123,7 @@ pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(status) => status.run(),
         Command::Why(why) => why.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Inventory(inventory) => inventory.run(),
     }
 }
 

@@ -3,6 +3,7 @@
 mod error;
 mod health;
 mod installers;
+mod inventory;
 mod raw;
 mod reboot;
 mod schedule;
@@ -12,6 +13,7 @@ pub mod template;
 pub use error::{ConfigError, NotToml};
 pub use health::Health;
 pub use installers::{Containers, Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm, Scripts};
+pub use inventory::{Inventory, Part};
 pub use reboot::Reboot;
 pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
 
@@ -75,6 +77,8 @@ pub struct Config {
     pub health: Health,
     /// How this host is restarted.
     pub reboot: Reboot,
+    /// What it says of itself, if anything.
+    pub inventory: Option<Inventory>,
     raw: raw::Raw,
 }
 
@@ -179,10 +183,12 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     let subscriptions = parse_subscriptions(&raw.subscriptions)?;
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
+    let ledger = parse_ledger(&raw.ledger, !sources.is_empty())?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
-        ledger: parse_ledger(&raw.ledger, !sources.is_empty())?,
+        inventory: inventory::parse(&raw.inventory, &ledger.nodes)?,
+        ledger,
         sources,
         cache: sources::parse_cache(raw.cache.as_ref())?,
         name: name("host.name", &raw.host.name)?,

@@ -36,6 +36,8 @@ pub(super) struct Raw {
     #[serde(default)]
     pub(super) reboot: super::reboot::RawReboot,
     #[serde(default)]
+    pub(super) inventory: super::inventory::RawInventory,
+    #[serde(default)]
     pub(super) windows: Vec<super::schedule::RawWindow>,
 }
 

@@ -52,7 +52,7 @@ const TEXT: &str = r#"# Countersign agent: keeps this host patched, and believes
 
 # Where the agent keeps everything: installed trees, downloads, receipts, its journal.
 data_dir = "data"
-# This host's key. It signs receipts and nothing else.
+# This host's key. It signs what is said of this host: receipts and inventories; and nothing else.
 key = "endpoint.key"
 
 [ledger]
@@ -208,6 +208,15 @@ name = @NAME@
 # patience = "10m"                   # for the host to go down, before it is asked again
 # deadline = "7d"                    # for a patch to be judged; then it is taken back
 # up_after = "2m"                    # how long the host must have run before it is judged
+
+# What this host says is on it, to its nodes: `countersign-agent inventory` shows it.
+# [inventory]
+# enabled = true
+# every = "1h"                       # and when the agent begins, and when an update ended
+# jitter_percent = 20
+# gather = ["packages", "services", "hardware", "addresses"] # beside what system it is
+# root = "/"                         # beneath which it looks
+# nodes = []                         # of ledger.nodes, who is told; without, all that are of this organisation
 
 # House law. While paused, nothing is applied.
 # [policy]

@@ -36,7 +36,13 @@ impl Pace {
     /// does not ask in step and a test repeats.
     #[must_use]
     pub fn new(config: &config::Ledger, seed: Digest) -> Self {
-        Self { interval: config.poll_interval, jitter_percent: config.poll_jitter_percent, seed, step: 0 }
+        Self::of(config.poll_interval, config.poll_jitter_percent, seed)
+    }
+
+    /// The same of any interval.
+    #[must_use]
+    pub fn of(interval: Duration, jitter_percent: u64, seed: Digest) -> Self {
+        Self { interval, jitter_percent, seed, step: 0 }
     }
 
     /// The interval, strayed from.
