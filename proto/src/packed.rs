@@ -5,8 +5,6 @@ use std::io;
 
 /// How hard is tried to make one small: a host has hours for the next one.
 const LEVEL: i32 = 9;
-/// The largest window that is unpacked, as a power of two: an inventory, and the one it was packed on.
-const WINDOW_LOG_MAX: u32 = (2 * INVENTORY_BYTES_MAX).ilog2();
 
 /// Why an inventory is not packed or unpacked.
 #[derive(Debug, thiserror::Error)]
@@ -43,10 +41,8 @@ pub fn unpack(packed: &[u8], base: &[u8]) -> Result<Vec<u8>, PackedError> {
     if packed.len() > INVENTORY_PACKED_BYTES_MAX {
         return Err(PackedError::TooLarge(packed.len()));
     }
-    let unpacked = zstd::bulk::Decompressor::with_dictionary(base).and_then(|mut decompressor| {
-        decompressor.window_log_max(WINDOW_LOG_MAX)?;
-        decompressor.decompress(packed, INVENTORY_BYTES_MAX)
-    });
+    let decompressor = zstd::bulk::Decompressor::with_dictionary(base);
+    let unpacked = decompressor.and_then(|mut decompressor| decompressor.decompress(packed, INVENTORY_BYTES_MAX));
     unpacked.map_err(PackedError::Unpack)
 }
 

@@ -15,6 +15,7 @@ mod crowds;
 mod disks;
 mod documentation;
 mod enrolment;
+mod inventories;
 mod guard;
 mod journal;
 mod pages;
