@@ -52,8 +52,7 @@ impl Connection {
         let way = Way::new(global.node()?, global.ca.as_ref())?;
         let channel = way.endpoint.clone().timeout(CALL_TIMEOUT).connect().await;
         let channel = channel.map_err(|error| way.refused(error))?;
-        let inventories =
-            InventoriesClient::new(channel.clone()).max_decoding_message_size(proto::MESSAGE_BYTES_MAX);
+        let inventories = InventoriesClient::new(channel.clone()).max_decoding_message_size(proto::MESSAGE_BYTES_MAX);
         let mut ledger = LedgerClient::new(channel)
             .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);

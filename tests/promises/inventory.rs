@@ -39,7 +39,8 @@ fn install(root: &Path, room: &Path, name: &str, version: &str) {
     );
     fs::write(tree.join("DEBIAN/control"), control).unwrap();
     let package = room.join(format!("{name}-{version}.deb"));
-    let built = Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(&package).output().unwrap();
+    let built =
+        Command::new("dpkg-deb").args(["--build", "--root-owner-group"]).arg(&tree).arg(&package).output().unwrap();
     assert!(built.status.success(), "{built:?}");
     let path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     let mut dpkg = Command::new("dpkg");
@@ -50,7 +51,8 @@ fn install(root: &Path, room: &Path, name: &str, version: &str) {
 
 fn agent_says(agent: &Agent, words: &[&str]) -> Value {
     let config = agent.config.display().to_string();
-    let output = processes::output("countersign-agent", &[words, &["--config", &config, "-o", "json"]].concat()).unwrap();
+    let output =
+        processes::output("countersign-agent", &[words, &["--config", &config, "-o", "json"]].concat()).unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
 }
 
@@ -72,7 +74,8 @@ async fn an_installed_package_is_another_inventory_after_one_interval() {
     bare_root(&root);
     fs::create_dir(&room).unwrap();
     install(&root, &room, "libgreeter", "1.0-1");
-    let more = format!("\n[inventory]\nroot = {:?}\nevery = \"1s\"\ngather = [\"packages\"]\n", root.display().to_string());
+    let more =
+        format!("\n[inventory]\nroot = {:?}\nevery = \"1s\"\ngather = [\"packages\"]\n", root.display().to_string());
     let agent = ledger.add_agent("agent-1", &more);
 
     // The host's own people see it.

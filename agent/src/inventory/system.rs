@@ -18,7 +18,8 @@ pub(super) fn look(root: &Path) -> Result<System, FileError> {
             said = files::read_if_there(&root.join(path), OS_RELEASE_BYTES_MAX)?;
         }
     }
-    let said = os_release(&String::from_utf8_lossy(&said.unwrap_or_default()));
+    let text = String::from_utf8_lossy(&said.unwrap_or_default()).into_owned();
+    let said = os_release(&text);
     let said = |name: &str| fact(said.get(name).map_or("", String::as_str));
     let kernel = rustix::system::uname();
     Ok(System {

@@ -25,7 +25,7 @@ const STRANGE: &str = "organisation";
 
 /// Why a node was not told.
 #[derive(Debug, thiserror::Error)]
-pub enum TellError {
+enum TellError {
     /// It did not take it.
     #[error(transparent)]
     Call(#[from] CallError),

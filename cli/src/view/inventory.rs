@@ -1,7 +1,7 @@
 //! Inventories as people and programs are shown them.
 
-use crate::submit::PositionView;
 use crate::connection::{NodeError, id};
+use crate::submit::PositionView;
 use crate::tables::{facts, short, table};
 use crate::time;
 use ledger::encoding::decode;
@@ -107,7 +107,16 @@ impl HostView {
     }
 
     pub(crate) const HEADINGS: [&str; 11] = [
-        "HOST", "NAME", "GROUP", "ORGANISATION", "LABELS", "STATUS", "LAST SEEN", "SYSTEM", "KERNEL", "PACKAGES",
+        "HOST",
+        "NAME",
+        "GROUP",
+        "ORGANISATION",
+        "LABELS",
+        "STATUS",
+        "LAST SEEN",
+        "SYSTEM",
+        "KERNEL",
+        "PACKAGES",
         "INVENTORY",
     ];
 }
@@ -146,8 +155,11 @@ impl ShownInventory {
             ("memory", format!("{} MiB", hardware.memory_mib)),
         ];
         let line = |words: &dyn std::fmt::Display| words.to_string();
-        let disks: Vec<_> =
-            hardware.disks.iter().map(|disk| format!("{}: {} MiB {}", disk.name, disk.bytes >> 20, disk.model)).collect();
+        let disks: Vec<_> = hardware
+            .disks
+            .iter()
+            .map(|disk| format!("{}: {} MiB {}", disk.name, disk.bytes >> 20, disk.model))
+            .collect();
         let addresses: Vec<_> = addresses.iter().map(|of| format!("{} {}", of.interface, of.address)).collect();
         let unread: Vec<_> = unread.iter().map(|unread| format!("{}: {}", unread.what, unread.why)).collect();
         for (name, lines) in [("disks", disks), ("addresses", addresses), ("not seen", unread)] {
@@ -157,8 +169,14 @@ impl ShownInventory {
         }
         if let Some(readings) = &self.readings {
             let failed: Vec<_> = readings.services_failed.iter().map(|name| line(name)).collect();
-            shown.push(("started", format!("{}, up {}", time::show(readings.booted_at_ms), time::show_about(readings.uptime_ms))));
-            shown.push(("free", format!("{} MiB memory, {} MiB disk", readings.memory_free_mib, readings.disk_free_mib)));
+            shown.push((
+                "started",
+                format!("{}, up {}", time::show(readings.booted_at_ms), time::show_about(readings.uptime_ms)),
+            ));
+            shown.push((
+                "free",
+                format!("{} MiB memory, {} MiB disk", readings.memory_free_mib, readings.disk_free_mib),
+            ));
             shown.push(("services run", readings.services_running.to_string()));
             shown.push(("failed", if failed.is_empty() { "none".to_owned() } else { failed.join(", ") }));
         }

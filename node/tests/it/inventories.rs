@@ -15,9 +15,7 @@ use ledger::state::record::Role;
 use ledger::transaction::Payload;
 use proto::packed;
 use proto::v1::inventories_client::InventoriesClient;
-use proto::v1::{
-    GetHistoryRequest, GetInventoryRequest, ListInventoriesRequest, ReportRequest, ReportResponse,
-};
+use proto::v1::{GetHistoryRequest, GetInventoryRequest, ListInventoriesRequest, ReportRequest, ReportResponse};
 use tests::VENDOR;
 use tonic::{Code, Status};
 
@@ -147,7 +145,8 @@ async fn what_a_host_says_is_kept_and_read_by_its_own_people_also_after_a_restar
         assert!(age < 600_000, "{age}");
     }
     let read = encode(&case.read(Some(&endpoint(1))).sign(&case.operator()));
-    let history = case.client().get_history(GetHistoryRequest { read: read.clone() }).await.unwrap().into_inner().entries;
+    let history =
+        case.client().get_history(GetHistoryRequest { read: read.clone() }).await.unwrap().into_inner().entries;
     let digests: Vec<_> = history.iter().map(|entry| entry.inventory.clone()).collect();
     assert_eq!(digests, [second.digest().0.to_vec(), first.digest().0.to_vec()]);
     for (wanted, inventory) in [(Vec::new(), &second), (first.digest().0.to_vec(), &first)] {
@@ -173,9 +172,21 @@ async fn whatever_is_not_the_word_of_an_active_host_of_ours_is_refused_by_name()
     let last = forged.report.len() - 1;
     forged.report[last] ^= 1;
     for (request, code, check) in [
-        (said(InventoryReport { chain_id: ledger::id::ChainId([1; 32]), ..report() }, &endpoint(1)), invalid, "chain-id"),
-        (said(InventoryReport { at_ms: now_ms() - limits::INVENTORY_REPORT_MS_MAX - 1, ..report() }, &endpoint(1)), invalid, "expired"),
-        (said(InventoryReport { at_ms: now_ms() + 10 * limits::INVENTORY_AHEAD_MS_MAX, ..report() }, &endpoint(1)), invalid, "clock-ahead"),
+        (
+            said(InventoryReport { chain_id: ledger::id::ChainId([1; 32]), ..report() }, &endpoint(1)),
+            invalid,
+            "chain-id",
+        ),
+        (
+            said(InventoryReport { at_ms: now_ms() - limits::INVENTORY_REPORT_MS_MAX - 1, ..report() }, &endpoint(1)),
+            invalid,
+            "expired",
+        ),
+        (
+            said(InventoryReport { at_ms: now_ms() + 10 * limits::INVENTORY_AHEAD_MS_MAX, ..report() }, &endpoint(1)),
+            invalid,
+            "clock-ahead",
+        ),
         (forged, invalid, "signature"),
         (said(report(), &endpoint(3)), denied, "unknown-key"),
         (said(report(), &endpoint(2)), denied, "organisation"),

@@ -77,7 +77,11 @@ impl Reader {
     }
 
     /// An inventory of an endpoint: of this digest, or the newest, which is what the endpoint signed last.
-    pub(super) async fn inventory(&self, endpoint: PublicKey, wanted: Option<Digest>) -> Result<ShownInventory, Failure> {
+    pub(super) async fn inventory(
+        &self,
+        endpoint: PublicKey,
+        wanted: Option<Digest>,
+    ) -> Result<ShownInventory, Failure> {
         let inventory = wanted.map(|wanted| wanted.0.to_vec()).unwrap_or_default();
         let request = GetInventoryRequest { read: self.wish(Some(endpoint))?, inventory };
         let answer = self.connection.inventories.clone().get(request).await.map_err(NodeError::from)?.into_inner();
