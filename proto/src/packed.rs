@@ -3,8 +3,9 @@
 use ledger::limits::{INVENTORY_BYTES_MAX, INVENTORY_PACKED_BYTES_MAX};
 use std::io;
 
-/// How hard is tried to make one small: a host has hours for the next one.
-const LEVEL: i32 = 9;
+/// How hard is tried to make one small. More of it takes tens of mebibytes to pack one on another, which an agent has
+/// not, and saves next to nothing there: what travels whole travels once.
+const LEVEL: i32 = 3;
 
 /// Why an inventory is not packed or unpacked.
 #[derive(Debug, thiserror::Error)]

@@ -79,8 +79,12 @@ impl fmt::Display for Now {
         writeln!(f, "host       {}, {}", system.host, system.architecture)?;
         writeln!(f, "system     {}", system.os_name)?;
         writeln!(f, "kernel     {} ({})", system.kernel, system.kernel_build)?;
-        writeln!(f, "machine    {} {}", hardware.vendor, hardware.model)?;
-        writeln!(f, "processor  {} of {}", hardware.processors, hardware.processor)?;
+        if !hardware.model.as_str().is_empty() {
+            writeln!(f, "machine    {} {}", hardware.vendor, hardware.model)?;
+        }
+        if hardware.processors > 0 {
+            writeln!(f, "processor  {} of {}", hardware.processors, hardware.processor)?;
+        }
         writeln!(f, "memory     {} MiB, {} MiB free", hardware.memory_mib, readings.memory_free_mib)?;
         for disk in hardware.disks.iter() {
             writeln!(f, "disk       {}: {} MiB {}", disk.name, disk.bytes >> 20, disk.model)?;

@@ -124,21 +124,22 @@ impl Gatherer {
         Self { config: Arc::new(config.clone()), looking: Arc::default(), wanted: Arc::default() }
     }
 
-    /// Looks now; nothing where the house wants no inventory, or the look broke off.
-    pub async fn look(&self) -> Option<Gathered> {
+    /// Looks now, and does something with what was seen, on a thread for that; nothing where the house wants no
+    /// inventory, or the look broke off.
+    async fn look<T: Send + 'static>(&self, then: impl FnOnce(Gathered) -> T + Send + 'static) -> Option<T> {
         let Self { config, looking, .. } = self.clone();
         let what = config.inventory.clone()?;
         let looked = tokio::task::spawn_blocking(move || {
             let _one_at_a_time = looking.lock().unwrap_or_else(PoisonError::into_inner);
-            gather(&config, &what)
+            then(gather(&config, &what))
         });
         looked.await.inspect_err(|error| tracing::warn!(%error, "cannot look at what is on this host")).ok()
     }
 
     /// What the log of an attempt says of the host: the digest of its inventory at that moment.
     pub async fn line(&self, when: &str) -> String {
-        match self.look().await {
-            Some(gathered) => format!("inventory {when}: {}", gathered.inventory.digest()),
+        match self.look(|gathered| gathered.inventory.digest()).await {
+            Some(digest) => format!("inventory {when}: {digest}"),
             None => format!("inventory {when}: none was taken"),
         }
     }

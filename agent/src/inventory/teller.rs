@@ -1,7 +1,7 @@
 //! Tells the nodes what is on this host: when the agent begins, now and then, and when an update has ended. A node that
 //! has the inventory is told its digest and nothing more; the others want it, packed on the last one they have.
 
-use super::{Gatherer, Told, Written};
+use super::{Gathered, Gatherer, Told, Written};
 use crate::clock::now_ms;
 use crate::config;
 use crate::follow::Pace;
@@ -88,15 +88,18 @@ impl Teller {
 
     /// Looks, and tells every node that is this organisation's, or those named; whether all took it.
     pub async fn tell_all(&mut self, named: &[String]) -> bool {
-        let Some(gathered) = self.gatherer.look().await else { return false };
-        let written = Written::new(&gathered.inventory);
-        drop(gathered.inventory);
-        let now_ms = self.heads.believed_ms(now_ms());
-        match self.gatherer.history().note(&written, now_ms) {
-            Ok(true) => tracing::info!(inventory = %written.digest, "this host's inventory is another one"),
-            Ok(false) => {}
-            Err(error) => tracing::warn!(error = chain(&error), "the inventory is not kept"),
-        }
+        let (history, now_ms) = (self.gatherer.history(), self.heads.believed_ms(now_ms()));
+        let looked = self.gatherer.look(move |Gathered { inventory, readings }| {
+            let written = Written::new(&inventory);
+            drop(inventory); // It takes several times the room of its bytes.
+            match history.note(&written, now_ms) {
+                Ok(true) => tracing::info!(inventory = %written.digest, "this host's inventory is another one"),
+                Ok(false) => {}
+                Err(error) => tracing::warn!(error = chain(&error), "the inventory is not kept"),
+            }
+            (written, readings)
+        });
+        let Some((written, readings)) = looked.await else { return false };
         let mut all = true;
         for source in self.sources.clone().all() {
             let node = source.node();
@@ -106,7 +109,7 @@ impl Teller {
             }
             let at_ms = now_ms.max(self.told.at_ms + 1);
             self.told.at_ms = at_ms;
-            let result = self.tell(source, &written, at_ms, gathered.readings.clone()).await;
+            let result = self.tell(source, &written, at_ms, readings.clone()).await;
             let told = self.told.nodes.entry(node.to_owned()).or_default();
             match result {
                 Ok(()) => (told.taken_at_ms, told.inventory, told.trouble) = (at_ms, Some(written.digest), None),
