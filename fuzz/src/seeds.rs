@@ -110,7 +110,7 @@ fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
         }
     }
     for bytes in vectors("inventory.bin")? {
-        let packed = [&[][..], &bytes].into_iter().filter_map(|base| proto::packed::pack(&bytes, base).ok());
+        let packed = [&[][..], &bytes[..]].into_iter().filter_map(|base| proto::packed::pack(&bytes, base).ok());
         packed.for_each(|packed| seeds.put("unpack-inventory", packed));
     }
     for bytes in vectors("transactions/")? {
