@@ -147,7 +147,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
         tokio::spawn(prune::run(store.clone(), days, stop.clone()));
     }
     let services =
-        services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name), inventories);
+        services(&config, &store, (&artifacts, inventories), &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, (recovered.guard, recovered.evidence))?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
@@ -297,12 +297,11 @@ fn parameters(store: &Arc<Store>) -> Result<ledger::state::record::Parameters, N
 fn services(
     config: &Config,
     store: &Arc<Store>,
-    artifacts: &Arc<Artifacts>,
+    (artifacts, inventories): (&Arc<Artifacts>, Arc<Inventories>),
     desk: &Arc<Desk>,
     network: &network::Network,
     (events, verifier): (Inbox, &Verifier),
     (chain_id, ledger_name): (ChainId, ledger::bounded::Name),
-    inventories: Arc<Inventories>,
 ) -> Services {
     Services {
         store: store.clone(),
