@@ -17,7 +17,7 @@ fn lacking() -> Option<String> {
     if !rustix::process::geteuid().is_root() {
         return Some("only root may change packages".to_owned());
     }
-    let has = |tool| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
+    let has = |tool: &str| Command::new(tool).arg("--version").output().is_ok_and(|output| output.status.success());
     ["dpkg", "dpkg-deb"].into_iter().find(|tool| !has(tool)).map(|tool| format!("there is no {tool} here"))
 }
 
