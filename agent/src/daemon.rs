@@ -82,6 +82,9 @@ pub async fn run(
     }
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
+    if let Some(inventory) = &site.config.inventory {
+        others.spawn(site.teller().run(inventory.clone()));
+    }
 
     let worker = Worker::new(site);
     let (ask, asked) = mpsc::channel(ASKED_MAX);

@@ -183,6 +183,18 @@ impl DataDir {
         self.0.join("program.json")
     }
 
+    /// What was on this host.
+    #[must_use]
+    pub fn inventory(&self) -> PathBuf {
+        self.0.join("inventory")
+    }
+
+    /// What the nodes were told of that.
+    #[must_use]
+    pub fn told(&self) -> PathBuf {
+        self.0.join("inventory-told.json")
+    }
+
     /// Name of the control socket within the directory.
     pub const CONTROL: &'static str = "control.sock";
 }

@@ -4,6 +4,7 @@
 
 mod host;
 mod installed;
+mod inventory;
 mod ledger;
 mod sources;
 
@@ -71,6 +72,7 @@ pub async fn examine(config: &Config) -> Report {
     let (sources, ledger) = tokio::join!(sources::examine(config), ledger::examine(config));
     findings.extend(ledger);
     findings.extend(sources);
+    findings.push(inventory::examine(config));
     Report { findings }
 }
 

@@ -23,6 +23,7 @@ pub mod enrolment;
 pub mod files;
 pub mod follow;
 pub mod installer;
+pub mod inventory;
 pub mod key;
 pub mod own_program;
 pub mod package_database;

@@ -4,6 +4,7 @@
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 
@@ -14,6 +15,8 @@ const PARAGRAPHS: &str = "var/lib/dpkg/status.d";
 const STATUS: &str = "var/lib/dpkg/status";
 /// Bytes looked at: several times the database of a large system.
 const DATABASE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+/// Files looked at where every paragraph has its own.
+const PARAGRAPHS_MAX: usize = 16 * 1024;
 /// Bytes of a line looked at: names and versions are shorter.
 const LINE_BYTES_MAX: u64 = 4 * 1024;
 
@@ -46,11 +49,12 @@ fn open_beneath(tree: &Path, path: &str) -> rustix::io::Result<File> {
 }
 
 /// One control paragraph, as far as it matters here.
-#[derive(Default)]
-struct Paragraph {
-    package: Option<String>,
-    version: Option<String>,
-    status: Option<String>,
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Paragraph {
+    pub(crate) package: Option<String>,
+    pub(crate) architecture: Option<String>,
+    pub(crate) version: Option<String>,
+    pub(crate) status: Option<String>,
 }
 
 impl Paragraph {
@@ -58,6 +62,7 @@ impl Paragraph {
         let Some((field, value)) = line.split_once(':') else { return };
         let place = match field {
             "Package" => &mut self.package,
+            "Architecture" => &mut self.architecture,
             "Version" => &mut self.version,
             "Status" => &mut self.status,
             _ => return,
@@ -74,19 +79,30 @@ impl Paragraph {
 }
 
 fn find(file: File, package: &str) -> io::Result<Option<String>> {
+    let mut found = None;
+    each(file, |paragraph| {
+        found = paragraph.version_of(package);
+        if found.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(found)
+}
+
+/// Has every paragraph of a database looked at, until somebody has seen enough.
+fn each(file: File, mut look: impl FnMut(Paragraph) -> ControlFlow<()>) -> io::Result<()> {
     let mut lines = BufReader::new(file.take(DATABASE_BYTES_MAX));
     let (mut paragraph, mut line, mut whole_before) = (Paragraph::default(), Vec::new(), true);
     loop {
         line.clear();
         if lines.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line)? == 0 {
-            return Ok(paragraph.version_of(package));
+            let _ = look(paragraph); // The last one, whatever is said of it.
+            return Ok(());
         }
         let (begins_line, ends_line) = (whole_before, line.ends_with(b"\n"));
         whole_before = ends_line;
         match std::str::from_utf8(&line) {
             Ok(text) if begins_line && text.trim().is_empty() => {
-                if let Some(version) = std::mem::take(&mut paragraph).version_of(package) {
-                    return Ok(Some(version));
+                if look(std::mem::take(&mut paragraph)).is_break() {
+                    return Ok(());
                 }
             }
             // The rest of a long line is no line of its own.
@@ -94,6 +110,31 @@ fn find(file: File, package: &str) -> io::Result<Option<String>> {
             _ => {}
         }
     }
+}
+
+/// Has every paragraph of a host's database looked at; whether there is one. Here links are followed: it is the host
+/// that is asked, and its database may lie anywhere.
+///
+/// # Errors
+/// When the database is there and cannot be read.
+pub(crate) fn each_of_host(root: &Path, mut look: impl FnMut(Paragraph)) -> io::Result<bool> {
+    let found = match File::open(root.join(STATUS)) {
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let paragraphs = root.join(PARAGRAPHS);
+    let mut look = |paragraph| {
+        look(paragraph);
+        ControlFlow::Continue(())
+    };
+    let mut is_there = found.is_some();
+    found.map_or(Ok(()), |file| each(file, &mut look))?;
+    for name in crate::files::names(&paragraphs).map_err(|error| error.source)?.iter().take(PARAGRAPHS_MAX) {
+        is_there = true;
+        each(File::open(paragraphs.join(name))?, &mut look)?;
+    }
+    Ok(is_there)
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use crate::follow::sources::{SourceError, Sources};
 use crate::installer::by_hand::{self, Before, ByHandError};
 use crate::installer::journal::{JournalError, Observer};
 use crate::installer::{Installer, installs};
+use crate::inventory::{Gatherer, Teller};
 use crate::key::{self, KeyError};
 use crate::own_program::Launched;
 use crate::probes::Prober;
@@ -109,6 +110,8 @@ pub struct Site {
     pub receipts: Receipts,
     /// What was recalled, as far as it is known.
     pub recalls: Recalls,
+    /// What looks at what is on this host.
+    pub inventory: Gatherer,
     /// Somebody at the host said that what is asked for waits for no window.
     schedule_lifted: bool,
     /// When the host was asked to restart last, and what came of it.
@@ -179,6 +182,7 @@ impl Site {
             restart_asked: None,
             receipts: Receipts::open(&data.receipts())?,
             recalls: Recalls::open(&data.recalls())?,
+            inventory: Gatherer::new(&config),
             key,
             data,
             config,
@@ -205,6 +209,13 @@ impl Site {
         let chain_id = self.trust.chain_id();
         let signer = (self.key.clone(), self.config.name.clone());
         Sender::new(self.receipts.clone(), self.sources.clone(), self.heads.clone(), signer, chain_id)
+    }
+
+    /// What tells its nodes what is on it.
+    #[must_use]
+    pub fn teller(&self) -> Teller {
+        let signer = (self.key.clone(), self.trust.chain_id());
+        Teller::new(self.inventory.clone(), self.sources.clone(), self.heads.clone(), signer, self.data.told())
     }
 
     /// Finishes or takes back what was interrupted, judges what the host had to restart for, and starts
@@ -238,7 +249,7 @@ impl Site {
             true => tracing::error!(%settled, patch = %settled.patch, "an update cannot be brought to its end"),
             false => tracing::warn!(%settled, patch = %settled.patch, "an update that was begun before is at its end"),
         }
-        self.write_receipt(&settled, log, false)?;
+        self.write_receipt(&settled, log, false).await?;
         Ok(Some(settled))
     }
 
@@ -246,10 +257,11 @@ impl Site {
     ///
     /// # Errors
     /// [`FileError`].
-    pub(crate) fn begin(&mut self, patch: PatchId) -> Result<(u64, AttemptLog), FileError> {
+    pub(crate) async fn begin(&mut self, patch: PatchId) -> Result<(u64, AttemptLog), FileError> {
         let run = self.attempts.next_run()?;
         let mut log = AttemptLog::begin(&self.data.logs(), run, patch);
         log.line(&format!("patch {patch}"));
+        log.line(&self.inventory.line("before").await);
         Ok((run, log))
     }
 
@@ -264,9 +276,9 @@ impl Site {
         {
             return Err(ByHandError::Recalled { version, patch, recall }.into());
         }
-        let (run, mut log) = self.begin(patch)?;
+        let (run, mut log) = self.begin(patch).await?;
         let settled = self.installer.take_back(run, patch, &mut log).await?;
-        self.write_receipt(&settled, log, true)?;
+        self.write_receipt(&settled, log, true).await?;
         Ok(settled)
     }
 
@@ -276,12 +288,14 @@ impl Site {
     ///
     /// # Errors
     /// [`FileError`].
-    pub(crate) fn write_receipt(
+    pub(crate) async fn write_receipt(
         &mut self,
         settled: &Settled,
         mut log: AttemptLog,
         asked: bool,
     ) -> Result<(), FileError> {
+        log.line(&self.inventory.line("after").await);
+        self.inventory.want();
         log.line(&format!("{settled}"));
         let log_digest = log.finish();
         if asked || self.attempts.is_news(settled) {

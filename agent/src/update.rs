@@ -57,7 +57,7 @@ pub enum Ending {
 /// # Errors
 /// [`FileError`] when not even that can be written down. Recovery takes it from there.
 pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError> {
-    let (run, mut log) = site.begin(offer.patch)?;
+    let (run, mut log) = site.begin(offer.patch).await?;
     let settled = match attempt(site, run, offer, &mut log).await {
         Ok(Ending::Settled(settled)) => settled,
         Ok(waits) => return Ok(waits),
@@ -67,7 +67,7 @@ pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError>
         }
         Err(refusal) => Settled::refused(run, offer.patch, site.version_installed(offer), refusal),
     };
-    site.write_receipt(&settled, log, offer.asked)?;
+    site.write_receipt(&settled, log, offer.asked).await?;
     Ok(Ending::Settled(settled))
 }
 

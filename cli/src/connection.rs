@@ -12,6 +12,7 @@ use crate::trust::Trust;
 use ledger::bounded::Name;
 use ledger::id::{ChainId, PatchId};
 use proto::v1::artifacts_client::ArtifactsClient;
+use proto::v1::inventories_client::InventoriesClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{GetStatusRequest, GetStatusResponse, ListPatchesRequest, Patch};
 use std::time::Duration;
@@ -32,6 +33,8 @@ const PREFIX_DIGITS_MIN: usize = 4;
 pub struct Connection {
     /// Its ledger service.
     pub ledger: LedgerClient<Channel>,
+    /// Its service of inventories.
+    pub inventories: InventoriesClient<Channel>,
     /// Its artifact service.
     pub artifacts: ArtifactsClient<Channel>,
     /// What it said of itself when the connection was made.
@@ -49,6 +52,7 @@ impl Connection {
         let way = Way::new(global.node()?, global.ca.as_ref())?;
         let channel = way.endpoint.clone().timeout(CALL_TIMEOUT).connect().await;
         let channel = channel.map_err(|error| way.refused(error))?;
+        let inventories = InventoriesClient::new(channel.clone()).max_decoding_message_size(proto::MESSAGE_BYTES_MAX);
         let mut ledger = LedgerClient::new(channel)
             .max_decoding_message_size(proto::MESSAGE_BYTES_MAX)
             .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
@@ -63,7 +67,7 @@ impl Connection {
             Some(expected) if expected != claimed => {
                 Err(NodeError::WrongChain { actual: claimed.to_string(), expected }.into())
             }
-            _ => Ok(Self { ledger, artifacts, status, chain_id: claimed }),
+            _ => Ok(Self { ledger, inventories, artifacts, status, chain_id: claimed }),
         }
     }
 

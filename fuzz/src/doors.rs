@@ -193,3 +193,13 @@ pub fn read_and_judge<T: Canonical + Debug + PartialEq + Convictable>(bytes: &[u
         value.judge();
     }
 }
+
+/// A packed inventory, on none and on itself: what comes of it is no more than an inventory may be.
+pub fn unpack_inventory(bytes: &[u8]) {
+    for base in [&[][..], bytes] {
+        match proto::packed::unpack(bytes, base) {
+            Ok(unpacked) => assert!(unpacked.len() <= limits::INVENTORY_BYTES_MAX),
+            Err(refusal) => is_a_sentence(&refusal.to_string()),
+        }
+    }
+}

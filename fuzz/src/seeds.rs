@@ -86,7 +86,7 @@ fn vectors(begins: &str) -> std::io::Result<Vec<Vec<u8>>> {
 }
 
 fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
-    let files: [(&'static str, &[&str]); 14] = [
+    let files: [(&'static str, &[&str]); 17] = [
         ("decode-transaction", &["transactions/", "near-misses/transaction-"]),
         ("decode-block", &["block.bin"]),
         ("decode-header", &["header.bin"]),
@@ -97,6 +97,9 @@ fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
         ("decode-state-proof", &["state-proofs/"]),
         ("decode-upload-grant", &["upload-grant.bin"]),
         ("decode-invitation", &["invitation.bin"]),
+        ("decode-inventory", &["inventory.bin"]),
+        ("decode-inventory-report", &["inventory-report.bin"]),
+        ("decode-inventory-read", &["inventory-read.bin"]),
         ("decode-record", &["records/"]),
         ("decode-evidence", &["evidence/"]),
         ("decode-head-file", &["forks/head"]),
@@ -106,6 +109,10 @@ fn of_vectors(seeds: &mut Seeds) -> std::io::Result<()> {
         for place in places {
             vectors(place)?.into_iter().for_each(|bytes| seeds.put(target, bytes));
         }
+    }
+    for bytes in vectors("inventory.bin")? {
+        let packed = [&[][..], &bytes[..]].into_iter().filter_map(|base| proto::packed::pack(&bytes, base).ok());
+        packed.for_each(|packed| seeds.put("unpack-inventory", packed));
     }
     for bytes in vectors("transactions/")? {
         match decode::<SignedTransaction>(&bytes).map(|signed| signed.transaction.payload) {

@@ -1,6 +1,8 @@
 //! Everything that is fuzzed, with how long its inputs may be and how often CI throws one.
 
-use crate::doors::{Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction};
+use crate::doors::{
+    Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction, unpack_inventory,
+};
 use crate::{archives, bundles, certificates, convictions, images, layers, logs, snapshots, sources, trees};
 use consensus::member::PeerMessage;
 use consensus::{GuardRecord, LogEntry, Message};
@@ -11,6 +13,7 @@ use ledger::evidence::Evidence;
 use ledger::fork::{EvidenceFile, HeadFile};
 use ledger::governance::Proposal;
 use ledger::inclusion::InclusionProof;
+use ledger::inventory::{Inventory, SignedInventoryRead, SignedInventoryReport};
 use ledger::invitation::SignedInvitation;
 use ledger::patch::PatchManifest;
 use ledger::proof::EpochLink;
@@ -56,6 +59,10 @@ pub const TARGETS: &[Target] = &[
     target("decode-snapshot-part", read::<SnapshotPart>, LONG, 60_000),
     target("decode-upload-grant", read::<SignedUploadGrant>, SHORT, 60_000),
     target("decode-invitation", read::<SignedInvitation>, SHORT, 60_000),
+    target("decode-inventory", read::<Inventory>, LONG, 30_000),
+    target("decode-inventory-report", read::<SignedInventoryReport>, SHORT, 60_000),
+    target("decode-inventory-read", read::<SignedInventoryRead>, SHORT, 60_000),
+    target("unpack-inventory", unpack_inventory, SHORT, 20_000),
     target("decode-record", read::<Record>, SHORT, 60_000),
     target("decode-record-key", read::<Carried<RecordKey>>, SHORT, 60_000),
     target("decode-peer-message", read::<PeerMessage>, LONG, 60_000),

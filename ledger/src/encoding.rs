@@ -33,6 +33,8 @@ pub enum Limit {
     Block,
     /// What one peer sends another at once: [`limits::FRAME_BYTES_MAX`].
     Frame,
+    /// Inventories: [`limits::INVENTORY_BYTES_MAX`].
+    Inventory,
 }
 
 impl Limit {
@@ -45,6 +47,7 @@ impl Limit {
             Self::Proof => limits::PROOF_BYTES_MAX,
             Self::Block => limits::BLOCK_BYTES_MAX,
             Self::Frame => limits::FRAME_BYTES_MAX,
+            Self::Inventory => limits::INVENTORY_BYTES_MAX,
         }
     }
 }
@@ -153,6 +156,7 @@ pub fn decode<T: Canonical>(bytes: &[u8]) -> Result<T, DecodeError> {
         Limit::Proof => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::PROOF_BYTES_MAX)),
         Limit::Block => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::BLOCK_BYTES_MAX)),
         Limit::Frame => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::FRAME_BYTES_MAX)),
+        Limit::Inventory => bincode::serde::borrow_decode_from_slice(bytes, config!(limits::INVENTORY_BYTES_MAX)),
     };
     let (value, used): (T, usize) =
         decoded.map_err(|error| DecodeError::Malformed { name, detail: detail_of(error) })?;

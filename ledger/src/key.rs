@@ -35,6 +35,10 @@ pub enum Purpose {
     Invitation,
     /// A host that was invited.
     Arrival,
+    /// What an endpoint says is on it.
+    Inventory,
+    /// Leave to read what endpoints said is on them.
+    InventoryRead,
 }
 
 impl Purpose {
@@ -49,6 +53,8 @@ impl Purpose {
             Self::Upload => "countersign/v1/upload",
             Self::Invitation => "countersign/v1/invitation",
             Self::Arrival => "countersign/v1/arrival",
+            Self::Inventory => "countersign/v1/inventory",
+            Self::InventoryRead => "countersign/v1/inventory-read",
         }
     }
 

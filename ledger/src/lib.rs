@@ -22,6 +22,7 @@ pub mod governance;
 pub mod history;
 pub mod id;
 pub mod inclusion;
+pub mod inventory;
 pub mod invitation;
 pub mod key;
 pub mod limits;

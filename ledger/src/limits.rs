@@ -52,6 +52,30 @@ pub const INVITATION_NODES_MAX: usize = 16;
 pub const CERTIFICATE_BYTES_MAX: usize = 4 * 1024;
 /// Root certificates of the nodes an invitation names.
 pub const INVITATION_ROOTS_MAX: usize = 16;
+/// One inventory, encoded …
+pub const INVENTORY_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// … and as it travels.
+pub const INVENTORY_PACKED_BYTES_MAX: usize = 256 * 1024;
+/// One text in an inventory.
+pub const FACT_BYTES_MAX: usize = 256;
+/// Packages of one inventory.
+pub const INVENTORY_PACKAGES_MAX: usize = 16 * 1024;
+/// Services of one inventory.
+pub const INVENTORY_SERVICES_MAX: usize = 1024;
+/// Addresses of one inventory.
+pub const INVENTORY_ADDRESSES_MAX: usize = 256;
+/// Disks of one inventory.
+pub const INVENTORY_DISKS_MAX: usize = 64;
+/// Things of one inventory that could not be looked at.
+pub const INVENTORY_UNREAD_MAX: usize = 16;
+/// Failed services that are named beside an inventory.
+pub const READINGS_FAILED_MAX: usize = 16;
+/// How old a report of an inventory may be when it arrives.
+pub const INVENTORY_REPORT_MS_MAX: u64 = 10 * 60 * 1000;
+/// How far the clock it was made by may be ahead.
+pub const INVENTORY_AHEAD_MS_MAX: u64 = 2 * 60 * 1000;
+/// How long leave to read inventories may last.
+pub const INVENTORY_READ_MS_MAX: u64 = 5 * 60 * 1000;
 /// Relations (depends, conflicts, supersedes) of each kind.
 pub const RELATIONS_MAX: usize = 64;
 /// Artifacts of one patch.

@@ -1,5 +1,6 @@
 //! The configuration file: text, then raw, then parsed. Unknown fields are errors.
 
+use crate::inventories::InventoryLimits;
 use keyring::{KeyFileError, KeyRole, SecretPlace, Stored};
 use ledger::bounded::Name;
 use ledger::id::ParseIdError;
@@ -89,6 +90,9 @@ pub struct RawConfig {
     /// Bounds of the stored artifacts.
     #[serde(default)]
     pub artifacts: RawArtifacts,
+    /// Bounds of what hosts say is on them.
+    #[serde(default)]
+    pub inventories: RawInventories,
     /// Letting invited hosts in; leave out for a node that enrols nobody.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enrolment: Option<RawEnrolment>,
@@ -248,6 +252,28 @@ impl Default for RawArtifacts {
     }
 }
 
+/// `[inventories]`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RawInventories {
+    /// Bytes of all endpoints' inventories.
+    pub bytes_max: u64,
+    /// Bytes of those of one endpoint.
+    pub per_endpoint_bytes_max: u64,
+    /// How many of one endpoint are kept.
+    pub history_max: usize,
+}
+
+impl Default for RawInventories {
+    fn default() -> Self {
+        let InventoryLimits { bytes_max, per_endpoint_bytes_max, history_max } = InventoryLimits::default();
+        Self { bytes_max, per_endpoint_bytes_max, history_max }
+    }
+}
+
+/// Most inventories of one endpoint that may be kept: as many as fit one answer.
+pub const INVENTORY_HISTORY_MAX: usize = 1_000;
+
 /// A peer to stay connected with.
 #[derive(Clone, Debug)]
 pub struct PeerAddress {
@@ -344,6 +370,9 @@ impl RawConfig {
         if self.chain.receipts_days.is_some_and(|days| days < RECEIPTS_DAYS_MIN) {
             let detail = format!("at least {RECEIPTS_DAYS_MIN}: as long as a transaction may live");
             return Err(wrong("chain.receipts_days", &detail));
+        }
+        if !(1..=INVENTORY_HISTORY_MAX).contains(&self.inventories.history_max) {
+            return Err(wrong("inventories.history_max", &format!("1 to {INVENTORY_HISTORY_MAX}")));
         }
         let organisation = Name::new(self.organisation.clone()).map_err(|error| wrong("organisation", &error))?;
         let peers = self.network.peers.iter().map(|peer| {

@@ -1,6 +1,7 @@
 //! `countersign-node init`: a directory with keys, certificates and a commented configuration.
 
 use crate::artifacts::ArtifactLimits;
+use crate::inventories::InventoryLimits;
 use keyring::{KeyFile, KeyFileError, KeyRole, Secret, SecretPlace};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
@@ -192,7 +193,7 @@ fn configuration(new: &NewNode) -> String {
         Some(SecretPlace::File(path)) => format!("unseal = {{ file = {} }}", quoted(&path.to_string_lossy())),
         None => "# unseal = { credential = \"countersign-unseal\" }".to_owned(),
     };
-    let limits = ArtifactLimits::default();
+    let (limits, inventories) = (ArtifactLimits::default(), InventoryLimits::default());
     format!(
         "# A Countersign node. Relative paths are relative to this file. Unknown fields are errors.\n\
          # `countersign-node run --print-config` shows every value in force.\n\
@@ -233,6 +234,12 @@ fn configuration(new: &NewNode) -> String {
          # per_organisation_bytes_max = {artifacts_of_one}\n\
          # left_free_bytes_max = {left_free}\n\
          \n\
+         # What this organisation's hosts say is on them, in data_dir. Bytes, and how many of each host are kept.\n\
+         # [inventories]\n\
+         # bytes_max = {inventories}\n\
+         # per_endpoint_bytes_max = {inventories_of_one}\n\
+         # history_max = {history}\n\
+         \n\
          # Hosts that an operator has invited (`countersign endpoint invite`) are enrolled by this node, in the name of this\n\
          # operator's key and of this organisation. Without this section nobody is.\n\
          # [enrolment]\n\
@@ -241,6 +248,9 @@ fn configuration(new: &NewNode) -> String {
         artifacts_of_one = limits.per_organisation_bytes_max,
         left_free = limits.left_free_bytes_max,
         ask_again = crate::grpc::ASK_AGAIN_MS_MAX,
+        inventories = inventories.bytes_max,
+        inventories_of_one = inventories.per_endpoint_bytes_max,
+        history = inventories.history_max,
         organisation = quoted(new.organisation.as_str()),
         listen = listen.join(", "),
         grpc = quoted(&new.grpc.to_string()),

@@ -10,6 +10,7 @@ pub mod crew;
 pub mod desk;
 pub mod grpc;
 pub mod init;
+pub mod inventories;
 pub mod network;
 pub mod node;
 mod origin;

@@ -6,9 +6,10 @@ mod guard;
 pub use error::NodeError;
 
 use crate::artifacts::{ArtifactLimits, Artifacts};
-use crate::config::{Config, PeerAddress, RawArtifacts};
+use crate::config::{Config, PeerAddress, RawArtifacts, RawInventories};
 use crate::desk::{Desk, HeadNotice, Published};
 use crate::grpc::{self, Services};
+use crate::inventories::{Inventories, InventoryLimits};
 use crate::network::{self, NetworkConfig};
 use crate::proof::ProofSource;
 use crate::prune;
@@ -109,6 +110,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     let (store, chain_id, name) = open_store(&config)?;
     let data = &config.raw.data_dir;
     let artifacts = Arc::new(Artifacts::open(data.join("artifacts"), artifact_limits(&config))?);
+    let inventories = open_inventories(&config)?;
     let tip = store.tip();
     let (journal, recovered) = Journal::open(data, tip.header.height + 1)?;
     if let Some(damage) = &recovered.damage {
@@ -136,7 +138,8 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     if let Some(days) = config.raw.chain.receipts_days {
         tokio::spawn(prune::run(store.clone(), days, stop.clone()));
     }
-    let services = services(&config, &store, &artifacts, &desk, &network, (events, &verifier), (chain_id, name));
+    let services =
+        services(&config, &store, (&artifacts, inventories), &desk, &network, (events, &verifier), (chain_id, name));
     let member = member(&config, &store, chain_id, (recovered.guard, memory), recovered.evidence)?;
     let bodies = recovered.bodies.into_iter().filter_map(|block| verified(block, chain_id)).collect();
     let start = Event::Start { log: recovered.log, bodies };
@@ -288,7 +291,7 @@ fn parameters(store: &Arc<Store>) -> Result<ledger::state::record::Parameters, N
 fn services(
     config: &Config,
     store: &Arc<Store>,
-    artifacts: &Arc<Artifacts>,
+    (artifacts, inventories): (&Arc<Artifacts>, Arc<Inventories>),
     desk: &Arc<Desk>,
     network: &network::Network,
     (events, verifier): (Inbox, &Verifier),
@@ -314,6 +317,7 @@ fn services(
         followers: grpc::Followers::new(config.raw.grpc.ask_again_ms_max),
         snapshots: grpc::Snapshots::default(),
         porter: grpc::Porter::new(config.operator_key.clone()),
+        inventories,
     }
 }
 
@@ -337,6 +341,14 @@ fn verified(block: Block, chain: ChainId) -> Option<(Block, Vec<VerifiedTransact
 fn artifact_limits(config: &Config) -> ArtifactLimits {
     let RawArtifacts { bytes_max, per_organisation_bytes_max, left_free_bytes_max } = config.raw.artifacts;
     ArtifactLimits { bytes_max, per_organisation_bytes_max, left_free_bytes_max }
+}
+
+fn open_inventories(config: &Config) -> Result<Arc<Inventories>, NodeError> {
+    let path = config.raw.data_dir.join("inventories");
+    let RawInventories { bytes_max, per_endpoint_bytes_max, history_max } = config.raw.inventories;
+    let limits = InventoryLimits { bytes_max, per_endpoint_bytes_max, history_max };
+    let opened = Inventories::open(path.clone(), limits, artifact_limits(config));
+    Ok(Arc::new(opened.map_err(|source| NodeError::Inventories { path, source })?))
 }
 
 /// What to replicate: every artifact of every patch published so far that is not here.

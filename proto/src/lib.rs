@@ -3,6 +3,8 @@
 //! The gRPC services and messages, generated from `proto/`. This room translates and never decides: it
 //! knows no rule of the ledger and no socket.
 
+pub mod packed;
+
 pub use prost::Message;
 
 use rustls::pki_types::pem::PemObject as _;

@@ -10,6 +10,7 @@ mod disks;
 mod enrolment;
 mod guides;
 mod hostile;
+mod inventory;
 mod killing;
 mod losses;
 mod membership;

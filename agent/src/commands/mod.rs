@@ -5,6 +5,7 @@ mod apply;
 mod doctor;
 mod enroll;
 mod init;
+mod inventory;
 mod key;
 mod new_host;
 mod rollback;
@@ -63,6 +64,7 @@ Examples:
   countersign-agent why 66c5d1
   countersign-agent rollback 66c5d1
   countersign-agent doctor
+  countersign-agent inventory
   countersign-agent key seal
 
 With -o json the answer is one JSON object on standard output. What went wrong is one, too:
@@ -92,6 +94,7 @@ enum Command {
     Status(status::Status),
     Why(why::Why),
     Doctor(doctor::Doctor),
+    Inventory(inventory::Inventory),
     Key(key::Key),
 }
 
@@ -130,6 +133,7 @@ pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Status(status) => status.run(),
         Command::Why(why) => why.run(),
         Command::Doctor(doctor) => doctor.run(),
+        Command::Inventory(inventory) => inventory.run(),
         Command::Key(key) => key.run(),
     }
 }

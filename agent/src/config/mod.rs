@@ -3,6 +3,7 @@
 mod error;
 mod health;
 mod installers;
+mod inventory;
 pub mod own_program;
 mod raw;
 mod reboot;
@@ -13,6 +14,7 @@ pub mod template;
 pub use error::{ConfigError, NotToml};
 pub use health::Health;
 pub use installers::{Containers, Debian, FileSet, Images, Installers, RPM_DATABASE_DEFAULT, Rpm, Scripts};
+pub use inventory::{Inventory, Part};
 pub use own_program::OwnProgram;
 pub use reboot::Reboot;
 pub use sources::{ArtifactSource, Cache, MirrorAddress, SOURCES_MAX, SourcePlace, check_mirror};
@@ -82,6 +84,8 @@ pub struct Config {
     pub reboot: Reboot,
     /// How this agent updates itself, if it does.
     pub own_program: Option<OwnProgram>,
+    /// What it says of itself, if anything.
+    pub inventory: Option<Inventory>,
     raw: raw::Raw,
 }
 
@@ -190,11 +194,13 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     subscriptions.extend(own_program.iter().map(|own| own.of.clone()));
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
+    let ledger = parse_ledger(&raw.ledger, !sources.is_empty())?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
         unseal: raw.unseal.clone(),
-        ledger: parse_ledger(&raw.ledger, !sources.is_empty())?,
+        inventory: inventory::parse(&raw.inventory, &ledger.nodes)?,
+        ledger,
         sources,
         cache: sources::parse_cache(raw.cache.as_ref())?,
         name: name("host.name", &raw.host.name)?,

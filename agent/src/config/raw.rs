@@ -40,6 +40,8 @@ pub(super) struct Raw {
     #[serde(default, rename = "self", skip_serializing_if = "Option::is_none")]
     pub(super) own: Option<super::own_program::RawOwnProgram>,
     #[serde(default)]
+    pub(super) inventory: super::inventory::RawInventory,
+    #[serde(default)]
     pub(super) windows: Vec<super::schedule::RawWindow>,
 }
 

@@ -61,7 +61,7 @@ const TEXT: &str = r#"# Countersign agent: keeps this host patched, and believes
 
 # Where the agent keeps everything: installed trees, downloads, receipts, its journal.
 data_dir = "data"
-# This host's key. It signs receipts and nothing else.
+# This host's key. It signs what is said of this host: receipts and inventories; and nothing else.
 key = "endpoint.key"
 # Where the secret is that opens the key, if it is sealed (`countersign-agent key seal`): a credential of systemd, or a file
 # that only the agent's user can read.
@@ -228,6 +228,15 @@ name = @NAME@
 # channel = "stable"
 # program = "countersign-agent"      # where it is in the trees of that product
 # deadline = "5m"                    # for a new program to be healthy, with health.soak; then the one before runs again
+
+# What this host says is on it, to its nodes: `countersign-agent inventory` shows it.
+# [inventory]
+# enabled = true
+# every = "1h"                       # and when the agent begins, and when an update ended
+# jitter_percent = 20
+# gather = ["packages", "services", "hardware", "addresses"] # beside what system it is
+# root = "/"                         # beneath which it looks
+# nodes = []                         # of ledger.nodes, who is told; without, all that are of this organisation
 
 # House law. While paused, nothing is applied.
 # [policy]

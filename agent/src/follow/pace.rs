@@ -53,10 +53,17 @@ impl Pace {
     pub fn new(config: &config::Ledger, seed: Digest) -> Self {
         let interval = config.poll_interval;
         let aged = Duration::from_millis(config.max_age_ms) / AGE_PART;
+        let longest = interval.saturating_mul(STRETCH_MAX).min(aged).max(interval);
+        Self { longest, ..Self::of(interval, config.poll_jitter_percent, seed) }
+    }
+
+    /// The same of any interval.
+    #[must_use]
+    pub fn of(interval: Duration, jitter_percent: u64, seed: Digest) -> Self {
         Self {
             interval,
-            longest: interval.saturating_mul(STRETCH_MAX).min(aged).max(interval),
-            jitter_percent: config.poll_jitter_percent,
+            longest: interval,
+            jitter_percent,
             seed,
             step: 0,
             retry: ASK_AGAIN_MIN,

@@ -12,6 +12,7 @@ use ledger::proof::EpochLink;
 use proto::MESSAGE_BYTES_MAX;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::enrolment_client::EnrolmentClient;
+use proto::v1::inventories_client::InventoriesClient;
 use proto::v1::ledger_client::LedgerClient;
 use proto::v1::{self, TransactionState};
 use std::path::PathBuf;
@@ -129,6 +130,7 @@ pub struct Source {
     ledger: LedgerClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     enrolment: EnrolmentClient<Channel>,
+    inventories: InventoriesClient<Channel>,
 }
 
 /// All nodes of the configuration, in its order. Connections are made when they are needed.
@@ -181,8 +183,9 @@ impl Sources {
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
             let enrolment = EnrolmentClient::new(channel.clone());
+            let inventories = InventoriesClient::new(channel.clone());
             let artifacts = ArtifactsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            Ok(Source { node: node.clone(), ledger, artifacts, enrolment })
+            Ok(Source { node: node.clone(), ledger, artifacts, enrolment, inventories })
         };
         nodes.iter().map(source).collect::<Result<_, _>>().map(Self)
     }
@@ -224,6 +227,15 @@ impl Source {
     pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, CallError> {
         let mut client = self.enrolment.clone();
         self.call("Join", JOIN_TIMEOUT, client.join(request)).await
+    }
+
+    /// Says what is on this host.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn report(&self, request: v1::ReportRequest) -> Result<v1::ReportResponse, CallError> {
+        let mut client = self.inventories.clone();
+        self.call("Report", CALL_TIMEOUT, client.report(request)).await
     }
 
     /// The newest head.

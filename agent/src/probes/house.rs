@@ -134,14 +134,14 @@ async fn exchange(uri: &Uri, address: SocketAddr) -> Result<Observation, String>
     }
 }
 
-fn disk_free(path: &str) -> Result<u64, String> {
+pub(crate) fn disk_free(path: &str) -> Result<u64, String> {
     let stat = rustix::fs::statvfs(path).map_err(|error| format!("{path}: {error}"))?;
     // What a service may use, and not what is kept for root.
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
 /// What the kernel thinks can be given out without swapping.
-fn memory_free() -> Result<u64, String> {
+pub(crate) fn memory_free() -> Result<u64, String> {
     let path = Path::new("/proc/meminfo");
     let text = crate::files::read(path, MEMINFO_BYTES_MAX).map_err(|error| error.to_string())?;
     let text = String::from_utf8_lossy(&text);

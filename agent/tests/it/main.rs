@@ -23,6 +23,7 @@ mod file_set;
 mod following;
 mod house;
 mod images;
+mod inventory;
 mod life;
 mod own_program;
 mod pace;

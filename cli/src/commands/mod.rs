@@ -12,6 +12,7 @@ mod epochs;
 mod external;
 mod get;
 mod init;
+mod inventory;
 mod invite;
 mod key;
 mod pack;
@@ -70,6 +71,9 @@ pub enum Command {
     /// Enrol and retire endpoints
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// See what hosts of your organisation say is on them
+    #[command(subcommand)]
+    Inventory(inventory::InventoryCommand),
     /// See what a node is and where it stands
     Status(status::Status),
     /// List patches, endpoints, receipts, blocks, members, proposals or convictions
@@ -117,6 +121,7 @@ pub fn run(line: CommandLine) -> Result<Answer, Failure> {
         Command::Propose(propose) => wait_for(propose.run(&global)),
         Command::Ballot(ballot) => wait_for(ballot.run(&global)),
         Command::Endpoint(command) => wait_for(command.run(&global)),
+        Command::Inventory(command) => wait_for(command.run(&global)),
         Command::Status(status) => wait_for(status.run(&global)),
         Command::Get(command) => wait_for(command.run(&global)),
         Command::Submit(submit) => wait_for(submit.run(&global)),

@@ -5,6 +5,7 @@
 
 mod convictions;
 mod governance;
+mod inventory;
 mod lists;
 mod manifest;
 mod patches;
@@ -12,6 +13,8 @@ mod patches;
 pub use convictions::{ConvictionView, CulpritView, conviction_table};
 pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView, changes_in_words, member_table};
 pub use governance::{proposal_table, signed_proposal_text};
+pub(crate) use inventory::believed;
+pub use inventory::{HostView, ShownInventory};
 pub use lists::{BlockView, EndpointView, ReceiptView};
 pub(crate) use manifest::noun_of;
 pub use manifest::{NO_HEALTH_CHECK, signed_patch_text};

@@ -11,6 +11,7 @@ use ledger::bounded::{Argument, List, Notes};
 use ledger::certificate::Certificate;
 use ledger::encoding::{Canonical, DecodeError, decode, encode};
 use ledger::genesis::Genesis;
+use ledger::inventory::{Inventory, SignedInventoryRead, SignedInventoryReport};
 use ledger::invitation::SignedInvitation;
 use ledger::limits;
 use ledger::patch::PatchManifest;
@@ -45,6 +46,9 @@ fn examples() -> Vec<Example> {
         example::<Block>("block", &files["block.bin"]),
         example::<SignedUploadGrant>("grant", &files["upload-grant.bin"]),
         example::<SignedInvitation>("invitation", &files["invitation.bin"]),
+        example::<Inventory>("inventory", &files["inventory.bin"]),
+        example::<SignedInventoryReport>("inventory report", &files["inventory-report.bin"]),
+        example::<SignedInventoryRead>("inventory read", &files["inventory-read.bin"]),
         example::<ProofBundle>("proof", &files["proofs/approved.proof"]),
         example::<ProofBundle>("proof", &files["proofs/epochs.proof"]),
     ];

@@ -20,6 +20,7 @@ mod forgeries;
 mod forks;
 mod governance;
 mod history_tree;
+mod inventories;
 mod invitations;
 mod moments;
 mod near_misses;

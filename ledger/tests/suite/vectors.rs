@@ -220,6 +220,27 @@ fn genesis_and_blocks(vectors: &mut Vectors, world: &World) {
             "text": text, "label": format!("{}={}", label.key, label.value),
         }),
     );
+    let inventory = crate::inventories::example();
+    vectors.put(
+        "inventories",
+        "inventory.bin",
+        encode(&inventory),
+        json!({
+            "digest": inventory.digest().to_string(), "inventory": serde_json::to_value(&inventory).expect("words"),
+        }),
+    );
+    let report = crate::inventories::report(world.chain(), &key("host-1"));
+    let about = json!({
+        "endpoint": report.report.endpoint.to_string(), "of": report.report.inventory.to_string(),
+        "at_ms": report.report.at_ms,
+    });
+    vectors.put("inventories", "inventory-report.bin", encode(&report), about);
+    let read = crate::inventories::read(world.chain(), &key("acme/operator"));
+    let about = json!({
+        "reader": read.read.reader.to_string(), "node": read.read.node.to_string(),
+        "expires_at_ms": read.read.expires_at_ms,
+    });
+    vectors.put("inventories", "inventory-read.bin", encode(&read), about);
 }
 
 fn put_transaction(vectors: &mut Vectors, world: &World, file: &str, signed: &SignedTransaction) {

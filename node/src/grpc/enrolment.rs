@@ -177,30 +177,10 @@ impl Services {
             Refused::invalid("malformed", format!("signature: {} bytes, must be 64", bytes.len()))
         })?;
         let invitation = signed.check(&self.chain_id, wall_ms())?;
-        self.check_operator(invitation.operator)?;
+        self.check_member(invitation.operator, &[Role::Operator], "signed the invitation", NOT_INVITED)?;
         let arrival = Arrival { invitation: signed.digest(), endpoint, name };
         arrival.check(invitation, &signature)?;
         Ok((signed, arrival))
-    }
-
-    /// Only an active operator of this organisation invites to it.
-    fn check_operator(&self, operator: PublicKey) -> Result<(), Refused> {
-        let denied = |check, message: String| Err(Refused::new(Code::PermissionDenied, check, message, NOT_INVITED));
-        let owner = self.store.key_owner(operator).map_err(Refused::internal)?;
-        match owner {
-            None => denied("unknown-key", format!("key {operator}, which signed the invitation, is no member's")),
-            Some(owner) if owner.role != Role::Operator => {
-                denied("wrong-role", format!("key {operator}, which signed the invitation, is no operator's"))
-            }
-            Some(owner) if owner.status != KeyStatus::Active => {
-                denied("key-not-active", format!("key {operator}, which signed the invitation, is not active any more"))
-            }
-            Some(owner) if owner.organisation != self.organisation => {
-                let (theirs, ours) = (owner.organisation, &self.organisation);
-                denied("organisation", format!("{theirs} invites, and this is a node of {ours}"))
-            }
-            Some(_) => Ok(()),
-        }
     }
 
     /// Whether the host came by this invitation already.

@@ -32,6 +32,8 @@ pub const REQUEST_BYTES: usize = 40 * 1024;
 pub const MESSAGE_BYTES_MAX: usize = 72 * 1024;
 /// A message of an upload: the largest piece, and what is around it.
 pub const UPLOAD_MESSAGE_BYTES_MAX: usize = super::artifacts::UPLOAD_PIECE_BYTES_MAX + 8 * 1024;
+/// A report of an inventory: the largest, packed, and what is around it.
+pub const REPORT_MESSAGE_BYTES_MAX: usize = ledger::limits::INVENTORY_PACKED_BYTES_MAX + 8 * 1024;
 /// How long the message of a request may take however small it is.
 pub const MESSAGE_PATIENCE: Duration = Duration::from_secs(10);
 /// How long a message of a stream may take, once it was begun: this node may take its time in between.
@@ -43,6 +45,8 @@ const RETRY_AFTER_MS: u64 = 1_000;
 
 /// The call whose messages are pieces of artifacts.
 const UPLOAD: &str = "/countersign.v1.Artifacts/Upload";
+/// The call whose message may have an inventory in it.
+const REPORT: &str = "/countersign.v1.Inventories/Report";
 /// Calls of many messages that are answered one by one, with any time between them. Of these a connection has few
 /// (`STREAMS_OF_ANSWERS_MAX`), and one that rests takes nothing here: or else whoever opens many and says nothing
 /// would have what others need.
@@ -136,7 +140,11 @@ struct Expected {
 
 impl Expected {
     fn of(path: &str) -> Self {
-        let most = if path == UPLOAD { UPLOAD_MESSAGE_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+        let most = match path {
+            UPLOAD => UPLOAD_MESSAGE_BYTES_MAX,
+            REPORT => REPORT_MESSAGE_BYTES_MAX,
+            _ => MESSAGE_BYTES_MAX,
+        };
         let rests = CONVERSATIONS.contains(&path);
         Self { most, is_stream: rests || path == UPLOAD, rests }
     }

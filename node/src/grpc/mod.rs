@@ -8,6 +8,7 @@ mod convictions;
 mod enrolment;
 mod followers;
 mod intake;
+mod inventories;
 mod ledger_service;
 mod membership;
 mod patches;
@@ -19,6 +20,7 @@ mod views;
 
 use crate::artifacts::{Artifacts, TRANSFERS_MAX};
 use crate::desk::Desk;
+use crate::inventories::Inventories;
 use crate::network::Network;
 use crate::shares::Shares;
 use crate::shell::Inbox;
@@ -32,13 +34,16 @@ pub use followers::{ASK_AGAIN_MS_MAX, FOLLOWERS_MAX, FOLLOWERS_PER_ADDRESS_MAX, 
 use intake::Counted;
 pub use intake::{
     INTAKE_BYTES_MAX, INTAKE_PER_ADDRESS_BYTES_MAX, Intake, MESSAGE_BYTES_MAX, MESSAGE_BYTES_PER_SECOND,
-    MESSAGE_PATIENCE, REQUEST_BYTES, STREAM_MESSAGE_PATIENCE, UPLOAD_MESSAGE_BYTES_MAX,
+    MESSAGE_PATIENCE, REPORT_MESSAGE_BYTES_MAX, REQUEST_BYTES, STREAM_MESSAGE_PATIENCE, UPLOAD_MESSAGE_BYTES_MAX,
 };
 use ledger::bounded::Name;
 use ledger::id::ChainId;
 use ledger::key::PublicKey;
+use ledger::state::StateView as _;
+use ledger::state::record::{KeyStatus, Role};
 use proto::v1::artifacts_server::ArtifactsServer;
 use proto::v1::enrolment_server::EnrolmentServer;
+use proto::v1::inventories_server::InventoriesServer;
 use proto::v1::ledger_server::LedgerServer;
 use refusal::Refused;
 pub use refusing::{REFUSAL_PAUSE_MAX, REFUSAL_PAUSE_MIN, REFUSED_PER_SECOND, Refusing};
@@ -49,6 +54,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tonic::Code;
 use tonic::service::InterceptorLayer;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use unread::Bounded;
@@ -115,6 +121,8 @@ pub struct Services {
     pub snapshots: Snapshots,
     /// Who lets invited hosts in.
     pub porter: Porter,
+    /// What hosts say is on them.
+    pub inventories: Arc<Inventories>,
 }
 
 /// How many downloads each address has under way.
@@ -158,6 +166,7 @@ pub async fn serve(
     health.set_serving::<LedgerServer<Services>>().await;
     health.set_serving::<ArtifactsServer<Services>>().await;
     health.set_serving::<EnrolmentServer<Services>>().await;
+    health.set_serving::<InventoriesServer<Services>>().await;
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
@@ -174,6 +183,9 @@ pub async fn serve(
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
     let enrolment = EnrolmentServer::new(services.clone())
         .max_decoding_message_size(MESSAGE_BYTES_MAX)
+        .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
+    let inventories = InventoriesServer::new(services.clone())
+        .max_decoding_message_size(REPORT_MESSAGE_BYTES_MAX)
         .max_encoding_message_size(proto::MESSAGE_BYTES_MAX);
     let artifacts = ArtifactsServer::new(services)
         .max_decoding_message_size(UPLOAD_MESSAGE_BYTES_MAX)
@@ -198,7 +210,8 @@ pub async fn serve(
         .add_service(reflection_alpha)
         .add_service(ledger)
         .add_service(artifacts)
-        .add_service(enrolment);
+        .add_service(enrolment)
+        .add_service(inventories);
     tracing::info!(%address, "serving clients");
     Ok(async move {
         let stopped = async move {
@@ -208,6 +221,30 @@ pub async fn serve(
         let served = router.serve_with_incoming_shutdown(connections::incoming(listener, connections), stopped).await;
         served.map_err(|error| GrpcError::Serve(error.to_string()))
     })
+}
+
+impl Services {
+    /// Whether a key is an active one of this organisation, with one of these roles; what it does is said of it.
+    fn check_member(&self, key: PublicKey, roles: &[Role], does: &str, hint: &str) -> Result<(), Refused> {
+        let denied = |check, message: String| Err(Refused::new(Code::PermissionDenied, check, message, hint));
+        let owner = self.store.key_owner(key).map_err(Refused::internal)?;
+        match owner {
+            None => denied("unknown-key", format!("key {key}, which {does}, is no member's")),
+            Some(owner) if !roles.contains(&owner.role) => {
+                let roles: Vec<_> = roles.iter().map(|role| role.name()).collect();
+                let message = format!("key {key}, which {does}, has role {}, not {}", owner.role, roles.join(" or "));
+                denied("wrong-role", message)
+            }
+            Some(owner) if owner.status != KeyStatus::Active => {
+                denied("key-not-active", format!("key {key}, which {does}, is not active any more"))
+            }
+            Some(owner) if owner.organisation != self.organisation => {
+                let (theirs, ours) = (owner.organisation, &self.organisation);
+                denied("organisation", format!("key {key}, which {does}, is of {theirs}, and this is a node of {ours}"))
+            }
+            Some(_) => Ok(()),
+        }
+    }
 }
 
 /// A field that must be 32 bytes.

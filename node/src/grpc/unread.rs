@@ -68,6 +68,7 @@ impl Shape {
         let many = |piece, under_way| Self::Many(Flow { piece, under_way });
         match path {
             "/countersign.v1.Enrolment/Join"
+            | "/countersign.v1.Inventories/Report"
             | "/countersign.v1.Ledger/Submit"
             | "/countersign.v1.Ledger/Check"
             | "/countersign.v1.Artifacts/Stat"

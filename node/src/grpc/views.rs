@@ -148,7 +148,16 @@ pub(super) fn endpoints(
 fn endpoint(services: &Services, key: PublicKey, record: &EndpointRecord) -> Result<v1::Endpoint, Refused> {
     let filter = ReceiptFilter { patch: None, endpoint: Some(key) };
     let last = services.store.receipts(filter, None, 1).map_err(Refused::internal)?;
-    let last = last.rows.first().map(|located| receipt(services, located)).transpose()?;
+    let last_receipt = last.rows.first().map(|located| receipt(services, located)).transpose()?;
+    Ok(v1::Endpoint { last_receipt, ..endpoint_alone(services, key, record)? })
+}
+
+/// An endpoint without its last receipt.
+pub(super) fn endpoint_alone(
+    services: &Services,
+    key: PublicKey,
+    record: &EndpointRecord,
+) -> Result<v1::Endpoint, Refused> {
     let labels = record.labels.iter().map(|label| (label.key.to_string(), label.value.to_string()));
     Ok(v1::Endpoint {
         key: key.0.to_vec(),
@@ -158,7 +167,7 @@ fn endpoint(services: &Services, key: PublicKey, record: &EndpointRecord) -> Res
         labels: labels.collect(),
         status: status_word(record.status).to_owned(),
         enrolled: Some(position(services, record.enrolled)?),
-        last_receipt: last,
+        last_receipt: None,
     })
 }
 

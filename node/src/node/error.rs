@@ -65,6 +65,14 @@ pub enum NodeError {
     /// Artifacts.
     #[error("the artifact directory cannot be opened")]
     Artifacts(#[from] ArtifactError),
+    /// Inventories.
+    #[error("the inventories in {} cannot be read", path.display())]
+    Inventories {
+        /// The directory.
+        path: PathBuf,
+        /// What the operating system said, or what is damaged.
+        source: io::Error,
+    },
     /// Peers.
     #[error(transparent)]
     Network(#[from] NetworkError),

@@ -64,9 +64,13 @@ async fn reflection_lists_the_services_and_health_says_serving() {
     let list = ask(MessageRequest::ListServices(String::new())).await.unwrap();
     let MessageResponse::ListServicesResponse(list) = list else { panic!("no list of services") };
     let services: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    for service in
-        ["countersign.v1.Ledger", "countersign.v1.Artifacts", "countersign.v1.Enrolment", "grpc.health.v1.Health"]
-    {
+    for service in [
+        "countersign.v1.Ledger",
+        "countersign.v1.Artifacts",
+        "countersign.v1.Enrolment",
+        "countersign.v1.Inventories",
+        "grpc.health.v1.Health",
+    ] {
         assert!(services.contains(&service), "{services:?}");
         let symbol = ask(MessageRequest::FileContainingSymbol(service.to_owned())).await.unwrap();
         assert!(matches!(symbol, MessageResponse::FileDescriptorResponse(_)), "{service}");

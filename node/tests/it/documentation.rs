@@ -4,6 +4,7 @@ use consensus::member::MempoolLimits;
 use node::artifacts::{
     ArtifactLimits, Expected, OF_CLIENTS, OF_PEERS, TRANSFERS_MAX, UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX,
 };
+use node::inventories::InventoryLimits;
 use node::replicate::{FETCHES_MAX, FETCHES_PER_ORGANISATION_MAX, FETCHES_PER_SOURCE_MAX, WANTED_PER_ORGANISATION_MAX};
 use node::{desk, grpc, network, shell, verifier};
 use std::path::Path;
@@ -106,6 +107,14 @@ fn the_document_has_the_numbers_of_the_code() {
         ("snapshots being read", numbers(&[grpc::SNAPSHOTS_MAX, grpc::SNAPSHOTS_PER_ADDRESS_MAX])),
         ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
         ("a node that is only taught", vec![format!("{} min", network::LESSON_MAX.as_secs() / 60)]),
+        ("inventories of all", gibibytes(InventoryLimits::default().bytes_max)),
+        (
+            "… of one endpoint",
+            numbers(&[
+                InventoryLimits::default().history_max,
+                usize::try_from(InventoryLimits::default().per_endpoint_bytes_max).unwrap(),
+            ]),
+        ),
         ("downloads at once", numbers(&[TRANSFERS_MAX, TRANSFERS_MAX / 4])),
         ("a transfer to or from a client", pace(OF_CLIENTS)),
         ("a transfer to or from a node", pace(OF_PEERS)),

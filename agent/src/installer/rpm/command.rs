@@ -113,9 +113,11 @@ impl Rpm {
     /// Every package there is. One that is there more than once is at the middle of something, or is meant to be
     /// (kernels are): its versions are told together, and it has none to go back to.
     pub(super) fn database(&self) -> Result<Database, ManagerError> {
-        let listing =
-            self.rpm(LOOK_PATIENCE).args(["--query", "--all", "--queryformat", FORMAT]).read(LISTING_BYTES_MAX)?;
-        Ok(parse(&listing))
+        Ok(parse(&self.listing()?))
+    }
+
+    fn listing(&self) -> Result<Vec<u8>, ToolError> {
+        self.rpm(LOOK_PATIENCE).args(["--query", "--all", "--queryformat", FORMAT]).read(LISTING_BYTES_MAX)
     }
 
     /// Every path of packages that are there.
@@ -219,6 +221,16 @@ pub(crate) fn version(config: &config::Rpm, package: &str) -> Result<Option<Stri
     let database = Rpm::new(config).database().map_err(|error| crate::settled::chain(&error))?;
     let mut versions = database.all().filter(|((name, _), _)| name == package).map(|(_, state)| state.version.clone());
     Ok(versions.next())
+}
+
+/// Every package of a root, one line each as [`FORMAT`] has it; `None` where there is no rpm, or no database of its:
+/// to ask for one that is not there is to make it.
+pub(crate) fn listing(config: &config::Rpm) -> Result<Option<Vec<u8>>, ToolError> {
+    let rpm = Rpm::new(config);
+    if tool::find(RPM).is_none() || !rpm.has_database(&Root::of_packages(&config.root)) {
+        return Ok(None);
+    }
+    rpm.listing().map(Some)
 }
 
 #[cfg(test)]
