@@ -100,11 +100,10 @@ fn each(file: File, mut look: impl FnMut(Paragraph) -> ControlFlow<()>) -> io::R
         let (begins_line, ends_line) = (whole_before, line.ends_with(b"\n"));
         whole_before = ends_line;
         match std::str::from_utf8(&line) {
-            Ok(text) if begins_line && text.trim().is_empty() => {
-                if look(std::mem::take(&mut paragraph)).is_break() {
-                    return Ok(());
-                }
-            }
+            Ok(text) if begins_line && text.trim().is_empty() => match look(std::mem::take(&mut paragraph)) {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(()) => return Ok(()),
+            },
             // The rest of a long line is no line of its own.
             Ok(text) if begins_line => paragraph.take(text),
             _ => {}
