@@ -40,6 +40,7 @@ use accusations::Accusations;
 use bodies::Bodies;
 use candidates::Candidates;
 use ledger::block::Block;
+use ledger::certificate::Certificate;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
@@ -95,6 +96,10 @@ pub struct Member<C> {
     voice: Option<Voice>,
     /// The vote log of the height that was under way at the end of the last life, until it is taken up.
     log: Vec<LogEntry>,
+    /// Whether something is not in the guard file yet that was signed.
+    unwritten: bool,
+    /// A decision that waits for that.
+    undone: Option<Certificate>,
     mempool: Mempool,
     accusations: Accusations,
     peers: Peers,
@@ -145,6 +150,8 @@ impl<C: Chain> Member<C> {
             replica,
             voice,
             log: Vec::new(),
+            unwritten: false,
+            undone: None,
             mempool: Mempool::new(config.mempool),
             accusations: Accusations::new(config.node, config.evidence),
             peers: Peers::default(),
@@ -178,8 +185,15 @@ impl<C: Chain> Member<C> {
                 self.synced(peer, block, transactions, &certificate)?;
             }
             Event::Due(alarm) => self.due(alarm)?,
+            Event::Written => self.written()?,
         }
         Ok(std::mem::take(&mut self.actions))
+    }
+
+    /// Whether the actions so far are to be performed before anything else happens to the member, and it is to be told so
+    /// ([`Event::Written`]).
+    pub fn waits_for_disk(&self) -> bool {
+        self.undone.is_some()
     }
 
     /// The chain, for reading.

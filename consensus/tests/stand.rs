@@ -101,7 +101,11 @@ impl Stand {
     }
 
     pub(crate) fn step(&mut self, event: Event) -> Vec<Action> {
-        self.member.step(self.now, event).unwrap()
+        let mut actions = self.member.step(self.now, event).unwrap();
+        while self.member.waits_for_disk() {
+            actions.extend(self.member.step(self.now, Event::Written).unwrap());
+        }
+        actions
     }
 
     pub(crate) fn say(&mut self, person: &Person, message: PeerMessage) -> Vec<Action> {

@@ -227,6 +227,13 @@ impl<C: Chain> Member<C> {
 
     // Committing.
 
+    /// What was signed is in the guard file: now the chain may have it, and not before. Or else a chain that outlived its
+    /// guard by a crash would look like one whose guard was lost.
+    pub(super) fn written(&mut self) -> Result<(), Fatal> {
+        self.unwritten = false;
+        self.undone.take().map_or(Ok(()), |certificate| self.decided(&certificate))
+    }
+
     /// The replica decided.
     pub(super) fn decided(&mut self, certificate: &Certificate) -> Result<(), Fatal> {
         // It is always of this height: what the replica hears is. If it were not, its block would not be here either.

@@ -40,6 +40,7 @@ impl<C: Chain> Member<C> {
                 if let Some(voice) = &mut self.voice {
                     voice.knows(&record);
                 }
+                self.unwritten = true;
                 self.actions.push(Action::WriteGuard(record));
             }
             Effect::Forgotten { height } => self.is_told_of_own_words(height),
@@ -66,6 +67,7 @@ impl<C: Chain> Member<C> {
             }
             Effect::Cancel(timer) => self.actions.push(Action::Cancel(Alarm::Consensus(timer))),
             Effect::CancelAll => self.actions.push(Action::CancelConsensus),
+            Effect::Decide(certificate) if self.unwritten => self.undone = Some(certificate),
             Effect::Decide(certificate) => self.decided(&certificate)?,
             Effect::Evidence(evidence) => self.caught(evidence)?,
             Effect::Refused { from, why } => {

@@ -65,6 +65,9 @@ pub enum Event {
         /// Its certificate.
         certificate: Certificate,
     },
+    /// All actions so far were performed: asked for by [`Member::waits_for_disk`](super::Member::waits_for_disk), and
+    /// harmless otherwise, as long as it is true.
+    Written,
     /// A timer is due.
     Due(Alarm),
 }

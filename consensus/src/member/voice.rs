@@ -18,9 +18,6 @@ use std::ops::RangeInclusive;
 /// the height behind it. A header is at most 2 s ahead of an honest validator's clock
 /// ([`ledger::limits::CLOCK_AHEAD_MS_MAX`]); the rest is what two honest clocks may differ.
 pub const SILENCE_MS: u64 = 10_000;
-/// Heights that may be decided before what was signed for them is written: a block is on disk first, and power may go
-/// in between. So much less than its own chain a guard may know.
-const HEIGHTS_AT_ONCE: u64 = 16;
 /// Rounds of a height whose messages a guard surely has, counted back from the latest.
 const ROUNDS_KNOWN: u32 = 8;
 
@@ -59,10 +56,9 @@ impl OwnWords {
         self.height
     }
 
-    /// The heights of a chain beside the guard at which a signature that it does not know means that it is not the last
-    /// one, up to this tip.
+    /// The heights of a chain beside the guard that may have a signature which it does not know, up to this tip.
     pub fn to_be_looked_at(&self, tip: u64) -> RangeInclusive<u64> {
-        self.height.saturating_add(HEIGHTS_AT_ONCE + 1)..=tip
+        self.height.max(1)..=tip
     }
 
     fn learn(&mut self, record: &GuardRecord) {

@@ -280,8 +280,14 @@ impl Host {
         let events: Vec<Event> = first.into_iter().chain(self.inbox.drain(..waiting)).collect();
         let (mut actions, mut out) = (Vec::new(), Vec::new());
         for event in events {
-            match self.step(event, around) {
-                Ok(more) => actions.extend(more),
+            let stepped = self.step(event, around);
+            match stepped {
+                Ok(more) => {
+                    actions.extend(more);
+                    if !self.write_what_is_waited_for(&mut actions, &mut out, around) {
+                        return out;
+                    }
+                }
                 Err(_) if self.vault.look().full => {
                     self.stop();
                     return out;
@@ -293,7 +299,32 @@ impl Host {
             }
         }
         self.perform(actions, &mut out, around);
+        if self.is_up() {
+            let written = self.step(Event::Written, around);
+            debug_assert!(written.is_ok_and(|more| more.is_empty()), "nothing was waited for");
+        }
         out
+    }
+
+    /// Performs everything so far where the member waits for that; whether the machine still runs.
+    fn write_what_is_waited_for(
+        &mut self,
+        actions: &mut Vec<Action>,
+        out: &mut Vec<Out>,
+        around: &mut Surroundings,
+    ) -> bool {
+        while self.member.as_ref().is_some_and(Member::waits_for_disk) {
+            self.perform(std::mem::take(actions), out, around);
+            if !self.is_up() {
+                return false;
+            }
+            match self.step(Event::Written, around) {
+                Ok(more) => actions.extend(more),
+                Err(_) if self.vault.look().full => self.stop(),
+                Err(_) => self.crash(),
+            }
+        }
+        self.is_up()
     }
 
     fn step(&mut self, event: Event, around: &mut Surroundings) -> Result<Vec<Action>, Fatal> {

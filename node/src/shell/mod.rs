@@ -62,27 +62,38 @@ impl<C: Chain> Shell<C> {
         mut events: Events,
         mut stop: watch::Receiver<bool>,
     ) -> Result<(), ShellError> {
-        let mut actions = self.member.step(self.now(), first)?;
+        let mut actions = Vec::new();
+        self.step(first, &mut actions)?;
         loop {
-            self.perform(actions)?;
-            actions = Vec::new();
+            self.perform(std::mem::take(&mut actions))?;
+            self.step(Event::Written, &mut actions)?;
             let event = tokio::select! {
                 biased;
                 _ = stop.changed() => return Ok(()),
                 event = self.next_event(&mut events) => event,
             };
             let Some(event) = event else { return Ok(()) };
-            actions.extend(self.member.step(self.now(), event)?);
+            self.step(event, &mut actions)?;
             for _ in 1..URGENT_AT_ONCE_MAX {
                 let Some(event) = events.urgent() else { break };
-                actions.extend(self.member.step(self.now(), event)?);
+                self.step(event, &mut actions)?;
             }
             for _ in 0..BULK_AT_ONCE_MAX {
                 let Some(event) = events.bulk() else { break };
-                actions.extend(self.member.step(self.now(), event)?);
+                self.step(event, &mut actions)?;
             }
             self.desk.set_crowd(self.member.mempool().crowd());
         }
+    }
+
+    /// Has something happen to the member, and adds what it asks for. Where it waits for the disk, all of it is done at once.
+    fn step(&mut self, event: Event, actions: &mut Vec<Action>) -> Result<(), ShellError> {
+        actions.extend(self.member.step(self.now(), event)?);
+        while self.member.waits_for_disk() {
+            self.perform(std::mem::take(actions))?;
+            actions.extend(self.member.step(self.now(), Event::Written)?);
+        }
+        Ok(())
     }
 
     async fn next_event(&mut self, events: &mut Events) -> Option<Event> {
