@@ -42,7 +42,11 @@ async fn a_validator_whose_keys_are_sealed_signs_blocks_and_has_its_secrets_on_n
     let keys = ["node.key", "validator.key"].map(|name| directory.join(name));
     let seeds = keys.clone().map(|key| seed(&key));
     for (key, seed) in keys.iter().zip(&seeds) {
-        assert_eq!(leaks(&directory, seed).0, std::slice::from_ref(key), "unsealed, it is there, and the search finds it");
+        assert_eq!(
+            leaks(&directory, seed).0,
+            std::slice::from_ref(key),
+            "unsealed, it is there, and the search finds it"
+        );
         ledger.must(&["key", "seal", key.to_str().unwrap(), "--passphrase-file", secret.to_str().unwrap()], &[]);
     }
     // Without what opens them it does not start, and says why.

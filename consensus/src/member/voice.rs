@@ -56,9 +56,11 @@ impl OwnWords {
         self.height
     }
 
-    /// The heights of a chain beside the guard that may have a signature which it does not know, up to this tip.
+    /// The heights of a chain beside the guard that are to be searched for signatures which it does not know, up to this
+    /// tip. The first message of a height may be written over one of the height before, and be torn: so much less than
+    /// its chain a guard may know that is the last one.
     pub fn to_be_looked_at(&self, tip: u64) -> RangeInclusive<u64> {
-        self.height.max(1)..=tip
+        self.height.saturating_add(2)..=tip
     }
 
     fn learn(&mut self, record: &GuardRecord) {
