@@ -243,7 +243,7 @@ async fn whatever_is_wrong_with_a_new_program_the_one_before_runs_again() {
         ),
         ("is cut off", program()[..4096].to_vec(), (Outcome::RolledBack, HealthFailed), ""),
         ("is empty", Vec::new(), (Outcome::RolledBack, HealthFailed), ""),
-        ("is damaged", flips, (Outcome::RolledBack, HealthFailed), "before it was healthy"),
+        ("is damaged", flips, (Outcome::RolledBack, InstallFailed), "could not be started"),
         ("is for another machine", wrong_machine, (Outcome::Refused, InstallFailed), "for another machine"),
         (
             "cannot read its configuration",

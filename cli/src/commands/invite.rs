@@ -35,7 +35,8 @@ JSON: {\"token\", \"command\", \"invitation\", \"hosts\", \"expires_at_ms\"}
 Example:
   countersign endpoint invite --group web --hosts 20 --for 8h \\
       --label site=hamburg --key operator.key
-  # prints what each of the hosts runs: countersign-agent enroll URL --token countersign1-…")]
+  # each of the hosts runs what it prints:
+  countersign-agent enroll URL --token countersign1-…")]
 pub struct Invite {
     /// The group of the hosts
     #[arg(long, value_name = "NAME")]

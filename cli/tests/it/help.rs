@@ -93,7 +93,6 @@ fn wrong_usage_ends_with_two_and_says_what_is_missing() {
         (vec!["get", "patches", "-o", "yaml"], "invalid value 'yaml'"),
         (vec!["patch", "pack", "--product", "noslash"], "is not a product"),
         (vec!["init"], "--spec <FILE>"),
-        (vec!["audit", "fork", "a", "a"], "both sides are the same"),
     ] {
         let ran = hands.run(&arguments);
         ran.fails(2, says);

@@ -300,8 +300,9 @@ impl<M: Manager> Install for Packages<M> {
             return Err(format!("{somebodys}{ASKED}"));
         }
         let went = self.go_back(&written.closure, &holding, story);
-        let repaired = written.footprint.repair(root, &holding.join(KEPT)).tell(story);
+        // First what a killed manager left: a directory that holds it would pass for somebody's, and stay.
         self.clear_scratch(&written, story)?;
+        let repaired = written.footprint.repair(root, &holding.join(KEPT)).tell(story);
         reserve.sync(root).map_err(|error| chain(&error))?;
         match (went, repaired) {
             (Ok(()), Ok(())) => Ok(()),

@@ -61,10 +61,6 @@ type Pair = (FinalizedHeader, FinalizedHeader);
 
 impl Fork {
     pub(super) async fn run(&self, global: &Global) -> Result<Answer, Failure> {
-        if self.a == self.b {
-            let hint = "name two nodes, or two files of different origin";
-            return Err(Failure::usage("both sides are the same: there is nothing to compare", hint));
-        }
         let trust = trust_root(self.trust.as_deref(), global)?;
         let (a, b) = (Side::open(&self.a, global, &trust).await?, Side::open(&self.b, global, &trust).await?);
         let mut both = Both { a, b, trust };
