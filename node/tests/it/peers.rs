@@ -210,7 +210,8 @@ async fn a_false_finalised_block_is_named_and_its_sender_disconnected() {
         stage.assert_thrown_out(BULK, &frame(&message), &["disconnecting a peer", "it sent a false block 1"]).await;
     }
     assert_eq!(stage.node.status().await.height, 0);
-    stage.node.assert_goes_on(&stage.world, 1).await;
+    // The last one was signed with this validator's own key, which said no such thing here: somebody else has it.
+    stage.node.await_log(&["validating key signed something at height 1"]).await;
     stage.node.stop();
 }
 
