@@ -50,7 +50,8 @@ Examples:
       --version 5:7.0.15-1~deb12u10 --release 10 \\
       --class security --severity important --advisory CVE-2026-0001 \\
       --target os=linux,arch=x86_64 --service redis \\
-      --health-command '{tree}/usr/bin/redis-cli -p {port} PING' --expect PONG \\
+      --health-command '{tree}/usr/bin/redis-cli -p {port} PING' \\
+      --expect PONG \\
       --health-package redis-tools=5:7.0.15-1~deb12u10 \\
       --out redis-10 redis-server.deb redis-tools.deb
 
@@ -60,7 +61,8 @@ Examples:
 
   countersign patch pack --kind debian --product acme/jq \\
       --version 1.6-2.1+deb12u3 --release 3 \\
-      --class security --severity important --rollback old/jq.deb --rollback old/libjq1.deb \\
+      --class security --severity important \\
+      --rollback old/jq.deb --rollback old/libjq1.deb \\
       --out jq-3 jq.deb libjq1.deb"
 )]
 pub struct Pack {
