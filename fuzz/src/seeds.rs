@@ -385,7 +385,8 @@ fn of_sources(seeds: &mut Seeds) {
     seeds.put("check-tree", vec![1, 0]);
     seeds.put("decode-delta", crate::sources::honest_delta());
     let path = shelf_path(&Digest::blake3(b"an artifact"));
-    for (suffix, range) in [("", ""), (TREE_SUFFIX, "\nbytes=0-"), ("", "\nbytes=16384-32767"), ("/..", "\nbytes=9-1")] {
+    for (suffix, range) in [("", ""), (TREE_SUFFIX, "\nbytes=0-"), ("", "\nbytes=16384-32767"), ("/..", "\nbytes=9-1")]
+    {
         seeds.put("cache-request", format!("/{path}{suffix}{range}").into_bytes());
     }
 }
