@@ -29,7 +29,7 @@ type Failure = Box<dyn Error>;
   countersign-bench --only proof_verify
   countersign-bench --only ledger_tps --seconds 20
   countersign-bench --only leader        what the loss of a leader costs
-  countersign-bench --only others        what others feel while one organisation floods the ledger"
+  countersign-bench --only others        what others feel while one floods"
 )]
 pub(crate) struct Arguments {
     /// Only figures whose name begins so.

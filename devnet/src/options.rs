@@ -19,12 +19,15 @@ use terminal::Format;
   countersign-devnet down --dir /tmp/ledger
 
 DIR/devnet.json describes everything for scripts:
-  version (1), dir, chain_id, genesis (trust root file), ca (PEM roots of all nodes),
-  nodes[]  name, organisation, validator, grpc (https://127.0.0.1:PORT), peer_address, node_key,
-           node_key_file, validator_key_file (null of a node that does not vote), config, data_dir,
-           log, pid (null when it does not run)
+  version (1), dir, chain_id, genesis (trust root file),
+  ca (PEM roots of all nodes),
+  nodes[]  name, organisation, validator, grpc (https://127.0.0.1:PORT),
+           peer_address, node_key, node_key_file, validator_key_file (null
+           of a node that does not vote), config, data_dir, log,
+           pid (null when it does not run)
   agents[] name, key, key_file, config, data_dir, log, pid
-  keys[]   organisation, role (publisher, approver, operator, governor), public_key, file
+  keys[]   organisation, role (publisher, approver, operator, governor),
+           public_key, file
 Vendors own the namespace that is their name (products are `vendor-a/…`); the approval rule wants two
 approvals from two of the approver organisations; `site` runs the node the agents follow, which also enrols
 hosts that its operator invites. Keys are 64 hexadecimal digits; key files are TOML with public_key and

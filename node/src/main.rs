@@ -29,7 +29,8 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
     version,
     after_help = "Examples:
   countersign-node init --dir node --organisation acme --validator \\
-      --listen /ip4/0.0.0.0/tcp/7000 --grpc 0.0.0.0:7100 --host node.acme.example
+      --listen /ip4/0.0.0.0/tcp/7000 --grpc 0.0.0.0:7100 \\
+      --host node.acme.example
   cp genesis.trust node/ && countersign-node run --config node/node.toml
   countersign-node run --config node/node.toml --print-config
   countersign-node restore --config node/node.toml --from ledger.snapshot

@@ -9,6 +9,7 @@ mod attack;
 mod disks;
 mod enrolment;
 mod guides;
+mod help;
 mod hostile;
 mod inventory;
 mod killing;

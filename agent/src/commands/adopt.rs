@@ -17,7 +17,8 @@ use terminal::Answer;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Example:
-  countersign-agent adopt --product acme/valkey --channel stable --version 8.0.0 /opt/valkey
+  countersign-agent adopt --product acme/valkey --channel stable \\
+      --version 8.0.0 /opt/valkey
 
 JSON: {\"tree\"}
 The tree is copied: what is there stays as it is. The agent must not run.")]

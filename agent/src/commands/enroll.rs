@@ -33,9 +33,11 @@ const JOIN_PAUSE: Duration = Duration::from_secs(1);
 #[command(after_help = "\
 Example:
   # an operator:
-  countersign endpoint invite --group servers --hosts 20 --for 8h --key operator.key
+  countersign endpoint invite --group servers --hosts 20 --for 8h \\
+      --key operator.key
   # prints this line, for each host:
-  countersign-agent enroll https://ledger-a.example:7400 --token countersign1-…
+  countersign-agent enroll https://ledger-a.example:7400 \\
+      --token countersign1-…
 
 With --seal-with FILE the key is sealed from the start; put FILE where nobody else reads it, or hand it to systemd as a
 credential and name that with --credential (docs/guide/endpoint.md).

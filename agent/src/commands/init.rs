@@ -26,7 +26,8 @@ Example:
   # prints the public key; then, by an operator:
   countersign endpoint enroll PUBLIC_KEY --name edge-1 --group servers
   # a host without a network, patched out of somebody's hands:
-  countersign-agent init --dir /etc/countersign --name edge-2 --artifacts /media/stick --genesis genesis
+  countersign-agent init --dir /etc/countersign --name edge-2 \\
+      --artifacts /media/stick --genesis genesis
 
 JSON: {\"public_key\"}
 All of it is made, or nothing: what cannot be brought to its end takes away again what it made.")]

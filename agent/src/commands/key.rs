@@ -18,11 +18,13 @@ use terminal::Answer;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  # /etc/countersign/agent.toml has: unseal = { file = \"/var/lib/countersign/machine.secret\" }
+  # agent.toml has: unseal = { file = \"/var/lib/countersign/machine.secret\" }
   countersign-agent key seal
-  # it has: unseal = { credential = \"countersign-unseal\" }, which only the service is given
+  # it has: unseal = { credential = \"countersign-unseal\" },
+  # which only the service is given
   countersign-agent key seal --secret-file machine.secret
-  countersign-agent key reseal --secret-file machine.secret --new-secret-file next.secret
+  countersign-agent key reseal --secret-file machine.secret \\
+      --new-secret-file next.secret
   countersign-agent key unseal --secret-file machine.secret
 
 A machine's secret is an identity of age: `countersign key secret --out FILE` makes one, and `age-keygen` does.

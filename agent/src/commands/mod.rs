@@ -53,11 +53,14 @@ const CONFIG_DEFAULT: &str = "/etc/countersign/agent.toml";
     version,
     after_help = "\
 Examples:
-  countersign-agent enroll https://ledger-a.example:7400 --token countersign1-…
+  countersign-agent enroll https://ledger-a.example:7400 \\
+      --token countersign1-…
   countersign-agent init --dir /etc/countersign --name edge-1 \\
-      --node https://ledger-a.example:7400 --node https://ledger-b.example:7400 \\
+      --node https://ledger-a.example:7400 \\
+      --node https://ledger-b.example:7400 \\
       --ca roots.pem --genesis genesis
-  countersign-agent adopt --product acme/valkey --channel stable --version 8.0.0 /opt/valkey
+  countersign-agent adopt --product acme/valkey --channel stable \\
+      --version 8.0.0 /opt/valkey
   countersign-agent run
   countersign-agent apply 66c5d1
   countersign-agent status -o json

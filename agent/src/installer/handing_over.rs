@@ -54,17 +54,12 @@ impl Installer {
         log.line("this is the program of the patch, on trial: it judges itself");
         // First of all: one that dies from here on is not asked again.
         let noted = self.journal.append(Record::Restarted).map_err(|error| Refusal::from(error).reason);
-        let manifest = match noted.and_then(|()| self.left_manifest(job)) {
-            Ok(manifest) => manifest,
-            Err(against) => return self.restore(kind, job, against, affected, log).await,
-        };
-        let (kind, job) = (kind.clone(), job.clone());
-        let mut applied = Applied { manifest, kind, job, trouble: None, needs_restart: false };
-        let affected = self.affected(&applied.job.begun, applied.manifest());
-        applied.trouble = self.restart(&affected, log).await.err();
-        match self.examine(&applied, log).await {
-            Ok(()) => self.keep(applied, log).await,
-            Err(against) => self.roll_back(applied, against, log).await,
+        match noted.and_then(|()| self.left(kind, job)) {
+            Ok(mut applied) => {
+                self.restart_affected(&mut applied, log).await;
+                self.judge(applied, log).await
+            }
+            Err(against) => self.restore(kind, job, against, affected, log).await,
         }
     }
 

@@ -298,10 +298,15 @@ impl Installer {
         let mut applied = Applied { manifest, kind, job, trouble, needs_restart };
         // Until the host, or the agent, has restarted, what runs goes on as it was.
         if !applied.needs_restart && applied.trouble.is_none() {
-            let affected = self.affected(&applied.job.begun, applied.manifest());
-            applied.trouble = self.restart(&affected, log).await.err();
+            self.restart_affected(&mut applied, log).await;
         }
         Ok(applied)
+    }
+
+    /// Restarts what has to run the version that is in place now.
+    async fn restart_affected(&self, applied: &mut Applied, log: &mut AttemptLog) {
+        let affected = self.affected(&applied.job.begun, applied.manifest());
+        applied.trouble = self.restart(&affected, log).await.err();
     }
 
     /// Makes the holding: all that the steps from here on need. The host is untouched.

@@ -132,18 +132,20 @@ impl Installer {
     ) -> Settled {
         log.line("the host has restarted: what is in place is judged");
         // First of all: what brings the host down while it comes up, or is judged, must not do so again.
-        let manifest = match self.note_came_up().and_then(|()| self.left_manifest(job)) {
-            Ok(manifest) => manifest,
+        let mut applied = match self.note_came_up().and_then(|()| self.left(kind, job)) {
+            Ok(applied) => applied,
             Err(against) => return self.restore(kind, job, against, affected, log).await,
         };
-        let (kind, job) = (kind.clone(), job.clone());
-        let mut applied = Applied { manifest, kind, job, trouble: None, needs_restart: false };
-        let affected = self.affected(&applied.job.begun, applied.manifest());
-        applied.trouble = self.restart(&affected, log).await.err();
+        self.restart_affected(&mut applied, log).await;
         self.wait_until_up(log).await;
         if applied.trouble.is_none() {
             applied.trouble = self.journal.append(Record::Restarted).err().map(|error| Refusal::from(error).reason);
         }
+        self.judge(applied, log).await
+    }
+
+    /// Keeps what is in place if it works, and takes it back if it does not.
+    pub(super) async fn judge(&mut self, applied: Applied, log: &mut AttemptLog) -> Settled {
         match self.examine(&applied, log).await {
             Ok(()) => self.keep(applied, log).await,
             Err(against) => self.roll_back(applied, against, log).await,
@@ -165,7 +167,13 @@ impl Installer {
         }
     }
 
-    pub(super) fn left_manifest(&self, job: &Job) -> Result<PatchManifest, Reason> {
+    /// What was put in place before this start, as far as the manifest tells that was left for judging it.
+    pub(super) fn left(&self, kind: &Arc<dyn Install>, job: &Job) -> Result<Applied, Reason> {
+        let manifest = self.left_manifest(job)?;
+        Ok(Applied { manifest, kind: kind.clone(), job: job.clone(), trouble: None, needs_restart: false })
+    }
+
+    fn left_manifest(&self, job: &Job) -> Result<PatchManifest, Reason> {
         let path = self.data.restarting();
         let bytes = files::read(&path, limits::TRANSACTION_BYTES_MAX).map_err(|error| Refusal::from(error).reason)?;
         let manifest = decode::<PatchManifest>(&bytes).ok().filter(|manifest| manifest.id() == job.begun.patch);

@@ -6,7 +6,7 @@ use crate::connection::{Connection, NodeError, only, parse_endpoint, parse_prefi
 use crate::failure::Failure;
 use crate::options::Global;
 use crate::tables::{short, table};
-use crate::view::{BlockView, EndpointView, PatchView, ReceiptView, patch_table};
+use crate::view::{BlockView, EndpointView, EnrolledView, PatchView, ReceiptView, patch_table};
 use clap::{Args, Subcommand};
 use ledger::key::PublicKey;
 use proto::v1::{ListBlocksRequest, ListEndpointsRequest, ListPatchesRequest, ListReceiptsRequest};
@@ -245,9 +245,10 @@ pub(super) async fn resolve_endpoint(connection: &Connection, text: &str) -> Res
         return Ok(key);
     }
     let (endpoints, _) = list_endpoints(connection, "", ENDPOINTS_MAX).await?;
-    let mut meant: Vec<&EndpointView> = endpoints.iter().filter(|endpoint| endpoint.name == text).collect();
+    let enrolled = endpoints.iter().map(|of| &of.endpoint);
+    let mut meant: Vec<&EnrolledView> = enrolled.filter(|endpoint| endpoint.name == text).collect();
     if let (true, Ok(digits)) = (meant.is_empty(), parse_prefix(text)) {
-        let keys: Vec<PublicKey> = endpoints.iter().map(|endpoint| endpoint.key).collect();
+        let keys: Vec<PublicKey> = endpoints.iter().map(|of| of.endpoint.key).collect();
         return only("endpoint", "endpoints", &digits, &keys);
     }
     if meant.iter().any(|endpoint| endpoint.status == ACTIVE) {
@@ -271,7 +272,8 @@ pub(super) async fn namesakes(
     name: &str,
 ) -> Result<Vec<PublicKey>, NodeError> {
     let (endpoints, _) = list_endpoints(connection, organisation, NAMESAKES_AMONG_MAX).await?;
-    let alike = endpoints.iter().filter(|endpoint| endpoint.status == ACTIVE && endpoint.name == name);
+    let enrolled = endpoints.iter().map(|of| &of.endpoint);
+    let alike = enrolled.filter(|endpoint| endpoint.status == ACTIVE && endpoint.name == name);
     Ok(alike.map(|endpoint| endpoint.key).collect())
 }
 

@@ -1,7 +1,7 @@
 //! Inventories as people and programs are shown them.
 
-use crate::connection::{NodeError, id};
-use crate::submit::PositionView;
+use super::EnrolledView;
+use crate::connection::NodeError;
 use crate::tables::{facts, short, table};
 use crate::time;
 use ledger::encoding::decode;
@@ -9,7 +9,6 @@ use ledger::id::{ChainId, Digest};
 use ledger::inventory::{Inventory, InventoryReport, Readings, SignedInventoryReport};
 use ledger::key::PublicKey;
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// What an endpoint signed, if it did.
 pub(crate) fn believed(report: &[u8], endpoint: PublicKey, chain: &ChainId) -> Result<InventoryReport, NodeError> {
@@ -25,20 +24,9 @@ pub(crate) fn believed(report: &[u8], endpoint: PublicKey, chain: &ChainId) -> R
 /// A host, and what it said last.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostView {
-    /// Its key.
-    pub key: PublicKey,
-    /// What people call it.
-    pub name: String,
-    /// Its group.
-    pub group: String,
-    /// Whose it is.
-    pub organisation: String,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// `active`, `retired` or `revoked`.
-    pub status: String,
-    /// Where it was enrolled.
-    pub enrolled: Option<PositionView>,
+    /// Which.
+    #[serde(flatten)]
+    pub host: EnrolledView,
     /// When it said so last, by its own signed word.
     pub seen_ms: Option<u64>,
     /// When that came, by the node's clock.
@@ -63,21 +51,14 @@ impl HostView {
     /// # Errors
     /// [`NodeError::Unbelievable`] when what it shows as the host's word is not.
     pub fn new(host: proto::v1::EndpointInventory, chain: &ChainId) -> Result<Self, NodeError> {
-        let endpoint = host.endpoint.unwrap_or_default();
-        let key = PublicKey(id(&endpoint.key, "key")?);
+        let endpoint = EnrolledView::try_from(host.endpoint.unwrap_or_default())?;
         let report = match host.report.is_empty() {
             true => None,
-            false => Some(believed(&host.report, key, chain)?),
+            false => Some(believed(&host.report, endpoint.key, chain)?),
         };
         let said = report.is_some();
         Ok(Self {
-            key,
-            name: endpoint.name,
-            group: endpoint.group,
-            organisation: endpoint.organisation,
-            labels: endpoint.labels.into_iter().collect(),
-            status: endpoint.status,
-            enrolled: endpoint.enrolled.map(PositionView::from),
+            host: endpoint,
             seen_ms: report.as_ref().map(|report| report.at_ms),
             received_ms: said.then_some(host.received_ms),
             since_ms: said.then_some(host.since_ms),
@@ -90,20 +71,13 @@ impl HostView {
     }
 
     pub(crate) fn row(&self) -> Vec<String> {
-        let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        vec![
-            short(&self.key),
-            self.name.clone(),
-            self.group.clone(),
-            self.organisation.clone(),
-            labels.join(","),
-            self.status.clone(),
+        self.host.row([
             self.seen_ms.map_or("never".to_owned(), time::show),
             self.os_name.clone(),
             self.kernel.clone(),
             self.packages.map(|packages| packages.to_string()).unwrap_or_default(),
             self.inventory.as_ref().map(short).unwrap_or_default(),
-        ]
+        ])
     }
 
     pub(crate) const HEADINGS: [&str; 11] = [

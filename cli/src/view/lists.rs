@@ -9,9 +9,9 @@ use ledger::key::PublicKey;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// An endpoint.
+/// An endpoint, as the ledger has it enrolled.
 #[derive(Clone, Debug, Serialize)]
-pub struct EndpointView {
+pub struct EnrolledView {
     /// Its key.
     pub key: PublicKey,
     /// What people call the host.
@@ -26,6 +26,46 @@ pub struct EndpointView {
     pub status: String,
     /// Where it was enrolled.
     pub enrolled: Option<PositionView>,
+}
+
+impl EnrolledView {
+    /// Its row of a table, in which more stands than this.
+    pub(super) fn row<const N: usize>(&self, more: [String; N]) -> Vec<String> {
+        let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let row = [
+            short(&self.key),
+            self.name.clone(),
+            self.group.clone(),
+            self.organisation.clone(),
+            labels.join(","),
+            self.status.clone(),
+        ];
+        row.into_iter().chain(more).collect()
+    }
+}
+
+impl TryFrom<proto::v1::Endpoint> for EnrolledView {
+    type Error = NodeError;
+
+    fn try_from(endpoint: proto::v1::Endpoint) -> Result<Self, NodeError> {
+        Ok(Self {
+            key: PublicKey(id(&endpoint.key, "key")?),
+            name: endpoint.name,
+            group: endpoint.group,
+            organisation: endpoint.organisation,
+            labels: endpoint.labels.into_iter().collect(),
+            status: endpoint.status,
+            enrolled: endpoint.enrolled.map(PositionView::from),
+        })
+    }
+}
+
+/// An endpoint, and what it said last.
+#[derive(Clone, Debug, Serialize)]
+pub struct EndpointView {
+    /// Which.
+    #[serde(flatten)]
+    pub endpoint: EnrolledView,
     /// Its newest receipt.
     pub last_receipt: Option<ReceiptView>,
 }
@@ -35,33 +75,18 @@ impl EndpointView {
     ///
     /// # Errors
     /// [`NodeError::Unbelievable`] when an id in it is none.
-    pub fn new(endpoint: proto::v1::Endpoint) -> Result<Self, NodeError> {
-        Ok(Self {
-            key: PublicKey(id(&endpoint.key, "key")?),
-            name: endpoint.name,
-            group: endpoint.group,
-            organisation: endpoint.organisation,
-            labels: endpoint.labels.into_iter().collect(),
-            status: endpoint.status,
-            enrolled: endpoint.enrolled.map(PositionView::from),
-            last_receipt: endpoint.last_receipt.map(ReceiptView::new).transpose()?,
-        })
+    pub fn new(mut endpoint: proto::v1::Endpoint) -> Result<Self, NodeError> {
+        let last_receipt = endpoint.last_receipt.take().map(ReceiptView::new).transpose()?;
+        Ok(Self { endpoint: endpoint.try_into()?, last_receipt })
     }
 
     pub(crate) fn row(&self) -> Vec<String> {
-        let labels: Vec<_> = self.labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
         let last = self.last_receipt.as_ref();
-        vec![
-            short(&self.key),
-            self.name.clone(),
-            self.group.clone(),
-            self.organisation.clone(),
-            labels.join(","),
-            self.status.clone(),
+        self.endpoint.row([
             last.map(|receipt| receipt.outcome.clone()).unwrap_or_default(),
             last.map(|receipt| receipt.to_version.clone()).unwrap_or_default(),
             last.map(|receipt| time::show(receipt.ended_at_ms)).unwrap_or_default(),
-        ]
+        ])
     }
 
     pub(crate) const HEADINGS: [&str; 9] =

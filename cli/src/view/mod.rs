@@ -15,7 +15,7 @@ pub use governance::{BallotView, MemberKeyView, MemberView, Owners, ProposalView
 pub use governance::{proposal_table, signed_proposal_text};
 pub(crate) use inventory::believed;
 pub use inventory::{HostView, ShownInventory};
-pub use lists::{BlockView, EndpointView, ReceiptView};
+pub use lists::{BlockView, EndpointView, EnrolledView, ReceiptView};
 pub(crate) use manifest::noun_of;
 pub use manifest::{NO_HEALTH_CHECK, signed_patch_text};
 pub use patches::{PatchView, Said, VerdictView, patch_table};

@@ -5,9 +5,6 @@ use clap::CommandFactory as _;
 use cli::options::CommandLine;
 use std::path::Path;
 
-/// Columns of a terminal, less two.
-const EXAMPLE_COLUMNS_MAX: usize = 78;
-
 /// Every command that does something, by its words.
 fn commands() -> Vec<(Vec<String>, clap::Command)> {
     let mut program = CommandLine::command();
@@ -60,20 +57,6 @@ fn every_command_explains_itself_with_an_example() {
             help.stdout.lines().filter(|line| !line.starts_with("Usage: ") && !line.starts_with("       countersign "));
         assert!(lines.all(|line| line.chars().count() <= 100), "{name}: a line is too long");
         assert_eq!(help.stderr, "");
-    }
-}
-
-/// What is wrapped cannot be copied: the lines of examples fit into the narrowest usual terminal.
-#[test]
-fn examples_are_never_wrapped() {
-    let program = CommandLine::command();
-    let of_program = (vec!["countersign".to_owned()], program);
-    for (words, command) in commands().into_iter().chain([of_program]) {
-        let help = command.get_after_long_help().or(command.get_after_help());
-        let help = help.map(ToString::to_string).unwrap_or_default();
-        for line in help.lines().filter(|line| line.starts_with("  ")) {
-            assert!(line.chars().count() <= EXAMPLE_COLUMNS_MAX, "{}: {line}", words.join(" "));
-        }
     }
 }
 
