@@ -2,13 +2,14 @@
 """Asks the verifier written from docs/protocol.md what docs/vectors/ and, when it is there, out/demo/ promise.
 
 Run it with the packages of requirements.txt installed. The last line is `N passed, N failed`."""
-import copy, json, re, subprocess, sys, unittest
+import copy, hashlib, json, re, subprocess, sys, unittest
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import verify_evidence as e
 import verify_proof as v
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 ROOT = HERE.parent.parent
 VECTORS, DEMO = ROOT / "docs" / "vectors", ROOT / "out" / "demo"
@@ -294,6 +295,41 @@ class Vectors(unittest.TestCase):
                     e.judge(vector(entry), GENESIS)
                 words = str(refused.exception).split(": ")
                 self.assertIn(entry["check"], (words[0], words[-1]), "1.4 is told apart by its detail")
+
+    def test_the_version_of_every_epoch_is_looked_at_before_any_of_them_is_followed(self):
+        file = next(vector(entry) for entry in INDEX["forks"] if entry["file"] == "forks/after-a-change.evidence")
+        fork = v.decode(e.FILE, file, 2**20, "malformed")
+        link = fork["exhibit"]["epochs"][0]
+        with_header = lambda field, value: with_(link, "header", with_(link["header"], field, value))
+        stranger, later = with_header("chain_id", bytes(32)), with_header("version", 2)
+        for epochs, word in (([link], None), ([stranger], "epoch-chain"), ([stranger, later], "version")):
+            data = encode(e.FILE, with_(fork, "exhibit", with_(fork["exhibit"], "epochs", epochs)))
+            with self.subTest(word):
+                if word is None:
+                    self.assertEqual(data, file)
+                else:
+                    self.assertRaisesRegex(v.Refused, f"^{word}", e.judge, data, GENESIS)
+
+    def test_an_accusation_whose_evidence_proves_nothing_is_no_transaction(self):
+        seed = next(bytes.fromhex(key["seed"]) for key in INDEX["keys"] if key["name"] == "host-1")
+        key = Ed25519PrivateKey.from_private_bytes(seed)
+        for entry in INDEX["transactions"]:
+            if entry["kind"] != "accuse":
+                continue
+            body = v.decode(v.SIGNED, vector(entry), 65536, "malformed")["body"]
+            evidence = body["payload"]["evidence"]
+            for convicts, shown in ((True, evidence), (False, with_(evidence, "other", evidence["one"]))):
+                said = with_(body, "payload", with_(body["payload"], "evidence", shown))
+                data = encode(v.BODY, with_(said, "signer", key.public_key().public_bytes_raw()))
+                data += key.sign(b"countersign/v1/transaction\0" + CHAIN + data)
+                transaction = v.decode(v.SIGNED, data, 65536, "malformed")
+                header = {"history_root": hashlib.sha256(b"\0" + data).digest(), "history_size": 1}
+                proven = {"transaction": transaction, "index": 0, "path": []}
+                with self.subTest(entry["file"], convicts=convicts):
+                    if convicts:
+                        v.check_proven(proven, header, CHAIN)
+                    else:
+                        self.assertRaisesRegex(v.Refused, "^signature", v.check_proven, proven, header, CHAIN)
 
     def test_keys_that_are_not_known_to_validate_are_not_named(self):
         validating, stranger = e.judge(b"\1\0" + CHAIN + b"\1\0\0\0" + vector(INDEX["evidence"][0]), GENESIS), b"\7" * 32

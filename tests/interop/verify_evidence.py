@@ -11,51 +11,14 @@ from verify_proof import CERTIFIED, EPOCHS, EVIDENCE, HASH, U16, Refused, check,
 BRANCH = struct(epochs=EPOCHS, head=CERTIFIED)
 FILE = struct(version=U16, chain_id=HASH,
               exhibit=enum({"epochs": EPOCHS, "one": BRANCH, "other": BRANCH}, {"evidence": EVIDENCE}))  # 9.7
-TAGS = (b"prevote", b"precommit")
 VALIDATOR = 4  # 5.13
-
-
-def signers(certificate, validators):
-    bitmap = certificate["signers"]
-    return {k["key"] for i, k in enumerate(validators) if i // 8 < len(bitmap) and bitmap[i // 8] >> (i % 8) & 1}
-
-
-def final(head, chain, validators, word):
-    """3.8."""
-    v.check_final(head["certificate"], head["header"], chain, validators, word)
-
-
-def convicted(evidence, chain):
-    """9.5: the keys it convicts."""
-    one, other, word = evidence["one"], evidence["other"], "evidence"
-    place = lambda body: (body["height"], body["round"])
-    if evidence.number == 0:
-        check(one["voter"] == other["voter"] and one["kind"].number == other["kind"].number, word, "two voters or kinds")
-        check(place(one["body"]) == place(other["body"]), word, "two rounds")
-        check(one["body"]["block"] != other["body"]["block"], word, "the same vote")
-        for vote in (one, other):
-            holds = v.signed(TAGS[vote["kind"].number], chain, vote["body"].raw, vote["voter"], vote["signature"])
-            check(holds, word, "signature")
-        return {one["voter"]}
-    if evidence.number == 1:
-        check(one["proposer"] == other["proposer"], word, "two proposers")
-        check(place(one["body"]) == place(other["body"]) and one["body"].raw != other["body"].raw, word, "no conflict")
-        for said in (one, other):
-            check(v.signed(b"proposal", chain, said["body"].raw, said["proposer"], said["signature"]), word, "signature")
-        return {one["proposer"]}
-    validators, (first, second) = evidence["validators"], (one["certificate"], other["certificate"])
-    check(v.is_set(validators), word, "no set")
-    check(place(first) == place(second) and first["block"] != second["block"], word, "no conflict")
-    for head in (one, other):
-        final(head, chain, validators, word)
-    return signers(first, validators) & signers(second, validators)
 
 
 def follow(epochs, chain, validators, before):
     """6.6."""
+    check(all(link["header"]["version"] == 1 for link in epochs), "version")
     for link in epochs:
         header, word = link["header"], "epoch-chain"
-        check(header["version"] == 1, "version")
         check(header["chain_id"] == chain and header["height"] > before, word, "not above the one before")
         check(header["validators_hash"] != header["next_validators_hash"], word, "no change")
         v.check_final(link["certificate"], header, chain, validators, word)
@@ -75,11 +38,12 @@ def fork(exhibit, chain, trusted):
         check(header["version"] == 1, "version")
         check(header["chain_id"] == chain, "chain-id")
         check(header["height"] > before, "certificate", "certified by a later set")
-        final(branch["head"], chain, validators, "certificate")
-        sides.append((header, branch["head"]["certificate"], validators))
+        certificate = branch["head"]["certificate"]
+        v.check_final(certificate, header, chain, validators, "certificate")
+        sides.append((header, certificate, validators))
     (one, first, one_set), (other, second, other_set) = sides
     check(one["height"] == other["height"] and one.raw != other.raw, "fork", "no fork")
-    return signers(first, one_set) & signers(second, other_set) if first["round"] == second["round"] else set()
+    return v.signers(first, one_set) & v.signers(second, other_set) if first["round"] == second["round"] else set()
 
 
 def known(keys, genesis):
@@ -99,7 +63,7 @@ def judge(data, genesis):
     exhibit = file["exhibit"]
     if exhibit.number == 0:
         return fork(exhibit, chain, trusted)
-    return known(convicted(exhibit["evidence"], chain), genesis)
+    return known(v.convicted(exhibit["evidence"], chain), genesis)
 
 
 def main():

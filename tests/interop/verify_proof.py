@@ -73,7 +73,7 @@ PROPOSED_BLOCK = struct(body=struct(height=U64, round=U32, pol_round=option(U32)
                         signature=SIGNATURE)  # 9.3
 EVIDENCE = enum({"one": VOTE, "other": VOTE}, {"one": PROPOSED_BLOCK, "other": PROPOSED_BLOCK},
                 {"validators": VALIDATORS, "one": CERTIFIED, "other": CERTIFIED})  # 9.5
-PUBLISH, APPROVAL = 0, 1
+PUBLISH, APPROVAL, ACCUSE = 0, 1, 10
 PAYLOAD = enum({"manifest": MANIFEST}, {"verdict": VERDICT, "urgent": BOOL}, {"verdict": VERDICT},
                {"verdict": VERDICT}, {"patch": HASH, "reason": SENTENCE},
                {"endpoint": HASH, "name": NAME, "group": NAME, "labels": LABELS}, {"endpoint": HASH},
@@ -289,6 +289,50 @@ def check_final(certificate, header, chain, validators, word):
         check(signed(b"precommit", chain, body, validators[i]["key"], signature), word, "signature")
 
 
+VOTE_TAGS = (b"prevote", b"precommit")  # 9.2
+
+
+def signers(certificate, validators):
+    bitmap = certificate["signers"]
+    return {k["key"] for i, k in enumerate(validators) if i // 8 < len(bitmap) and bitmap[i // 8] >> (i % 8) & 1}
+
+
+def convicted(evidence, chain, word="evidence"):
+    """9.5: the keys that evidence convicts."""
+    one, other = evidence["one"], evidence["other"]
+    place = lambda body: (body["height"], body["round"])
+    if evidence.number == 0:
+        check(one["voter"] == other["voter"] and one["kind"].number == other["kind"].number, word, "two voters or kinds")
+        check(place(one["body"]) == place(other["body"]), word, "two rounds")
+        check(one["body"]["block"] != other["body"]["block"], word, "the same vote")
+        for vote in (one, other):
+            holds = signed(VOTE_TAGS[vote["kind"].number], chain, vote["body"].raw, vote["voter"], vote["signature"])
+            check(holds, word, "signature")
+        return {one["voter"]}
+    if evidence.number == 1:
+        check(one["proposer"] == other["proposer"], word, "two proposers")
+        check(place(one["body"]) == place(other["body"]) and one["body"].raw != other["body"].raw, word, "no conflict")
+        for said in (one, other):
+            check(signed(b"proposal", chain, said["body"].raw, said["proposer"], said["signature"]), word, "signature")
+        return {one["proposer"]}
+    validators, (first, second) = evidence["validators"], (one["certificate"], other["certificate"])
+    check(is_set(validators), word, "no set")
+    check(place(first) == place(second) and first["block"] != second["block"], word, "no conflict")
+    for head in (one, other):
+        check_final(head["certificate"], head["header"], chain, validators, word)
+    return signers(first, validators) & signers(second, validators)
+
+
+def check_proven(proven, header, chain):
+    """6.9."""
+    transaction, body, what = proven["transaction"], proven["transaction"]["body"], f"index {proven['index']}"
+    check(in_history(header, proven["index"], transaction.raw, proven["path"]), "inclusion", what)
+    known = len(transaction.raw) <= 65536 and body["version"] == 1 and body["chain_id"] == chain
+    check(known and signed(b"transaction", chain, body.raw, body["signer"], transaction["signature"]), "signature", what)
+    if body["payload"].number == ACCUSE:
+        convicted(body["payload"]["evidence"], chain, "signature")
+
+
 def rule_for(rules, manifest):
     """5.17, 5.18."""
     fits = lambda values, value: not values or value in values
@@ -345,11 +389,8 @@ def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=
     check(header["height"] >= height_seen, "height-below-seen")
     check(time_ms - now <= 2000, "clock-behind", f"{time_ms - now} ms ahead of this clock")
     check(now - time_ms <= max_age_ms, "stale", f"{now - time_ms} ms old")
-    for proven in [bundle["publish"], *bundle["approvals"]]:  # 6.9
-        transaction, body, what = proven["transaction"], proven["transaction"]["body"], f"index {proven['index']}"
-        check(in_history(header, proven["index"], transaction.raw, proven["path"]), "inclusion", what)
-        known = len(transaction.raw) <= 65536 and body["version"] == 1 and body["chain_id"] == chain
-        check(known and signed(b"transaction", chain, body.raw, body["signer"], transaction["signature"]), "signature", what)
+    for proven in [bundle["publish"], *bundle["approvals"]]:
+        check_proven(proven, header, chain)
     publish, root = bundle["publish"]["transaction"]["body"], header["state_root"]
     check(publish["payload"].number == PUBLISH, "authority", "not a publish")  # 6.10
     manifest = publish["payload"]["manifest"]
