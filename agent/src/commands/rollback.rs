@@ -16,9 +16,10 @@ Examples:
   countersign-agent rollback 66c5d1
   countersign-agent rollback 66c5d1 -o json
 
-Directory trees can be taken back: the version before is kept until the next update. Where a patch was put into
-the place of what was there (packages, file sets), that was thrown away when the patch was kept. Nothing is taken
-back to a version that was recalled: the nodes are asked, where they answer.
+Directory trees, container images and images in slots can be taken back: the version before is kept until the next
+update. Where a patch was put into the place of what was there (packages, file sets, what scripts made), that was
+thrown away when the patch was kept. Nothing is taken back to a version that was recalled: the nodes are asked, where
+they answer.
 A running agent is asked to do it; without one, this command does it itself.
 Exit codes: 0 taken back; 1 it could not be brought to its end; 3 nothing was done.")]
 pub(super) struct Rollback {

@@ -131,7 +131,7 @@ name = @NAME@
 # What this host has verified, for others of its site: they take it for a mirror, as http://THIS-HOST:7480.
 # [cache]
 # listen = "192.0.2.7:7480"
-# disk_mb = 4096                     # the oldest go first
+# disk_mb = 4096                     # mebibytes; the oldest go first
 # connections_max = 32
 
 # When a source of an artifact is left for the next one: when it is slower than this for so long; and
@@ -141,7 +141,7 @@ name = @NAME@
 # patience_ms = 10000
 # deadline_ms = 3600000
 # bytes_per_s_max = 1000000          # for all downloads together; without, as much as comes
-# delta_memory_mb = 128              # most memory for making a payload out of a delta; 0: all is fetched whole
+# delta_memory_mb = 128              # mebibytes for making a payload out of a delta; 0: all is fetched whole
 
 # Kinds of patches beside directory trees; `status` says which this host offers, and what it lacks for
 # those that are asked for here. Debian and RPM packages are offered when they are enabled here, and need dpkg or rpm, and root; file sets
@@ -182,7 +182,8 @@ name = @NAME@
 # root = "/"
 # directories = ["/etc/acme"]        # what a script may change: it works on copies of these
 # deadline_ms = 60000                # for one script; then it is killed, and nothing is changed
-# memory_mb = 512                    # of one of its processes
+# memory_mb = 512                    # mebibytes, of one of its processes
+# disk_mb = 1024                     # mebibytes, of the directories together, with what it makes in them
 
 # What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
 # one of command (with expect), tcp, http (of this host; with status and contains), unit, package with
@@ -205,10 +206,10 @@ name = @NAME@
 # [[health.checks]]
 # name = "room"
 # disk = "/var"
-# free_mb = 500
+# free_mb = 500                      # millions of bytes
 # [[health.checks]]
 # name = "memory"
-# memory_free_mb = 100
+# memory_free_mb = 100               # millions of bytes
 
 # Whether this host is restarted for a patch that says it needs that, always or if the host asks for it
 # (run/reboot-required). Such a patch is judged afterwards; nothing else is installed before that.
@@ -227,7 +228,8 @@ name = @NAME@
 # product = "acme/countersign-agent"
 # channel = "stable"
 # program = "countersign-agent"      # where it is in the trees of that product
-# deadline = "5m"                    # for a new program to be healthy, with health.soak; then the one before runs again
+# deadline = "5m"                    # for a new program to be healthy, longer than health.soak; then the one before runs
+#                                    # again. Without it, two minutes
 
 # What this host says is on it, to its nodes: `countersign-agent inventory` shows it.
 # [inventory]

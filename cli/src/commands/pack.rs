@@ -33,7 +33,7 @@ out; links are kept as they are and must stay inside. Packages are merged into o
 paragraph in var/lib/dpkg/status.d/PACKAGE, where an installed version can be read.
 With --kind debian or rpm packages are kept as they are, for hosts that have dpkg or rpm: they are the closure, and \
 no host asks a resolver for more. With --kind file-set the input has files under their paths from the root of the host.
-With --kind image-slot the input is a squashfs image, for hosts with two slots; it needs --reboot required. \
+With --kind image-slot the input is a squashfs image, for hosts with two slots, with --reboot required or if-needed. \
 With --kind container it is an OCI image layout, a directory or an archive of one, as skopeo, podman and buildah write \
 them (oci:DIR, oci-archive:FILE); --health-command is run in a container of it. With --kind script \
 the input has a program `run`, and files it works with.
