@@ -78,10 +78,15 @@ impl Desk {
     /// Takes note of a message of ours that comes from the log or from a peer, so that nothing else is
     /// signed in its place. Its signature has been verified.
     fn learn(&mut self, signed: Signed) {
-        if self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed) == Answer::Sign {
-            if !self.is_replaying() {
-                self.effects.push(Effect::Forgotten { height: signed.height() });
-            }
+        let answer = self.guard.ask(signed.height(), signed.round(), signed.kind(), |known| *known == signed);
+        if matches!(answer, Answer::Again(_)) {
+            return;
+        }
+        // From a peer: then somebody has it whom our guard, which is written first, did not see it leave to.
+        if !self.is_replaying() && self.guard.keeps(signed.height(), signed.round()) {
+            self.effects.push(Effect::Forgotten { height: signed.height() });
+        }
+        if answer == Answer::Sign {
             let record = self.guard.record(signed, None);
             self.effects.push(Effect::Guard(record));
         }

@@ -160,6 +160,9 @@ pub(crate) struct SigningGuard {
     records: BTreeMap<(u32, SignedKind), GuardRecord>,
     /// The latest precommit of ours for a block, when it is older than the rounds kept.
     bound: Option<GuardRecord>,
+    /// The slot after the one written last. Going round them all, a torn write of a new height harms nothing of the height
+    /// before, and what is on the disk is never less than what the chain shows.
+    next: u32,
 }
 
 impl SigningGuard {
@@ -170,6 +173,7 @@ impl SigningGuard {
         for record in records.into_iter().filter(|record| record.height() == height) {
             guard.records.insert((record.signed.round(), record.signed.kind()), record);
         }
+        guard.next = guard.records.last_key_value().map_or(0, |(_, newest)| newest.slot % GuardRecord::SLOTS + 1);
         guard.forget_old_rounds();
         guard
     }
@@ -178,7 +182,7 @@ impl SigningGuard {
     /// are decided.
     fn start_height(&mut self, height: u64) {
         if height > self.height {
-            *self = Self { height, ..Self::default() };
+            *self = Self { height, next: self.next, ..Self::default() };
         }
     }
 
@@ -219,6 +223,7 @@ impl SigningGuard {
     pub(crate) fn record(&mut self, signed: Signed, binding: Option<Binding>) -> GuardRecord {
         self.start_height(signed.height());
         let record = GuardRecord { slot: self.free_slot(), signed, binding };
+        self.next = record.slot + 1;
         self.records.insert((signed.round(), signed.kind()), record.clone());
         self.forget_old_rounds();
         record
@@ -245,7 +250,15 @@ impl SigningGuard {
     /// A slot no record in use lies in. There is one: more slots than records are kept.
     fn free_slot(&self) -> u32 {
         let used = |slot: &u32| self.records.values().chain(&self.bound).any(|record| record.slot == *slot);
-        (0..GuardRecord::SLOTS).find(|slot| !used(slot)).unwrap_or(0)
+        let round = (0..GuardRecord::SLOTS).map(|after| (self.next + after) % GuardRecord::SLOTS);
+        round.into_iter().find(|slot| !used(slot)).unwrap_or(0)
+    }
+
+    /// Whether a message of ours for this height and round would be among the records if it had been signed here. (One for a
+    /// later height or round than any of them surely would.)
+    pub(crate) fn keeps(&self, height: u64, round: u32) -> bool {
+        let latest = self.records.last_key_value().map_or(0, |((latest, _), _)| *latest);
+        height > self.height || height == self.height && round.saturating_add(ROUNDS_KEPT) > latest
     }
 
     fn forget_old_rounds(&mut self) {

@@ -178,7 +178,11 @@ impl<C: Chain> Member<C> {
             Event::Start { log, bodies } => self.start(log, bodies)?,
             Event::Offered(offers) => self.offered(offers)?,
             Event::Connected { peer } => self.connected(peer)?,
-            Event::Disconnected { peer } => self.disconnected(&peer),
+            Event::Disconnected { peer } => {
+                self.disconnected(&peer);
+                // Who is gone is not waited for.
+                self.heard_how_far()?;
+            }
             Event::Said { peer, message } => self.said(peer, message)?,
             Event::Gossiped { peer, transactions } => self.gossiped(peer, transactions)?,
             Event::Synced { peer, block, transactions, certificate } => {
@@ -233,6 +237,13 @@ impl<C: Chain> Member<C> {
         }
         self.accuse()?;
         self.log = log;
+        let tip = self.chain.tip().header;
+        if let Some(voice) = &mut self.voice {
+            voice.begin(self.now, &tip);
+            if voice.has_forgotten() || voice.is_trusted() {
+                self.actions.push(Action::KeepSilence(voice.has_forgotten()));
+            }
+        }
         self.take_up()
     }
 
@@ -248,7 +259,7 @@ impl<C: Chain> Member<C> {
             }
             Alarm::Sync => {
                 self.say_who_is_silent();
-                self.peers.sync_failed();
+                self.peers.sync_is_late(self.now.steady_ms);
                 self.sync();
                 // Who did not deliver is not waited for.
                 self.heard_how_far()

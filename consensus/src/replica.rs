@@ -46,7 +46,10 @@ impl Replica {
     /// A replica that has not begun any height. `guard` is whatever could be read of the guard file: a
     /// new key has none, and a key that has ever signed must not be used without it.
     #[must_use]
-    pub fn new(config: ReplicaConfig, guard: Vec<GuardRecord>) -> Self {
+    pub fn new(config: ReplicaConfig, mut guard: Vec<GuardRecord>) -> Self {
+        // A file may have been another key's.
+        let me = config.key.public();
+        guard.retain(|record| record.signed.author() == me);
         Self {
             config,
             guard: SigningGuard::new(guard),

@@ -18,6 +18,7 @@ mod lost_leader;
 mod lost_words;
 mod membership;
 mod oracle;
+mod own_words;
 mod pool;
 mod proofs;
 mod recovery;

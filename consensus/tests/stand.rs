@@ -31,6 +31,8 @@ pub(crate) struct Stand {
     pub(crate) member: Member<SharedVault>,
     pub(crate) vault: SharedVault,
     pub(crate) now: Now,
+    /// How much the member's clock is behind that.
+    pub(crate) behind_ms: u64,
     /// What it did when it started.
     pub(crate) began: Vec<Action>,
     nonce: u64,
@@ -43,6 +45,8 @@ pub(crate) struct Disk {
     pub(crate) log: Vec<LogEntry>,
     pub(crate) bodies: Vec<Block>,
     pub(crate) evidence: Vec<Evidence>,
+    /// What is known of the guard.
+    pub(crate) memory: Option<Memory>,
 }
 
 impl Stand {
@@ -55,9 +59,20 @@ impl Stand {
         Self::raise(person, BTreeSet::new(), disk)
     }
 
-    fn raise(person: &Person, told: BTreeSet<PublicKey>, Disk { guard, log, bodies, evidence }: Disk) -> Self {
+    /// The same chain in the hands of one that has just started, with an empty guard.
+    pub(crate) fn restarted(self, person: &Person, memory: Memory) -> Self {
+        let disk = Disk { memory: Some(memory), ..Disk::default() };
+        Self::over(self.vault, person, BTreeSet::new(), disk)
+    }
+
+    fn raise(person: &Person, told: BTreeSet<PublicKey>, disk: Disk) -> Self {
+        let vault = SharedVault(Rc::new(RefCell::new(Vault::new(&Cast::of(4).genesis))));
+        Self::over(vault, person, told, disk)
+    }
+
+    fn over(vault: SharedVault, person: &Person, told: BTreeSet<PublicKey>, disk: Disk) -> Self {
         let cast = Cast::of(4);
-        let vault = SharedVault(Rc::new(RefCell::new(Vault::new(&cast.genesis))));
+        let Disk { guard, log, bodies, evidence, memory } = disk;
         let config = MemberConfig {
             chain_id: cast.chain_id(),
             parameters: cast.genesis.genesis.parameters.clone(),
@@ -65,7 +80,7 @@ impl Stand {
             told,
             node: person.node.clone(),
             guard,
-            memory: Memory::Whole,
+            memory: memory.unwrap_or(Memory::Whole),
             evidence,
             timeouts: Timeouts::default(),
             mempool: POOL,
@@ -74,8 +89,8 @@ impl Stand {
         };
         let now = Now { wall_ms: cast.genesis.header.time_ms + 10_000, steady_ms: 0 };
         let bodies = bodies.into_iter().map(|block| (block, Vec::new())).collect();
-        let mut stand =
-            Self { cast, member: Member::new(config, vault.clone()), vault, now, nonce: 0, began: Vec::new() };
+        let member = Member::new(config, vault.clone());
+        let mut stand = Self { cast, member, vault, now, behind_ms: 0, nonce: 0, began: Vec::new() };
         stand.began = stand.step(Event::Start { log, bodies });
         stand
     }
@@ -101,24 +116,37 @@ impl Stand {
     }
 
     pub(crate) fn step(&mut self, event: Event) -> Vec<Action> {
-        let mut actions = self.member.step(self.now, event).unwrap();
+        let mut actions = self.step_once(event);
         while self.member.waits_for_disk() {
-            actions.extend(self.member.step(self.now, Event::Written).unwrap());
+            actions.extend(self.step_once(Event::Written));
         }
         actions
+    }
+
+    /// One step, whatever it waits for.
+    pub(crate) fn step_once(&mut self, event: Event) -> Vec<Action> {
+        let now = Now { wall_ms: self.now.wall_ms - self.behind_ms, ..self.now };
+        self.member.step(now, event).unwrap()
+    }
+
+    /// Time passes.
+    pub(crate) fn wait(&mut self, ms: u64) {
+        self.now = Now { wall_ms: self.now.wall_ms + ms, steady_ms: self.now.steady_ms + ms };
     }
 
     pub(crate) fn say(&mut self, person: &Person, message: PeerMessage) -> Vec<Action> {
         self.step(Event::Said { peer: person.node.public(), message })
     }
 
-    fn hello(&self, validator: Option<PublicKey>) -> PeerMessage {
-        PeerMessage::Hello { version: PEER_VERSION, chain: self.cast.chain_id(), height: 0, validator }
+    pub(crate) fn greet(&mut self, person: &Person, validator: Option<PublicKey>) -> Vec<Action> {
+        self.greet_from(person, validator, 0)
     }
 
-    pub(crate) fn greet(&mut self, person: &Person, validator: Option<PublicKey>) -> Vec<Action> {
+    /// A node comes, and says how far it is.
+    pub(crate) fn greet_from(&mut self, person: &Person, validator: Option<PublicKey>, height: u64) -> Vec<Action> {
         let mut actions = self.step(Event::Connected { peer: person.node.public() });
-        actions.extend(self.say(person, self.hello(validator)));
+        let chain = self.cast.chain_id();
+        actions.extend(self.say(person, PeerMessage::Hello { version: PEER_VERSION, chain, height, validator }));
         actions
     }
 
@@ -228,7 +256,7 @@ impl Stand {
         transactions: Vec<VerifiedTransaction>,
         takes_part: impl Fn(PublicKey) -> bool,
     ) -> Vec<Action> {
-        self.now.wall_ms += 1_000;
+        self.wait(1_000);
         let tip = self.vault.look().tip.clone();
         let set = self.vault.upcoming_validators().unwrap().unwrap().next;
         let height = tip.header.height + 1;

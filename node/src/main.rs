@@ -86,7 +86,7 @@ enum Command {
         /// Print the configuration in force, defaults included, and exit.
         #[arg(long)]
         print_config: bool,
-        /// Vote at once, whatever the signing guard lacks. Without this, a validator whose guard is not the last one (as
+        /// Vote as soon as a quorum is heard, whatever the signing guard lacks. Without this, a validator whose guard is not the last one (as
         /// the chain shows) signs nothing for a while. It may sign two things in one place then, and be convicted for
         /// it: for ledgers that stand because too many validators lost their guards at once.
         #[arg(long)]

@@ -118,7 +118,7 @@ pub async fn run(config: Config, stop: watch::Receiver<bool>) -> Result<(), Node
     }
     tracing::info!(%chain_id, height = tip.header.height, "chain opened");
     say_whose(&config, &store)?;
-    let memory = guard::memory(&config, &store, &genesis(&config)?, &recovered.guard)?;
+    let memory = guard::memory(&config, &store, &genesis(&config)?, &recovered.guard, recovered.is_silent)?;
 
     let (events, received) = inbox();
     let notice =

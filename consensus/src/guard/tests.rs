@@ -104,11 +104,11 @@ fn the_last_precommit_for_a_block_binds() {
 }
 
 #[test]
-fn a_new_height_frees_every_slot() {
+fn a_new_height_frees_every_slot_and_goes_on_behind_the_last_one() {
     let mut guard = guard_of(&[proposal(5, 0, X), vote(VoteKind::Precommit, 5, 0, Some(X))]);
     guard.start_height(6);
     assert_eq!(guard.messages(5).count() + guard.messages(6).count(), 0);
-    assert_eq!(guard.record(proposal(6, 0, Y), None).slot, 0);
+    assert_eq!(guard.record(proposal(6, 0, Y), None).slot, 2);
     guard.start_height(5);
     assert_eq!(ask(&guard, proposal(5, 1, Y)), Answer::Backwards, "going back does not make it forget");
 }
@@ -154,6 +154,44 @@ fn a_slot_in_use_is_never_written_over() {
         assert_eq!(ask(&again, record.signed), Answer::Again(record.signed));
     }
     assert_eq!(again.bound, guard.bound);
+}
+
+/// Several records may share a sync, and be torn together: what the chain may show by then must not be among them.
+#[test]
+fn a_torn_write_of_a_height_harms_nothing_of_the_height_before_however_often_it_starts_again() {
+    let mut guard = SigningGuard::default();
+    let mut file: BTreeMap<u32, GuardRecord> = BTreeMap::new();
+    for height in 1..60 {
+        let rounds = if height % 7 == 0 { 40 } else { 1 };
+        for round in 0..rounds {
+            let before = file.clone();
+            for signed in [
+                proposal(height, round, X),
+                vote(VoteKind::Prevote, height, round, Some(X)),
+                vote(VoteKind::Precommit, height, round, Some(X)),
+            ] {
+                let record = guard.record(signed, None);
+                file.insert(record.slot, record);
+            }
+            // The three are torn, all of them.
+            let torn: Vec<_> = before.into_values().filter(|old| file.get(&old.slot) == Some(old)).collect();
+            if round == 0 && height > 1 {
+                let again = SigningGuard::new(torn);
+                let last = if (height - 1) % 7 == 0 { 39 } else { 0 };
+                let precommit = vote(VoteKind::Precommit, height - 1, last, Some(X));
+                assert_eq!(ask(&again, precommit), Answer::Again(precommit), "height {height}");
+            }
+        }
+        guard = SigningGuard::new(file.values().cloned().collect());
+    }
+}
+
+#[test]
+fn whatever_a_file_says_of_its_slots_the_next_is_one_of_them() {
+    for slot in [GuardRecord::SLOTS - 1, GuardRecord::SLOTS, u32::MAX] {
+        let record = GuardRecord { slot, signed: proposal(5, 0, X), binding: None };
+        assert!(SigningGuard::new(vec![record]).record(proposal(5, 1, X), None).slot < GuardRecord::SLOTS);
+    }
 }
 
 #[test]

@@ -26,6 +26,8 @@ pub enum Action {
     AppendLog(LogEntry),
     /// Write to the signing guard; durable likewise.
     WriteGuard(GuardRecord),
+    /// Note whether this node's key is silent because of what it has forgotten, for the next start; durable likewise.
+    KeepSilence(bool),
     /// Keep a judged block until its height is decided; durable likewise.
     KeepBody(Arc<ExecutedBlock>),
     /// The height before this one is decided: vote log and kept bodies start over.

@@ -62,7 +62,12 @@ impl<C: Chain> Member<C> {
         let Some((upcoming, voice)) = upcoming.zip(self.voice.as_mut()) else { return Ok(false) };
         let tip = self.chain.tip().header;
         let others = self.peers.of_validators(&upcoming.next, self.me, tip.height);
-        Ok(voice.may_speak(&tip, &upcoming.next, self.now.wall_ms, others))
+        let had_forgotten = voice.has_forgotten();
+        let may_speak = voice.may_speak(&tip, &upcoming.next, self.now, others);
+        if may_speak && had_forgotten {
+            self.actions.push(Action::KeepSilence(false));
+        }
+        Ok(may_speak)
     }
 
     /// Begins the next height, if this node has a vote in it, and may speak.
@@ -293,7 +298,7 @@ impl<C: Chain> Member<C> {
                 Ok(executed) => {
                     self.commit(&Arc::new(executed), certificate)?;
                     self.synced_up_to(height);
-                    return Ok(());
+                    return self.heard_how_far();
                 }
                 Err(ExecutionError::Storage(error)) => return Err(error.into()),
                 Err(error) => error.to_string(),
@@ -302,7 +307,7 @@ impl<C: Chain> Member<C> {
         };
         self.actions
             .push(Action::Disconnect { peer, why: Parting::Fault(format!("it sent a false block {height}: {lie}")) });
-        self.peers.remove(&peer);
+        self.peers.lied(&peer);
         self.sync();
         Ok(())
     }
@@ -311,6 +316,7 @@ impl<C: Chain> Member<C> {
     pub(super) fn is_told_of_own_words(&mut self, height: u64) {
         if self.voice.as_mut().is_some_and(Voice::forgot) {
             self.started = false;
+            self.actions.push(Action::KeepSilence(true));
             self.actions.push(Action::CancelConsensus);
             self.actions.push(Action::Alarm(format!(
                 "this node's validating key signed something at height {height}, and its signing guard does not know of \

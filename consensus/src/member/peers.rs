@@ -1,10 +1,11 @@
 //! Peers: who is connected, how far each is, what each says.
 
-use super::sync::SYNC_PATIENCE_MS;
+use super::sync::{SYNC_PATIENCE_MS, SYNC_TIMEOUT_MS};
 use super::voice::{Others, Voice};
 use super::{Action, Admittance, Alarm, Chain, Fatal, Member, PEER_VERSION, Parting, PeerMessage, To, message};
 use ledger::bounded::List;
 use ledger::key::PublicKey;
+use ledger::state::StateView as _;
 use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,6 +15,10 @@ const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
 /// Bodies and transactions one peer is given in a height as fast as it asks. After that there is a pause between
 /// two answers: a question costs little, and its answer may be a whole block.
 const ANSWERS_MAX: u32 = 64;
+
+/// Requests that a node lets pass without a single block, one after another, before its claim to be ahead is not believed.
+/// One may be a slow disk, or a line that broke.
+const VAIN_REQUESTS_MAX: u32 = 3;
 
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
@@ -40,6 +45,8 @@ pub(super) struct Peers {
     /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
     /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
     pub(super) failures: BTreeMap<PublicKey, u32>,
+    /// Requests in a row that members' nodes let pass without a single block. Kept while a peer is away, likewise.
+    vain: BTreeMap<PublicKey, u32>,
     /// The request for blocks that is under way.
     pub(super) asked: Option<Asked>,
 }
@@ -50,8 +57,12 @@ pub(super) struct Asked {
     pub(super) peer: PublicKey,
     /// Up to which height.
     pub(super) last: u64,
+    /// Since when a block is waited for.
+    pub(super) since_ms: u64,
     /// When all of them should be here.
     pub(super) until_ms: u64,
+    /// Whether one of them came.
+    pub(super) delivers: bool,
 }
 
 impl Peers {
@@ -69,6 +80,30 @@ impl Peers {
         if let Some(asked) = self.asked.take() {
             *self.failures.entry(asked.peer).or_default() += 1;
         }
+    }
+
+    /// The time for a block is over.
+    pub(super) fn sync_is_late(&mut self, now_ms: u64) {
+        if let Some(Asked { peer, since_ms, delivers: false, .. }) = self.asked
+            && since_ms.saturating_add(SYNC_TIMEOUT_MS) <= now_ms
+        {
+            *self.vain.entry(peer).or_default() += 1;
+        }
+        self.sync_failed();
+    }
+
+    /// A block came while blocks were expected of somebody.
+    pub(super) fn sync_delivers(&mut self, now_ms: u64) {
+        if let Some(asked) = &mut self.asked {
+            (asked.delivers, asked.since_ms) = (true, now_ms);
+            self.vain.remove(&asked.peer);
+        }
+    }
+
+    /// A peer sent a false block: it is gone, and its claims are not believed before it sends a true one.
+    pub(super) fn lied(&mut self, peer: &PublicKey) {
+        self.remove(peer);
+        self.vain.insert(*peer, VAIN_REQUESTS_MAX);
     }
 
     /// The node that speaks for a validating key.
@@ -109,17 +144,19 @@ impl Peers {
             .map(|(key, peer)| (*key, peer.height))
     }
 
-    /// How the nodes of other validators are doing, seen from this height. Whose claim to be ahead was put to the test, and
-    /// who did not deliver, is not believed.
+    /// How the others are doing, seen from this height. Whose claim to be ahead was put to the test often enough, and
+    /// who did not deliver, is not believed; unless so many validators claim it that one of them is honest.
     pub(super) fn of_validators(&self, set: &ValidatorSet, me: Option<PublicKey>, height: u64) -> Others {
-        let votes = |peer: &Peer| peer.validator.is_some_and(|key| Some(key) != me && set.position(&key).is_some());
-        let voting = || self.known.iter().filter(|(_, peer)| votes(peer));
-        let keys: BTreeSet<_> = voting().map(|(_, peer)| peer.validator).collect();
-        let is_ahead = |(node, peer): (&PublicKey, &Peer)| {
-            peer.came_with.is_some_and(|came_with| came_with > height) && self.failures_of(node) == 0
-        };
-        let are_ahead = voting().any(is_ahead);
-        Others { count: keys.len(), are_ahead }
+        let key = |peer: &Peer| peer.validator.filter(|key| Some(*key) != me && set.position(key).is_some());
+        let is_ahead = |peer: &Peer| peer.heard && peer.came_with.is_some_and(|came_with| came_with > height);
+        let is_believed = |node: &PublicKey| self.vain.get(node).copied().unwrap_or(0) < VAIN_REQUESTS_MAX;
+        let here: BTreeSet<_> = self.known.values().filter_map(key).collect();
+        let ahead: BTreeSet<_> = self.known.values().filter(|peer| is_ahead(peer)).filter_map(key).collect();
+        Others {
+            count: here.len(),
+            many_are_ahead: ahead.len() > set.len() - set.quorum(),
+            one_is_ahead: self.known.iter().any(|(node, peer)| is_ahead(peer) && is_believed(node)),
+        }
     }
 
     pub(super) fn failures_of(&self, peer: &PublicKey) -> u32 {
@@ -332,12 +369,31 @@ impl<C: Chain> Member<C> {
             self.peers.heard_height(&peer, height);
             self.maybe_sync();
         } else if !self.started {
+            // Before anything is signed there.
+            if self.shows_unknown_words(&message)? {
+                self.is_told_of_own_words(height);
+            }
             self.begin_height()?;
         }
         self.hearing = Some(peer);
         let stepped = self.replica_step(crate::Input::Message { from, message });
         self.hearing = None;
         stepped
+    }
+
+    /// Whether this has signatures of this node's key for a height at which it knows of none.
+    fn shows_unknown_words(&self, message: &crate::Message) -> Result<bool, Fatal> {
+        let Some((me, voice)) = self.me.zip(self.voice.as_ref()) else { return Ok(false) };
+        let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(false) };
+        if voice.was_heard_at(message.height()) {
+            return Ok(false);
+        }
+        let proposed = match message {
+            crate::Message::Proposal(proposal) => proposal.proposer == me && proposal.verify(&self.chain_id).is_ok(),
+            _ => false,
+        };
+        let mut votes = message.votes(&upcoming.next).into_iter();
+        Ok(proposed || votes.any(|vote| vote.voter == me && vote.verify(&self.chain_id).is_ok()))
     }
 
     fn send_transactions(&mut self, peer: PublicKey, block: ledger::id::BlockHash, places: &[u32]) {

@@ -6,7 +6,7 @@ use super::{Action, Alarm, Chain, Member, PeerMessage, To};
 /// How long a peer may take for all the blocks of a request.
 const REQUEST_MS: u64 = 10_000;
 /// How long it may take for the first of them, and between two.
-const SYNC_TIMEOUT_MS: u64 = 3_000;
+pub(super) const SYNC_TIMEOUT_MS: u64 = 3_000;
 /// Questions for blocks a peer leaves unanswered before people are told.
 const SILENT_AFTER: u32 = 5;
 
@@ -46,8 +46,9 @@ impl<C: Chain> Member<C> {
         let height = self.chain.tip().header.height;
         let Some((peer, ahead)) = self.peers.ahead_of(height) else { return };
         let count = (ahead - height).min(u64::from(super::BLOCKS_PER_REQUEST_MAX));
-        let until_ms = self.now.steady_ms.saturating_add(REQUEST_MS);
-        self.peers.asked = Some(Asked { peer, last: height + count, until_ms });
+        let since_ms = self.now.steady_ms;
+        let until_ms = since_ms.saturating_add(REQUEST_MS);
+        self.peers.asked = Some(Asked { peer, last: height + count, since_ms, until_ms, delivers: false });
         let count = u32::try_from(count).expect("bounded by a u32 above");
         let message = PeerMessage::WantBlocks { from: height + 1, count };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
@@ -57,6 +58,7 @@ impl<C: Chain> Member<C> {
     /// After a block came by sync: more of the same answer, the next request, or done. An answer that takes too
     /// long is none: others are asked, and what still comes of it is taken all the same.
     pub(super) fn synced_up_to(&mut self, height: u64) {
+        self.peers.sync_delivers(self.now.steady_ms);
         match self.peers.asked {
             Some(Asked { last, until_ms, .. }) if height < last && until_ms <= self.now.steady_ms => {
                 self.peers.sync_failed();

@@ -6,6 +6,7 @@
 //! part in, and be convicted for it. So a member listens before it speaks, and when others show it signatures of its
 //! own that its guard does not know, it keeps silent until nothing it says can meet what it has forgotten.
 
+use super::Now;
 use crate::{GuardRecord, SignedKind};
 use ledger::block::Header;
 use ledger::certificate::Certificate;
@@ -57,10 +58,9 @@ impl OwnWords {
     }
 
     /// The heights of a chain beside the guard that are to be searched for signatures which it does not know, up to this
-    /// tip. The first message of a height may be written over one of the height before, and be torn: so much less than
-    /// its chain a guard may know that is the last one.
+    /// tip.
     pub fn to_be_looked_at(&self, tip: u64) -> RangeInclusive<u64> {
-        self.height.saturating_add(2)..=tip
+        self.height.max(1)..=tip
     }
 
     fn learn(&mut self, record: &GuardRecord) {
@@ -102,7 +102,28 @@ enum Silence {
     /// It is not connected with a quorum, or not as far as they.
     Listens,
     /// It has forgotten what it said: it waits for a height that began after it had caught up.
-    Forgot { caught_up_ms: Option<u64> },
+    Forgot { caught_up: Option<Moment> },
+}
+
+/// A moment of this life: no block that was final then has a later time, and how long ago it is, is measured besides,
+/// for a clock may be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Moment {
+    block_ms: u64,
+    steady_ms: u64,
+}
+
+impl Moment {
+    /// Now. A clock that is behind is at least as late as the blocks that are here.
+    fn of(now: Now, tip: &Header) -> Self {
+        Self { block_ms: now.wall_ms.max(tip.time_ms), steady_ms: now.steady_ms }
+    }
+
+    /// Whether whoever voted for this block did so after that moment: then the height behind it was begun by nobody before.
+    fn is_before(&self, now: Now, tip: &Header) -> bool {
+        tip.time_ms > self.block_ms.saturating_add(SILENCE_MS)
+            && now.steady_ms > self.steady_ms.saturating_add(SILENCE_MS)
+    }
 }
 
 /// How the others are doing, as far as they are connected.
@@ -110,8 +131,10 @@ enum Silence {
 pub(super) struct Others {
     /// How many other validators' nodes are.
     pub(super) count: usize,
-    /// Whether one of them came with a block that is not here, and has not been caught without it.
-    pub(super) are_ahead: bool,
+    /// Whether so many validators came with a block that is not here that one of them is honest.
+    pub(super) many_are_ahead: bool,
+    /// Whether anybody came with a block that is not here, and has not been caught without it.
+    pub(super) one_is_ahead: bool,
 }
 
 /// The voice of one key.
@@ -119,16 +142,33 @@ pub(super) struct Voice {
     words: OwnWords,
     silence: Option<Silence>,
     trusted: bool,
+    /// When this life began.
+    began: Moment,
 }
 
 impl Voice {
     pub(super) fn new(words: OwnWords, memory: Memory) -> Self {
         let silence = match memory {
-            Memory::Whole => Some(Silence::Listens),
-            Memory::Lost => Some(Silence::Forgot { caught_up_ms: None }),
-            Memory::Trusted => None,
+            Memory::Whole | Memory::Trusted => Silence::Listens,
+            Memory::Lost => Silence::Forgot { caught_up: None },
         };
-        Self { words, silence, trusted: memory == Memory::Trusted }
+        let began = Moment { block_ms: 0, steady_ms: 0 };
+        Self { words, silence: Some(silence), trusted: memory == Memory::Trusted, began }
+    }
+
+    /// Its life begins, with this tip.
+    pub(super) fn begin(&mut self, now: Now, tip: &Header) {
+        self.began = Moment::of(now, tip);
+    }
+
+    /// Whether a person said that it should speak whatever it has forgotten.
+    pub(super) fn is_trusted(&self) -> bool {
+        self.trusted
+    }
+
+    /// Whether it knows of having signed anything at this height, or a later one.
+    pub(super) fn was_heard_at(&self, height: u64) -> bool {
+        self.words.height() >= height
     }
 
     /// The guard has one more message.
@@ -138,14 +178,15 @@ impl Voice {
 
     /// Whether a certificate shows words of this key that its guard does not know.
     pub(super) fn finds_itself(&self, certificate: &Certificate, validators: &ValidatorSet) -> bool {
-        !self.trusted && self.words.lack(certificate, validators)
+        self.words.lack(certificate, validators)
     }
 
-    /// It was shown words of its own that it did not know of. Whether that is news, and makes it silent.
+    /// It was shown words of its own that it did not know of. Whether that is news, and makes it silent. If it is none, it
+    /// has not caught up with itself: or another machine goes on speaking with this key.
     pub(super) fn forgot(&mut self) -> bool {
         let is_news = !self.trusted && !self.has_forgotten();
-        if is_news {
-            self.silence = Some(Silence::Forgot { caught_up_ms: None });
+        if !self.trusted {
+            self.silence = Some(Silence::Forgot { caught_up: None });
         }
         is_news
     }
@@ -159,20 +200,22 @@ impl Voice {
     }
 
     /// Whether it may speak at the height after this tip, whose validators these are.
-    pub(super) fn may_speak(&mut self, tip: &Header, validators: &ValidatorSet, now_ms: u64, others: Others) -> bool {
+    pub(super) fn may_speak(&mut self, tip: &Header, validators: &ValidatorSet, now: Now, others: Others) -> bool {
         let Some(silence) = &mut self.silence else { return true };
-        if others.count + 1 < validators.quorum() || others.are_ahead {
+        // Few may claim for ever to be further than anybody is. What they could have come with is here as soon as a
+        // block is that was made after this life began.
+        let are_ahead = others.many_are_ahead || others.one_is_ahead && !self.began.is_before(now, tip);
+        if are_ahead || others.count + 1 < validators.quorum() {
+            if let Silence::Forgot { caught_up } = silence {
+                *caught_up = None;
+            }
             return false;
         }
         let is_over = match silence {
             Silence::Listens => true,
-            // Whoever voted for this block did so after this member had caught up; so the height behind it was begun
-            // by nobody before, and by this key least of all. A clock that is behind is no excuse: it is at least as
-            // late as the blocks it has.
-            Silence::Forgot { caught_up_ms } => {
-                let since = *caught_up_ms.get_or_insert(now_ms.max(tip.time_ms));
-                tip.time_ms > since.saturating_add(SILENCE_MS)
-            }
+            // So the height behind this block was begun by nobody before this member had caught up, and by this key
+            // least of all.
+            Silence::Forgot { caught_up } => caught_up.get_or_insert_with(|| Moment::of(now, tip)).is_before(now, tip),
         };
         if is_over {
             self.silence = None;

@@ -179,7 +179,7 @@ pub(crate) fn restless(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, 
 }
 
 /// Everything, and one machine forgets what its key has signed: its disk is lost, or set back to an earlier copy,
-/// twice perhaps.
+/// of a moment ago perhaps; twice perhaps; and it loses power once more in the middle of its silence, perhaps.
 pub(crate) fn forgetful(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, Fault)> {
     let mut faults = draw(rng, hosts, until_us);
     let host = rng.index(VALIDATORS);
@@ -189,8 +189,14 @@ pub(crate) fn forgetful(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64,
         if rng.once_in(2) {
             faults.push((at_us, Fault::LoseDisk { host, down_us }));
         } else {
-            faults.push((rng.between(0, at_us), Fault::BackUp { host }));
+            let since_us = if rng.once_in(2) { at_us } else { rng.between(1_000, 100_000) };
+            faults.push((at_us - rng.between(0, since_us.min(at_us)), Fault::BackUp { host }));
             faults.push((at_us, Fault::SetBack { host, down_us }));
+        }
+        if rng.once_in(2) {
+            let again_us = at_us + down_us + rng.between(10_000, 500_000);
+            let fault = Fault::Crash { host, after_actions: rng.index(16), down_us: rng.between(1_000, 50_000) };
+            faults.push((again_us, fault));
         }
     }
     faults

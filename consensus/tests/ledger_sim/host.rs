@@ -213,6 +213,9 @@ impl Host {
     /// What the guard is good for, as a node finds it out.
     fn memory(&self, guard: &[GuardRecord]) -> Memory {
         let Some(key) = self.person.validator.as_ref().map(SecretKey::public) else { return Memory::Whole };
+        if self.journal.is_silent() {
+            return Memory::Lost;
+        }
         let (words, vault) = (OwnWords::of(key, guard), self.vault.look());
         let lacks =
             |height| vault.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, vault.set_of(height)));

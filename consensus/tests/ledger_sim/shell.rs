@@ -14,6 +14,7 @@ impl Host {
             match action {
                 Action::AppendLog(_)
                 | Action::WriteGuard(_)
+                | Action::KeepSilence(_)
                 | Action::KeepBody(_)
                 | Action::BeginLog { .. }
                 | Action::KeepEvidence(_) => {
@@ -69,6 +70,7 @@ impl Host {
         match action {
             Action::AppendLog(entry) => self.journal.append(&entry),
             Action::WriteGuard(record) => self.journal.guard(record),
+            Action::KeepSilence(is_silent) => self.journal.keep_silence(is_silent),
             Action::KeepBody(executed) => self.journal.keep_body(executed.block.clone()),
             Action::KeepEvidence(evidence) => self.evidence = evidence,
             Action::BeginLog { .. } => {

@@ -12,11 +12,14 @@ const LOG_BYTES: usize = 512 * 1024;
 pub(crate) struct Journal<B> {
     log: Vec<u8>,
     guard: BTreeMap<u32, GuardRecord>,
+    /// Whether its key was silent.
+    is_silent: bool,
     /// Bodies of blocks found good and not final yet.
     bodies: Vec<B>,
     tail: Tail,
     unsynced_log: Vec<(usize, Vec<u8>)>,
     unsynced_guard: Vec<GuardRecord>,
+    unsynced_silence: Option<bool>,
     unsynced_bodies: Vec<B>,
     pub(crate) syncs: u64,
 }
@@ -26,10 +29,12 @@ impl<B: Clone> Journal<B> {
         Self {
             log: vec![0; LOG_BYTES],
             guard: BTreeMap::new(),
+            is_silent: false,
             bodies: Vec::new(),
             tail: Tail::blank(),
             unsynced_log: Vec::new(),
             unsynced_guard: Vec::new(),
+            unsynced_silence: None,
             unsynced_bodies: Vec::new(),
             syncs: 0,
         }
@@ -45,6 +50,14 @@ impl<B: Clone> Journal<B> {
     pub(crate) fn guard(&mut self, record: GuardRecord) {
         assert!(record.slot < GuardRecord::SLOTS);
         self.unsynced_guard.push(record);
+    }
+
+    pub(crate) fn keep_silence(&mut self, is_silent: bool) {
+        self.unsynced_silence = Some(is_silent);
+    }
+
+    pub(crate) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
     /// The body of a block found good: durable before the vote for it leaves.
@@ -63,6 +76,7 @@ impl<B: Clone> Journal<B> {
     }
 
     pub(crate) fn sync(&mut self) {
+        self.is_silent = self.unsynced_silence.take().unwrap_or(self.is_silent);
         if self.unsynced_log.is_empty() && self.unsynced_guard.is_empty() && self.unsynced_bodies.is_empty() {
             return;
         }
@@ -99,6 +113,11 @@ impl<B: Clone> Journal<B> {
         // Bodies are read from the beginning to the first doubt: some are there, none after a torn one.
         let whole = rng.index(self.unsynced_bodies.len() + 1);
         self.bodies.extend(std::mem::take(&mut self.unsynced_bodies).into_iter().take(whole));
+        if let Some(is_silent) = self.unsynced_silence.take()
+            && rng.once_in(2)
+        {
+            self.is_silent = is_silent;
+        }
         for record in std::mem::take(&mut self.unsynced_guard) {
             match rng.between(0, 2) {
                 0 => drop(self.guard.insert(record.slot, record)),

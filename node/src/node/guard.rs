@@ -25,13 +25,21 @@ pub(super) fn memory(
     store: &Store,
     genesis: &GenesisBlock,
     guard: &[GuardRecord],
+    is_silent: bool,
 ) -> Result<Memory, NodeError> {
     let Some(key) = config.validator_key.as_ref().map(|key| key.public()) else { return Ok(Memory::Whole) };
     let words = OwnWords::of(key, guard);
     let (known, forgotten) = (words.height(), forgotten(store, genesis, &words)?);
     if config.accept_lost_guard {
-        tracing::warn!(%key, known, ?forgotten, "whoever runs this node has it vote at once, whatever its signing guard lacks");
+        tracing::warn!(%key, known, ?forgotten, is_silent, "whoever runs this node has it vote at once, whatever its signing guard lacks");
         return Ok(Memory::Trusted);
+    }
+    if is_silent {
+        tracing::warn!(
+            %key, known,
+            "this key was silent when the node ended, because its signing guard lacks what it had signed; it still is"
+        );
+        return Ok(Memory::Lost);
     }
     let Some(signed) = forgotten else { return Ok(Memory::Whole) };
     tracing::warn!(

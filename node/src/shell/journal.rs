@@ -5,6 +5,7 @@
 
 mod evidence;
 
+use super::perform::Durable;
 use consensus::log::{self, Tail};
 use consensus::{Evidence, GuardRecord, LogEntry};
 use evidence::EvidenceFile;
@@ -19,6 +20,8 @@ use std::path::{Path, PathBuf};
 const LOG_BYTES: u64 = 4 * 1024 * 1024;
 /// Length the file of judged bodies is made with; more than one body per height is rare.
 const BODIES_BYTES: u64 = 4 * 1024 * 1024;
+/// The file that says whether the key is silent: its first byte does.
+const SILENCE_BYTES: u64 = 512;
 /// Length and checksum before a guard record.
 const SLOT_HEADER_BYTES: usize = 8;
 /// A guard slot: whole disk sectors with room for the largest record, so that writing one slot never
@@ -37,11 +40,12 @@ pub struct JournalError {
     pub source: io::Error,
 }
 
-/// The four files.
+/// The five files.
 pub struct Journal {
     log: JournalFile,
     tail: Tail,
     guard: JournalFile,
+    silence: JournalFile,
     bodies: JournalFile,
     bodies_end: u64,
     evidence: EvidenceFile,
@@ -53,6 +57,8 @@ pub struct Recovered {
     pub log: Vec<LogEntry>,
     /// Messages signed before.
     pub guard: Vec<GuardRecord>,
+    /// Whether the key was silent because of what it had forgotten.
+    pub is_silent: bool,
     /// Blocks judged before.
     pub bodies: Vec<Block>,
     /// Evidence that was not on the ledger.
@@ -118,6 +124,7 @@ impl Journal {
         let (log, log_bytes) = JournalFile::open(directory.join("vote.log"), LOG_BYTES)?;
         let guard_bytes_max = u64::from(GuardRecord::SLOTS) * SLOT_BYTES as u64;
         let (guard, guard_bytes) = JournalFile::open(directory.join("signing.guard"), guard_bytes_max)?;
+        let (silence, silence_bytes) = JournalFile::open(directory.join("signing.silence"), SILENCE_BYTES)?;
         let (bodies, body_bytes) = JournalFile::open(directory.join("bodies.log"), BODIES_BYTES)?;
 
         let path = directory.join("evidence.kept");
@@ -134,11 +141,12 @@ impl Journal {
         let recovered = Recovered {
             log: scan.entries_of(height),
             guard: read_guard(&guard_bytes),
+            is_silent: silence_bytes.first() == Some(&1),
             bodies: found,
             evidence: kept,
             damage,
         };
-        let mut journal = Self { log, tail, guard, bodies, bodies_end, evidence };
+        let mut journal = Self { log, tail, guard, silence, bodies, bodies_end, evidence };
         // What lies behind the last good frame is cut off for ever.
         let rest = vec![0; log_bytes.len() - tail.offset()];
         journal.log.write_at(&rest, tail.offset() as u64)?;
@@ -146,14 +154,15 @@ impl Journal {
             journal.tail = tail.start_over();
         }
         journal.sync()?;
+        // The files may be new: their names must last as their bytes do.
+        let names_last = File::open(directory).and_then(|directory| directory.sync_all());
+        names_last.map_err(|source| JournalError { path: directory.to_owned(), source })?;
         Ok((journal, recovered))
     }
+}
 
-    /// Appends to the vote log. Durable after [`Journal::sync`].
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn append(&mut self, entry: &LogEntry) -> Result<(), JournalError> {
+impl Durable for Journal {
+    fn append(&mut self, entry: &LogEntry) -> Result<(), JournalError> {
         let offset = self.tail.offset() as u64;
         let mut frame = self.tail.append(entry);
         // The end is written, too: what lies behind it is of earlier heights, and no damage.
@@ -161,11 +170,7 @@ impl Journal {
         self.log.write_at(&frame, offset)
     }
 
-    /// Writes a guard record into its slot. Durable after [`Journal::sync`].
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError> {
+    fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError> {
         let bytes = encode(record);
         let mut slot = Vec::with_capacity(SLOT_HEADER_BYTES + bytes.len());
         slot.extend_from_slice(&length_of(&bytes).to_le_bytes());
@@ -176,11 +181,11 @@ impl Journal {
         self.guard.write_at(&slot, u64::from(record.slot) * SLOT_BYTES as u64)
     }
 
-    /// Keeps a judged block. Durable after [`Journal::sync`].
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn keep_body(&mut self, block: &Block) -> Result<(), JournalError> {
+    fn keep_silence(&mut self, is_silent: bool) -> Result<(), JournalError> {
+        self.silence.write_at(&[u8::from(is_silent)], 0)
+    }
+
+    fn keep_body(&mut self, block: &Block) -> Result<(), JournalError> {
         let bytes = encode(block);
         let mut frame = Vec::with_capacity(BODY_HEADER_BYTES + bytes.len());
         frame.extend_from_slice(&length_of(&bytes).to_le_bytes());
@@ -192,26 +197,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Keeps this evidence, and no other: durable when it returns.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
+    fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
         let path = &self.evidence.0;
         self.evidence.write(evidence).map_err(|source| JournalError { path: path.clone(), source })
     }
 
-    /// A height begins: vote log and bodies start over at their beginning.
-    pub fn start_over(&mut self) {
+    fn start_over(&mut self) {
         self.tail = self.tail.start_over();
         self.bodies_end = 0;
     }
 
-    /// Makes everything written so far durable.
-    ///
-    /// # Errors
-    /// [`JournalError`].
-    pub fn sync(&mut self) -> Result<(), JournalError> {
+    fn sync(&mut self) -> Result<(), JournalError> {
+        self.silence.sync()?;
         self.bodies.sync()?;
         self.guard.sync()?;
         self.log.sync()
@@ -251,3 +248,6 @@ fn read_bodies(bytes: &[u8], height: u64) -> (Vec<Block>, u64) {
     }
     (blocks, end as u64)
 }
+
+#[cfg(test)]
+mod tests;

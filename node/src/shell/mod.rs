@@ -3,6 +3,7 @@
 
 mod inbox;
 mod journal;
+mod perform;
 mod timers;
 
 pub use inbox::{
@@ -10,6 +11,7 @@ pub use inbox::{
     inbox,
 };
 pub use journal::{Journal, JournalError, Recovered};
+pub use perform::Durable;
 
 use crate::desk::Desk;
 use crate::network::Network;
@@ -116,25 +118,8 @@ impl<C: Chain> Shell<C> {
         Now { wall_ms: milliseconds(wall), steady_ms: milliseconds(self.epoch.elapsed()) }
     }
 
-    /// Durable things first, then everything that can be seen from outside.
     fn perform(&mut self, actions: Vec<Action>) -> Result<(), ShellError> {
-        for action in &actions {
-            match action {
-                Action::AppendLog(entry) => self.journal.append(entry)?,
-                Action::WriteGuard(record) => self.journal.guard(record)?,
-                Action::KeepBody(executed) => self.journal.keep_body(&executed.block)?,
-                Action::BeginLog { .. } => self.journal.start_over(),
-                // No vote hangs on it: a node that cannot write it says so and goes on.
-                Action::KeepEvidence(evidence) => {
-                    if let Err(error) = self.journal.keep_evidence(evidence) {
-                        tracing::error!(error = %error.source, "{error}: evidence is not kept for the next start");
-                    }
-                }
-                _ => {}
-            }
-        }
-        self.journal.sync()?;
-        for action in actions {
+        for action in perform::make_durable(&mut self.journal, actions)? {
             self.show(action);
         }
         Ok(())
@@ -142,8 +127,10 @@ impl<C: Chain> Shell<C> {
 
     fn show(&mut self, action: Action) {
         match action {
+            // Done before anything is shown.
             Action::AppendLog(_)
             | Action::WriteGuard(_)
+            | Action::KeepSilence(_)
             | Action::KeepBody(_)
             | Action::BeginLog { .. }
             | Action::KeepEvidence(_) => {}

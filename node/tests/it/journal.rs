@@ -6,7 +6,7 @@ use ledger::block::Block;
 use ledger::certificate::VoteBody;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::SecretKey;
-use node::shell::{Journal, Recovered};
+use node::shell::{Durable, Journal, Recovered};
 use std::fs;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
