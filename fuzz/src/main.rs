@@ -26,6 +26,7 @@ mod snapshots;
 mod sources;
 mod story;
 mod targets;
+mod texts;
 mod trees;
 
 use libfuzzer_sys::fuzz_target;

@@ -18,6 +18,7 @@ use ledger::evidence::{CertifiedHeader, Evidence, TwoCertificates};
 use ledger::fork::{Branch, EvidenceFile, Fork, HeadFile};
 use ledger::id::{BlockHash, Digest, PatchId, TransactionId};
 use ledger::inclusion::InclusionProof;
+use ledger::invitation::SignedInvitation;
 use ledger::key::{PublicKey, SecretKey};
 use ledger::proof::ProofBundle;
 use ledger::snapshot::SnapshotPart;
@@ -49,6 +50,7 @@ pub fn write(into: &str) -> Result<(), String> {
     }
     let (mut seeds, story) = (Seeds::default(), story::get());
     of_vectors(&mut seeds).map_err(|problem| format!("docs/vectors: {problem}"))?;
+    of_texts(&mut seeds).map_err(|problem| format!("texts: {problem}"))?;
     of_transactions(&mut seeds, story);
     of_chain(&mut seeds, story);
     of_consensus(&mut seeds, story);
@@ -378,6 +380,25 @@ const SUPERBLOCK: [u64; 12] = [
     0xac,
     0xc4,
 ];
+
+/// An invitation as it is pasted, and calendars.
+fn of_texts(seeds: &mut Seeds) -> std::io::Result<()> {
+    for invitation in vectors("invitation.bin")? {
+        let invitation: SignedInvitation = decode(&invitation).map_err(std::io::Error::other)?;
+        seeds.put("parse-invitation", invitation.to_string().into_bytes());
+    }
+    for text in [
+        "Europe/Berlin\nFREQ=MONTHLY;BYDAY=2TU\n2026-01-13\n02:30",
+        "UTC\nFREQ=WEEKLY;INTERVAL=2;BYDAY=SA,SU",
+        "America/New_York\n0 22 * * TUE#2",
+        "UTC\n2026-12-20/2027-01-06",
+        "Pacific/Apia\n12-24/01-01",
+        "UTC\n02-29",
+    ] {
+        seeds.put("read-schedule", text.as_bytes().to_vec());
+    }
+    Ok(())
+}
 
 fn of_sources(seeds: &mut Seeds) {
     seeds.put("check-tree", vec![0, 0]);

@@ -3,7 +3,7 @@
 use crate::doors::{
     Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction, unpack_inventory,
 };
-use crate::{archives, bundles, certificates, convictions, images, layers, logs, snapshots, sources, trees};
+use crate::{archives, bundles, certificates, convictions, images, layers, logs, snapshots, sources, texts, trees};
 use consensus::member::PeerMessage;
 use consensus::{GuardRecord, LogEntry, Message};
 use ledger::artifact::SignedUploadGrant;
@@ -59,6 +59,8 @@ pub const TARGETS: &[Target] = &[
     target("decode-snapshot-part", read::<SnapshotPart>, LONG, 60_000),
     target("decode-upload-grant", read::<SignedUploadGrant>, SHORT, 60_000),
     target("decode-invitation", read::<SignedInvitation>, SHORT, 60_000),
+    target("parse-invitation", texts::parse_invitation, SHORT, 60_000),
+    target("read-schedule", texts::read_schedule, 512, 20_000),
     target("decode-inventory", read::<Inventory>, LONG, 30_000),
     target("decode-inventory-report", read::<SignedInventoryReport>, SHORT, 60_000),
     target("decode-inventory-read", read::<SignedInventoryRead>, SHORT, 60_000),

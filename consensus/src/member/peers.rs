@@ -16,9 +16,9 @@ const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
 /// two answers: a question costs little, and its answer may be a whole block.
 const ANSWERS_MAX: u32 = 64;
 
-/// Requests that a node lets pass without a single block, one after another, before its claim to be ahead is not believed.
-/// One may be a slow disk, or a line that broke.
-const VAIN_REQUESTS_MAX: u32 = 3;
+/// How often in a row the time for a block passes before the claim of who was asked to be ahead is not believed. Once may
+/// be a slow disk.
+const VAIN_WAITS_MAX: u32 = 3;
 
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +45,7 @@ pub(super) struct Peers {
     /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
     /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
     pub(super) failures: BTreeMap<PublicKey, u32>,
-    /// Requests in a row that members' nodes let pass without a single block. Kept while a peer is away, likewise.
+    /// How often in a row members' nodes let the time for a block pass. Kept while a peer is away, likewise.
     vain: BTreeMap<PublicKey, u32>,
     /// The request for blocks that is under way.
     pub(super) asked: Option<Asked>,
@@ -61,8 +61,6 @@ pub(super) struct Asked {
     pub(super) since_ms: u64,
     /// When all of them should be here.
     pub(super) until_ms: u64,
-    /// Whether one of them came.
-    pub(super) delivers: bool,
 }
 
 impl Peers {
@@ -84,7 +82,7 @@ impl Peers {
 
     /// The time for a block is over.
     pub(super) fn sync_is_late(&mut self, now_ms: u64) {
-        if let Some(Asked { peer, since_ms, delivers: false, .. }) = self.asked
+        if let Some(Asked { peer, since_ms, .. }) = self.asked
             && since_ms.saturating_add(SYNC_TIMEOUT_MS) <= now_ms
         {
             *self.vain.entry(peer).or_default() += 1;
@@ -95,7 +93,7 @@ impl Peers {
     /// A block came while blocks were expected of somebody.
     pub(super) fn sync_delivers(&mut self, now_ms: u64) {
         if let Some(asked) = &mut self.asked {
-            (asked.delivers, asked.since_ms) = (true, now_ms);
+            asked.since_ms = now_ms;
             self.vain.remove(&asked.peer);
         }
     }
@@ -103,7 +101,7 @@ impl Peers {
     /// A peer sent a false block: it is gone, and its claims are not believed before it sends a true one.
     pub(super) fn lied(&mut self, peer: &PublicKey) {
         self.remove(peer);
-        self.vain.insert(*peer, VAIN_REQUESTS_MAX);
+        self.vain.insert(*peer, VAIN_WAITS_MAX);
     }
 
     /// The node that speaks for a validating key.
@@ -149,7 +147,7 @@ impl Peers {
     pub(super) fn of_validators(&self, set: &ValidatorSet, me: Option<PublicKey>, height: u64) -> Others {
         let key = |peer: &Peer| peer.validator.filter(|key| Some(*key) != me && set.position(key).is_some());
         let is_ahead = |peer: &Peer| peer.heard && peer.came_with.is_some_and(|came_with| came_with > height);
-        let is_believed = |node: &PublicKey| self.vain.get(node).copied().unwrap_or(0) < VAIN_REQUESTS_MAX;
+        let is_believed = |node: &PublicKey| self.vain.get(node).copied().unwrap_or(0) < VAIN_WAITS_MAX;
         let here: BTreeSet<_> = self.known.values().filter_map(key).collect();
         let ahead: BTreeSet<_> = self.known.values().filter(|peer| is_ahead(peer)).filter_map(key).collect();
         Others {

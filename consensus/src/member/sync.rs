@@ -48,7 +48,7 @@ impl<C: Chain> Member<C> {
         let count = (ahead - height).min(u64::from(super::BLOCKS_PER_REQUEST_MAX));
         let since_ms = self.now.steady_ms;
         let until_ms = since_ms.saturating_add(REQUEST_MS);
-        self.peers.asked = Some(Asked { peer, last: height + count, since_ms, until_ms, delivers: false });
+        self.peers.asked = Some(Asked { peer, last: height + count, since_ms, until_ms });
         let count = u32::try_from(count).expect("bounded by a u32 above");
         let message = PeerMessage::WantBlocks { from: height + 1, count };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
