@@ -10,7 +10,7 @@ use std::ops::Range;
 
 /// Different votes of one validator in one round that are looked at. Two are evidence; a third teaches
 /// nothing.
-const VARIANTS_MAX: usize = 3;
+pub(crate) const VARIANTS_MAX: usize = 3;
 /// Rounds kept, counted back from the current one.
 pub(crate) const ROUNDS_KEPT: u32 = 256;
 
@@ -48,6 +48,11 @@ impl Ballots {
     /// How many votes there are, in so many places.
     pub(crate) fn len(&self) -> usize {
         self.votes.len()
+    }
+
+    /// How many votes there are, each with all that was said in its place.
+    pub(crate) fn variants(&self) -> usize {
+        self.votes.values().map(Vec::len).sum()
     }
 
     /// Remembers a verified vote.

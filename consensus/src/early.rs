@@ -6,10 +6,10 @@ use ledger::limits::VALIDATORS_MAX;
 use std::collections::BTreeMap;
 
 /// What one sender may leave with us. Proofs are large and weigh more than votes.
-const WEIGHT_PER_SENDER_MAX: usize = 24;
+pub(crate) const WEIGHT_PER_SENDER_MAX: usize = 24;
 const PROOF_WEIGHT: usize = 8;
 /// The validators of the next height, and as many who only believe they are.
-const SENDERS_MAX: usize = 2 * VALIDATORS_MAX;
+pub(crate) const SENDERS_MAX: usize = 2 * VALIDATORS_MAX;
 
 /// Kept per sender, so that one who sends too much only harms itself.
 #[derive(Debug, Default)]
@@ -38,6 +38,11 @@ impl Early {
             *used += weight;
             messages.push(message);
         }
+    }
+
+    /// How many messages are kept.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.values().map(|(_, messages)| messages.len()).sum()
     }
 
     /// Takes what was kept for `height`.

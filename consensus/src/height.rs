@@ -1,6 +1,7 @@
 //! What a replica knows about the height it is in. All of it is forgotten with the height.
 
 use crate::ballots::{self, Ballots};
+use crate::early::SENDERS_MAX;
 use crate::message::{ProposalBody, SignedProposal, VoteKind};
 use crate::missing::Missing;
 use ledger::certificate::Certificate;
@@ -12,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Different proposals of one round that are looked at. Two are evidence; a third is of use only when a
 /// quorum prevoted for it. The core has the same bound.
-const PROPOSALS_PER_ROUND_MAX: usize = 2;
+pub(crate) const PROPOSALS_PER_ROUND_MAX: usize = 2;
 /// Proposals sent to one peer that lacks them.
 const ANSWERS_MAX: u32 = 64;
 /// Verdicts on blocks that nothing names yet. The node may judge bodies before their proposals come.
-const UNNAMED_VERDICTS_MAX: usize = 64;
+pub(crate) const UNNAMED_VERDICTS_MAX: usize = 64;
 /// Offences of one height that are told of.
-const ACCUSED_MAX: usize = 4_096;
+pub(crate) const ACCUSED_MAX: usize = 4_096;
 
 /// A verdict of the node, and whether the core has been told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,18 @@ pub(crate) struct Height {
     pub(crate) accused: BTreeSet<(PublicKey, Offence)>,
     answers: BTreeMap<PublicKey, u32>,
     alarmed: bool,
+}
+
+/// How much is kept of a height.
+pub(crate) struct Held {
+    pub(crate) votes: usize,
+    pub(crate) proposals: usize,
+    pub(crate) verdicts: usize,
+    pub(crate) offences: usize,
+    pub(crate) answered: usize,
+    pub(crate) proposals_asked_for: usize,
+    pub(crate) judging: usize,
+    pub(crate) bodies_asked_for: usize,
 }
 
 /// What a new verdict means.
@@ -87,9 +100,12 @@ impl Height {
     pub(crate) fn is_news(&self, proposal: &SignedProposal) -> bool {
         let ProposalBody { round, block, .. } = proposal.body;
         let known = self.proposals_of(round);
-        let has_room = known.len() < PROPOSALS_PER_ROUND_MAX
-            || self.ballots.count(round, VoteKind::Prevote, block) >= self.validators.quorum();
-        has_room && known.iter().all(|known| known.body != proposal.body)
+        // One author may write a block's name beside as many earlier rounds as there are.
+        let is_wanted = || {
+            self.ballots.count(round, VoteKind::Prevote, block) >= self.validators.quorum()
+                && !self.is_proposed_in(round, block)
+        };
+        (known.len() < PROPOSALS_PER_ROUND_MAX || is_wanted()) && known.iter().all(|known| known.body != proposal.body)
     }
 
     pub(crate) fn keep_proposal(&mut self, proposal: SignedProposal) {
@@ -135,6 +151,9 @@ impl Height {
 
     /// Whether a peer that lacks a proposal may be sent it.
     pub(crate) fn may_answer(&mut self, peer: PublicKey) -> bool {
+        if self.answers.len() >= SENDERS_MAX && !self.answers.contains_key(&peer) {
+            return false;
+        }
         let answers = self.answers.entry(peer).or_default();
         *answers += 1;
         *answers <= ANSWERS_MAX
@@ -166,6 +185,20 @@ impl Height {
             && charge.keys.iter().any(|key| !self.accused.contains(&(*key, charge.offence)))
     }
 
+    pub(crate) fn held(&self) -> Held {
+        let (proposals_asked_for, judging, bodies_asked_for) = self.missing.held();
+        Held {
+            votes: self.ballots.variants(),
+            proposals: self.proposals().count(),
+            verdicts: self.verdicts.len(),
+            offences: self.accused.len(),
+            answered: self.answers.len(),
+            proposals_asked_for,
+            judging,
+            bodies_asked_for,
+        }
+    }
+
     /// Drops what rounds long past left behind, so that a height that does not end stays small.
     pub(crate) fn forget_old_rounds(&mut self, current: u32) {
         let first_kept = current.saturating_sub(ballots::ROUNDS_KEPT);
@@ -174,5 +207,51 @@ impl Height {
             self.proposals = self.proposals.split_off(&first_kept);
             self.missing.forget_before(first_kept);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::Name;
+    use ledger::evidence::OffenceKind;
+    use ledger::key::SecretKey;
+    use ledger::validators::Validator;
+
+    fn height() -> Height {
+        let validator = |n: u8| Validator {
+            key: SecretKey::from_seed(&[n; 32]).public(),
+            organisation: Name::new(format!("org-{n}")).unwrap(),
+        };
+        Height::new(1, ValidatorSet::new((0..4).map(validator).collect()).unwrap())
+    }
+
+    #[test]
+    fn of_one_height_so_many_offences_are_told_of() {
+        let mut height = height();
+        let key = PublicKey([1; 32]);
+        let charge = |round| {
+            let offence = Offence { height: 1, round, kind: OffenceKind::Prevote };
+            Charge { offence, keys: vec![key] }
+        };
+        for round in 0..4_096 {
+            assert!(height.is_new(&charge(round)));
+            height.accused.insert((key, charge(round).offence));
+            assert!(!height.is_new(&charge(round)), "once");
+        }
+        assert!(!height.is_new(&charge(4_096)));
+    }
+
+    #[test]
+    fn so_many_peers_are_answered_so_often() {
+        let mut height = height();
+        let peer = |n: u16| {
+            let mut key = [0; 32];
+            key[..2].copy_from_slice(&n.to_le_bytes());
+            PublicKey(key)
+        };
+        let answered = (0..1_000).filter(|n| height.may_answer(peer(*n))).count();
+        assert_eq!((answered, height.held().answered), (256, 256));
+        assert_eq!((0..1_000).filter(|_| height.may_answer(peer(7))).count(), 63, "one it has had");
     }
 }

@@ -41,6 +41,7 @@ mod effect;
 mod engine;
 mod guard;
 mod height;
+mod kept;
 pub mod log;
 pub mod member;
 mod message;
@@ -53,6 +54,7 @@ mod timer;
 
 pub use effect::{Alarm, Effect, Input, Refusal};
 pub use guard::{Binding, GuardRecord, Signed, SignedKind};
+pub use kept::Kept;
 pub use ledger::evidence::{Evidence, EvidenceError};
 pub use log::LogEntry;
 pub use message::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};

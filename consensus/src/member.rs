@@ -215,6 +215,11 @@ impl<C: Chain> Member<C> {
         (self.bodies.len(), self.executed.len())
     }
 
+    /// How much its replica keeps of what others said.
+    pub fn kept(&self) -> Vec<crate::Kept> {
+        self.replica.as_ref().map(Replica::kept).unwrap_or_default()
+    }
+
     /// Whether this node's validating key is in the set of the next height.
     ///
     /// # Errors

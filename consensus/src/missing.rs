@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Peers asked for one proposal between two rebroadcasts: one may have gone silent.
 const ASKED_FOR_PROPOSAL_MAX: usize = 2;
 /// Blocks of one height whose bodies are asked for at a time.
-const BLOCKS_MAX: usize = 64;
+pub(crate) const BLOCKS_MAX: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Missing {
@@ -68,6 +68,11 @@ impl Missing {
         self.bodies.clear();
     }
 
+    /// How many rounds' proposals, how many verdicts and how many bodies are waited for.
+    pub(crate) fn held(&self) -> (usize, usize, usize) {
+        (self.proposals.len(), self.judging.len(), self.bodies.len())
+    }
+
     pub(crate) fn forget_before(&mut self, round: u32) {
         self.proposals = self.proposals.split_off(&round);
     }
@@ -91,6 +96,26 @@ mod tests {
             assert_eq!(asked, vec![round]);
             assert!(missing.judging().count() <= BLOCKS_MAX);
         }
+    }
+
+    #[test]
+    fn few_bodies_are_asked_for_at_a_time() {
+        let mut missing = Missing::default();
+        let peer = PublicKey([1; 32]);
+        let asked = (0..500).filter(|n| !missing.ask_for_body(block(*n), vec![peer]).is_empty()).count();
+        assert_eq!((asked, missing.held()), (64, (0, 0, 64)));
+        let other = PublicKey([2; 32]);
+        assert_eq!(missing.ask_for_body(block(63), vec![other]), vec![other], "of those, anybody is asked");
+        missing.ask_again();
+        assert_eq!(missing.ask_for_body(block(499), vec![peer]), vec![peer], "and others later");
+    }
+
+    #[test]
+    fn rounds_long_past_are_not_asked_for() {
+        let mut missing = Missing::default();
+        (0..500).for_each(|round| assert!(missing.ask_for_proposal(round, PublicKey([1; 32]))));
+        missing.forget_before(490);
+        assert_eq!(missing.held(), (10, 0, 0));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! The height decided last: helping those who still vote in it, and seeing who says something else in it now.
 
 use crate::ballots::Ballots;
+use crate::early::SENDERS_MAX;
+use crate::height::ACCUSED_MAX;
 use crate::message::{Message, VoteKind};
 use ledger::certificate::Certificate;
 use ledger::evidence::{Evidence, Offence};
@@ -12,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Answers to one peer for one height.
 const ANSWERS_MAX: u32 = 16;
 /// Votes remembered, to tell one that is only late from one that is repeated.
-const HEARD_MAX: usize = 4_096;
+pub(crate) const HEARD_MAX: usize = 4_096;
 
 /// The last height we decided.
 #[derive(Debug, Default)]
@@ -26,6 +28,14 @@ pub(crate) struct Past {
     /// Votes that came too late to be; each from its voter, so that nobody else's are shadowed.
     late: Ballots,
     accused: BTreeSet<(PublicKey, Offence)>,
+}
+
+/// How much is kept of it.
+pub(crate) struct Held {
+    pub(crate) late: usize,
+    pub(crate) heard: usize,
+    pub(crate) offences: usize,
+    pub(crate) answered: usize,
 }
 
 impl Past {
@@ -61,7 +71,8 @@ impl Past {
                 let evidence = Evidence::Votes(other, vote);
                 let Ok(charge) = evidence.charge() else { continue };
                 let offence = (vote.voter, charge.offence);
-                if !self.accused.contains(&offence) && evidence.check(chain).is_ok() {
+                let is_new = self.accused.len() < ACCUSED_MAX && !self.accused.contains(&offence);
+                if is_new && evidence.check(chain).is_ok() {
                     self.accused.insert(offence);
                     found.push(evidence);
                 }
@@ -86,11 +97,23 @@ impl Past {
             Message::WantProposal { .. } => true,
             Message::Proposal(_) | Message::Polka(_) | Message::Skip(_) | Message::Decided(_) => false,
         };
+        if !is_stuck || (self.answers.len() >= SENDERS_MAX && !self.answers.contains_key(&from)) {
+            return None;
+        }
         let answers = self.answers.entry(from).or_default();
-        if !is_stuck || *answers >= ANSWERS_MAX {
+        if *answers >= ANSWERS_MAX {
             return None;
         }
         *answers += 1;
         self.certificate.clone().map(Message::Decided)
+    }
+
+    pub(crate) fn held(&self) -> Held {
+        Held {
+            late: self.late.len(),
+            heard: self.heard.len(),
+            offences: self.accused.len(),
+            answered: self.answers.len(),
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::effect::{Alarm, Effect, Input};
 use crate::engine::Engine;
 use crate::guard::{GuardRecord, SigningGuard};
 use crate::height::Height;
+use crate::kept::{self, Kept};
 use crate::log::LogEntry;
 use crate::message::Message;
 use crate::past::Past;
@@ -18,7 +19,7 @@ use ledger::validators::ValidatorSet;
 use std::fmt;
 
 /// Verdicts on blocks of the next height that are kept until it starts.
-const EARLY_VERDICTS_MAX: usize = 16;
+pub(crate) const EARLY_VERDICTS_MAX: usize = 16;
 
 /// What a replica is made with.
 #[derive(Clone, Debug)]
@@ -111,6 +112,14 @@ impl Replica {
     #[must_use]
     pub fn decided(&self) -> Option<&Certificate> {
         self.running.as_ref().and_then(|running| running.desk.now.decided.as_ref())
+    }
+
+    /// How much it keeps of what others said. What the core keeps of the same votes is not in it, and cannot be seen.
+    #[must_use]
+    pub fn kept(&self) -> Vec<Kept> {
+        let now = self.running.iter().flat_map(|running| kept::of_height(&running.desk.now, running.round()));
+        let next = kept::of_next(self.early.len(), self.early_verdicts.len());
+        now.chain(kept::of_past(&self.past)).chain(next).collect()
     }
 
     fn next_height(&self) -> u64 {

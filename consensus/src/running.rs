@@ -17,7 +17,7 @@ use ledger::key::PublicKey;
 
 /// Rounds ahead of ours in which single votes and proposals are looked at. Who is further ahead proves
 /// it with a [`crate::Skip`]. The core has the same bound.
-const ROUNDS_AHEAD: u32 = 10;
+pub(crate) const ROUNDS_AHEAD: u32 = 10;
 
 pub(crate) struct Running {
     pub(crate) engine: Engine,
@@ -33,7 +33,7 @@ impl Running {
         self.desk.now.decided.is_some()
     }
 
-    fn round(&self) -> u32 {
+    pub(crate) fn round(&self) -> u32 {
         self.engine.round().unwrap_or(0)
     }
 
@@ -152,7 +152,6 @@ impl Running {
         } else {
             self.tell(Told::Timer(timer));
         }
-        self.desk.now.forget_old_rounds(self.round());
     }
 
     /// Says again what we said in this round, and in later ones: after the loss of the log we may have

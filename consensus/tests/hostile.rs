@@ -3,12 +3,14 @@
 use crate::adversaries::forger::Forger;
 use crate::sim::block::{CHAIN, secret};
 use crate::sim::rng::Rng;
+use crate::stand::{self, Stand, parting, public};
 use crate::table::{Table, X, Y, decisions, said};
+use consensus::member::{Action, Event, Parting};
 use consensus::{
     Effect, Evidence, EvidenceError, GuardRecord, Input, LogEntry, Message, ProposalBody, Refusal, SignedProposal,
     SignedVote, SkipReason, TimerKind, VoteKind,
 };
-use ledger::certificate::VoteBody;
+use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::{decode, encode};
 use ledger::evidence::OffenceKind;
 use ledger::id::{BlockHash, ChainId};
@@ -425,4 +427,22 @@ fn a_replica_under_fire_stays_upright() {
             assert!(effects.len() < 200, "{} effects of one input", effects.len());
         }
     }
+}
+
+/// A certificate names whomever its author likes. One that does not hold says nothing about this node's own words: or
+/// else whoever is a member could silence all validators, one after the other.
+#[test]
+fn a_false_certificate_silences_nobody() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let me = public(stand.in_turn(3));
+    let block = stand.block(others[0], stand.now.wall_ms).block;
+    let signed: Vec<_> = others[..2].iter().map(|person| public(person)).chain([me]).collect();
+    let signed: Vec<_> = signed.into_iter().map(|key| (key, Signature([1; 64]))).collect();
+    let certificate = Certificate::assemble(stand::H, 0, block.header.hash(), &signed, stand.cast.set());
+    let (peer, header) = (others[2].node.public(), block.header.clone());
+    let actions = stand.step(Event::Synced { peer, block, transactions: Vec::new(), certificate });
+    assert!(parting(&actions).is_some_and(Parting::is_fault), "{actions:?}");
+    assert!(!actions.iter().any(|action| matches!(action, Action::Alarm(_) | Action::CancelConsensus)), "{actions:?}");
+    let actions = stand.hear_block(others[0], &header, &[]);
+    assert_eq!(stand::said(&actions), vec![(VoteKind::Prevote, Some(header.hash()))], "it still has its voice");
 }

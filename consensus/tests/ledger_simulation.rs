@@ -4,9 +4,11 @@
 //! `FIRST_SEED=… SEEDS=…` choose seeds, `LOUD=1` prints every message.
 
 use crate::adversaries::boaster::Boaster;
+use crate::adversaries::dripper::Dripper;
 use crate::adversaries::equivocator::Equivocator;
 use crate::adversaries::flooder::Flooder;
 use crate::adversaries::forger::Forger;
+use crate::adversaries::impostor::Impostor;
 use crate::adversaries::invalid_block::InvalidBlock;
 use crate::adversaries::silent::Silent;
 use crate::adversaries::spammer::Spammer;
@@ -25,9 +27,10 @@ use std::ops::Range;
 const FAULTS_UNTIL_US: u64 = 6_000_000;
 const PROGRESS_WITHIN_US: u64 = 30_000_000;
 
-/// Who means harm in a run: nobody, or one of these.
-const ADVERSARIES: [&str; 12] = [
-    "nobody",
+/// In whose runs nobody means harm.
+const NOBODY: &str = "nobody";
+/// Who means harm in a run.
+const LIARS: [&str; 11] = [
     "equivocator",
     "twins",
     "silent",
@@ -40,28 +43,36 @@ const ADVERSARIES: [&str; 12] = [
     "boaster",
     "amnesia",
 ];
-
-const FORGETFUL_LEDGERS: &str = "forgetful ledgers";
+/// … and in runs of their own, so that the others' seeds stay what they are.
+const DECEIVERS: [&str; 3] = ["dripper", "impostor", "foreign set"];
 
 /// A kind of worlds to draw from.
 pub(crate) struct Kind {
     pub(crate) name: &'static str,
     cast: fn() -> &'static Cast,
     plan: Plan,
+    /// Every other seed has one of these.
+    liars: &'static [&'static str],
 }
 
-pub(crate) const FOUR: Kind = Kind { name: "ledgers of four", cast: || Cast::of(4), plan: faults::draw };
-pub(crate) const SEVEN: Kind = Kind { name: "ledgers of seven", cast: || Cast::of(7), plan: faults::draw };
-pub(crate) const RESTLESS: Kind = Kind { name: "restless ledgers", cast: || Cast::of(4), plan: faults::restless };
+pub(crate) const FOUR: Kind = Kind { name: "ledgers of four", cast: || Cast::of(4), plan: faults::draw, liars: &LIARS };
+pub(crate) const SEVEN: Kind =
+    Kind { name: "ledgers of seven", cast: || Cast::of(7), plan: faults::draw, liars: &LIARS };
+pub(crate) const RESTLESS: Kind =
+    Kind { name: "restless ledgers", cast: || Cast::of(4), plan: faults::restless, liars: &LIARS };
 /// Nobody means harm in these: one of four may be silent, and that is the one who has forgotten.
-pub(crate) const FORGETFUL: Kind = Kind { name: FORGETFUL_LEDGERS, cast: || Cast::of(4), plan: faults::forgetful };
-pub(crate) const MOVING: Kind = Kind { name: "moving ledgers", cast: Cast::moving, plan: faults::draw };
+pub(crate) const FORGETFUL: Kind =
+    Kind { name: "forgetful ledgers", cast: || Cast::of(4), plan: faults::forgetful, liars: &[] };
+pub(crate) const MOVING: Kind = Kind { name: "moving ledgers", cast: Cast::moving, plan: faults::draw, liars: &LIARS };
+/// Those who keep others waiting, or speak in their name, and who make a ledger of their own.
+pub(crate) const DECEIVED: Kind =
+    Kind { name: "deceived ledgers", cast: || Cast::of(7), plan: faults::draw, liars: &DECEIVERS };
 
 impl Kind {
     /// One world of it, for a long run.
     pub(crate) fn played(&self, seed: u64) -> Played {
-        let Outcome { violations, faults, simulated_us, .. } = play(seed, self);
-        Played { violations, faults: faults.values().sum(), simulated_us }
+        let Outcome { hash, violations, faults, simulated_us, .. } = play(seed, self);
+        Played { hash, violations, faults: faults.values().sum(), simulated_us }
     }
 }
 
@@ -150,6 +161,11 @@ fn who_lost_its_disk_votes_again_when_it_cannot_contradict_itself() {
 }
 
 #[test]
+fn deceived_ledgers_agree_and_move_on_whoever_speaks_in_others_names() {
+    check("deceived_ledgers", &DECEIVED, 0..12);
+}
+
+#[test]
 fn moving_ledgers_agree_and_move_on_while_their_validators_change() {
     check("moving_ledgers", &MOVING, 0..60);
 }
@@ -226,16 +242,13 @@ fn world_of(seed: u64, kind: &Kind) -> (World, &'static str) {
     let count = cast.validators.len();
     let mut world = World::of(cast, rng.next());
     // Every other seed has somebody who means harm.
-    let adversary = if seed.is_multiple_of(2) || kind.name == FORGETFUL_LEDGERS {
-        ADVERSARIES[0]
-    } else {
-        ADVERSARIES[1 + usize::try_from(seed / 2).unwrap() % (ADVERSARIES.len() - 1)]
-    };
+    let liar = || kind.liars.get(usize::try_from(seed / 2).unwrap() % kind.liars.len().max(1));
+    let adversary = if seed.is_multiple_of(2) { NOBODY } else { liar().copied().unwrap_or(NOBODY) };
     let place = rng.index(count);
     set_adversary(&mut world, adversary, place, &mut rng);
-    if cast.set().len() == 7 && adversary != ADVERSARIES[0] {
+    if cast.set().len() == 7 && adversary != NOBODY {
         // Two of seven the protocol bears.
-        let other = *rng.pick(&ADVERSARIES[1..]);
+        let other = *rng.pick(&LIARS);
         set_adversary(&mut world, other, (place + 1) % count, &mut rng);
     }
     world.submit_every_us = rng.between(40_000, 250_000);
@@ -256,7 +269,15 @@ fn set_adversary(world: &mut World, adversary: &str, place: usize, rng: &mut Rng
     let chain = world.cast.chain_id();
     let of = |adversary: Box<dyn crate::adversaries::Adversary>| Some(adversary);
     let adversary = match adversary {
-        "nobody" => None,
+        NOBODY => None,
+        "dripper" => of(Box::<Dripper>::default()),
+        // The fifth is of the first's organisation again, and so on.
+        "impostor" => {
+            let colleague = if place < 4 { (place + 4) % world.cast.validators.len() } else { place - 4 };
+            let victim = world.hosts[colleague].person.validator.as_ref();
+            of(Box::new(Impostor { victim: victim.unwrap().public() }))
+        }
+        "foreign set" => of(Box::new(InvalidBlock::of_a_foreign_set())),
         "equivocator" => of(Box::<Equivocator>::default()),
         "twins" => {
             world.add_twin(place);

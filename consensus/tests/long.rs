@@ -15,6 +15,8 @@ const PROGRESS_LINES: u64 = 50;
 
 /// What came of one world.
 pub(crate) struct Played {
+    /// Of everything that happened.
+    pub(crate) hash: u64,
     pub(crate) violations: Vec<String>,
     pub(crate) faults: u64,
     pub(crate) simulated_us: u64,
@@ -23,7 +25,7 @@ pub(crate) struct Played {
 /// A kind of worlds: the test that plays one of them again, and what plays it.
 type Kind = (&'static str, fn(u64) -> Played);
 
-const KINDS: [Kind; 8] = [
+const KINDS: [Kind; 9] = [
     ("four_validators", |seed| replicas::FOUR.played(seed)),
     ("seven_validators", |seed| replicas::SEVEN.played(seed)),
     ("restless_validators", |seed| replicas::RESTLESS.played(seed)),
@@ -32,6 +34,7 @@ const KINDS: [Kind; 8] = [
     ("restless_ledgers", |seed| ledgers::RESTLESS.played(seed)),
     ("forgetful_ledgers", |seed| ledgers::FORGETFUL.played(seed)),
     ("moving_ledgers", |seed| ledgers::MOVING.played(seed)),
+    ("deceived_ledgers", |seed| ledgers::DECEIVED.played(seed)),
 ];
 
 #[derive(Clone, Copy, Default)]
@@ -82,10 +85,10 @@ fn a_long_run_of_every_kind() {
 fn play((test, play): Kind, seed: u64) -> Played {
     let played = catch_unwind(AssertUnwindSafe(|| play(seed))).unwrap_or_else(|panic| {
         let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-        Played { violations: vec![format!("it panicked: {words}")], faults: 0, simulated_us: 0 }
+        Played { hash: 0, violations: vec![format!("it panicked: {words}")], faults: 0, simulated_us: 0 }
     });
     for violation in &played.violations {
-        println!("{test}, seed {seed}: {violation}");
+        println!("{test}, seed {seed}, event hash {:016x}: {violation}", played.hash);
         println!("  play it again: FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
     }
     played

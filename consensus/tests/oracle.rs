@@ -2,6 +2,7 @@
 //! (<https://arxiv.org/abs/1807.04938>, Algorithm 1; its line numbers are in the code), without keys,
 //! logs or guards. The same words lost, it must decide what our replica decides, in the same round.
 
+use crate::controls::first_of;
 use crate::lockstep::{Core, Deed, H, Lockstep, Ours, Rule, Step, block_of};
 use crate::sim::block::{secret, set_of};
 use crate::sim::rng::Rng;
@@ -11,11 +12,12 @@ use ledger::id::BlockHash;
 use std::collections::{BTreeMap, BTreeSet};
 
 const VALIDATORS: usize = 4;
-const QUORUM: usize = 3;
+/// 2f + 1.
+pub(crate) const QUORUM: usize = 3;
 const MORE_THAN_F: usize = 2;
 
-#[derive(Clone, Copy, Debug)]
-enum Word {
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Word {
     Proposal { round: u32, value: BlockHash, valid_round: Option<u32> },
     Vote { step: Step, round: u32, value: Option<BlockHash> },
 }
@@ -23,9 +25,12 @@ enum Word {
 /// Votes by round, step and voter.
 type Votes = BTreeMap<(u32, Step), BTreeMap<usize, Option<BlockHash>>>;
 
-struct Oracle {
+pub(crate) struct Oracle {
     me: usize,
+    quorum: usize,
     proposers: Vec<usize>,
+    /// It is told what it proposes ([`Self::propose`]), unless it is bound to propose something.
+    waits_for_values: bool,
     round: u32,
     step: Step,
     locked: Option<(u32, BlockHash)>,
@@ -39,10 +44,12 @@ struct Oracle {
 }
 
 impl Oracle {
-    fn new(me: usize, proposers: Vec<usize>) -> Self {
+    pub(crate) fn new(me: usize, quorum: usize, proposers: Vec<usize>) -> Self {
         Self {
             me,
+            quorum,
             proposers,
+            waits_for_values: false,
             round: 0,
             step: Step::Propose,
             locked: None,
@@ -59,14 +66,41 @@ impl Oracle {
     fn start_round(&mut self, round: u32) {
         (self.round, self.step) = (round, Step::Propose);
         self.deeds.push(Deed::CancelAll);
-        if self.proposers[round as usize % self.proposers.len()] == self.me {
-            let value = self.valid.map_or(block_of(self.me, round, 0), |(_, value)| value);
-            let valid_round = self.valid.map(|(round, _)| round);
-            self.proposals.insert(round, (value, valid_round));
-            self.deeds.push(Deed::Say(Word::Proposal { round, value, valid_round }));
-        } else {
+        if !self.is_in_turn() {
             self.deeds.push(Deed::Schedule(round, TimerKind::Propose));
+        } else if let Some((valid_round, value)) = self.valid {
+            self.say_proposal(value, Some(valid_round));
+        } else if !self.waits_for_values {
+            self.say_proposal(block_of(self.me, round, 0), None);
         }
+    }
+
+    pub(crate) fn round(&self) -> u32 {
+        self.round
+    }
+
+    fn is_in_turn(&self) -> bool {
+        self.proposers[self.round as usize % self.proposers.len()] == self.me
+    }
+
+    fn say_proposal(&mut self, value: BlockHash, valid_round: Option<u32>) {
+        let round = self.round;
+        self.proposals.insert(round, (value, valid_round));
+        self.deeds.push(Deed::Say(Word::Proposal { round, value, valid_round }));
+    }
+
+    /// An oracle that is told what to propose.
+    pub(crate) fn waiting_for_values(self) -> Self {
+        Self { waits_for_values: true, ..self }
+    }
+
+    /// What to propose in this round, if it is still the turn.
+    pub(crate) fn propose(&mut self, round: u32, value: BlockHash) -> Vec<Deed<Word>> {
+        let is_due = round == self.round && self.is_in_turn() && !self.proposals.contains_key(&round);
+        if is_due && self.step == Step::Propose && !self.decided {
+            self.say_proposal(value, None);
+        }
+        self.finish()
     }
 
     fn vote(&mut self, step: Step, value: Option<BlockHash>) {
@@ -94,6 +128,14 @@ impl Oracle {
 
     fn apply_one(&mut self) -> bool {
         let round = self.round;
+        for (of_round, (value, _)) in self.proposals.clone() {
+            if self.count(of_round, Step::Precommit, Some(value)) >= self.quorum {
+                // Lines 49-54.
+                self.decided = true;
+                self.deeds.push(Deed::Decide(of_round, value));
+                return false;
+            }
+        }
         if let Some((value, valid_round)) = self.proposals.get(&round).copied() {
             if self.step == Step::Propose && self.may_prevote(valid_round) {
                 // Lines 22-33.
@@ -105,7 +147,7 @@ impl Oracle {
                 self.vote(Step::Prevote, free.then_some(value));
                 return true;
             }
-            let polka = self.count(round, Step::Prevote, Some(value)) >= QUORUM;
+            let polka = self.count(round, Step::Prevote, Some(value)) >= self.quorum;
             if polka && self.step >= Step::Prevote && self.once(36, round) {
                 // Lines 36-43.
                 if self.step == Step::Prevote {
@@ -116,26 +158,18 @@ impl Oracle {
                 return true;
             }
         }
-        if self.step == Step::Prevote && self.voters(round, Step::Prevote) >= QUORUM && self.once(34, round) {
+        if self.step == Step::Prevote && self.voters(round, Step::Prevote) >= self.quorum && self.once(34, round) {
             self.deeds.push(Deed::Schedule(round, TimerKind::Prevote));
             return true;
         }
-        if self.step == Step::Prevote && self.count(round, Step::Prevote, None) >= QUORUM {
+        if self.step == Step::Prevote && self.count(round, Step::Prevote, None) >= self.quorum {
             // Lines 44-46.
             self.vote(Step::Precommit, None);
             return true;
         }
-        if self.voters(round, Step::Precommit) >= QUORUM && self.once(47, round) {
+        if self.voters(round, Step::Precommit) >= self.quorum && self.once(47, round) {
             self.deeds.push(Deed::Schedule(round, TimerKind::Precommit));
             return true;
-        }
-        for (of_round, (value, _)) in self.proposals.clone() {
-            if self.count(of_round, Step::Precommit, Some(value)) >= QUORUM {
-                // Lines 49-54.
-                self.decided = true;
-                self.deeds.push(Deed::Decide(of_round, value));
-                return false;
-            }
         }
         let ahead: BTreeSet<u32> = self.votes.keys().map(|(round, _)| *round).filter(|one| *one > round).collect();
         for later in ahead.into_iter().rev() {
@@ -153,7 +187,7 @@ impl Oracle {
     fn may_prevote(&self, valid_round: Option<u32>) -> bool {
         let Some(valid_round) = valid_round else { return true };
         let value = self.proposals[&self.round].0;
-        valid_round < self.round && self.count(valid_round, Step::Prevote, Some(value)) >= QUORUM
+        valid_round < self.round && self.count(valid_round, Step::Prevote, Some(value)) >= self.quorum
     }
 
     fn finish(&mut self) -> Vec<Deed<Word>> {
@@ -224,7 +258,7 @@ fn losses(seed: u64) -> BTreeSet<(usize, usize, u32, Step)> {
     lost
 }
 
-fn play<C: Core>(nodes: Vec<C>, rule: Rule<'_>) -> Vec<Option<(u32, BlockHash)>> {
+fn play<C: Core>(nodes: Vec<C>, rule: Rule<'_>) -> Decided {
     let mut lockstep = Lockstep::new(nodes, (0..VALIDATORS).collect());
     lockstep.start(rule);
     for _ in 0..40 {
@@ -235,27 +269,66 @@ fn play<C: Core>(nodes: Vec<C>, rule: Rule<'_>) -> Vec<Option<(u32, BlockHash)>>
     lockstep.decided
 }
 
-/// Only proposals and votes are heard: what our replica does to repeat and to ask for lost words is more
-/// than the paper has, and would only help it.
-#[test]
-fn our_replica_decides_what_the_oracle_decides() {
+/// Oracles with such a quorum.
+fn oracles(quorum: usize) -> Vec<Oracle> {
     let mut keys: Vec<_> = (0..VALIDATORS).map(secret).collect();
     keys.sort_by_key(ledger::key::SecretKey::public);
     let set = set_of(&keys);
     let turn = |round| set.position(&consensus::proposer(&set, H, round)).unwrap();
     let proposers: Vec<usize> = (0..4).map(turn).collect();
+    (0..VALIDATORS).map(|place| Oracle::new(place, quorum, proposers.clone())).collect()
+}
+
+type Decided = Vec<Option<(u32, BlockHash)>>;
+
+/// What our replicas decide where these words are lost, and what oracles do.
+fn both(seed: u64, quorum: usize) -> (Decided, Decided) {
+    let lost = losses(seed);
+    let rule = |from: usize, to: usize, place: Option<(u32, Step)>| {
+        place.is_some_and(|(round, step)| !lost.contains(&(from, to, round, step)))
+    };
+    let ours = (0..VALIDATORS).map(|place| Ours::new(place, 0)).collect();
+    (play(ours, &rule), play(oracles(quorum), &rule))
+}
+
+/// Only proposals and votes are heard: what our replica does to repeat and to ask for lost words is more
+/// than the paper has, and would only help it.
+#[test]
+fn our_replica_decides_what_the_oracle_decides() {
     let (mut decisions, mut late) = (0, 0);
     for seed in chosen(0..400) {
-        let lost = losses(seed);
-        let rule = |from: usize, to: usize, place: Option<(u32, Step)>| {
-            place.is_some_and(|(round, step)| !lost.contains(&(from, to, round, step)))
-        };
-        let ours = play((0..VALIDATORS).map(|place| Ours::new(place, 0)).collect(), &rule);
-        let theirs = play((0..VALIDATORS).map(|place| Oracle::new(place, proposers.clone())).collect(), &rule);
+        let (ours, theirs) = both(seed, QUORUM);
         let again = format!("FIRST_SEED={seed} SEEDS=1 cargo test -p consensus our_replica_decides -- --nocapture");
         assert_eq!(ours, theirs, "seed {seed}: ours and the oracle's; play it again: {again}");
         decisions += ours.iter().flatten().count();
         late += ours.iter().flatten().filter(|(round, _)| *round > 0).count();
     }
     println!("oracle: {decisions} decisions agree, {late} of them after round 0");
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Wrong {
+    #[error("the honest are divided: {0:?}")]
+    Divided(Decided),
+    #[error("ours decided {ours:?}, the oracle {theirs:?}")]
+    Differs { ours: Decided, theirs: Decided },
+}
+
+/// A core of our own with a formula that is wrong by one: a quorum is 2f, and not 2f + 1. Two and two that do not hear
+/// each other are enough to see it, and so is our replica beside it.
+#[test]
+fn a_core_whose_quorum_is_2f_divides_the_honest_and_is_caught() {
+    let pairs = |from: usize, to: usize, _: Option<(u32, Step)>| from / 2 == to / 2;
+    let divided = |quorum: usize| {
+        let decided = play(oracles(quorum), &pairs);
+        let blocks: BTreeSet<BlockHash> = decided.iter().flatten().map(|(_, block)| *block).collect();
+        (blocks.len() > 1).then_some(Wrong::Divided(decided))
+    };
+    assert!(first_of("none", 1, |_| divided(QUORUM)).is_none());
+    assert!(first_of("a quorum of 2f", 1, |_| divided(QUORUM - 1)).is_some());
+    let found = first_of("a quorum of 2f, beside ours", 400, |seed| {
+        let (ours, theirs) = both(seed, QUORUM - 1);
+        (ours != theirs).then_some(Wrong::Differs { ours, theirs })
+    });
+    assert!(found.is_some());
 }

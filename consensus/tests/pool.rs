@@ -333,12 +333,12 @@ fn nobody_with_little_to_say_waits_for_more_than_a_share_of_anothers_load() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.offer_many("depot", 3_000);
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 1_000)]), "nobody else is there");
-    assert!(crowded.pool.is_ripe(1_000), "there is a full block of it");
+    assert!(crowded.pool.is_ripe(1_000, BYTES_MAX), "there is a full block of it");
 
     crowded.offer_many("bank", 1);
-    assert!(crowded.pool.is_ripe(1_000), "the bank does not wait for more to come");
+    assert!(crowded.pool.is_ripe(1_000, BYTES_MAX), "the bank does not wait for more to come");
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 1)]), "the last block was the depot's");
-    assert!(!crowded.pool.is_ripe(1_000), "a share of the depot's fills no block");
+    assert!(!crowded.pool.is_ripe(1_000, BYTES_MAX), "a share of the depot's fills no block");
     crowded.offer_many("bank", 2);
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("bank", 2), ("depot", 16)]), "it is the depot's turn");
     crowded.offer_many("bank", 2);
@@ -424,8 +424,25 @@ fn a_block_is_no_longer_than_a_few_quiet_ones() {
     crowded.pool.took(&few, 10);
     crowded.pool.took(&many, 210);
     assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 400, "80 ms, at a fifth of one each");
-    assert!(crowded.pool.is_ripe(1_000));
+    assert!(crowded.pool.is_ripe(1_000, BYTES_MAX));
     assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 400)]));
+}
+
+/// A block is full when its bytes are, however few transactions these are.
+#[test]
+fn a_block_that_is_full_of_bytes_does_not_wait_for_more_transactions() {
+    let mut crowded = Crowded::new(without_shares());
+    let mut ripe_since = None;
+    for count in 1..=80 {
+        let transaction = crowded.large();
+        crowded.offer("depot", transaction, Source::Client).unwrap();
+        if crowded.pool.is_ripe(1_000, BYTES_MAX) {
+            ripe_since.get_or_insert(count);
+        }
+    }
+    let fits = crowded.pool.for_block(1_000, BYTES_MAX).len();
+    assert!((55..65).contains(&fits), "{fits}");
+    assert_eq!(ripe_since, Some(fits + 1), "the first that does not fit any more");
 }
 
 /// What is long takes long: a block of a few large transactions is no quiet one, and not longer than others either.

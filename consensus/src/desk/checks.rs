@@ -13,9 +13,10 @@ use std::collections::BTreeSet;
 const ROUND_MAX: u32 = 1 << 24;
 
 impl Desk {
-    /// Counts verified votes of different validators of this height.
-    fn count_votes(&mut self, votes: impl Iterator<Item = SignedVote>) -> Result<usize, Refusal> {
-        let mut counted = BTreeSet::new();
+    /// Verifies so many votes of different validators of this height. They are remembered once all of them hold, and
+    /// are enough: or else one validator could leave votes of its own in every round there may ever be.
+    fn verify_votes(&mut self, votes: impl Iterator<Item = SignedVote>, needed: usize) -> Result<(), Refusal> {
+        let (mut counted, mut unknown) = (BTreeSet::new(), Vec::new());
         for vote in votes {
             if self.now.validators.position(&vote.voter).is_none() {
                 return Err(Refusal::NotAValidator(vote.voter));
@@ -23,9 +24,17 @@ impl Desk {
             if !counted.insert(vote.voter) {
                 return Err(Refusal::CountedTwice(vote.voter));
             }
-            self.verify_vote(&vote)?;
+            if !self.now.ballots.contains(&vote) {
+                self.look_for_contradictions(&vote);
+                unknown.push(vote);
+            }
         }
-        Ok(counted.len())
+        if counted.len() < needed {
+            return Err(Refusal::TooFewVotes { votes: counted.len(), needed });
+        }
+        unknown.iter().try_for_each(|vote| vote.verify(&self.chain))?;
+        unknown.iter().for_each(|vote| self.take_note(vote));
+        Ok(())
     }
 
     /// Verifies the signature of a vote, unless it has been verified before. If it is ours, we have cast
@@ -38,10 +47,15 @@ impl Desk {
         Ok(())
     }
 
-    fn take_note(&mut self, verified: &SignedVote) {
-        if let Some(other) = self.now.ballots.contradicted_by(verified) {
-            self.accuse_of(Evidence::Votes(other, *verified));
+    /// A signature is verified where there is one.
+    fn look_for_contradictions(&mut self, vote: &SignedVote) {
+        if let Some(other) = self.now.ballots.contradicted_by(vote) {
+            self.accuse_of(Evidence::Votes(other, *vote));
         }
+    }
+
+    fn take_note(&mut self, verified: &SignedVote) {
+        self.look_for_contradictions(verified);
         self.now.ballots.insert(verified);
         if verified.voter == self.me {
             self.learn(Signed::Vote(*verified));
@@ -64,32 +78,25 @@ impl Desk {
         Ok(())
     }
 
-    /// Looks at a message for nothing but contradictions: a signature is verified where there is one.
+    /// Looks at a message for nothing but contradictions.
     pub(crate) fn compare(&mut self, message: &Message) {
-        for vote in message.votes(&self.now.validators) {
-            if let Some(other) = self.now.ballots.contradicted_by(&vote) {
-                self.accuse_of(Evidence::Votes(other, vote));
-            }
-        }
+        message.votes(&self.now.validators).iter().for_each(|vote| self.look_for_contradictions(vote));
     }
 
     pub(super) fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {
         within_reach(polka.round)?;
-        let votes = self.count_votes(polka.votes())?;
-        let needed = self.now.validators.quorum();
-        if votes < needed { Err(Refusal::TooFewVotes { votes, needed }) } else { Ok(()) }
+        self.verify_votes(polka.votes(), self.now.validators.quorum())
     }
 
     pub(super) fn check_skip(&mut self, skip: &Skip) -> Result<(), Refusal> {
         within_reach(skip.round)?;
-        let votes = self.count_votes(skip.votes())?;
         let stray = skip.votes.iter().find(|vote| vote.kind != VoteKind::Precommit);
-        let (enough, needed) = match (skip.reason, stray) {
+        let needed = match (skip.reason, stray) {
             (SkipReason::Over, Some(vote)) => return Err(Refusal::WrongKind(vote.voter)),
-            (SkipReason::Over, None) => (self.now.validators.is_quorum(votes), self.now.validators.quorum()),
-            (SkipReason::Ahead, _) => (self.now.is_more_than_a_third(votes), self.now.validators.len() / 3 + 1),
+            (SkipReason::Over, None) => self.now.validators.quorum(),
+            (SkipReason::Ahead, _) => self.now.validators.len() / 3 + 1,
         };
-        if enough { Ok(()) } else { Err(Refusal::TooFewVotes { votes, needed }) }
+        self.verify_votes(skip.votes(), needed)
     }
 
     pub(super) fn check_certificate(&mut self, certificate: &Certificate) -> Result<(), Refusal> {

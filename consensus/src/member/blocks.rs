@@ -37,7 +37,7 @@ impl<C: Chain> Member<C> {
         let height = tip.header.height + 1;
         let after_ms = if !self.mempool.is_empty() {
             let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
-            let is_ripe = self.mempool.is_ripe(self.block_transactions);
+            let is_ripe = self.mempool.is_ripe(self.block_transactions, BLOCK_BYTES_MAX);
             if is_ripe { 0 } else { self.batch_ms.saturating_sub(since_ms) }
         } else if tip.header.tx_count > 0 {
             self.parameters.seal_ms

@@ -152,13 +152,17 @@ impl Mempool {
     /// much one offers, the others lose nothing of their share, and wait for no more than one of its.
     #[must_use]
     pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
+        let (transactions, bytes) = self.extent(transactions, bytes);
+        let places = self.in_turn(transactions, bytes, self.budgets(transactions));
+        places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
+    }
+
+    /// Of so many transactions and bytes, what a block of this node may have now.
+    fn extent(&self, transactions: usize, bytes: usize) -> (usize, usize) {
         let most = self.length.most(transactions);
         // A shorter block has fewer bytes, too, but room for a large transaction.
         let shorter = (most * PLACE_BYTES).max(OWN_PLACES_BYTES_MAX);
-        let bytes = if most < transactions { bytes.min(shorter) } else { bytes };
-        let transactions = most;
-        let places = self.in_turn(transactions, bytes, self.budgets(transactions));
-        places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
+        (most, if most < transactions { bytes.min(shorter) } else { bytes })
     }
 
     /// So many transactions and bytes of every organisation in turn: what a node that has just come is told.
@@ -168,14 +172,17 @@ impl Mempool {
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
 
-    /// Whether a block of so many transactions is better begun now than a little later, when there is more to
-    /// put in: when it is full, and when somebody has little to say beside somebody who has much.
+    /// Whether a block of so many transactions and bytes is better begun now than a little later, when there is more
+    /// to put in: when either is full, and when somebody has little to say beside somebody who has much.
     #[must_use]
-    pub fn is_ripe(&self, transactions: usize) -> bool {
-        let transactions = self.length.most(transactions);
+    pub fn is_ripe(&self, transactions: usize, bytes: usize) -> bool {
+        let (transactions, bytes) = self.extent(transactions, bytes);
+        let even = bytes / transactions.max(1);
         let queues = self.queues.values().zip(self.budgets(transactions));
-        let places: usize = queues.map(|(queue, budget)| queue.len().min(budget)).sum();
-        places >= transactions || self.has_little_beside_much()
+        let waiting =
+            queues.map(|(queue, budget)| (queue.len().min(budget), queue.bytes().min(budget.saturating_mul(even))));
+        let (places, waiting) = waiting.fold((0, 0usize), |(a, b), (c, d)| (a + c, b.saturating_add(d)));
+        places >= transactions || waiting >= bytes || self.has_little_beside_much()
     }
 
     /// Who has, or had, little to say, and how many blocks ago: the two that did last, for one of them may be the

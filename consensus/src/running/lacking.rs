@@ -62,7 +62,8 @@ impl Running {
         }
     }
 
-    /// Brings verdicts and proposals together, whichever came first, and asks for verdicts still out.
+    /// Brings verdicts and proposals together, whichever came first, and asks for verdicts still out. What is
+    /// of no use any more goes.
     pub(crate) fn settle(&mut self) {
         let named: Vec<ProposalBody> = self.desk.now.proposals().map(|proposal| proposal.body).collect();
         for ProposalBody { round, block, .. } in named {
@@ -71,6 +72,7 @@ impl Running {
         if let Some(Certificate { round, block, .. }) = self.desk.now.certified.clone() {
             self.settle_block(round, block, true);
         }
+        self.desk.now.forget_old_rounds(self.round());
     }
 
     fn settle_block(&mut self, round: u32, block: BlockHash, certified: bool) {

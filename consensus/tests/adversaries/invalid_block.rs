@@ -1,11 +1,16 @@
-//! The proposer of invalid blocks: wrong time, wrong roots, wrong count, wrong sets; well signed.
+//! The proposer of invalid blocks: wrong time, wrong roots, wrong count, wrong sets; well signed. And blocks of a ledger of
+//! its own: the same organisations with keys that it made up, and their certificates.
 
 use super::{Adversary, Stage};
-use consensus::Message;
+use crate::ledger_sim::cast::secret;
 use consensus::member::PeerMessage;
-use ledger::block::Header;
+use consensus::{Message, SignedVote, VoteKind};
+use ledger::block::{Block, Header};
 use ledger::bounded::List;
+use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::Digest;
+use ledger::key::SecretKey;
+use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeMap;
 
 pub(crate) struct InvalidBlock {
@@ -15,9 +20,11 @@ pub(crate) struct InvalidBlock {
 }
 
 /// Ways in which a header can be wrong.
-const KINDS: u64 = 9;
+const KINDS: u64 = 10;
 /// The way that is wrong about time alone.
 const FAR_AHEAD: u64 = 1;
+/// The way that is right for another set of validators.
+const FOREIGN: u64 = 9;
 
 impl InvalidBlock {
     pub(crate) fn of_any_kind() -> Self {
@@ -26,6 +33,10 @@ impl InvalidBlock {
 
     pub(crate) fn far_ahead() -> Self {
         Self { only: Some(FAR_AHEAD), made: BTreeMap::new() }
+    }
+
+    pub(crate) fn of_a_foreign_set() -> Self {
+        Self { only: Some(FOREIGN), made: BTreeMap::new() }
     }
 
     fn make(&mut self, stage: &mut Stage<'_>, round: u32) -> Header {
@@ -49,9 +60,33 @@ fn invalid(stage: &Stage<'_>, kind: u64) -> Header {
         5 => header.history_root = Digest::ZERO,
         6 => header.history_size += 1,
         7 => header.validators_hash = Digest::ZERO,
+        FOREIGN => {
+            let (set, _) = foreign(stage);
+            (header.validators_hash, header.next_validators_hash) = (set.hash(), set.hash());
+        }
         _ => header.next_validators_hash = Digest::ZERO,
     }
     header
+}
+
+/// As many validators as there are, of the same organisations, with keys in the liar's hands.
+fn foreign(stage: &Stage<'_>) -> (ValidatorSet, Vec<SecretKey>) {
+    let known = stage.vault.set_of(stage.height).validators();
+    let keys: Vec<SecretKey> = (0..known.len()).map(|n| secret(&format!("foreign {n}"))).collect();
+    let pairs = keys.iter().zip(known);
+    let validators =
+        pairs.map(|(key, one)| Validator { key: key.public(), organisation: one.organisation.clone() }).collect();
+    (ValidatorSet::new(validators).expect("as many as are known, and no key twice"), keys)
+}
+
+/// What that set would have made of a block of its own.
+fn certified(stage: &Stage<'_>, header: &Header) -> PeerMessage {
+    let (set, keys) = foreign(stage);
+    let body = VoteBody { height: header.height, round: 0, block: Some(header.hash()) };
+    let votes = keys.iter().map(|key| SignedVote::sign(VoteKind::Precommit, body, key, &stage.chain));
+    let signed: Vec<_> = votes.map(|vote| (vote.voter, vote.signature)).collect();
+    let certificate = Certificate::assemble(header.height, 0, header.hash(), &signed, &set);
+    PeerMessage::FinalisedBlock { block: Block { header: header.clone(), transactions: List::default() }, certificate }
 }
 
 impl Adversary for InvalidBlock {
@@ -63,7 +98,10 @@ impl Adversary for InvalidBlock {
                 let round = proposal.body.round;
                 let header = self.make(stage, round);
                 let proposal = Message::Proposal(stage.proposal(round, header.hash()));
-                vec![PeerMessage::Body { header, transactions: List::default() }, PeerMessage::Consensus(proposal)]
+                let is_foreign = header.validators_hash == foreign(stage).0.hash();
+                let certified = is_foreign.then(|| certified(stage, &header));
+                let body = PeerMessage::Body { header, transactions: List::default() };
+                [body, PeerMessage::Consensus(proposal)].into_iter().chain(certified).collect()
             }
             PeerMessage::Consensus(Message::Vote(vote)) if vote.voter == stage.key.public() => {
                 let place = (vote.body.height, vote.body.round);

@@ -1,6 +1,7 @@
 //! Those who mean harm, one file each. Each runs a whole member of its own, changes what that says to
-//! others, and says things besides.
+//! others, and says things besides; but for the twins and the one with amnesia, who only say what their members say.
 
+mod amnesia;
 pub(crate) mod boaster;
 pub(crate) mod dripper;
 pub(crate) mod equivocator;
@@ -11,6 +12,7 @@ pub(crate) mod invalid_block;
 pub(crate) mod silent;
 pub(crate) mod spammer;
 pub(crate) mod stale;
+mod twins;
 pub(crate) mod withholder;
 
 use crate::ledger_sim::vault::Vault;

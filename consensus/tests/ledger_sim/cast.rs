@@ -118,6 +118,14 @@ impl Cast {
         Self { validators, twins, observers, jobs, forbidden, signed_twice, farewell, patches, genesis }
     }
 
+    /// So many endpoints nobody has spoken of, enrolled by one operator.
+    pub(crate) fn enrolments(&self, count: u64) -> Vec<VerifiedTransaction> {
+        let scenario = Scenario::with_validators(1, self.validators.len());
+        let operator = scenario.key(APPROVERS[0], Role::Operator);
+        let mut script = Script { scenario: &scenario, genesis: &self.genesis, nonce: 1_000_000 };
+        (100..100 + count).map(|number| script.sign(&operator, DAY_MS, enroll(&scenario, number))).collect()
+    }
+
     pub(crate) fn chain_id(&self) -> ChainId {
         self.genesis.chain_id
     }

@@ -1,7 +1,7 @@
 //! One machine: a member, its disk, its clock, and the shell around it as the node has it.
 
 use super::cast::Person;
-use super::invariants::POOL;
+use super::invariants::{ENDLESS, POOL};
 use super::surroundings::{Clock, Surroundings};
 use super::vault::{Power, SharedVault, Vault};
 use crate::adversaries::{Adversary, Stage};
@@ -64,6 +64,10 @@ pub(crate) struct Flaws {
     pub(crate) no_certificate_check: bool,
     /// Speaks without having heard how far others are, and whatever the chain shows of its own words.
     pub(crate) speaks_at_once: bool,
+    /// No timer runs out.
+    pub(crate) no_timers: bool,
+    /// The pool takes whatever comes.
+    pub(crate) endless_pool: bool,
     /// The newest block is still in a cache when the commit says it is written.
     pub(crate) lazy_commit: bool,
 }
@@ -198,7 +202,7 @@ impl Host {
             guard,
             memory,
             timeouts: Timeouts::default(),
-            mempool: POOL,
+            mempool: if self.flaws.endless_pool { ENDLESS } else { POOL },
             batch_ms: BATCH_MS,
             block_transactions: BLOCK_TRANSACTIONS,
         };
@@ -262,7 +266,7 @@ impl Host {
 
     /// An alarm is due, unless it was moved or cancelled.
     pub(crate) fn ring(&mut self, alarm: Alarm, token: u64, around: &mut Surroundings) -> Vec<Out> {
-        if self.timers.get(&alarm) != Some(&token) {
+        if self.flaws.no_timers || self.timers.get(&alarm) != Some(&token) {
             return Vec::new();
         }
         self.timers.remove(&alarm);
@@ -364,8 +368,7 @@ impl Host {
     /// What the invariants say about memory and new blocks, power or no power.
     fn look_at_member(&mut self, around: &mut Surroundings) {
         if let Some(member) = &self.member {
-            let (bodies, candidates) = member.work_in_progress();
-            around.watch.memory_stays_bounded(self.place, member.mempool(), bodies, candidates);
+            around.watch.memory_stays_bounded(self.place, member);
         }
         while self.seen < self.height() {
             self.seen += 1;

@@ -1,9 +1,9 @@
 //! What must hold of whole members after every event, whatever happened before. Each is a sentence.
 
 use super::cast::Cast;
-use super::vault::Vault;
+use super::vault::{SharedVault, Vault};
 use crate::sim::invariants as voting;
-use consensus::member::{Mempool, MempoolLimits, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX};
+use consensus::member::{Member, MempoolLimits, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX};
 use consensus::{Evidence, Message};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
@@ -27,6 +27,14 @@ pub(crate) const POOL: MempoolLimits = MempoolLimits {
     per_organisation_max: 40,
     per_organisation_bytes_max: 48 * 1024,
     share_max: 16,
+};
+/// A pool without bounds.
+pub(crate) const ENDLESS: MempoolLimits = MempoolLimits {
+    transactions_max: usize::MAX,
+    bytes_max: usize::MAX,
+    per_organisation_max: usize::MAX,
+    per_organisation_bytes_max: usize::MAX,
+    share_max: usize::MAX,
 };
 /// How far an honest clock may be from the true time.
 pub(crate) const CLOCK_SKEW_MS_MAX: u64 = 2_000;
@@ -176,7 +184,7 @@ impl Watch {
         }
     }
 
-    fn the_ledger_convicts_only_keys_that_did_it_and_once(&mut self, evidence: &Evidence, height: u64) {
+    pub(crate) fn the_ledger_convicts_only_keys_that_did_it_and_once(&mut self, evidence: &Evidence, height: u64) {
         self.evidence_names_only_who_did_it(evidence);
         match evidence.check(&self.cast.chain_id()) {
             Err(error) => self.violations.push(Violation::BadAccusation { height, detail: error.to_string() }),
@@ -255,11 +263,12 @@ impl Watch {
         }
     }
 
-    pub(crate) fn memory_stays_bounded(&mut self, member: usize, pool: &Mempool, bodies: usize, candidates: usize) {
+    pub(crate) fn memory_stays_bounded(&mut self, place: usize, member: &Member<SharedVault>) {
+        let (pool, (bodies, candidates)) = (member.mempool(), member.work_in_progress());
         let mut hold = |held: usize, most: usize, what: &str| {
             if held > most {
                 let what = format!("{held} {what}, at most {most}");
-                self.violations.push(Violation::Memory { member, what });
+                self.violations.push(Violation::Memory { member: place, what });
             }
         };
         // Whoever waits in a pool that is short has places of his own there.
@@ -268,6 +277,7 @@ impl Watch {
         hold(pool.bytes(), POOL.bytes_max + own * OWN_PLACES_BYTES_MAX, "bytes of transactions");
         hold(bodies, BODIES_MAX, "bodies");
         hold(candidates, CANDIDATES_MAX, "executed candidates");
+        member.kept().iter().for_each(|kept| hold(kept.count, kept.most, kept.what));
     }
 
     /// The light client believes a header.

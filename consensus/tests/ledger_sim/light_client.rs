@@ -19,6 +19,8 @@ use ledger::validators::ValidatorSet;
 pub(crate) struct LightClient {
     trust: TrustRoot,
     cast: &'static Cast,
+    /// A flaw: it takes every header for final.
+    pub(crate) credulous: bool,
 }
 
 /// What somebody shows the light client.
@@ -40,11 +42,12 @@ pub(crate) enum Belief {
 impl LightClient {
     pub(crate) fn new(cast: &'static Cast) -> Self {
         let trust = TrustRoot::parse(&cast.genesis.genesis.bytes()).expect("the genesis the world was made with");
-        Self { trust, cast }
+        Self { trust, cast, credulous: false }
     }
 
     pub(crate) fn look(&self, shown: &Shown, now_ms: u64) -> Belief {
         let checked = match shown {
+            Shown::Head(header, ..) if self.credulous => Ok((header.height, header.hash())),
             Shown::Head(header, certificate, links) => self.follow(links).and_then(|set| {
                 let verified = certificate.verify(header, &self.cast.chain_id(), set);
                 verified.map(|header| (header.header().height, header.hash())).map_err(|error| error.to_string())

@@ -9,13 +9,14 @@ use ledger::genesis::GenesisBlock;
 use ledger::history::{self, HistoryStorage};
 use ledger::id::{Digest, TransactionId};
 use ledger::proof::EpochLink;
-use ledger::state::record::{Record, RecordKey, UpcomingValidators};
+use ledger::state::record::{Record, RecordKey};
 use ledger::state::storage::{MemoryStorage, StateStorage, StorageError};
 use ledger::state::tree::TreeHead;
 use ledger::state::{StateKey, StateView as _};
 use ledger::transaction::VerifiedTransaction;
 use ledger::validators::ValidatorSet;
 use std::cell::{Ref, RefCell};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 /// Power goes at the next commit: before the block is there, or after.
@@ -40,8 +41,10 @@ pub(crate) struct Vault {
     /// No room: nothing can be written.
     pub(crate) full: bool,
     pub(crate) power: Option<Power>,
-    /// A flaw: validator sets other than the ledger's.
-    pub(crate) own_set: Option<ValidatorSet>,
+    /// A flaw: what it says of these records, whatever the ledger has.
+    pub(crate) lies: BTreeMap<StateKey, Option<Record>>,
+    /// A flaw: it does not know what is final.
+    pub(crate) forgets_finality: bool,
 }
 
 impl Vault {
@@ -58,7 +61,8 @@ impl Vault {
             genesis_set: genesis.genesis.validators.clone(),
             full: false,
             power: None,
-            own_set: None,
+            lies: BTreeMap::new(),
+            forgets_finality: false,
         }
     }
 
@@ -81,6 +85,11 @@ impl Vault {
     /// The changes of the validators that lead to a height.
     pub(crate) fn links_before(&self, height: u64) -> Vec<EpochLink> {
         self.links.iter().filter(|link| link.header.height < height).cloned().collect()
+    }
+
+    /// From now on it says this of a record.
+    pub(crate) fn lie(&mut self, about: &RecordKey, lie: Option<Record>) {
+        self.lies.insert(about.state_key(), lie);
     }
 
     /// Takes a block in, whatever it is.
@@ -113,11 +122,10 @@ impl SharedVault {
 impl StateStorage for SharedVault {
     fn record(&self, key: &StateKey) -> Result<Option<Vec<u8>>, StorageError> {
         let vault = self.look();
-        if let Some(set) = vault.own_set.as_ref().filter(|_| *key == RecordKey::Validators.state_key()) {
-            let sets = UpcomingValidators { next: set.clone(), after_next: set.clone() };
-            return Ok(Some(encode(&Record::Validators(sets))));
+        match vault.lies.get(key) {
+            Some(lie) => Ok(lie.as_ref().map(encode)),
+            None => vault.memory.record(key),
         }
-        vault.memory.record(key)
     }
 
     fn tree_node(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
@@ -125,7 +133,7 @@ impl StateStorage for SharedVault {
     }
 
     fn is_finalised(&self, id: &TransactionId) -> Result<bool, StorageError> {
-        self.look().memory.is_finalised(id)
+        Ok(!self.look().forgets_finality && self.look().memory.is_finalised(id)?)
     }
 }
 

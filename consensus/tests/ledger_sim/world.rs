@@ -72,7 +72,7 @@ pub(crate) struct World {
     pub(crate) loud: bool,
     /// Go on when an invariant is broken.
     pub(crate) goes_on: bool,
-    pub(super) light_client: LightClient,
+    pub(crate) light_client: LightClient,
     pub(super) rng: Rng,
     queue: BTreeMap<(u64, u64), Happening>,
     pub(super) scheduled: u64,
@@ -126,7 +126,7 @@ impl World {
         world
     }
 
-    fn add(&mut self, person: Person, honest: bool) {
+    pub(crate) fn add(&mut self, person: Person, honest: bool) {
         let place = self.hosts.len();
         self.around.places.insert(person.node.public(), place);
         if honest {
@@ -137,7 +137,8 @@ impl World {
         self.hosts.push(Host::new(place, person, &self.cast.genesis, rng));
     }
 
-    fn distrust(&mut self, place: usize) {
+    /// Nothing is promised to this validator, and anything may come from it.
+    pub(crate) fn distrust(&mut self, place: usize) {
         self.around.honest.remove(&place);
         let key = self.hosts[place].person.validator.as_ref().expect("a validator").public();
         self.around.watch.voting.honest.remove(&key);
@@ -147,19 +148,6 @@ impl World {
     pub(crate) fn add_adversary(&mut self, place: usize, adversary: Box<dyn Adversary>) {
         self.distrust(place);
         self.hosts[place].adversary = Some(adversary);
-    }
-
-    /// One validator loses its guard file with its log, whenever it crashes.
-    pub(crate) fn add_amnesia(&mut self, place: usize) {
-        self.distrust(place);
-        self.hosts[place].forgets = true;
-    }
-
-    /// One validator runs twice with one key: its twin is a node of its own. Gives the twin's place.
-    pub(crate) fn add_twin(&mut self, of: usize) -> usize {
-        self.distrust(of);
-        self.add(self.cast.twins[of].clone(), false);
-        self.hosts.len() - 1
     }
 
     /// The one that comes late.

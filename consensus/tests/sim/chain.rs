@@ -15,7 +15,7 @@ impl Host {
         if height != self.next_height() {
             return;
         }
-        let block = Block { height, parent: self.tip(), nonce: self.rng.next(), good: true };
+        let block = Block { height, parent: self.tip(), nonce: self.rng.next(), good: !self.flaws.builds_bad_blocks };
         let hash = block.hash();
         for to in self.others() {
             out.push(Out::Packet { to, packet: Packet::Body(block.clone()) });
@@ -43,11 +43,14 @@ impl Host {
         let Some(block) = self.bodies.get(&hash).cloned() else { return };
         if block.height == self.next_height() {
             self.wanted.remove(&hash);
-            let valid = block.good && block.parent == self.tip();
+            let valid = self.flaws.judges_nothing || (block.good && block.parent == self.tip());
             if valid {
                 self.disk.journal.keep_body(block.clone());
             }
             self.step(Input::Judged { height: block.height, block: hash, valid }, out, watch);
+            if self.flaws.fickle && valid {
+                self.step(Input::Judged { height: block.height, block: hash, valid: false }, out, watch);
+            }
         }
     }
 
@@ -75,6 +78,7 @@ impl Host {
         if self.honest {
             watch.every_certificate_passes_the_check(&certificate, self.sets.at(certificate.height));
             watch.no_two_honest_replicas_decide_differently(&certificate);
+            watch.no_bad_block_is_decided(&block, self.tip());
         }
         self.disk.finalize(block, certificate);
         self.deciding = None;

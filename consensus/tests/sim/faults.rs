@@ -43,6 +43,13 @@ pub(crate) enum Fault {
     },
 }
 
+impl Fault {
+    /// Nobody loses power, and no disk anything.
+    pub(crate) fn is_of_the_network(&self) -> bool {
+        matches!(self, Self::Part { .. } | Self::Mend | Self::Loss { .. } | Self::Repeat { .. } | Self::Slow { .. })
+    }
+}
+
 /// Faults until `until_us`; nothing after it.
 pub(crate) fn draw(rng: &mut Rng, hosts: usize, until_us: u64) -> Vec<(u64, Fault)> {
     let mut faults = Vec::new();

@@ -6,10 +6,11 @@ use super::invariants::{Invariants, Violation};
 use super::network::Packet;
 use super::rng::Rng;
 use crate::adversaries::forger::Forger;
+use crate::shadow::Shadow;
 use consensus::{Alarm, Effect, Input, Message, Replica, ReplicaConfig, Timeouts, Timer};
 use ledger::certificate::Certificate;
 use ledger::encoding::{decode, encode};
-use ledger::id::BlockHash;
+use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey};
 use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,6 +58,16 @@ pub(crate) struct Flaws {
     pub(crate) no_check: bool,
     /// Messages leave before what they depend on is on disk.
     pub(crate) no_sync: bool,
+    /// Every block is called good, and nobody looks at it: what `ProposalOnly` makes of the core.
+    pub(crate) judges_nothing: bool,
+    /// Signs for another chain than the others.
+    pub(crate) other_chain: bool,
+    /// No timer runs out.
+    pub(crate) no_timers: bool,
+    /// What it called good it calls bad a moment later.
+    pub(crate) fickle: bool,
+    /// Its own blocks are bad.
+    pub(crate) builds_bad_blocks: bool,
 }
 
 pub(crate) struct Host {
@@ -65,6 +76,8 @@ pub(crate) struct Host {
     pub(crate) flaws: Flaws,
     /// Set for one that means harm: it votes like everybody, and says things besides.
     pub(crate) mischief: Option<Forger>,
+    /// Follows the replica, where it can.
+    pub(crate) shadow: Option<Shadow>,
     pub(crate) disk: Disk,
     pub(crate) replica: Option<Replica>,
     /// Counts the times it was started; what was due in an earlier life is not.
@@ -98,6 +111,7 @@ impl Host {
             honest,
             flaws: Flaws::default(),
             mischief: None,
+            shadow: None,
             disk: Disk::new(),
             replica: None,
             life: 0,
@@ -143,7 +157,8 @@ impl Host {
         self.life += 1;
         let (guard, scan) = self.disk.journal.open();
         let guard = if self.flaws.no_guard { Vec::new() } else { guard };
-        let config = ReplicaConfig { chain: CHAIN, key: self.key.clone(), timeouts: Timeouts::default() };
+        let chain = if self.flaws.other_chain { ChainId([9; 32]) } else { CHAIN };
+        let config = ReplicaConfig { chain, key: self.key.clone(), timeouts: Timeouts::default() };
         self.replica = Some(Replica::new(config, guard));
         let height = self.next_height();
         let log = scan.entries_of(height);
@@ -177,7 +192,7 @@ impl Host {
         let mut out = Vec::new();
         match wake {
             Wake::Timer { timer, token } => {
-                if self.timers.get(&timer) == Some(&token) {
+                if self.timers.get(&timer) == Some(&token) && !self.flaws.no_timers {
                     self.timers.remove(&timer);
                     self.step(Input::Timer(timer), &mut out, watch);
                 }
@@ -276,9 +291,17 @@ impl Host {
 
     pub(super) fn step(&mut self, input: Input, out: &mut Vec<Out>, watch: &mut Invariants) {
         let Some(replica) = &mut self.replica else { return };
+        let given = self.shadow.is_some().then(|| input.clone());
         let mut effects = replica.step(input);
+        if let Some((shadow, given)) = self.shadow.as_mut().zip(given) {
+            let differs = shadow.follow(&given, &effects).err();
+            watch.violations.extend(differs.map(Violation::Differs));
+        }
         if self.batches {
             effects.sort_by_key(|effect| !matches!(effect, Effect::Append(_) | Effect::Guard(_)));
+        }
+        if self.honest {
+            watch.memory_stays_bounded(replica);
         }
         self.rounds_max = self.rounds_max.max(replica.round().unwrap_or(0));
         let dies_after = self.crash_after.filter(|after| *after < effects.len());

@@ -1,6 +1,8 @@
 //! What must hold after every event, whatever happened before. Each is a sentence.
 
-use consensus::{Alarm, Evidence, Message, ProposalBody, Refusal, SignedProposal, SignedVote, VoteKind};
+use super::block::Block;
+use crate::shadow::Differs;
+use consensus::{Alarm, Evidence, Kept, Message, ProposalBody, Refusal, Replica, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::PublicKey;
@@ -21,6 +23,12 @@ pub(crate) enum Violation {
     BadEvidence(String),
     #[error("honest {from} was refused: {why}")]
     HonestRefused { from: PublicKey, why: Refusal },
+    #[error("memory: {0} {1}, at most {2}")]
+    Memory(usize, &'static str, usize),
+    #[error("height {height} has a block that is bad, or does not follow the one before it")]
+    BadBlock { height: u64 },
+    #[error(transparent)]
+    Differs(#[from] Differs),
     #[error("no progress: {0}")]
     NoProgress(String),
     #[error("alarm: {0}")]
@@ -95,6 +103,18 @@ impl Invariants {
                 let key = proposal.proposer;
                 self.violations.push(Violation::DoubleSign { key, height, round, what: "proposal" });
             }
+        }
+    }
+
+    pub(crate) fn memory_stays_bounded(&mut self, replica: &Replica) {
+        let over = replica.kept().into_iter().find(|kept| !kept.is_bounded());
+        self.violations.extend(over.map(|Kept { what, count, most }| Violation::Memory(count, what, most)));
+    }
+
+    /// An honest host has written a block behind another.
+    pub(crate) fn no_bad_block_is_decided(&mut self, block: &Block, before: BlockHash) {
+        if !block.good || block.parent != before {
+            self.violations.push(Violation::BadBlock { height: block.height });
         }
     }
 

@@ -28,13 +28,13 @@ pub(crate) struct World {
     pub(crate) events: u64,
     pub(crate) packets: u64,
     pub(crate) faults_done: BTreeMap<&'static str, u64>,
-    rng: Rng,
+    pub(crate) rng: Rng,
     queue: BTreeMap<(u64, u64), Event>,
     scheduled: u64,
     hash: u64,
     down_us: BTreeMap<usize, u64>,
     /// For a key that two hosts use: which of them a given host talks to.
-    sides: BTreeMap<(usize, PublicKey), usize>,
+    pub(crate) sides: BTreeMap<(usize, PublicKey), usize>,
     /// Both hosts of a shared key hear everybody, and still each talks to its half only.
     pub(crate) twins_hear_all: bool,
     /// Print every consensus message as it arrives.
@@ -74,28 +74,17 @@ impl World {
         }
     }
 
-    /// Gives the key of host `of` to a second host as well. Neither is honest any more: both sign, and
-    /// each half of the others talks to one of them.
-    pub(crate) fn add_twin(&mut self, of: usize) {
-        let twin = self.hosts.len();
-        let key = self.hosts[of].key.clone();
-        let (sets, pace_us) = (self.hosts[of].sets.clone(), self.hosts[of].pace_us);
+    /// One host means harm: nothing is promised to it, and anything may come from it.
+    pub(crate) fn distrust(&mut self, of: usize) {
         self.hosts[of].honest = false;
-        self.watch.honest.remove(&key.public());
-        let rng = self.rng.fork();
-        self.hosts.push(Host::new(key.clone(), false, sets, pace_us, rng));
-        for host in 0..self.hosts.len() {
-            let side = if self.rng.once_in(2) { of } else { twin };
-            self.sides.insert((host, key.public()), side);
-        }
+        self.watch.honest.remove(&self.hosts[of].me());
     }
 
     /// Lets one host do its worst.
     pub(crate) fn add_mischief(&mut self, of: usize) {
+        self.distrust(of);
         let host = &mut self.hosts[of];
-        host.honest = false;
         host.mischief = Some(Forger::new(host.key.clone(), CHAIN));
-        self.watch.honest.remove(&host.me());
     }
 
     /// Whom a host talks to when it talks to a key that two hosts use.

@@ -1,0 +1,265 @@
+//! A shadow: an oracle behind a replica of the simulation. It is given, one by one, what the replica is given in a height
+//! (words, verdicts, timers, what to build), and must answer
+//! each with the same proposals, votes and decisions.
+//!
+//! It knows nothing of what our replica does besides the paper: when a certificate of a height is shown to the replica,
+//! the shadow leaves it until the next one begins. Nor does it forget or restart: it is put beside replicas in honest
+//! worlds where nobody loses power, and whose validators stay the same.
+
+use crate::lockstep::{Core as _, Deed, H, Step};
+use crate::oracle::{Oracle, QUORUM, Word};
+use crate::table::{Table, X, said};
+use consensus::{
+    Effect, Input, Message, ProposalBody, RoundVote, SignedVote, Skip, SkipReason, TimerKind, VoteKind, proposer,
+};
+use ledger::bounded::List;
+use ledger::id::BlockHash;
+use ledger::key::PublicKey;
+use ledger::validators::ValidatorSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What a replica keeps of one sender for the next height, a proof weighing as much as so many votes.
+const WEIGHT_PER_SENDER_MAX: usize = 24;
+const PROOF_WEIGHT: usize = 8;
+
+/// What is compared of a replica and its shadow.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Act {
+    Say(Word),
+    Decide(u32, BlockHash),
+}
+
+/// The two do not do the same.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("height {height}: after {input} the replica does {ours}, and the oracle {theirs}")]
+pub(crate) struct Differs {
+    height: u64,
+    input: String,
+    ours: String,
+    theirs: String,
+}
+
+pub(crate) struct Shadow {
+    me: PublicKey,
+    height: u64,
+    /// None before the first height, and after somebody has shown a certificate of this one.
+    oracle: Option<(Oracle, ValidatorSet)>,
+    judged: BTreeSet<BlockHash>,
+    /// Proposals of blocks without a verdict.
+    unjudged: Vec<ProposalBody>,
+    /// For the next height, as the replica keeps them: by sender.
+    early: BTreeMap<PublicKey, Vec<Message>>,
+    early_verdicts: Vec<BlockHash>,
+    /// Words the replica has said in this height: it says them again.
+    said: Vec<Word>,
+    /// Decisions both came to.
+    pub(crate) agreed: u64,
+    /// … of them after the first round.
+    pub(crate) late: u64,
+}
+
+impl Shadow {
+    pub(crate) fn of(me: PublicKey) -> Self {
+        Self {
+            me,
+            height: 0,
+            oracle: None,
+            judged: BTreeSet::new(),
+            unjudged: Vec::new(),
+            early: BTreeMap::new(),
+            early_verdicts: Vec::new(),
+            said: Vec::new(),
+            agreed: 0,
+            late: 0,
+        }
+    }
+
+    /// What the replica was given, and what it did.
+    pub(crate) fn follow(&mut self, input: &Input, effects: &[Effect]) -> Result<(), Differs> {
+        let deeds = self.take(input);
+        if self.oracle.is_none() {
+            return Ok(());
+        }
+        let (mut ours, mut theirs) = (self.acts(effects), deeds.into_iter().filter_map(act).collect::<Vec<_>>());
+        // All of it leaves together.
+        ours.sort();
+        theirs.sort();
+        if ours != theirs {
+            let (ours, theirs) = (format!("{ours:?}"), format!("{theirs:?}"));
+            return Err(Differs { height: self.height, input: format!("{input:?}"), ours, theirs });
+        }
+        for act in ours {
+            if let Act::Decide(round, _) = act {
+                self.agreed += 1;
+                self.late += u64::from(round > 0);
+            }
+        }
+        Ok(())
+    }
+
+    /// What is new in what the replica does.
+    fn acts(&mut self, effects: &[Effect]) -> Vec<Act> {
+        let mut acts = Vec::new();
+        for effect in effects {
+            let word = match effect {
+                Effect::Send(Message::Vote(vote)) => word(vote),
+                Effect::Send(Message::Proposal(proposal)) => {
+                    let ProposalBody { round, pol_round, block, .. } = proposal.body;
+                    Word::Proposal { round, value: block, valid_round: pol_round }
+                }
+                Effect::Decide(certificate) => {
+                    acts.push(Act::Decide(certificate.round, certificate.block));
+                    continue;
+                }
+                _ => continue,
+            };
+            if !self.said.contains(&word) {
+                self.said.push(word);
+                acts.push(Act::Say(word));
+            }
+        }
+        acts
+    }
+
+    fn take(&mut self, input: &Input) -> Vec<Deed<Word>> {
+        match input {
+            Input::StartHeight { height, validators, .. } => self.start(*height, validators),
+            Input::Message { from, message } if message.height() == self.height + 1 => {
+                self.keep(*from, message);
+                Vec::new()
+            }
+            Input::Message { message, .. } if message.height() == self.height => self.hear(message),
+            Input::Judged { height, block, valid: true } if *height == self.height + 1 => {
+                self.early_verdicts.push(*block);
+                Vec::new()
+            }
+            Input::Judged { height, block, valid: true } if *height == self.height => self.judged(*block),
+            Input::Propose { height, round, block } if *height == self.height => {
+                let mut deeds =
+                    self.oracle.as_mut().map(|(oracle, _)| oracle.propose(*round, *block)).unwrap_or_default();
+                deeds.extend(self.judged(*block));
+                deeds
+            }
+            Input::Timer(timer) if timer.height == self.height && timer.kind != TimerKind::Rebroadcast => {
+                self.oracle.as_mut().map(|(oracle, _)| oracle.ring(timer.round, timer.kind)).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// As much of one sender as the replica keeps.
+    fn keep(&mut self, from: PublicKey, message: &Message) {
+        let weight = |message: &Message| match message {
+            Message::Vote(_) | Message::Proposal(_) => 1,
+            _ => PROOF_WEIGHT,
+        };
+        let kept = self.early.entry(from).or_default();
+        let is_of_use = !matches!(message, Message::WantProposal { .. }) && !kept.contains(message);
+        if is_of_use && kept.iter().map(weight).sum::<usize>() + weight(message) <= WEIGHT_PER_SENDER_MAX {
+            kept.push(message.clone());
+        }
+    }
+
+    fn start(&mut self, height: u64, validators: &ValidatorSet) -> Vec<Deed<Word>> {
+        let place = |key: &PublicKey| validators.position(key);
+        let turn = |round| place(&proposer(validators, height, round)).expect("a proposer is of the set");
+        let count = u32::try_from(validators.len()).expect("few");
+        let me = place(&self.me).expect("everybody validates");
+        let mut oracle = Oracle::new(me, QUORUM, (0..count).map(turn).collect()).waiting_for_values();
+        let mut deeds = oracle.start();
+        let is_next = height == self.height + 1;
+        (self.height, self.oracle) = (height, Some((oracle, validators.clone())));
+        (self.judged, self.unjudged, self.said) = (BTreeSet::new(), Vec::new(), Vec::new());
+        let (early, verdicts) = (std::mem::take(&mut self.early), std::mem::take(&mut self.early_verdicts));
+        if is_next {
+            verdicts.into_iter().for_each(|block| deeds.extend(self.judged(block)));
+            early.into_values().flatten().for_each(|message| deeds.extend(self.hear(&message)));
+        }
+        deeds
+    }
+
+    fn hear(&mut self, message: &Message) -> Vec<Deed<Word>> {
+        match message {
+            Message::Vote(vote) => self.tell(vote.voter, word(vote)),
+            Message::Polka(polka) => polka.votes().flat_map(|vote| self.tell(vote.voter, word(&vote))).collect(),
+            // The core looks at no proof of a round that it has entered, or left; and then nobody remembers what is in it.
+            Message::Skip(skip) if !self.is_looked_at(skip) => Vec::new(),
+            Message::Skip(skip) => skip.votes().flat_map(|vote| self.tell(vote.voter, word(&vote))).collect(),
+            Message::Proposal(proposal) if self.judged.contains(&proposal.body.block) => self.propose(proposal.body),
+            Message::Proposal(proposal) => {
+                self.unjudged.push(proposal.body);
+                Vec::new()
+            }
+            Message::Decided(_) => {
+                self.oracle = None;
+                Vec::new()
+            }
+            Message::WantProposal { .. } => Vec::new(),
+        }
+    }
+
+    fn is_looked_at(&self, skip: &Skip) -> bool {
+        self.oracle.as_ref().is_some_and(|(oracle, _)| match skip.reason {
+            SkipReason::Ahead => skip.round > oracle.round(),
+            SkipReason::Over => skip.round >= oracle.round(),
+        })
+    }
+
+    fn judged(&mut self, block: BlockHash) -> Vec<Deed<Word>> {
+        self.judged.insert(block);
+        let (known, unjudged): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.unjudged).into_iter().partition(|body| body.block == block);
+        self.unjudged = unjudged;
+        known.into_iter().flat_map(|body| self.propose(body)).collect()
+    }
+
+    fn propose(&mut self, body: ProposalBody) -> Vec<Deed<Word>> {
+        let ProposalBody { height, round, pol_round, block } = body;
+        let Some((_, set)) = &self.oracle else { return Vec::new() };
+        let author = proposer(set, height, round);
+        self.tell(author, Word::Proposal { round, value: block, valid_round: pol_round })
+    }
+
+    fn tell(&mut self, from: PublicKey, word: Word) -> Vec<Deed<Word>> {
+        let Some((oracle, set)) = &mut self.oracle else { return Vec::new() };
+        let place = set.position(&from).expect("only validators speak");
+        oracle.hear(place, word)
+    }
+}
+
+fn word(vote: &SignedVote) -> Word {
+    let step = if vote.kind == VoteKind::Prevote { Step::Prevote } else { Step::Precommit };
+    Word::Vote { step, round: vote.body.round, value: vote.body.block }
+}
+
+fn act(deed: Deed<Word>) -> Option<Act> {
+    match deed {
+        Deed::Say(word) => Some(Act::Say(word)),
+        Deed::Decide(round, block) => Some(Act::Decide(round, block)),
+        Deed::Tell(..) | Deed::Schedule(..) | Deed::Cancel(..) | Deed::CancelAll => None,
+    }
+}
+
+/// Votes are remembered as known however they come, and are not heard again: so those in a proof must count at once, or
+/// else nobody's repeating them would help whoever came into a round with it.
+#[test]
+fn votes_that_came_in_a_proof_count_like_others() {
+    let mut table = Table::of(4, 1);
+    table.start(H);
+    table.hear_proposal(table.proposal(H, 2, None, X));
+    table.judged(H, X, true);
+    let votes = [0, 3].map(|n| table.prevote(n, H, 2, Some(X)));
+    let votes = votes.map(|SignedVote { kind, body, voter, signature }| RoundVote {
+        kind,
+        block: body.block,
+        voter,
+        signature,
+    });
+    let votes = List::new(votes.to_vec()).unwrap();
+    let skip = Skip { height: H, round: 2, reason: SkipReason::Ahead, votes };
+    let effects = table.hear(0, Message::Skip(skip));
+    let expected = [(VoteKind::Prevote, 2, Some(X)), (VoteKind::Precommit, 2, Some(X))];
+    let mut said = said(&effects);
+    said.sort();
+    assert_eq!(said, expected, "two of others and its own are a quorum");
+}
