@@ -3,6 +3,7 @@
 
 use crate::clock::now_ms;
 use crate::files::{self, FileError, failed};
+use crate::receipts::run_of;
 use ledger::bounded::Text;
 use ledger::id::{Digest, PatchId};
 use std::fs::{File, OpenOptions};
@@ -67,6 +68,15 @@ impl AttemptLog {
         let bytes = files::read(&self.path, LOG_BYTES_MAX).unwrap_or_default();
         Digest::blake3(&bytes)
     }
+}
+
+/// The newest attempt that there is a log of; 0 when there is none.
+///
+/// # Errors
+/// [`FileError`].
+pub fn newest_run(logs: &Path) -> Result<u64, FileError> {
+    let names = files::names(logs)?.into_iter();
+    Ok(names.filter_map(|name| run_of(name.strip_prefix("run-")?)).max().unwrap_or(0))
 }
 
 /// Removes all but the newest logs.

@@ -1,11 +1,13 @@
 //! What was tried with which patch, so that nothing is tried for ever and no receipt is written twice.
 
-use crate::files::{self, FileError};
+use crate::clock::Now;
+use crate::files::{self, FileError, failed};
 use crate::settled::Settled;
 use ledger::id::PatchId;
 use ledger::receipt::{Outcome, ReasonCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Patches remembered.
@@ -18,8 +20,9 @@ const INTERRUPTIONS_MAX: u32 = 3;
 const RETRY_MS_MIN: u64 = 15_000;
 /// … and at the most …
 const RETRY_MS_MAX: u64 = 60 * 60 * 1000;
-/// … or, when it is the ledger that says no, at the most: a halt that is lifted is over for everybody.
-const RETRY_LEDGER_MS_MAX: u64 = 60_000;
+/// … or, when it is the ledger that says no, or a clock does not fit, at the most: a halt that is lifted is over
+/// for everybody, and so is a wrong clock that was set right.
+const RETRY_SOON_MS_MAX: u64 = 60_000;
 
 /// What was tried with one patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,7 +36,7 @@ pub struct Tried {
     pub interruptions: u32,
     /// Attempts refused in a row.
     pub refusals: u32,
-    /// Not again by itself before this.
+    /// Not again by itself before this, by the host's clock; 0 where a restarted agent need not wait.
     pub not_before_ms: u64,
     /// Reasons a receipt was written for since it was applied last, the newest last.
     pub reasons: Vec<ReasonCode>,
@@ -55,26 +58,50 @@ struct Stored {
     patches: BTreeMap<PatchId, Tried>,
 }
 
+/// Whether what was tried can be read.
+///
+/// # Errors
+/// [`FileError`] when it is there and cannot.
+pub fn check(path: &Path) -> Result<(), FileError> {
+    let Some(bytes) = files::read_if_there(path, ATTEMPTS_BYTES_MAX)? else { return Ok(()) };
+    let read = serde_json::from_slice::<Stored>(&bytes).map(drop);
+    read.map_err(|error| failed("understand", path)(io::Error::other(error)))
+}
+
 /// The attempts of this agent.
 #[derive(Debug)]
 pub struct Attempts {
     path: PathBuf,
     stored: Stored,
+    /// Until when a patch waits, by how long the host has run: nobody sets that clock.
+    waits: BTreeMap<PatchId, u64>,
 }
 
 impl Attempts {
-    /// Reads them, or begins.
+    /// Reads them, or begins. What is to wait longer from now than anything ever has to, was written while the
+    /// host's clock was ahead, and waits no more.
     ///
     /// # Errors
     /// [`FileError`] when the file cannot be read. One that makes no sense is begun anew: the worst that
     /// follows is that something is tried once more.
-    pub fn open(path: &Path) -> Result<Self, FileError> {
+    pub fn open(path: &Path, now: Now) -> Result<Self, FileError> {
         let bytes = files::read_if_there(path, ATTEMPTS_BYTES_MAX)?;
         let stored = bytes.map(|bytes| serde_json::from_slice(&bytes)).transpose().unwrap_or_else(|error| {
             tracing::warn!(%error, "attempts are not readable, begun anew");
             None
         });
-        Ok(Self { path: path.to_owned(), stored: stored.unwrap_or_default() })
+        let stored: Stored = stored.unwrap_or_default();
+        let left =
+            |tried: &Tried| Some(tried.not_before_ms.saturating_sub(now.now_ms)).filter(|ms| *ms <= RETRY_MS_MAX);
+        let until = |(patch, tried): (&PatchId, &Tried)| Some((*patch, now.running_ms.saturating_add(left(tried)?)));
+        let waits = stored.patches.iter().filter_map(until).collect();
+        Ok(Self { path: path.to_owned(), stored, waits })
+    }
+
+    /// Goes on counting behind an attempt that others know of: where the count was lost, no number is given twice, and
+    /// nothing is taken for told that was told of another attempt.
+    pub fn go_on_behind(&mut self, run: u64) {
+        self.stored.runs = self.stored.runs.max(run);
     }
 
     /// Number for the next attempt.
@@ -82,7 +109,7 @@ impl Attempts {
     /// # Errors
     /// [`FileError`].
     pub fn next_run(&mut self) -> Result<u64, FileError> {
-        self.stored.runs += 1;
+        self.stored.runs = self.stored.runs.saturating_add(1);
         self.save()?;
         Ok(self.stored.runs)
     }
@@ -90,23 +117,23 @@ impl Attempts {
     /// Whether a patch may be tried now without being asked for. What was applied, rolled back or
     /// failed is not tried again; what was refused, after a while; what was interrupted, a few times.
     #[must_use]
-    pub fn may_try(&self, patch: PatchId, now_ms: u64) -> bool {
+    pub fn may_try(&self, patch: PatchId, running_ms: u64) -> bool {
         let Some(tried) = self.stored.patches.get(&patch) else { return true };
+        let waited = self.waits.get(&patch).is_none_or(|until_ms| running_ms >= *until_ms);
         match tried.outcome {
             Some(Outcome::Applied | Outcome::Failed) => false,
             Some(Outcome::RolledBack) => {
                 let interrupted = tried.reasons.last() == Some(&ReasonCode::Interrupted);
-                interrupted && tried.interruptions < INTERRUPTIONS_MAX && now_ms >= tried.not_before_ms
+                interrupted && tried.interruptions < INTERRUPTIONS_MAX && waited
             }
-            Some(Outcome::Refused | Outcome::NotApplicable) | None => now_ms >= tried.not_before_ms,
+            Some(Outcome::Refused | Outcome::NotApplicable) | None => waited,
         }
     }
 
-    /// When the next patch may be tried again, if one waits for that.
+    /// In how many milliseconds the next patch may be tried again, if one waits for that.
     #[must_use]
-    pub fn next_try_ms(&self, now_ms: u64) -> Option<u64> {
-        let waiting = self.stored.patches.values().map(|tried| tried.not_before_ms);
-        waiting.filter(|not_before_ms| *not_before_ms > now_ms).min()
+    pub fn next_try_in_ms(&self, running_ms: u64) -> Option<u64> {
+        self.waits.values().filter_map(|until_ms| until_ms.checked_sub(running_ms)).filter(|left_ms| *left_ms > 0).min()
     }
 
     /// Whether a receipt is due: the same refusal of the same patch is written once.
@@ -119,11 +146,12 @@ impl Attempts {
     }
 
     /// Takes note of how an attempt ended. One that somebody `asked` for too early keeps nobody waiting
-    /// when its time has come: waits are for what the agent tries by itself.
+    /// when its time has come: waits are for what the agent tries by itself. A refusal because of a clock that
+    /// does not fit makes nobody wait across a restart: it says when, by that very clock.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn record(&mut self, settled: &Settled, now_ms: u64, asked: bool) -> Result<(), FileError> {
+    pub fn record(&mut self, settled: &Settled, now: Now, asked: bool) -> Result<(), FileError> {
         let code = settled.reason.as_ref().map(|reason| reason.code);
         let tried = self.stored.patches.entry(settled.patch).or_default();
         let same = tried.run == settled.run;
@@ -139,10 +167,14 @@ impl Attempts {
         if !(refused && asked) {
             tried.refusals = if refused { tried.refusals.saturating_add(1) } else { 0 };
             let wait_ms = RETRY_MS_MIN << tried.refusals.max(1).saturating_sub(1).min(20);
-            let most_ms = if code.is_some_and(is_of_the_ledger) { RETRY_LEDGER_MS_MAX } else { RETRY_MS_MAX };
-            tried.not_before_ms = match settled.outcome {
-                Outcome::Applied | Outcome::Failed => 0,
-                _ => now_ms.saturating_add(wait_ms.min(most_ms)),
+            let of_a_clock = code.is_some_and(is_of_a_clock);
+            let soon = of_a_clock || code.is_some_and(is_of_the_ledger);
+            let wait_ms = wait_ms.min(if soon { RETRY_SOON_MS_MAX } else { RETRY_MS_MAX });
+            let waits = !matches!(settled.outcome, Outcome::Applied | Outcome::Failed);
+            tried.not_before_ms = if waits && !of_a_clock { now.now_ms.saturating_add(wait_ms) } else { 0 };
+            match waits {
+                true => self.waits.insert(settled.patch, now.running_ms.saturating_add(wait_ms)),
+                false => self.waits.remove(&settled.patch),
             };
         }
         if settled.outcome == Outcome::Applied {
@@ -166,6 +198,7 @@ impl Attempts {
             let oldest = self.stored.patches.iter().min_by_key(|(_, tried)| tried.run).map(|(patch, _)| *patch);
             if let Some(oldest) = oldest {
                 self.stored.patches.remove(&oldest);
+                self.waits.remove(&oldest);
             }
         }
     }
@@ -180,6 +213,11 @@ fn is_of_the_ledger(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::ApprovalRule | ReasonCode::Rejected | ReasonCode::Held | ReasonCode::Halted)
 }
 
+/// Whether this host's clock and the ledger's do not fit together: what a clock says then is no reason to wait.
+fn is_of_a_clock(code: ReasonCode) -> bool {
+    matches!(code, ReasonCode::Stale | ReasonCode::ClockBehind)
+}
+
 fn is_refusal(outcome: Outcome) -> bool {
     matches!(outcome, Outcome::Refused | Outcome::NotApplicable)
 }
@@ -192,6 +230,12 @@ mod tests {
     use ledger::receipt::Health;
 
     const PATCH: PatchId = PatchId([7; 32]);
+    const DAY_MS: u64 = 24 * 60 * 60 * 1000;
+    const START: Now = at(1_000_000_000_000, 5_000);
+
+    const fn at(now_ms: u64, running_ms: u64) -> Now {
+        Now { now_ms, running_ms }
+    }
 
     fn settled(run: u64, outcome: Outcome, code: Option<ReasonCode>) -> Settled {
         Settled {
@@ -220,11 +264,11 @@ mod tests {
             (RolledBack, Some(Interrupted), false, true),
         ] {
             let _ = std::fs::remove_file(&path);
-            let mut attempts = Attempts::open(&path).unwrap();
+            let mut attempts = Attempts::open(&path, START).unwrap();
             assert!(attempts.may_try(PATCH, 0));
-            attempts.record(&settled(1, outcome, code), 1_000, false).unwrap();
-            let attempts = Attempts::open(&path).unwrap();
-            assert_eq!(attempts.may_try(PATCH, 1_001), soon, "{outcome}");
+            attempts.record(&settled(1, outcome, code), START, false).unwrap();
+            let attempts = Attempts::open(&path, START).unwrap();
+            assert_eq!(attempts.may_try(PATCH, START.running_ms + 1), soon, "{outcome}");
             assert_eq!(attempts.may_try(PATCH, u64::MAX), later, "{outcome}");
         }
     }
@@ -232,11 +276,11 @@ mod tests {
     #[test]
     fn a_patch_that_keeps_bringing_the_agent_down_is_given_up() {
         let directory = tempfile::tempdir().unwrap();
-        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
         for run in 1..=u64::from(INTERRUPTIONS_MAX) {
             assert!(attempts.may_try(PATCH, u64::MAX), "{run}");
             let interrupted = settled(run, Outcome::RolledBack, Some(ReasonCode::Interrupted));
-            attempts.record(&interrupted, 0, false).unwrap();
+            attempts.record(&interrupted, START, false).unwrap();
         }
         assert!(!attempts.may_try(PATCH, u64::MAX));
     }
@@ -244,33 +288,33 @@ mod tests {
     #[test]
     fn one_refusal_is_one_receipt_and_waits_grow() {
         let directory = tempfile::tempdir().unwrap();
-        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
         let refused = |run, code| settled(run, Outcome::Refused, Some(code));
-        let (missing, stale) = (ReasonCode::ApprovalRule, ReasonCode::Stale);
+        let (missing, unavailable) = (ReasonCode::ApprovalRule, ReasonCode::ArtifactUnavailable);
         let mut next = |run, code| {
             let (refused, news) = (refused(run, code), attempts.is_news(&refused(run, code)));
-            attempts.record(&refused, 0, false).unwrap();
-            (news, attempts.next_try_ms(0))
+            attempts.record(&refused, START, false).unwrap();
+            (news, attempts.next_try_in_ms(START.running_ms))
         };
         assert_eq!(next(1, missing), (true, Some(RETRY_MS_MIN)));
         assert_eq!(next(2, missing), (false, Some(2 * RETRY_MS_MIN)));
-        assert_eq!(next(3, stale), (true, Some(4 * RETRY_MS_MIN)));
+        assert_eq!(next(3, unavailable), (true, Some(4 * RETRY_MS_MIN)));
         for run in 4..100 {
             next(run, missing);
         }
         // What the ledger may take back at any block is looked at again soon.
-        assert_eq!(next(100, missing), (false, Some(RETRY_LEDGER_MS_MAX)));
-        assert_eq!(next(101, stale), (false, Some(RETRY_MS_MAX)));
+        assert_eq!(next(100, missing), (false, Some(RETRY_SOON_MS_MAX)));
+        assert_eq!(next(101, unavailable), (false, Some(RETRY_MS_MAX)));
     }
 
     #[test]
     fn what_went_well_ends_what_was_said_before() {
         let directory = tempfile::tempdir().unwrap();
-        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
         let refused = settled(1, Outcome::Refused, Some(ReasonCode::ApprovalRule));
-        attempts.record(&refused, 0, false).unwrap();
+        attempts.record(&refused, START, false).unwrap();
         assert_eq!(attempts.all().next().unwrap().1.last_reason(), Some(ReasonCode::ApprovalRule));
-        attempts.record(&settled(2, Outcome::Applied, None), 0, false).unwrap();
+        attempts.record(&settled(2, Outcome::Applied, None), START, false).unwrap();
         assert_eq!(attempts.all().next().unwrap().1.last_reason(), None);
         let again = settled(3, Outcome::Refused, Some(ReasonCode::ApprovalRule));
         assert!(attempts.is_news(&again), "the last receipt says that it was applied");
@@ -279,17 +323,52 @@ mod tests {
     #[test]
     fn what_somebody_asked_for_too_early_keeps_nobody_waiting() {
         let directory = tempfile::tempdir().unwrap();
-        let mut attempts = Attempts::open(&directory.path().join("attempts")).unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
         let refused = |run| settled(run, Outcome::Refused, Some(ReasonCode::ApprovalRule));
-        attempts.record(&refused(1), 1_000, true).unwrap();
+        attempts.record(&refused(1), at(1_000, 1_000), true).unwrap();
         assert!(attempts.may_try(PATCH, 1_001));
-        assert_eq!(attempts.next_try_ms(1_000), None);
+        assert_eq!(attempts.next_try_in_ms(1_000), None);
         // Nor does asking shorten a wait.
-        attempts.record(&refused(2), 1_000, false).unwrap();
-        attempts.record(&refused(3), 2_000, true).unwrap();
-        assert_eq!(attempts.next_try_ms(2_000), Some(1_000 + RETRY_MS_MIN));
+        attempts.record(&refused(2), at(1_000, 1_000), false).unwrap();
+        attempts.record(&refused(3), at(2_000, 2_000), true).unwrap();
+        assert_eq!(attempts.next_try_in_ms(2_000), Some(RETRY_MS_MIN - 1_000));
         let rolled_back = settled(4, Outcome::RolledBack, Some(ReasonCode::HealthFailed));
-        attempts.record(&rolled_back, 3_000, true).unwrap();
+        attempts.record(&rolled_back, at(3_000, 3_000), true).unwrap();
         assert!(!attempts.may_try(PATCH, u64::MAX), "what failed is not tried again, whoever asked");
+    }
+    /// A clock that is 400 days ahead for a minute stops nothing for longer than that.
+    #[test]
+    fn a_clock_that_jumped_keeps_nobody_waiting_once_it_is_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("attempts");
+        let (ahead, minute) = (400 * DAY_MS, 60_000);
+        for code in [ReasonCode::Stale, ReasonCode::ClockBehind, ReasonCode::ArtifactUnavailable] {
+            let _ = std::fs::remove_file(&path);
+            let mut attempts = Attempts::open(&path, START).unwrap();
+            let refused = |run| settled(run, Outcome::Refused, Some(code));
+            // So often that it waits as long as anything ever waits.
+            for run in 1..=40 {
+                attempts.record(&refused(run), at(START.now_ms + ahead, START.running_ms), false).unwrap();
+            }
+            let most_ms = if is_of_a_clock(code) { RETRY_SOON_MS_MAX } else { RETRY_MS_MAX };
+            assert_eq!(attempts.next_try_in_ms(START.running_ms), Some(most_ms), "{code}: not all the time");
+            assert!(attempts.may_try(PATCH, START.running_ms + most_ms), "{code}: the clock that runs says when");
+            let restarted = Attempts::open(&path, at(START.now_ms + minute, START.running_ms + minute)).unwrap();
+            assert!(restarted.may_try(PATCH, START.running_ms + minute), "{code}: after a restart");
+            // A host that was started again has run for no time at all.
+            let rebooted = Attempts::open(&path, at(START.now_ms + minute, 0)).unwrap();
+            assert!(rebooted.may_try(PATCH, 0), "{code}: after a restart of the host");
+        }
+    }
+
+    #[test]
+    fn a_restart_shortens_no_wait_while_the_clock_is_right() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("attempts");
+        let mut attempts = Attempts::open(&path, START).unwrap();
+        attempts.record(&settled(1, Outcome::Refused, Some(ReasonCode::Io)), START, false).unwrap();
+        let restarted = Attempts::open(&path, at(START.now_ms + 5_000, 70)).unwrap();
+        assert_eq!(restarted.next_try_in_ms(70), Some(RETRY_MS_MIN - 5_000));
+        assert!(!restarted.may_try(PATCH, 70));
     }
 }

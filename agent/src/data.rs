@@ -141,6 +141,12 @@ impl DataDir {
         self.0.join("journal")
     }
 
+    /// The last update of each product that was kept.
+    #[must_use]
+    pub fn last_kept(&self) -> PathBuf {
+        self.0.join("last-kept.json")
+    }
+
     /// The manifest of the update that is judged when the host has restarted.
     #[must_use]
     pub fn restarting(&self) -> PathBuf {
@@ -169,6 +175,12 @@ impl DataDir {
     #[must_use]
     pub fn attempts(&self) -> PathBuf {
         self.0.join("attempts.json")
+    }
+
+    /// How often an agent was started here.
+    #[must_use]
+    pub fn starts(&self) -> PathBuf {
+        self.0.join("starts")
     }
 
     /// Which patches were recalled.

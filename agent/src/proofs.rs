@@ -4,6 +4,7 @@ use crate::clock::now_ms;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallCause, CallError, Source, Sources};
 use ledger::id::PatchId;
+use ledger::limits;
 use ledger::patch::PatchManifest;
 use ledger::proof::{FinalizedPatch, HostClock, ProofBundle, ProofError, TrustRoot};
 use ledger::transaction::Payload;
@@ -78,13 +79,28 @@ pub async fn renew(
     trust: &TrustRoot,
 ) -> Result<FinalizedPatch, ProofError> {
     if let Ok(newer) = obtain(offer.patch, offer.asked, sources, heads, trust).await {
-        match ProofBundle::parse(&newer.proof).and_then(|bundle| bundle.verify(trust, newer.clock)) {
+        match ProofBundle::parse(&newer.proof).and_then(|bundle| verify(&bundle, trust, newer.clock)) {
             Ok(patch) if patch.id() == offer.patch => return Ok(patch),
             Err(fault) if is_of_the_ledger(&fault) => return Err(fault),
             _ => {}
         }
     }
-    ProofBundle::parse(&offer.proof)?.verify(trust, HostClock { now_ms: now_ms(), ..offer.clock })
+    // By the time of now, and by the height of when it was asked for.
+    let clock = HostClock { height_seen: offer.clock.height_seen, ..heads.clock(now_ms()) };
+    verify(&ProofBundle::parse(&offer.proof)?, trust, clock)
+}
+
+/// Verifies a proof, on a host whose clock can be true: one that is behind what a quorum signed cannot tell how old
+/// anything is. Where it was set back and no node says anything new, a proof would stay fresh for as long as that.
+///
+/// # Errors
+/// [`ProofError`]; [`ProofError::ClockBehind`] whatever the proof is like, when the clock is behind.
+pub fn verify(bundle: &ProofBundle, trust: &TrustRoot, clock: HostClock) -> Result<FinalizedPatch, ProofError> {
+    let ahead_ms = clock.floor_ms.saturating_sub(clock.now_ms);
+    if ahead_ms > limits::CLOCK_AHEAD_MS_MAX {
+        return Err(ProofError::ClockBehind { height: clock.height_seen, ahead_ms });
+    }
+    bundle.verify(trust, clock)
 }
 
 /// Asks one node, again if it is only a little behind; what it offers, and what is wrong with that.
@@ -111,7 +127,7 @@ pub(crate) async fn ask(
                 if bundle.as_ref().is_ok_and(|bundle| manifest_of(bundle).map(PatchManifest::id) != Some(patch)) {
                     return Err(source.error("GetProof", CallCause::Malformed("a proof of another patch")));
                 }
-                let fault = bundle.and_then(|bundle| bundle.verify(trust, clock)).err();
+                let fault = bundle.and_then(|bundle| verify(&bundle, trust, clock)).err();
                 match fault {
                     Some(ProofError::HeightBelowSeen { .. }) if times < ASKED_AGAIN_MAX => (None, false),
                     fault => return Ok((Offer { patch, proof, clock, asked }, fault)),

@@ -14,7 +14,7 @@ pub use told::{Told, told};
 
 use crate::clock::now_ms;
 use crate::enrolment::Enrolment;
-use crate::files::{self, FileError};
+use crate::files::{self, FileError, failed};
 use crate::follow;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallCause, CallError, Source, Sources};
@@ -57,6 +57,11 @@ const CONFIRM_AFTER: Duration = Duration::from_millis(200);
 /// What a node is told of that cannot.
 const UNPROVEN: &str = "its proof that the receipt is final does not hold";
 
+/// Where receipts are that are final, within the queue.
+const SENT: &str = "sent";
+/// … and those that this program cannot read.
+const UNREADABLE: &str = "unreadable";
+
 /// A receipt that waits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -81,7 +86,15 @@ impl Receipts {
     /// # Errors
     /// [`FileError`].
     pub fn open(directory: &Path) -> Result<Self, FileError> {
-        files::private_dir(&directory.join("sent"))?;
+        files::private_dir(&directory.join(SENT))?;
+        // What another program could not read this one may: it waits again.
+        let aside = directory.join(UNREADABLE);
+        for name in files::names(&aside)? {
+            let bytes = files::read(&aside.join(&name), WAITING_BYTES_MAX).unwrap_or_default();
+            if serde_json::from_slice::<Waiting>(&bytes).is_ok() {
+                std::fs::rename(aside.join(&name), directory.join(&name)).map_err(failed("take back", &aside))?;
+            }
+        }
         Ok(Self { directory: directory.to_owned(), added: Arc::default(), enrolment: Arc::default() })
     }
 
@@ -93,7 +106,7 @@ impl Receipts {
     pub fn queue(&self, settled: &Settled, log_digest: Digest, open: bool) -> Result<(), FileError> {
         let name = format!("{:08}-{}{}", settled.run, settled.patch, if open { OPEN } else { "" });
         let waiting = self.directory.join(format!("{name}.json"));
-        if waiting.exists() || self.directory.join("sent").join(format!("{name}.tx")).exists() {
+        if waiting.exists() || self.directory.join(SENT).join(format!("{name}.tx")).exists() {
             return Ok(());
         }
         let receipt = Waiting { settled: settled.clone(), log_digest, ended_at_ms: now_ms() };
@@ -119,6 +132,29 @@ impl Receipts {
         Ok(names(directory)?.len())
     }
 
+    /// The newest attempt that there is a receipt of, waiting, sent or put aside; 0 when there is none.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn newest_run(&self) -> Result<u64, FileError> {
+        let mut newest = 0;
+        for directory in [self.directory.clone(), self.directory.join(SENT), self.directory.join(UNREADABLE)] {
+            let runs = files::names(&directory)?.into_iter().filter_map(|name| run_of(&name));
+            newest = runs.fold(newest, u64::max);
+        }
+        Ok(newest)
+    }
+
+    /// Puts a receipt aside that this program cannot read: another one wrote it, and may send it some day.
+    fn put_aside(&self, name: &str) -> Result<(), FileError> {
+        let aside = self.directory.join(UNREADABLE);
+        files::private_dir(&aside)?;
+        let (from, to) = (self.directory.join(format!("{name}.json")), aside.join(format!("{name}.json")));
+        std::fs::rename(&from, &to).map_err(failed("put aside", &from))?;
+        let names = files::names(&aside)?;
+        names[..names.len().saturating_sub(WAITING_MAX)].iter().try_for_each(|name| files::remove(&aside.join(name)))
+    }
+
     fn names(&self) -> Result<Vec<String>, FileError> {
         names(&self.directory)
     }
@@ -135,13 +171,18 @@ impl Receipts {
 
     /// Moves a receipt to those that are final.
     fn sent(&self, name: &str, transaction: &[u8]) -> Result<(), FileError> {
-        let sent = self.directory.join("sent");
+        let sent = self.directory.join(SENT);
         files::replace(&sent.join(format!("{name}.tx")), transaction)?;
         files::remove(&self.directory.join(format!("{name}.json")))?;
         files::remove(&self.directory.join(format!("{name}.tx")))?;
         let names = files::names(&sent)?;
         names[..names.len().saturating_sub(SENT_MAX)].iter().try_for_each(|name| files::remove(&sent.join(name)))
     }
+}
+
+/// The number of the attempt that a file of the queue is about.
+pub(crate) fn run_of(name: &str) -> Option<u64> {
+    name.split_once('-')?.0.parse().ok()
 }
 
 fn names(directory: &Path) -> Result<Vec<String>, FileError> {
@@ -233,8 +274,8 @@ impl Sender {
             let path = self.receipts.directory.join(format!("{name}.json"));
             let bytes = files::read(&path, WAITING_BYTES_MAX)?;
             let Ok(waiting) = serde_json::from_slice::<Waiting>(&bytes) else {
-                tracing::error!(receipt = name, "not readable, given up");
-                files::remove(&path)?;
+                tracing::error!(receipt = name, "not readable, put aside");
+                self.receipts.put_aside(&name)?;
                 continue;
             };
             if held_up.contains(&waiting.settled.patch) {

@@ -1,5 +1,6 @@
 //! Restarting the host when something waits for that and the house allows it.
 
+use crate::clock::running_ms;
 use crate::files::FileError;
 use crate::installer::restarting::Awaited;
 use crate::settled::{Settled, chain};
@@ -21,7 +22,7 @@ pub struct RestartView {
     pub why: String,
     /// By when the patch must be judged, or is taken back; none for one that was taken back.
     pub deadline_ms: Option<u64>,
-    /// When it is looked at again.
+    /// When it is looked at again, by how long the host has run: nobody sets that clock.
     pub look_again_ms: u64,
 }
 
@@ -57,18 +58,20 @@ impl Site {
                 (patch, "taken back; what was before runs when the host has restarted".to_owned(), None)
             }
         };
-        let (for_what, look_again_ms) = self.restart_if_permitted(patch, now_ms).await;
-        let look_again_ms = deadline_ms.unwrap_or(u64::MAX).min(look_again_ms);
+        let (for_what, wait_ms) = self.restart_if_permitted(patch, now_ms).await;
+        let wait_ms = deadline_ms.map_or(wait_ms, |deadline_ms| wait_ms.min(deadline_ms.saturating_sub(now_ms)));
+        let look_again_ms = running_ms().saturating_add(wait_ms);
         Ok(Tended::Waits(RestartView { patch, why: format!("{waits}: {for_what}"), deadline_ms, look_again_ms }))
     }
 
-    /// What the restart waits for, and when to look again.
+    /// What the restart waits for, and in how many milliseconds to look again.
     async fn restart_if_permitted(&mut self, patch: PatchId, now_ms: u64) -> (String, u64) {
         let patience_ms = u64::try_from(self.config.reboot.patience.as_millis()).unwrap_or(u64::MAX);
         if let Some((asked_ms, answer)) = &self.restart_asked
-            && now_ms < asked_ms.saturating_add(patience_ms)
+            && let since_ms = running_ms().saturating_sub(*asked_ms)
+            && since_ms < patience_ms
         {
-            return (answer.clone(), asked_ms.saturating_add(patience_ms));
+            return (answer.clone(), patience_ms - since_ms);
         }
         match self.policy().permit_restart(now_ms) {
             Err(reason) => {
@@ -76,8 +79,8 @@ impl Site {
                     Reason::NotYet(wait) => wait.until_ms,
                     _ => None,
                 };
-                let look_again_ms = now_ms.saturating_add(LOOK_AGAIN_MS);
-                (reason.to_string(), until_ms.unwrap_or(look_again_ms).min(look_again_ms))
+                let wait_ms = until_ms.map_or(LOOK_AGAIN_MS, |until_ms| until_ms.saturating_sub(now_ms));
+                (reason.to_string(), wait_ms.min(LOOK_AGAIN_MS))
             }
             Ok(()) => {
                 tracing::warn!(%patch, command = ?self.config.reboot.command, "the host is restarted");
@@ -88,8 +91,8 @@ impl Site {
                         chain(&error)
                     }
                 };
-                self.restart_asked = Some((now_ms, answer.clone()));
-                (answer, now_ms.saturating_add(patience_ms))
+                self.restart_asked = Some((running_ms(), answer.clone()));
+                (answer, patience_ms)
             }
         }
     }

@@ -103,6 +103,11 @@ pub(crate) fn health(against: &Reason) -> Health {
     }
 }
 
+/// What was judged of the health of a version that is kept: where nobody could be asked, nobody said that it works.
+pub(crate) fn health_of_kept(begun: &Begun) -> Health {
+    if begun.unasked { Health::NotRun } else { Health::Passed }
+}
+
 impl Settled {
     /// Nothing was changed.
     #[must_use]
@@ -112,7 +117,7 @@ impl Settled {
         Self { run, patch, from_version, to_version, outcome, reason: Some(reason), health: Health::NotRun }
     }
 
-    /// The new version runs and is healthy.
+    /// The new version runs, and whoever was asked says that it is healthy.
     #[must_use]
     pub fn applied(begun: &Begun) -> Self {
         Self {
@@ -123,7 +128,7 @@ impl Settled {
             to_version: begun.to_version.clone(),
             outcome: Outcome::Applied,
             reason: None,
-            health: Health::Passed,
+            health: health_of_kept(begun),
         }
     }
 

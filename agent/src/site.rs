@@ -9,7 +9,7 @@ pub(crate) use law::{Law, host};
 use crate::attempt_log::{self, AttemptLog};
 use crate::attempts::Attempts;
 use crate::cache::Cache;
-use crate::clock::now_ms;
+use crate::clock::{Now, now_ms};
 use crate::config::{Config, ConfigError};
 use crate::containers::Containers;
 use crate::data::{DataDir, DataError, DataLock};
@@ -47,6 +47,9 @@ use std::time::Duration;
 
 /// How long a program that takes over from another one waits for the data directory.
 const LOCK_WAIT: Duration = Duration::from_secs(20);
+
+/// Largest number of starts, in digits, and the end of the line.
+const STARTS_BYTES_MAX: usize = 21;
 
 /// Why an endpoint cannot begin to work.
 #[derive(Debug, thiserror::Error)]
@@ -112,9 +115,11 @@ pub struct Site {
     pub recalls: Recalls,
     /// What looks at what is on this host.
     pub inventory: Gatherer,
+    /// How often an agent was started here before.
+    starts: u64,
     /// Somebody at the host said that what is asked for waits for no window.
     schedule_lifted: bool,
-    /// When the host was asked to restart last, and what came of it.
+    /// When the host was asked to restart last, by how long it has run, and what came of it.
     pub(crate) restart_asked: Option<(u64, String)>,
     key: SecretKey,
     data: DataDir,
@@ -168,6 +173,9 @@ impl Site {
         let cache = config.cache.as_ref().map(|bounds| Cache::open(&data.cache(), bounds)).transpose()?.map(Arc::new);
         let mut installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         cache.iter().for_each(|cache| installer.keep_in(cache.clone()));
+        let (receipts, mut attempts) =
+            (Receipts::open(&data.receipts())?, Attempts::open(&data.attempts(), Now::here())?);
+        attempts.go_on_behind(receipts.newest_run()?.max(attempt_log::newest_run(&data.logs())?));
         attempt_log::prune(&data.logs())?;
         let site = Self {
             trust,
@@ -176,11 +184,12 @@ impl Site {
             origins,
             cache,
             installer,
-            attempts: Attempts::open(&data.attempts())?,
+            attempts,
             waits,
+            starts: count_start(&data.starts()),
             schedule_lifted: false,
             restart_asked: None,
-            receipts: Receipts::open(&data.receipts())?,
+            receipts,
             recalls: Recalls::open(&data.recalls())?,
             inventory: Gatherer::new(&config),
             key,
@@ -195,6 +204,13 @@ impl Site {
     #[must_use]
     pub fn data(&self) -> &DataDir {
         &self.data
+    }
+
+    /// How often an agent was started here before this one, as far as that is known: where two do in turn what one
+    /// of them does wrong, they begin elsewhere.
+    #[must_use]
+    pub fn starts(&self) -> usize {
+        usize::try_from(self.starts).unwrap_or(0)
     }
 
     /// Its key, for receipts.
@@ -301,7 +317,7 @@ impl Site {
         if asked || self.attempts.is_news(settled) {
             self.receipts.queue(settled, log_digest, self.installer.is_unfinished())?;
         }
-        self.attempts.record(settled, now_ms(), asked)?;
+        self.attempts.record(settled, Now::here(), asked)?;
         self.installer.close()
     }
 
@@ -315,7 +331,8 @@ impl Site {
     /// Whether what is offered only waits for its hour; until when then. What is wrong with it in other
     /// ways is found out by an update.
     pub(crate) fn waits_for(&self, offer: &Offer) -> Result<Option<Wait>, FileError> {
-        let proven = ProofBundle::parse(&offer.proof).and_then(|bundle| bundle.verify(&self.trust, offer.clock));
+        let proven =
+            ProofBundle::parse(&offer.proof).and_then(|bundle| proofs::verify(&bundle, &self.trust, offer.clock));
         let Ok(patch) = proven else { return Ok(None) };
         let (id, now_ms) = (patch.id(), self.now_ms());
         match self.policy().permit(patch, &self.host()?, now_ms) {
@@ -387,6 +404,17 @@ impl Site {
         let installed = installs::installed(&self.data.installs(), &of);
         installed.ok().flatten().map(|installed| installed.meta.version).unwrap_or_default()
     }
+}
+
+/// How often an agent was started here before; takes note of this start. That nothing can be read or written is no
+/// obstacle: an agent may have to go back on the disk that is full.
+fn count_start(path: &Path) -> u64 {
+    let known = files::read_if_there(path, STARTS_BYTES_MAX).ok().flatten().unwrap_or_default();
+    let starts = std::str::from_utf8(&known).ok().and_then(|text| text.trim_end().parse().ok()).unwrap_or(0u64);
+    if let Err(error) = files::replace(path, format!("{}\n", starts.wrapping_add(1)).as_bytes()) {
+        tracing::warn!(error = chain(&error), "this start cannot be noted");
+    }
+    starts
 }
 
 /// The trust root.

@@ -73,7 +73,7 @@ pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError>
 
 async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog) -> Result<Ending, Refusal> {
     let bundle = ProofBundle::parse(&offer.proof)?;
-    let patch = bundle.verify(&site.trust, offer.clock)?; //                      who signed, who approved, what is final
+    let patch = proofs::verify(&bundle, &site.trust, offer.clock)?; //            who signed, who approved, what is final
     let patch = is_the_one(patch, offer.patch)?;
     site.remember(&patch, log)?; //                                               before anything hangs on it
     let permit = site.policy().permit(patch, &site.host()?, site.now_ms())?; //   this host, now

@@ -8,7 +8,7 @@ mod under_way;
 mod would;
 
 use crate::attempts::{Attempts, Tried};
-use crate::clock::now_ms;
+use crate::clock::{Now, now_ms};
 use crate::config::Config;
 use crate::data::DataDir;
 use crate::files::FileError;
@@ -141,7 +141,7 @@ impl Held<'_> {
             return Err(WhyError::NotAnId(prefix.chars().take(80).collect()));
         }
         let data = self.data();
-        let (attempts, waited) = (Attempts::open(&data.attempts())?, waits::peek(&data.waits())?);
+        let (attempts, waited) = (Attempts::open(&data.attempts(), Now::here())?, waits::peek(&data.waits())?);
         let mut known = Shelf::at(&data.proofs()).patches()?;
         known.extend(attempts.all().map(|(patch, _)| *patch).chain(waited.due_since_ms.into_keys()));
         known.extend(installs::all_trees(&data.installs())?.into_values().filter_map(|tree| tree.meta.patch));
@@ -252,10 +252,10 @@ impl Held<'_> {
     }
 
     fn attempts(&self, patch: PatchId, installed: bool) -> Result<Checked, FileError> {
-        let attempts = Attempts::open(&self.data().attempts())?;
-        let now_ms = now_ms();
+        let now = Now::here();
+        let attempts = Attempts::open(&self.data().attempts(), now)?;
         let tried = attempts.all().find(|(tried, _)| **tried == patch).map(|(_, tried)| tried);
-        let verdict = if installed || attempts.may_try(patch, now_ms) { Verdict::Yes } else { Verdict::No };
+        let verdict = if installed || attempts.may_try(patch, now.running_ms) { Verdict::Yes } else { Verdict::No };
         let said = match tried {
             None => "not tried yet".to_owned(),
             Some(tried) => {

@@ -11,10 +11,10 @@ pub use naming::look_up;
 pub use no_attempt::NoAttempt;
 pub use open::OpenView;
 
-use crate::clock::now_ms;
+use crate::clock::running_ms;
 use crate::files::FileError;
 use crate::follow::Pace;
-use crate::follow::sources::{CallError, Source, id};
+use crate::follow::sources::{CallError, Listed, Source};
 use crate::proofs::{self, Offer};
 use crate::restart::{RestartView, Tended};
 use crate::settled::{Settled, chain};
@@ -25,8 +25,8 @@ use ledger::bounded::{Name, Product};
 use ledger::id::{Digest, PatchId};
 use ledger::receipt::Outcome;
 use policy::Subscription;
-use proto::v1;
 use serde::{Deserialize, Serialize};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -70,7 +70,7 @@ pub struct Waiting {
     pub until_ms: Option<u64>,
     /// Why it waits, and until when, for people.
     pub why: String,
-    /// When it is looked at again: approvals may make it urgent meanwhile.
+    /// When it is looked at again, by how long the host has run: approvals may make it urgent meanwhile.
     look_again_ms: u64,
 }
 
@@ -78,7 +78,8 @@ pub struct Waiting {
 pub struct Worker {
     site: Site,
     view: watch::Sender<WorkerView>,
-    /// Which node is asked what there is: in turn, so that none of them can keep a patch secret.
+    /// Which node is asked what there is: in turn, so that none of them can keep a patch secret, and across restarts,
+    /// so that none that brings the agent down is the first one each time.
     turn: usize,
     /// What only waits for its hour.
     waiting: BTreeMap<PatchId, Waiting>,
@@ -91,7 +92,8 @@ impl Worker {
     #[must_use]
     pub fn new(site: Site) -> Self {
         let view = watch::channel(WorkerView::default()).0;
-        let worker = Self { site, view, turn: 0, waiting: BTreeMap::new(), looks: Looks::default() };
+        let turn = site.starts();
+        let worker = Self { site, view, turn, waiting: BTreeMap::new(), looks: Looks::default() };
         worker.show(None);
         worker
     }
@@ -122,9 +124,8 @@ impl Worker {
             if self.site.installer.leaves() {
                 return;
             }
-            let retry =
-                self.site.attempts.next_try_ms(now_ms()).map(|at| Duration::from_millis(at.saturating_sub(now_ms())));
-            let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(self.site.now_ms())));
+            let retry = self.site.attempts.next_try_in_ms(running_ms()).map(Duration::from_millis);
+            let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(running_ms())));
             let wait = retry.unwrap_or(Duration::MAX).min(hour.unwrap_or(Duration::MAX)).min(pace.interval());
             tokio::select! {
                 biased;
@@ -144,7 +145,7 @@ impl Worker {
         }
     }
 
-    /// The moment at which the first of what waits is looked at again.
+    /// The moment at which the first of what waits is looked at again, by how long the host has run.
     fn next_look_ms(&self) -> Option<u64> {
         let view = self.view.borrow();
         let restart = view.restart.as_ref().map(|restart| restart.look_again_ms);
@@ -223,20 +224,19 @@ impl Worker {
 
     async fn pass_over(&mut self, of: &Subscription) -> Result<(), FileError> {
         let installed = self.site.host()?.installed(&of.product, &of.channel).map_or(0, |installed| installed.release);
-        let old = |patch: &v1::Patch| patch.channel == of.channel.as_str() && patch.release <= installed;
-        let listed = self.first_answer(async |source| source.approved(of.product.as_str(), &old).await).await;
+        let listed = self.first_answer(async |source| source.approved(of, installed).await).await;
         let answered = listed.is_ok();
         if let Ok(listed) = &listed {
             self.hear_of_installed(of, listed)?;
         }
-        let candidates = candidates(listed.unwrap_or_default(), of, installed);
+        let candidates = candidates(listed.unwrap_or_default(), installed);
         if answered {
             let is_of = |waiting: &Waiting| waiting.product == of.product && waiting.channel == of.channel;
             self.waiting.retain(|patch, waiting| !is_of(waiting) || candidates.contains(patch));
         }
         for patch in candidates {
-            let waits = self.waiting.get(&patch).is_some_and(|waiting| self.site.now_ms() < waiting.look_again_ms);
-            if waits || !self.site.attempts.may_try(patch, now_ms()) {
+            let waits = self.waiting.get(&patch).is_some_and(|waiting| running_ms() < waiting.look_again_ms);
+            if waits || !self.site.attempts.may_try(patch, running_ms()) {
                 continue;
             }
             let Site { sources, heads, trust, .. } = &self.site;
@@ -270,8 +270,9 @@ impl Worker {
     fn only_waits(&mut self, offer: &Offer, of: &Subscription) -> Result<bool, FileError> {
         let waited = self.waiting.remove(&offer.patch);
         let Some(wait) = self.site.waits_for(offer)? else { return Ok(false) };
-        let look_again_ms = self.site.now_ms().saturating_add(LOOK_AGAIN_MS_MAX);
-        let look_again_ms = wait.until_ms.map_or(look_again_ms, |until_ms| until_ms.min(look_again_ms));
+        let until_ms = |until_ms: u64| until_ms.saturating_sub(self.site.now_ms());
+        let wait_ms = wait.until_ms.map_or(LOOK_AGAIN_MS_MAX, until_ms).min(LOOK_AGAIN_MS_MAX);
+        let look_again_ms = running_ms().saturating_add(wait_ms);
         let (product, channel, why) = (of.product.clone(), of.channel.clone(), wait.to_string());
         if waited.is_none_or(|waited| waited.why != why) {
             tracing::info!(patch = %offer.patch, why, "not yet");
@@ -307,19 +308,9 @@ impl Worker {
 
 /// Approved patches above what is installed, newest first. What a node lists is believed as far as
 /// asking for proofs goes.
-fn candidates(listed: Vec<v1::Patch>, of: &Subscription, installed: u64) -> Vec<PatchId> {
-    let fits = |patch: &v1::Patch| {
-        patch.product == of.product.as_str()
-            && patch.channel == of.channel.as_str()
-            && patch.release > installed
-            && patch.standing == "approved"
-    };
-    let mut fitting: Vec<_> = listed
-        .iter()
-        .filter(|patch| fits(patch))
-        .filter_map(|patch| Some((patch.release, PatchId(id(&patch.id)?))))
-        .collect();
-    fitting.sort_unstable_by(|a, b| b.cmp(a));
-    fitting.dedup();
-    fitting.into_iter().take(CANDIDATES_MAX).map(|(_, patch)| patch).collect()
+fn candidates(mut listed: Vec<Listed>, installed: u64) -> Vec<PatchId> {
+    listed.retain(|listed| listed.release > installed);
+    listed.sort_unstable_by_key(|listed| Reverse((listed.release, listed.patch)));
+    listed.dedup();
+    listed.into_iter().take(CANDIDATES_MAX).map(|listed| listed.patch).collect()
 }

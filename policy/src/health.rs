@@ -168,13 +168,17 @@ fn judge_last(
     }
 }
 
-/// The health of all checks together: every one must have passed, and no check means nothing was
-/// there to fail.
+/// The health of all checks together: every one must have passed, and where there is none nobody said that it works.
 #[must_use]
 pub fn overall<'a>(judgements: impl IntoIterator<Item = &'a Judgement>) -> Health {
-    match judgements.into_iter().all(|judgement| *judgement == Judgement::Passed) {
-        true => Health::Passed,
-        false => Health::Failed,
+    let mut all = None;
+    for judgement in judgements {
+        all = Some(all.unwrap_or(true) && *judgement == Judgement::Passed);
+    }
+    match all {
+        None => Health::NotRun,
+        Some(true) => Health::Passed,
+        Some(false) => Health::Failed,
     }
 }
 

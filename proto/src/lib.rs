@@ -3,6 +3,7 @@
 //! The gRPC services and messages, generated from `proto/`. This room translates and never decides: it
 //! knows no rule of the ledger and no socket.
 
+pub mod lean;
 pub mod packed;
 
 pub use prost::Message;

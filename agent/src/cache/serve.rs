@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, SeekFrom};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
@@ -37,7 +37,9 @@ const CONNECTION_MAX: Duration = Duration::from_secs(60 * 60);
 const PIECE_BYTES: usize = 64 * 1024;
 /// Pieces between the disk and the socket.
 const PIECES_MAX: usize = 1;
-/// One address has at most one of so many parts of all connections.
+/// Bits of an address of IPv6 that are a host's to choose: whoever has a link has all of them.
+const LINK_BITS: u32 = 64;
+/// One neighbour has at most one of so many parts of all connections.
 const ADDRESS_PARTS: usize = 4;
 /// After this is listened again when it cannot be.
 const LISTEN_AGAIN: Duration = Duration::from_secs(30);
@@ -64,7 +66,7 @@ pub async fn serve(cache: Arc<Cache>, bounds: config::Cache) {
         let Ok(place) = connections.clone().acquire_owned().await else { return };
         match listener.accept().await {
             Ok((stream, from)) => {
-                let Some(seat) = addresses.clone().sit(from.ip(), share) else { continue };
+                let Some(seat) = addresses.clone().sit(neighbour(from.ip()), share) else { continue };
                 let cache = cache.clone();
                 tokio::spawn(async move {
                     let _held = (place, seat);
@@ -80,9 +82,17 @@ pub async fn serve(cache: Arc<Cache>, bounds: config::Cache) {
     }
 }
 
-/// Connections by address.
+/// Connections by neighbour.
 #[derive(Default)]
 struct Addresses(Mutex<BTreeMap<IpAddr, usize>>);
+
+/// Whoever has one address of IPv6 has as many as a link has: it is the link that is one neighbour, the first 64 bits.
+fn neighbour(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => Ipv6Addr::from_bits(address.to_bits() >> LINK_BITS << LINK_BITS).into(),
+        address => address,
+    }
+}
 
 /// A connection's place among those of its address; given back with this.
 struct Seat(Arc<Addresses>, IpAddr);
@@ -195,4 +205,25 @@ fn body(file: File, from: u64, to: u64, cache: Arc<Cache>, given_up: Arc<Notify>
         }
     });
     StreamBody::new(ReceiverStream::new(taken)).boxed()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_has_a_link_is_one_neighbour() {
+        let addresses = Arc::new(Addresses::default());
+        let sit = |address: &str| addresses.clone().sit(neighbour(address.parse().unwrap()), 2);
+        let one = (sit("2001:db8::1"), sit("2001:db8::ffff:1:2"));
+        assert!(one.0.is_some() && one.1.is_some());
+        assert!(sit("2001:db8::2").is_none(), "another address of the same link");
+        assert!(sit("2001:db8:0:1::1").is_some(), "another link");
+        // An address of IPv4 is a neighbour, however it is written.
+        let two = (sit("192.0.2.1"), sit("::ffff:192.0.2.1"));
+        assert!(two.0.is_some() && two.1.is_some() && sit("192.0.2.1").is_none());
+        assert!(sit("192.0.2.2").is_some());
+        drop(one);
+        assert!(sit("2001:db8::2").is_some());
+    }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use ledger::receipt::Outcome;
 use terminal::Answer;
 
-/// Take back the last update of this host: the version before, as it was, and its services. It waits for no
+/// Take back the last update of a product that was kept: the version before, as it was, and its services. It waits for no
 /// window; a receipt says that it was done by hand, and the agent does not install the patch again by itself.
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -23,7 +23,7 @@ they answer.
 A running agent is asked to do it; without one, this command does it itself.
 Exit codes: 0 taken back; 1 it could not be brought to its end; 3 nothing was done.")]
 pub(super) struct Rollback {
-    /// The patch of the last update: its id, or the beginning of it.
+    /// The patch of that update: its id, or the beginning of it.
     patch: String,
     #[command(flatten)]
     config: ConfigArgs,

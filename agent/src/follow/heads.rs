@@ -3,6 +3,7 @@
 
 use super::light::{HeadError, LightClient};
 use super::memory::{Memory, MemoryError, Seen};
+use crate::clock::{Now, running_ms};
 use crate::data::DataDir;
 use crate::files::{self, FileError};
 use ledger::block::Header;
@@ -108,7 +109,7 @@ impl Heads {
         nodes: &[String],
         max_age_ms: u64,
     ) -> Result<Self, MemoryError> {
-        let memory = Memory::open(&data.memory(), genesis.chain_id)?;
+        let memory = Memory::open(&data.memory(), genesis.chain_id, running_ms())?;
         let evidence = data.evidence();
         let split = files::names(&evidence)?.first().map(|name| evidence.join(name));
         let view = |node: &String| NodeView { node: node.clone(), reachable: false, height: 0, trouble: None };
@@ -202,15 +203,15 @@ impl Heads {
     /// What a proof is judged by now.
     #[must_use]
     pub fn clock(&self, now_ms: u64) -> HostClock {
-        self.known().memory.clock(now_ms, self.max_age_ms)
+        self.known().memory.clock(Now { now_ms, running_ms: running_ms() }, self.max_age_ms)
     }
 
     /// The time now, as far as a clock of this host that says `now_ms` is believed: a quorum signed that
-    /// it is not before the newest header. That one is on the disk before anything is applied, so a
-    /// clock that is set back opens no window a second time.
+    /// it is not before the newest header, nor before what has passed since that was heard of. It is on the disk
+    /// before anything is applied, so a clock that is set back opens no window a second time.
     #[must_use]
     pub fn believed_ms(&self, now_ms: u64) -> u64 {
-        now_ms.max(self.newest().time_ms)
+        now_ms.max(self.known().memory.floor_ms(running_ms()))
     }
 
     /// The highest header ever believed.
@@ -237,7 +238,7 @@ impl Heads {
     #[must_use]
     pub fn freshness(&self, now_ms: u64) -> Freshness {
         let Seen { height, time_ms, .. } = self.newest();
-        match now_ms.saturating_sub(time_ms) {
+        match self.believed_ms(now_ms).saturating_sub(time_ms) {
             _ if height == 0 => Freshness::Unknown,
             age_ms if age_ms > self.max_age_ms => Freshness::Stale,
             _ => Freshness::Fresh,
@@ -247,7 +248,8 @@ impl Heads {
     /// How long until it is not, if nothing new is heard.
     #[must_use]
     pub fn stale_in(&self, now_ms: u64) -> Duration {
-        Duration::from_millis(self.newest().time_ms.saturating_add(self.max_age_ms).saturating_sub(now_ms))
+        let until_ms = self.newest().time_ms.saturating_add(self.max_age_ms);
+        Duration::from_millis(until_ms.saturating_sub(self.believed_ms(now_ms)))
     }
 
     /// The file that shows that the ledger was split, if there is one. Nothing is applied until a
@@ -287,7 +289,7 @@ impl Known {
         self.certified_ms = self.certified_ms.max(header.header().time_ms);
         // Without this, a head from the future would become the floor under the clock.
         let (height, time_ms) = (header.header().height, header.header().time_ms);
-        let ahead_ms = time_ms.saturating_sub(now_ms.max(self.memory.newest().time_ms));
+        let ahead_ms = time_ms.saturating_sub(now_ms.max(self.memory.floor_ms(running_ms())));
         match ahead_ms > limits::CLOCK_AHEAD_MS_MAX {
             true => Err(Disbelief::ClockBehind { height, ahead_ms }),
             false => Ok(header),
@@ -314,7 +316,7 @@ impl Known {
                 if let (Some(from), true) = (from, place == self.recent.len()) {
                     self.newest_from = from;
                 }
-                self.memory.see(&header);
+                self.memory.see(&header, running_ms());
                 self.recent.insert(place, header);
                 if self.recent.len() > RECENT_MAX {
                     self.recent.pop_front();

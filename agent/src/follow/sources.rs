@@ -9,7 +9,10 @@ use ledger::inclusion::InclusionProof;
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::proof::EpochLink;
+use policy::Subscription;
 use proto::MESSAGE_BYTES_MAX;
+use proto::Message;
+use proto::lean::{self, Lean};
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::enrolment_client::EnrolmentClient;
 use proto::v1::inventories_client::InventoriesClient;
@@ -36,13 +39,9 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(10);
 const CA_BYTES_MAX: usize = 256 * 1024;
 /// Bytes on their way at one time, per connection and stream: an artifact must not fill memory.
 const WINDOW_BYTES: u32 = 256 * 1024;
-/// Receipts asked for at one time.
-const RECEIPT_PAGE_SIZE: u32 = 100;
 /// Pages of receipts looked through for one number.
 const RECEIPT_PAGES_MAX: usize = 50;
-/// Patches asked for at one time: each comes with its signed manifest.
-const PATCH_PAGE_SIZE: u32 = 20;
-/// Pages of patches looked through for one product.
+/// Pages of patches looked through for one product: of each of theirs, an id and a number are kept.
 const PATCH_PAGES_MAX: usize = 50;
 
 /// A call that did not give an answer.
@@ -127,10 +126,20 @@ pub enum SourceError {
 #[derive(Clone, Debug)]
 pub struct Source {
     node: String,
+    channel: Channel,
     ledger: LedgerClient<Channel>,
     artifacts: ArtifactsClient<Channel>,
     enrolment: EnrolmentClient<Channel>,
     inventories: InventoriesClient<Channel>,
+}
+
+/// A patch that a node lists as approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its release counter.
+    pub release: u64,
+    /// Its id.
+    pub patch: PatchId,
 }
 
 /// All nodes of the configuration, in its order. Connections are made when they are needed.
@@ -184,8 +193,8 @@ impl Sources {
                 .max_encoding_message_size(MESSAGE_BYTES_MAX);
             let enrolment = EnrolmentClient::new(channel.clone());
             let inventories = InventoriesClient::new(channel.clone());
-            let artifacts = ArtifactsClient::new(channel).max_decoding_message_size(MESSAGE_BYTES_MAX);
-            Ok(Source { node: node.clone(), ledger, artifacts, enrolment, inventories })
+            let artifacts = ArtifactsClient::new(channel.clone()).max_decoding_message_size(MESSAGE_BYTES_MAX);
+            Ok(Source { node: node.clone(), channel, ledger, artifacts, enrolment, inventories })
         };
         nodes.iter().map(source).collect::<Result<_, _>>().map(Self)
     }
@@ -256,28 +265,32 @@ impl Source {
         self.call("WatchHeads", CALL_TIMEOUT, client.watch_heads(v1::WatchHeadsRequest {})).await
     }
 
-    /// Approved patches of a product, newest first, until one is `old` to whoever asks: views, and proof
-    /// of nothing.
+    /// Approved patches of a subscription, newest first, until one is not newer than what is installed: views, and
+    /// proof of nothing.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn approved(&self, product: &str, old: impl Fn(&v1::Patch) -> bool) -> Result<Vec<v1::Patch>, CallError> {
+    pub async fn approved(&self, of: &Subscription, installed: u64) -> Result<Vec<Listed>, CallError> {
         let (mut patches, mut page_token) = (Vec::new(), String::new());
         for _ in 0..PATCH_PAGES_MAX {
             let request = v1::ListPatchesRequest {
-                product: product.to_owned(),
+                product: of.product.to_string(),
                 standing: "approved".to_owned(),
-                page_size: PATCH_PAGE_SIZE,
+                page_size: lean::PATCHES_PER_PAGE,
                 page_token,
                 ..Default::default()
             };
             let answer = self.patches(request).await?;
             page_token = answer.next_page_token;
-            let enough = page_token.is_empty() || answer.patches.iter().any(&old);
-            // The signed manifest comes with the proof; here it would only take up memory.
-            patches
-                .extend(answer.patches.into_iter().map(|patch| v1::Patch { publish_transaction: Vec::new(), ..patch }));
-            if enough {
+            let fits = |patch: &&lean::ListedPatch| {
+                patch.product == of.product.as_str()
+                    && patch.channel == of.channel.as_str()
+                    && patch.standing == "approved"
+            };
+            let listed = |patch: &lean::ListedPatch| Some(Listed { release: patch.release, patch: patch_id(patch)? });
+            let known = patches.len();
+            patches.extend(answer.patches.iter().filter(fits).filter_map(listed));
+            if page_token.is_empty() || patches[known..].iter().any(|listed| listed.release <= installed) {
                 break;
             }
         }
@@ -288,10 +301,10 @@ impl Source {
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn named(&self, id_prefix: &str) -> Result<Vec<v1::Patch>, CallError> {
+    pub async fn named(&self, id_prefix: &str) -> Result<Vec<PatchId>, CallError> {
         let id_prefix = id_prefix.to_owned();
         let request = v1::ListPatchesRequest { id_prefix, page_size: 2, ..Default::default() };
-        Ok(self.patches(request).await?.patches)
+        Ok(self.patches(request).await?.patches.iter().filter_map(patch_id).collect())
     }
 
     /// Changes of the validator set in headers of this height or above, the oldest first. What does not
@@ -300,15 +313,17 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn epochs(&self, from_height: u64) -> Result<Vec<EpochLink>, CallError> {
-        let mut client = self.ledger.clone();
-        let request = v1::GetEpochsRequest { from_height };
-        let answer = self.call("GetEpochs", CALL_TIMEOUT, client.get_epochs(request)).await?;
+        let answer: lean::Epochs = self.lean("GetEpochs", v1::GetEpochsRequest { from_height }).await?;
         Ok(answer.links.iter().filter_map(|link| decode(link).ok()).collect())
     }
 
-    async fn patches(&self, request: v1::ListPatchesRequest) -> Result<v1::ListPatchesResponse, CallError> {
-        let mut client = self.ledger.clone();
-        self.call("ListPatches", CALL_TIMEOUT, client.list_patches(request)).await
+    async fn patches(&self, request: v1::ListPatchesRequest) -> Result<lean::Patches, CallError> {
+        self.lean("ListPatches", request).await
+    }
+
+    /// Asks for what repeats something: what a node puts into one message, not all of it may become memory here.
+    async fn lean<A: Lean>(&self, call: &'static str, question: impl Message + 'static) -> Result<A, CallError> {
+        self.call(call, CALL_TIMEOUT, lean::call(self.channel.clone(), question)).await
     }
 
     /// The proof file of a patch.
@@ -350,8 +365,8 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn node_key(&self) -> Result<Vec<u8>, CallError> {
-        let mut client = self.ledger.clone();
-        Ok(self.call("GetStatus", CALL_TIMEOUT, client.get_status(v1::GetStatusRequest {})).await?.node_key)
+        let answer: lean::NodeKey = self.lean("GetStatus", v1::GetStatusRequest {}).await?;
+        Ok(answer.node_key)
     }
 
     /// Offers a transaction and waits a while for it to be final; whether it is.
@@ -397,9 +412,7 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn recall(&self, patch: PatchId) -> Result<Option<TransactionId>, CallError> {
-        let mut client = self.ledger.clone();
-        let request = v1::GetPatchRequest { id: patch.0.to_vec() };
-        let answer = self.call("GetPatch", CALL_TIMEOUT, client.get_patch(request)).await?;
+        let answer: lean::Recalled = self.lean("GetPatch", v1::GetPatchRequest { id: patch.0.to_vec() }).await?;
         Ok(answer.recall.and_then(|recall| id(&recall.transaction_id)).map(TransactionId))
     }
 
@@ -408,17 +421,16 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn last_attempt(&self, endpoint: PublicKey, patch: PatchId) -> Result<u32, CallError> {
-        let (mut client, mut page_token) = (self.ledger.clone(), String::new());
-        let mut last = 0;
+        let (mut page_token, mut last) = (String::new(), 0);
         // A node filters by endpoint and then by patch, so pages may be empty; they end all the same.
         for _ in 0..RECEIPT_PAGES_MAX {
             let request = v1::ListReceiptsRequest {
                 patch: patch.0.to_vec(),
                 endpoint: endpoint.0.to_vec(),
-                page_size: RECEIPT_PAGE_SIZE,
+                page_size: lean::RECEIPTS_PER_PAGE,
                 page_token,
             };
-            let answer = self.call("ListReceipts", CALL_TIMEOUT, client.list_receipts(request)).await?;
+            let answer: lean::Receipts = self.lean("ListReceipts", request).await?;
             let wanted =
                 answer.receipts.iter().filter(|receipt| receipt.patch == patch.0 && receipt.endpoint == endpoint.0);
             last = wanted.map(|receipt| receipt.attempt).max().unwrap_or(0).max(last);
@@ -450,6 +462,7 @@ impl Source {
         let cause = match (proto::refusal(status), status.code()) {
             (Some(refusal), _) => refused(refusal.check, refusal.message, refusal.retry_after_ms),
             (None, Code::DeadlineExceeded) => CallCause::TimedOut,
+            (None, Code::OutOfRange) if status.message() == lean::TOO_MANY => CallCause::Malformed(lean::TOO_MANY),
             (None, Code::Unavailable | Code::Unknown | Code::Cancelled | Code::Internal) => {
                 CallCause::Unreachable(reason(status))
             }
@@ -473,6 +486,10 @@ fn reason(status: &Status) -> String {
         true => status.message().to_owned(),
         false => cause.to_string(),
     }
+}
+
+fn patch_id(listed: &lean::ListedPatch) -> Option<PatchId> {
+    id(&listed.id).map(PatchId)
 }
 
 /// 32 bytes from an answer.

@@ -66,6 +66,7 @@ pub(super) fn each<R: Read>(
             return Err(Refused::from(EntryProblem::Extension).of(&path));
         }
         let link = link.or_else(|| entry.link_name_bytes().map(|link| link.into_owned())).unwrap_or_default();
+        check_shape(&entry, &path).map_err(|problem| Refused::from(problem).of(&path))?;
         let about = About { path, link, uid, gid };
         take(&about, &mut entry).map_err(|refused| refused.of(&about.path))?;
     }
@@ -95,6 +96,17 @@ impl<R: Read> Read for Counted<R> {
         self.count += count as u64;
         self.is_over = count == 0 && !buffer.is_empty();
         Ok(count)
+    }
+}
+
+/// Refuses an entry of which readers disagree where it ends: this one passes over the content of whatever has one, dpkg
+/// and others do not where there is nothing to keep it in, and find another entry there.
+pub(super) fn check_shape(entry: &Entry<'_, impl Read>, path: &[u8]) -> Result<(), EntryProblem> {
+    match entry.header().entry_type() {
+        EntryType::Regular | EntryType::Continuous if path.ends_with(b"/") => Err(EntryProblem::FileAsDirectory),
+        EntryType::Regular | EntryType::Continuous => Ok(()),
+        _ if entry.size() > 0 => Err(EntryProblem::Sized(entry.size())),
+        _ => Ok(()),
     }
 }
 

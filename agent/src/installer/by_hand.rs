@@ -1,7 +1,7 @@
 //! Taking back the last update because somebody at the host says so.
 //!
 //! It is the same way back as after a failed check, in the same journal: what is interrupted in the
-//! middle of it is gone on with. Only what stands by itself can be gone back to: trees do, container images,
+//! middle of it is gone on with. What was tried since and came to nothing is no obstacle. Only what stands by itself can be gone back to: trees do, container images,
 //! and images in their slot. Where a patch was put into the place of what was there, that was thrown away when the patch was kept.
 
 use super::Installer;
@@ -9,7 +9,8 @@ use super::deadline::Deadline;
 use super::ending::version_there;
 use super::install::{Install, Job};
 use super::installs::Place;
-use super::journal::{Begun, Journal, Record};
+use super::journal::{Journal, Record};
+use super::last_kept::{self, LastKept};
 use crate::attempt_log::AttemptLog;
 use crate::data::DataDir;
 use crate::files::FileError;
@@ -20,6 +21,7 @@ use ledger::id::PatchId;
 use ledger::patch::InstallerKind;
 use ledger::receipt::{Reason, ReasonCode};
 use policy::Subscription;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,44 +91,73 @@ pub struct Before {
 #[must_use]
 pub fn before(data: &DataDir, patch: PatchId) -> Option<Before> {
     let records = Journal::peek(&data.journal()).ok()?;
-    let Some(Record::Begun(begun)) = records.first() else { return None };
-    let may = begun.patch == patch
-        && !begun.by_hand
-        && matches!(begun.kind, InstallerKind::DirectoryTree | InstallerKind::ImageSlot | InstallerKind::Container);
-    if !may || records.last() != Some(&Record::Done) {
+    if records.last().is_some_and(|last| *last != Record::Done) {
+        return None;
+    }
+    let kept = last_kept::read(&data.last_kept()).ok()?.into_iter().find(|kept| kept.begun.patch == patch);
+    let begun = match (kept, records.first()) {
+        (Some(kept), _) => kept.begun,
+        (None, Some(Record::Begun(begun))) if begun.patch == patch && !begun.by_hand => begun.clone(),
+        _ => return None,
+    };
+    let place = Place::new(&data.installs(), &Subscription { product: begun.product, channel: begun.channel });
+    let stands_alone =
+        matches!(begun.kind, InstallerKind::DirectoryTree | InstallerKind::ImageSlot | InstallerKind::Container);
+    if !stands_alone || place.current().ok()?.as_ref() != Some(&begun.to) {
         return None;
     }
     let Some(from) = &begun.from else { return Some(Before { version: Version::default(), patch: None }) };
-    let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
-    let meta = Place::new(&data.installs(), &of).meta(from).ok()?;
+    let meta = place.meta(from).ok()?;
     Some(Before { version: meta.version, patch: meta.patch })
 }
 
+/// Whether what was kept last can be read.
+///
+/// # Errors
+/// [`FileError`] when it is there and cannot.
+pub fn check(path: &Path) -> Result<(), FileError> {
+    last_kept::read(path).map(drop)
+}
+
 impl Installer {
-    /// The patch of the last update, however it ended.
+    /// The patches that may be taken back by hand: the last one of each product that was kept, and the last update,
+    /// however it ended, which is the last of these.
     #[must_use]
-    pub fn last_patch(&self) -> Option<PatchId> {
-        match self.journal.records().first() {
-            Some(Record::Begun(begun)) => Some(begun.patch),
-            _ => None,
+    pub fn last_patches(&self) -> Vec<PatchId> {
+        let kept = last_kept::read(&self.data.last_kept()).unwrap_or_default();
+        let mut patches: Vec<PatchId> = kept.into_iter().map(|kept| kept.begun.patch).collect();
+        if let Some(Record::Begun(begun)) = self.journal.records().first() {
+            patches.retain(|patch| *patch != begun.patch);
+            patches.push(begun.patch);
         }
+        patches
     }
 
-    /// The update that could be taken back, if it is this one.
-    fn last_update(&self, patch: PatchId) -> Result<Begun, ByHandError> {
+    /// The update that could be taken back, if it is this one; nothing else may be under way.
+    fn last_update(&self, patch: PatchId) -> Result<LastKept, ByHandError> {
         let records = self.journal.records();
-        let Some(Record::Begun(begun)) = records.first().cloned() else { return Err(ByHandError::NoUpdate) };
-        if begun.patch != patch {
-            return Err(ByHandError::NotTheLast { last: begun.patch, product: begun.product });
-        }
-        match self.journal.is_open() {
-            true => Err(ByHandError::Open(patch)),
-            false => Ok(begun),
+        let kept = last_kept::read(&self.data.last_kept())?.into_iter().find(|kept| kept.begun.patch == patch);
+        match (records.first(), kept) {
+            (Some(Record::Begun(begun)), _) if self.journal.is_open() => match begun.patch == patch {
+                true => Err(ByHandError::Open(patch)),
+                false => Err(ByHandError::NotTheLast { last: begun.patch, product: begun.product.clone() }),
+            },
+            (_, Some(kept)) => Ok(kept),
+            (Some(Record::Begun(begun)), None) if begun.patch == patch => {
+                Ok(LastKept { begun: begun.clone(), restarted: records.contains(&Record::Restarted) })
+            }
+            (Some(Record::Begun(begun)), None) => {
+                Err(ByHandError::NotTheLast { last: begun.patch, product: begun.product.clone() })
+            }
+            _ => Err(ByHandError::NoUpdate),
         }
     }
 
     async fn way_back(&self, patch: PatchId, log: &mut AttemptLog) -> Result<(Arc<dyn Install>, Job), ByHandError> {
-        let begun = self.last_update(patch)?;
+        let LastKept { mut begun, restarted } = self.last_update(patch)?;
+        // What runs since the host has restarted is gone only when it has restarted once more. It stands in the first
+        // record, or an agent that dies behind that knows nothing of it.
+        begun.after_restart = restarted;
         let of = Subscription { product: begun.product.clone(), channel: begun.channel.clone() };
         let place = Place::new(&self.data.installs(), &of);
         let job = Job { begun, place, deadline: Deadline::begin("going back", Duration::MAX) };
@@ -161,9 +192,6 @@ impl Installer {
         let (kind, mut job) = self.way_back(patch, log).await?;
         job.begun.run = run;
         job.begun.by_hand = true;
-        // What runs since the host has restarted is gone only when it has restarted once more. It stands in the first
-        // record, or an agent that dies behind that knows nothing of it.
-        job.begun.after_restart = self.journal.records().contains(&Record::Restarted);
         // From here on an agent that is interrupted goes on going back.
         self.journal.begin(job.begun.clone())?;
         let of = |service: &&crate::config::Service| {

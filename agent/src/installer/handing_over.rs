@@ -71,7 +71,7 @@ impl Installer {
             tracing::warn!(error = chain(&error), "it cannot be told which program is installed");
         });
         let installed = installed.ok().flatten().filter(|installed| installed.id == id)?;
-        let patch = installed.meta.patch.filter(|patch| !self.journal.is_open() && self.last_patch() == Some(*patch));
+        let patch = installed.meta.patch.filter(|patch| !self.journal.is_open() && self.last_patches().contains(patch));
         patch.map(|patch| (patch, against))
     }
 }

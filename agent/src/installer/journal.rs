@@ -61,6 +61,9 @@ pub struct Begun {
     /// It is the agent's own program.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_program: bool,
+    /// Nobody could be asked whether it works: neither the patch nor the house has a check, and no service runs from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unasked: bool,
 }
 
 /// A step of an update.

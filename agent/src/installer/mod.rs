@@ -22,6 +22,7 @@ pub mod install;
 pub mod installs;
 pub mod journal;
 pub mod kinds;
+mod last_kept;
 mod others;
 mod own_program;
 mod packages;
@@ -376,7 +377,7 @@ impl Installer {
         let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
         let installs = self.data.installs();
         let from = installs::installed(&installs, &of)?;
-        let begun = Begun {
+        let mut begun = Begun {
             run,
             patch,
             product: of.product.clone(),
@@ -389,7 +390,11 @@ impl Installer {
             by_hand: false,
             after_restart: false,
             own_program,
+            unasked: false,
         };
+        // Whether a program of the agent's own comes up is a question of its own.
+        let asked = own_program || !manifest.health.is_empty() || self.prober.has_checks_of_the_house();
+        begun.unasked = !asked && self.affected(&begun, manifest).is_empty();
         let deadline = Deadline::begin("preparing the new version", self.prepare_deadline);
         Ok(Job { begun, place: Place::new(&installs, &of), deadline })
     }

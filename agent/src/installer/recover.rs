@@ -219,6 +219,7 @@ mod tests {
             by_hand: false,
             after_restart: false,
             own_program: false,
+            unasked: false,
         }
     }
 

@@ -6,6 +6,7 @@ use super::ending::version_there;
 use super::install::Job;
 use super::installs::Place;
 use super::journal::{Begun, Record};
+use super::last_kept;
 use super::recover::{self, Observed, Plan};
 use crate::attempt_log::AttemptLog;
 use crate::files::{self, FileError};
@@ -108,7 +109,10 @@ impl Installer {
         });
         match judged {
             None => Health::NotRun,
-            Some(None) => Health::Passed,
+            Some(None) => match self.journal.records().first() {
+                Some(Record::Begun(begun)) => settled::health_of_kept(begun),
+                _ => Health::NotRun,
+            },
             Some(Some(against)) => settled::health(against),
         }
     }
@@ -121,6 +125,11 @@ impl Installer {
     pub fn close(&mut self) -> Result<(), FileError> {
         if !self.journal.is_open() || self.unfinished {
             return Ok(());
+        }
+        // Before the journal says that it is over: an agent that dies between the two says it once more. What is not
+        // noted cannot be taken back by hand after the next attempt; that is no reason to leave an update open.
+        if let Err(refusal) = last_kept::note(&self.data.last_kept(), self.journal.records()) {
+            tracing::warn!(why = %refusal.reason, "that this update was kept is not noted");
         }
         self.journal.append(Record::Done)?;
         // Not before: as long as the update is open, its holding says what somebody else has changed.

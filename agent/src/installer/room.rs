@@ -11,13 +11,22 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 /// What a file takes at least, and in steps of.
 const BLOCK_BYTES: u64 = 4096;
 /// Largest list of what is kept.
 const RESERVE_BYTES_MAX: usize = 1024 * 1024;
+
+/// What is left free on a disk that strangers' bytes are unpacked onto, how much they may be not being known before.
+pub(super) const FREE_BYTES_MIN: u64 = 64 * 1024 * 1024;
+
+/// Bytes free on the disk of something that is open.
+pub(super) fn free(on: impl AsFd) -> Result<u64, Errno> {
+    let disk = rustix::fs::fstatvfs(on)?;
+    Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+}
 
 /// A disk, and what is needed of it.
 struct Disk {
@@ -82,9 +91,7 @@ impl<'a> Room<'a> {
     /// Refuses when a disk has less.
     pub(super) fn check(&self) -> Result<(), Refusal> {
         for Disk { directory, shown, bytes, .. } in self.disks.values() {
-            let stat = rustix::fs::fstatvfs(directory);
-            let stat = stat.map_err(|error| failed("examine", Path::new(shown))(error.into()))?;
-            let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+            let free = free(directory).map_err(|error| failed("examine", Path::new(shown))(error.into()))?;
             if *bytes > free {
                 let detail = format!("{shown} has {free} bytes free, {bytes} are needed");
                 return Err(Refusal::new(ReasonCode::DiskFull, detail));

@@ -2,7 +2,7 @@
 //! has the inventory is told its digest and nothing more; the others want it, packed on the last one they have.
 
 use super::{Gathered, Gatherer, Told, Written};
-use crate::clock::now_ms;
+use crate::clock;
 use crate::config;
 use crate::follow::Pace;
 use crate::follow::heads::Heads;
@@ -88,7 +88,7 @@ impl Teller {
 
     /// Looks, and tells every node that is this organisation's, or those named; whether all took it.
     pub async fn tell_all(&mut self, named: &[String]) -> bool {
-        let (history, now_ms) = (self.gatherer.history(), self.heads.believed_ms(now_ms()));
+        let (history, now_ms) = (self.gatherer.history(), self.heads.believed_ms(clock::now_ms()));
         let looked = self.gatherer.look(move |Gathered { inventory, readings }| {
             let written = Written::new(&inventory);
             drop(inventory); // It takes several times the room of its bytes.
@@ -107,12 +107,14 @@ impl Teller {
             if !is_told || self.told.nodes.get(node).is_some_and(|told| told.is_strange) {
                 continue;
             }
-            let at_ms = now_ms.max(self.told.at_ms + 1);
-            self.told.at_ms = at_ms;
+            let at_ms = self.told.next_at_ms(self.heads.believed_ms(clock::now_ms()));
             let result = self.tell(source, &written, at_ms, readings.clone()).await;
             let told = self.told.nodes.entry(node.to_owned()).or_default();
             match result {
-                Ok(()) => (told.taken_at_ms, told.inventory, told.trouble) = (at_ms, Some(written.digest), None),
+                Ok(()) => {
+                    self.told.at_ms = at_ms;
+                    (told.taken_at_ms, told.inventory, told.trouble) = (at_ms, Some(written.digest), None);
+                }
                 Err(TellError::Call(error)) if error.check() == Some(STRANGE) => {
                     tracing::info!(node, "is another organisation's: it is told nothing of this host");
                     (told.is_strange, told.trouble) = (true, None);

@@ -1,24 +1,29 @@
-//! What a program on trial writes before it is committed must be readable by the one before: the journal and what is
-//! remembered of the ledger. Both are copied before the trial, read by the program before when the new one says that it
-//! is healthy, and put back from the copies where that cannot read them.
+//! What a program on trial writes before it is committed must be readable by the one before: the journal, what is
+//! remembered of the ledger, what was tried, and what was kept. They are copied before the trial, read by the program
+//! before when the new one says that it is healthy, and put back from the copies where that cannot read them. Receipts
+//! are not copied: one that cannot be read is put aside, and sent by the next program that can.
 
+use crate::attempts;
 use crate::data::DataDir;
 use crate::files::{self, FileError};
 use crate::follow::memory;
+use crate::installer::by_hand;
 use crate::installer::journal::Journal;
 use crate::settled::chain;
 use std::path::{Path, PathBuf};
 
-/// Largest file that is kept: neither of them comes near it.
+/// Largest file that is kept: none of them comes near it.
 const KEPT_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// A file, and what says why this program cannot read it.
 type Kept = (&'static str, fn(&Path) -> Option<String>);
 
 /// What a program writes while it is on trial.
-const KEPT: [Kept; 2] = [
+const KEPT: [Kept; 4] = [
     ("journal", |path| Journal::peek(path).err().map(|error| chain(&error))),
     ("memory.json", |path| memory::check(path).err().map(|error| chain(&error))),
+    ("attempts.json", |path| attempts::check(path).err().map(|error| chain(&error))),
+    ("last-kept.json", |path| by_hand::check(path).err().map(|error| chain(&error))),
 ];
 
 fn copies(data: &DataDir) -> PathBuf {
@@ -102,6 +107,8 @@ mod tests {
         assert!(unreadable(&data).unwrap().contains("journal is damaged"));
         mend(&data).unwrap();
         assert_eq!((unreadable(&data), fs::read(&journal).unwrap()), (None, Vec::new()));
+        fs::write(data.attempts(), "{\"runs\":\"many\"}").unwrap();
+        assert!(unreadable(&data).unwrap().contains("attempts.json"));
         discard(&data).unwrap();
         mend(&data).unwrap();
     }

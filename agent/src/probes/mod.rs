@@ -76,6 +76,12 @@ impl Prober {
         Self { launcher, containers, parameters, health, looks: Looks::default(), rpm }
     }
 
+    /// Whether this host's house has checks for every patch.
+    #[must_use]
+    pub fn has_checks_of_the_house(&self) -> bool {
+        !self.health.checks.is_empty()
+    }
+
     /// Makes all checks of a patch, and of the house, against an installed tree, one after the other,
     /// until one fails for good; and again and again while it soaks.
     ///

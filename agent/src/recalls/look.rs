@@ -61,7 +61,15 @@ pub async fn look(
             }
         };
         // That nobody has leave to install it any more says nothing yet about who runs it.
-        let recalled = ProofBundle::parse(&offer.proof).and_then(|bundle| bundle.recalled(trust, offer.clock));
+        let bundle = ProofBundle::parse(&offer.proof);
+        let recalled = bundle.as_ref().map_err(Clone::clone).and_then(|bundle| bundle.recalled(trust, offer.clock));
+        // A clock that was set back keeps a patch away from this host, and no recall of one that is on it.
+        let fault = match (fault, &bundle) {
+            (behind @ ProofError::ClockBehind { .. }, Ok(bundle)) => {
+                bundle.verify(trust, offer.clock).err().unwrap_or(behind)
+            }
+            (fault, _) => fault,
+        };
         match (recalled, fault) {
             (Ok(Some(at)), _) => {
                 let reason = timeout(REASON_WAIT, reason(patch, at, sources, heads, trust)).await.unwrap_or_default();

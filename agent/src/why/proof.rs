@@ -61,7 +61,7 @@ pub(super) fn checks(
     };
     let then = HostClock { now_ms: bundle.header.time_ms, max_age_ms: u64::MAX, floor_ms: 0, height_seen: 0 };
     let mut against = Vec::new();
-    let mut verified = bundle.verify(trust, clock);
+    let mut verified = proofs::verify(&bundle, trust, clock);
     if let Err(fault) = &verified
         && place(fault) == FRESHNESS
     {

@@ -89,14 +89,21 @@ impl Worker {
         }
     }
 
-    /// Takes back the last update, if it is this one. It waits for no window, as no going back does.
+    /// Takes back the last update of a product that was kept, if it is this one. It waits for no window, as no going back does.
     ///
     /// # Errors
     /// [`AskError`] when nothing was changed.
     pub async fn take_back(&mut self, patch: &str) -> Result<Settled, AskError> {
-        let last = self.site.installer.last_patch().ok_or(ByHandError::NoUpdate)?;
+        let last = self.site.installer.last_patches();
+        if last.is_empty() {
+            return Err(ByHandError::NoUpdate.into());
+        }
         let prefix = as_prefix(patch)?;
-        let asked = if last.to_string().starts_with(&prefix) { last } else { self.find(patch).await? };
+        let mut named = last.into_iter().filter(|last| last.to_string().starts_with(&prefix));
+        let asked = match (named.next(), named.next()) {
+            (Some(only), None) => only,
+            _ => self.find(patch).await?,
+        };
         self.show(Some(asked));
         let settled = self.site.take_back(asked).await;
         self.show(None);

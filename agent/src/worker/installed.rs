@@ -1,11 +1,12 @@
 //! How what is installed stands in the ledger: whoever runs a patch is told when it is recalled.
 
 use super::Worker;
+use crate::clock;
 use crate::files::FileError;
+use crate::follow::sources::Listed;
 use crate::installer::installs;
 use ledger::id::PatchId;
 use policy::Subscription;
-use proto::v1;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// How often it is proven anew that what is installed was not recalled, though the lists of the nodes say so:
@@ -22,7 +23,7 @@ pub(super) struct Looks {
     looked: BTreeMap<PatchId, Look>,
 }
 
-/// When it was proven last, and whether it was listed then.
+/// When it was proven last, by how long the host has run, and whether it was listed then.
 #[derive(Clone, Copy, Debug)]
 struct Look {
     at_ms: u64,
@@ -30,15 +31,15 @@ struct Look {
 }
 
 impl Looks {
-    fn is_due(&self, patch: PatchId, hurry: bool, now_ms: u64) -> bool {
+    fn is_due(&self, patch: PatchId, hurry: bool, running_ms: u64) -> bool {
         let Some(look) = self.looked.get(&patch) else { return true };
         let unlisted = self.unlisted.contains(&patch);
         let wait_ms = if unlisted || hurry { LOOK_AGAIN_MS } else { PROVE_AGAIN_MS };
-        (unlisted && !look.unlisted) || now_ms >= look.at_ms.saturating_add(wait_ms)
+        (unlisted && !look.unlisted) || running_ms >= look.at_ms.saturating_add(wait_ms)
     }
 
-    fn looked(&mut self, patch: PatchId, now_ms: u64) {
-        self.looked.insert(patch, Look { at_ms: now_ms, unlisted: self.unlisted.contains(&patch) });
+    fn looked(&mut self, patch: PatchId, running_ms: u64) {
+        self.looked.insert(patch, Look { at_ms: running_ms, unlisted: self.unlisted.contains(&patch) });
     }
 
     fn forget_all_but(&mut self, installed: &BTreeSet<PatchId>) {
@@ -50,11 +51,10 @@ impl Looks {
 impl Worker {
     /// Takes note of whether what is installed of a subscription is among what a node lists as approved:
     /// a list proves nothing, and says when to ask for a proof.
-    pub(super) fn hear_of_installed(&mut self, of: &Subscription, listed: &[v1::Patch]) -> Result<(), FileError> {
+    pub(super) fn hear_of_installed(&mut self, of: &Subscription, listed: &[Listed]) -> Result<(), FileError> {
         let installed = installs::installed(&self.site.data().installs(), of)?;
         let Some(patch) = installed.and_then(|installed| installed.meta.patch) else { return Ok(()) };
-        let is_it = |listed: &v1::Patch| listed.id == patch.0 && listed.standing == "approved";
-        match listed.iter().any(is_it) {
+        match listed.iter().any(|listed| listed.patch == patch) {
             true => self.looks.unlisted.remove(&patch),
             false => self.looks.unlisted.insert(patch),
         };
@@ -64,8 +64,7 @@ impl Worker {
     /// Takes note that a patch was proven just now.
     pub(super) fn proven_just_now(&mut self, patch: PatchId) {
         self.looks.unlisted.remove(&patch);
-        let now_ms = self.site.now_ms();
-        self.looks.looked(patch, now_ms);
+        self.looks.looked(patch, clock::running_ms());
     }
 
     /// Looks after what is installed: when there is reason to, or the last look was long ago, the nodes are asked to
@@ -76,16 +75,15 @@ impl Worker {
         let of_a_patch = |found: Option<installs::InstalledTree>| found.and_then(|tree| tree.meta.patch);
         let installed: BTreeSet<PatchId> = all.filter_map(|(_, found)| of_a_patch(found.ok().flatten())).collect();
         self.looks.forget_all_but(&installed);
-        let now_ms = self.site.now_ms();
+        let running_ms = clock::running_ms();
         let is_due = |patch: &PatchId| {
             let known = self.site.recalls.of(*patch);
             let (is_told, hurry) = (known.is_some_and(|recall| recall.reason.is_some()), known.is_some());
-            !is_told && self.looks.is_due(*patch, hurry, now_ms)
+            !is_told && self.looks.is_due(*patch, hurry, running_ms)
         };
         if let Some(patch) = installed.into_iter().find(is_due) {
             self.site.look_for_recall(patch).await;
-            let now_ms = self.site.now_ms();
-            self.looks.looked(patch, now_ms);
+            self.looks.looked(patch, clock::running_ms());
         }
         Ok(())
     }

@@ -2,11 +2,10 @@
 
 use super::AskError;
 use crate::follow::heads::Heads;
-use crate::follow::sources::{CallError, Sources, id};
+use crate::follow::sources::{CallError, Sources};
 use crate::proofs::{self, NOT_YET, Offer};
 use ledger::id::PatchId;
 use ledger::proof::TrustRoot;
-use proto::v1;
 
 /// The proof of a patch, from the nodes in turn, for somebody who only wants to look at it.
 ///
@@ -48,11 +47,10 @@ pub(super) fn as_prefix(text: &str) -> Result<String, AskError> {
     }
 }
 
-pub(super) fn the_one(named: &[v1::Patch], prefix: String) -> Result<PatchId, AskError> {
-    let ids = named.iter().filter_map(|patch| id(&patch.id)).map(PatchId);
-    let found: Vec<_> = ids.filter(|patch| patch.to_string().starts_with(&prefix)).collect();
+pub(super) fn the_one(named: &[PatchId], prefix: String) -> Result<PatchId, AskError> {
+    let found: Vec<_> = named.iter().filter(|patch| patch.to_string().starts_with(&prefix)).collect();
     match found[..] {
-        [patch] => Ok(patch),
+        [patch] => Ok(*patch),
         [] => Err(AskError::UnknownPatch(prefix)),
         _ => Err(AskError::Ambiguous(prefix)),
     }

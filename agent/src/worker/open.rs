@@ -1,6 +1,7 @@
 //! Updates that could not be brought to their end: said, and tried again.
 
 use super::Worker;
+use crate::clock::running_ms;
 use crate::files::FileError;
 use crate::settled::chain;
 use ledger::id::PatchId;
@@ -18,7 +19,7 @@ pub struct OpenView {
     pub patch: PatchId,
     /// What is in the way, for people.
     pub why: String,
-    /// When it is tried again.
+    /// When it is tried again, by how long the host has run: nobody sets that clock.
     pub look_again_ms: u64,
     /// How often it was tried.
     tries: u32,
@@ -33,7 +34,7 @@ impl Worker {
             self.view.send_if_modified(|view| view.open.take().is_some());
             return;
         }
-        let waits = |open: &OpenView| self.site.now_ms() < open.look_again_ms;
+        let waits = |open: &OpenView| running_ms() < open.look_again_ms;
         if self.view.borrow().open.as_ref().is_some_and(waits) {
             return;
         }
@@ -50,7 +51,7 @@ impl Worker {
         };
         let tries = self.view.borrow().open.as_ref().map_or(0, |open| open.tries).saturating_add(1);
         let wait_ms = (OPEN_RETRY_MS_MIN << (tries - 1).min(20)).min(OPEN_RETRY_MS_MAX);
-        let (look_again_ms, installer) = (self.site.now_ms().saturating_add(wait_ms), &self.site.installer);
+        let (look_again_ms, installer) = (running_ms().saturating_add(wait_ms), &self.site.installer);
         let waits = installer.to_be_judged().is_some();
         let open = installer.open_update().filter(|_| !waits).map(|begun| begun.patch);
         let view = |patch| OpenView { patch, why: why.unwrap_or_default(), look_again_ms, tries };

@@ -179,3 +179,21 @@ async fn services_the_host_does_not_have_are_no_obstacle() {
     });
     assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
 }
+
+/// That nobody complained is no word of health: whoever counts hosts on which a patch works must not count this one.
+#[tokio::test]
+async fn what_nobody_was_asked_about_is_not_called_healthy() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1.0.1"), |manifest| manifest.health = List::default());
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    let receipt = world.receipts().last().cloned().unwrap();
+    assert_eq!((receipt.outcome, receipt.health), (Outcome::Applied, Health::NotRun));
+
+    // One service that runs from it is somebody who can be asked.
+    endpoint.configure(crate::services::SERVICE);
+    let patch = approved(&world, 2, tree_of("1.0.2"), |manifest| manifest.health = List::default());
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    assert_eq!(world.receipts().last().unwrap().health, Health::Passed);
+}

@@ -4,14 +4,15 @@
 //! Where a host of a kind cannot be had, its tests say so in one line and pass.
 
 use crate::crash::{CHILD, child};
-use crate::support::bench::{Bench, Files, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
+use crate::support::bench::{Bench, Files, InPlace, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
 use crate::support::containers::Images;
 use crate::support::disk::{Mount, Squeeze};
-use crate::support::endpoint::{Endpoint, approved_set, hear, says};
+use crate::support::endpoint::{Endpoint, approved_set, canary, hear, says};
 use crate::support::images::ImageSlots;
 use crate::support::left_out;
 use crate::support::node::{Node, World};
 use crate::support::scripts::Scripts;
+use crate::support::tricks::{Trick, tricks};
 use agent::installer::journal::{Moment, Record};
 use agent::settled::Settled;
 use agent::site::Site;
@@ -19,6 +20,7 @@ use agent::worker::{AskError, Worker};
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Health, Outcome, ReasonCode};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -28,6 +30,8 @@ use tests::Dice;
 /// How many random moments each kind is killed at.
 const KILLS: &str = "COUNTERSIGN_KILLS";
 const KILLS_DEFAULT: usize = 4;
+/// Room for everything of the agent's own.
+const DATA_MEGABYTES: usize = 256;
 /// A reason that cannot be: no release is this one.
 const NEVER: u64 = 99;
 
@@ -45,6 +49,31 @@ struct Host<B> {
     bench: B,
     endpoint: Endpoint,
     mount: Option<Mount>,
+}
+
+/// A disk of a host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Disk {
+    /// What patches change.
+    Target,
+    /// Where the agent has all of its own: journal, holding, receipts, logs, downloads.
+    Data,
+}
+
+impl Disk {
+    fn of<B: Bench>(self, bench: &B, endpoint: &Endpoint) -> PathBuf {
+        match self {
+            Self::Target => bench.target(endpoint),
+            Self::Data => endpoint.data(),
+        }
+    }
+
+    fn megabytes<B: Bench>(self) -> usize {
+        match self {
+            Self::Target => B::MEGABYTES,
+            Self::Data => DATA_MEGABYTES,
+        }
+    }
 }
 
 impl Case {
@@ -70,10 +99,14 @@ impl Case {
     }
 
     async fn host<B: Bench>(&self, on_a_small_disk: bool) -> Host<B> {
+        self.host_with::<B>(on_a_small_disk.then_some(Disk::Target)).await
+    }
+
+    /// A host on which one of its disks is small.
+    async fn host_with<B: Bench>(&self, small: Option<Disk>) -> Host<B> {
         let mut bench = B::new().expect("there was one a moment ago");
         let endpoint = Endpoint::new(&self.world, &[&self.node], &bench.config()).patient();
-        let target = bench.target(&endpoint);
-        let mount = on_a_small_disk.then(|| Mount::small(&target, B::MEGABYTES)).flatten();
+        let mount = small.and_then(|disk| Mount::small(&disk.of(&bench, &endpoint), disk.megabytes::<B>()));
         bench.build(&endpoint);
         let host = Host { bench, endpoint, mount };
         let settled = host.apply(self.first).await;
@@ -269,13 +302,15 @@ async fn killed_at_random<B: Bench>() {
             host.bench.restarts();
         }
         let began = journal_is_open(&host.endpoint);
-        if died && !began {
-            // Before it began, or after it was done: the receipt may or may not be on its way.
-            host.send_receipts().await;
-            let state = host.snapshot();
-            assert!(state == states.0 || state == states.1, "{what}: {:#?}", differences(&states.0, &state));
-        } else if died {
-            host.check(&case, &states, receipts, &what).await;
+        host.send_receipts().await;
+        if died && !began && case.world.receipts().len() == receipts {
+            // Whatever is done has a receipt before it is over: this one was not begun.
+            host.is(&states.0, &what);
+        } else {
+            // Killed or not, and whenever: it ended, and its receipt says how.
+            let outcome = host.check(&case, &states, receipts, &what).await;
+            assert!(patch == case.healthy || outcome != Outcome::Applied, "{what}: what is not healthy is not kept");
+            assert!(died || patch == case.sick || outcome == Outcome::Applied, "{what}: nothing was in its way");
         }
         if host.snapshot() != states.0 {
             host = case.host::<B>(false).await;
@@ -359,6 +394,58 @@ async fn on_a_bad_disk<B: Bench>() {
     host.is(&states.1, "the disk is well again");
 }
 
+/// The disk with everything of the agent's own is full from some step on: its journal, what it prepares, its receipts. As
+/// soon as there is room again, the next start brings to an end what could not be. (It cannot be made read-only under an
+/// agent that has its journal open for writing: the kernel says no.)
+async fn with_no_room_of_its_own<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let states = case.states::<B>().await;
+    let mut host = case.host_with::<B>(Some(Disk::Data)).await;
+    if host.mount.is_none() {
+        return left_out("only root may mount a small disk");
+    }
+    type At = fn(&Record) -> bool;
+    let steps: [(&str, At); 3] = [
+        ("from the beginning", |record| matches!(record, Record::Begun(_))),
+        ("when all is prepared", |record| *record == Record::Switching),
+        ("when it is judged", |record| matches!(record, Record::Judged { .. })),
+    ];
+    for (left, (when, at)) in [0, 8 << 10, 64 << 10].into_iter().flat_map(|left| steps.map(|step| (left, step))) {
+        for patch in [case.sick, case.healthy] {
+            let what = format!("full but {left} {when}, {}", if patch == case.sick { "sick" } else { "healthy" });
+            host.send_receipts().await;
+            let receipts = case.world.receipts().len();
+            let (disk, done) = (host.endpoint.data(), Arc::new(AtomicBool::new(false)));
+            let (on, squeezed, squeeze) = (disk.clone(), done.clone(), Squeeze::FullBut(left));
+            let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+                if moment == Moment::After && at(record) && !squeezed.load(Ordering::SeqCst) {
+                    squeezed.store(squeeze.on(&on), Ordering::SeqCst);
+                }
+            }));
+            hear(&site).await;
+            let mut worker = Worker::new(site);
+            let verdict = worker.apply(&patch.to_string(), None).await;
+            worker.site().installer.services().stop_all().await;
+            drop(worker);
+            if !done.load(Ordering::SeqCst) {
+                // It waits for a restart of the host, and is judged behind that.
+                assert!(matches!(verdict, Err(AskError::AwaitsRestart(_))), "{what}: {verdict:?}");
+            } else {
+                squeeze.off(&disk);
+            }
+            let outcome = host.check(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
+            assert!(patch == case.healthy || outcome != Outcome::Applied, "{what}: what is not healthy is not kept");
+            if host.snapshot() != states.0 {
+                drop(host);
+                host = case.host_with::<B>(Some(Disk::Data)).await;
+            }
+        }
+    }
+    let settled = host.apply(case.healthy).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    host.is(&states.1, "there is room again");
+}
+
 /// Somebody writes into the downloaded artifact after it was verified.
 async fn swapped_between_check_and_use<B: Bench>() {
     let Some(case) = Case::new::<B>().await else { return };
@@ -419,10 +506,10 @@ async fn what_takes_too_long_is_not_done<B: Bench>() {
 
 /// Somebody puts a file of his own into a directory that only the new version has. Going back leaves it where it
 /// is, and does not stumble over it.
-async fn what_somebody_put_into_a_new_directory_stays<B: Bench>() {
+async fn what_somebody_put_into_a_new_directory_stays<B: InPlace>() {
     let Some(case) = Case::new::<B>().await else { return };
     let host = case.host::<B>(false).await;
-    let Some(place) = host.bench.new_directory(2) else { return };
+    let place = host.bench.new_directory(2);
     let old = host.snapshot();
     let foreign = format!("{place}/foreign");
     let patch = approved_set(&case.world, 4, host.bench.kind(), host.bench.artifacts(2), |manifest| {
@@ -472,13 +559,13 @@ macro_rules! conformance {
             }
 
             #[tokio::test]
-            async fn what_takes_too_long_is_not_done() {
-                super::what_takes_too_long_is_not_done::<$bench>().await;
+            async fn with_no_room_of_its_own_it_is_exactly_old_or_exactly_new() {
+                super::with_no_room_of_its_own::<$bench>().await;
             }
 
             #[tokio::test]
-            async fn what_somebody_put_into_a_new_directory_stays() {
-                super::what_somebody_put_into_a_new_directory_stays::<$bench>().await;
+            async fn what_takes_too_long_is_not_done() {
+                super::what_takes_too_long_is_not_done::<$bench>().await;
             }
 
             #[tokio::test]
@@ -487,6 +574,67 @@ macro_rules! conformance {
             }
         }
     )* };
+}
+
+/// Whatever an archive tries, nothing of it is anywhere, and the refusal says what it was.
+async fn hostile_archives_come_to_nothing<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let host = case.host::<B>(false).await;
+    let old = host.snapshot();
+    let outside = tempfile::tempdir().unwrap();
+    let aim = outside.path().join("aim");
+    let check = canary(&aim);
+    let name = host.bench.artifacts(1)[0].0.clone();
+    for (number, Trick { what, archive, evidence }) in (10..).zip(tricks(aim.to_str().unwrap())) {
+        let artifacts = vec![(name.clone(), archive)];
+        let patch = approved_set(&case.world, number, host.bench.kind(), artifacts, |manifest| {
+            manifest.health = List::new(vec![host.bench.probe(NEVER)]).unwrap();
+        });
+        let settled = host.apply(patch).await;
+        assert_eq!((settled.outcome, code(&settled)), (Outcome::Refused, Some(ReasonCode::ArchiveUnsafe)), "{what}");
+        assert!(settled.to_string().contains(evidence), "{what}: {settled}");
+        host.is(&old, what);
+        check();
+        assert_eq!(std::fs::read_dir(outside.path()).unwrap().count(), 1, "{what}");
+    }
+    assert_eq!(host.apply(case.healthy).await.outcome, Outcome::Applied, "and nothing is left that is in the way");
+}
+
+/// What only kinds promise that unpack an archive as a tree; packages and images have rules, and tests, of their own.
+macro_rules! conformance_of_archives {
+    ($($kind:ident: $bench:ty,)*) => { $(
+        mod $kind {
+            #[tokio::test]
+            async fn hostile_archives_come_to_nothing() {
+                super::hostile_archives_come_to_nothing::<$bench>().await;
+            }
+        }
+    )* };
+}
+
+conformance_of_archives! {
+    directory_tree_archives: crate::support::bench::Tree,
+    file_set_archives: crate::support::bench::Files,
+    script_archives: crate::support::scripts::Scripts,
+}
+
+/// What only kinds promise that change the host in place: of the others, nothing is where somebody could put something.
+macro_rules! conformance_in_place {
+    ($($kind:ident: $bench:ty,)*) => { $(
+        mod $kind {
+            #[tokio::test]
+            async fn what_somebody_put_into_a_new_directory_stays() {
+                super::what_somebody_put_into_a_new_directory_stays::<$bench>().await;
+            }
+        }
+    )* };
+}
+
+conformance_in_place! {
+    debian_in_place: crate::support::bench::Packages,
+    rpm_in_place: crate::support::bench::Rpms,
+    file_set_in_place: crate::support::bench::Files,
+    scripts_in_place: crate::support::scripts::Scripts,
 }
 
 conformance! {

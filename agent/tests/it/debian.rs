@@ -363,6 +363,20 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
         ("named pipe", one(EntryType::Fifo, "./pipe", 0o666), "named pipe"),
         ("sparse", one(EntryType::GNUSparse, "./sparse", 0o644), "sparse"),
         ("pax header", one(EntryType::XHeader, "./pax", 0o644), "special entry"),
+        // What dpkg would find in a directory's content, as an entry of its own.
+        (
+            "setuid, hidden in a directory",
+            Archive::new().entry(
+                EntryType::Directory,
+                b"./usr/",
+                0o755,
+                b"",
+                &Archive::new().entry(EntryType::Regular, b"./usr/evil", 0o4755, b"", b"x").bytes()[..1024],
+            ),
+            "only a file may",
+        ),
+        ("link with a content", Archive::new().entry(EntryType::Symlink, b"./l", 0o777, b"f", b"x"), "only a file may"),
+        ("file called like a directory", Archive::new().file("./usr/", "x"), "ends in `/`"),
         ("setuid", one(EntryType::Regular, "./su", 0o4755), "setuid"),
         ("setgid", one(EntryType::Regular, "./sg", 0o2755), "setuid"),
         ("twice", Archive::new().file("./f", "1").file("f", "2"), "twice"),
@@ -377,6 +391,7 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
         ("noise", vec![7; 4096], "hostile.deb"),
         ("cut", Deb::new("hostile", "1").bytes()[..700].to_vec(), "hostile.deb"),
         ("a bomb", bomb(), "too large"),
+        ("control file", Deb::new("hostile", "1").control_file("postinst/", 0o755, "x").bytes(), "hostile.deb"),
         ("no package's name", Deb::new("../hostile", "1").bytes(), "hostile.deb"),
         ("an option for a name", Deb::new("--force-all", "1").bytes(), "hostile.deb"),
     ] {

@@ -1,13 +1,14 @@
 //! What is believed of the ledger, and what is not.
 
 use crate::support::archive::tree_of;
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, manifest, says};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, hear, manifest, says, widget};
 use crate::support::ledger::Ledger;
 use crate::support::node::World;
 use crate::support::{PATIENCE, eventually};
 use agent::clock::now_ms;
 use agent::follow::heads::{Disbelief, Freshness};
 use agent::follow::light::{HeadError, LightClient};
+use agent::follow::sources::CallCause;
 use agent::site::Site;
 use ledger::block::Header;
 use ledger::bounded::{List, Name};
@@ -19,6 +20,7 @@ use ledger::proof::{EpochError, EpochLink, TrustRoot};
 use ledger::receipt::{Outcome, ReasonCode};
 use ledger::validators::{Validator, ValidatorSet};
 use proto::v1;
+use std::process::Stdio;
 use std::thread::JoinHandle;
 use tests::Scenario;
 use tokio::sync::oneshot;
@@ -181,6 +183,56 @@ async fn an_answer_that_got_lost_is_not_a_second_receipt() {
     worker.site().sender().send_all().await.unwrap();
     assert_eq!(world.receipts().len(), 1);
     assert_eq!(worker.site().receipts.waiting().unwrap(), 0);
+}
+
+/// A count that was lost begins behind everything that was ever told: else the receipt of an attempt would be taken for
+/// one that was sent, and never be written.
+#[tokio::test]
+async fn a_count_that_was_lost_suppresses_no_receipt() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1.0.1"), |_| {});
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    for damage in ["{", "{\"runs\":0,\"patches\":{}}"] {
+        std::fs::write(endpoint.data().join("attempts.json"), damage).unwrap();
+        let told = world.receipts().len();
+        let settled = endpoint.worker().await.take_back(&patch.to_string()).await;
+        let settled = match settled {
+            Ok(settled) => settled,
+            Err(_) => endpoint.apply(patch).await,
+        };
+        assert!(settled.run > 1, "{settled:?}");
+        endpoint.worker().await.site().sender().send_all().await.unwrap();
+        assert_eq!(world.receipts().len(), told + 1, "{damage}: {settled}");
+    }
+}
+
+/// What another program of the agent wrote, and this one cannot read, is not this one's to throw away.
+#[tokio::test]
+async fn a_receipt_that_cannot_be_read_is_kept_for_whoever_can() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    node.behave(|manners| manners.no_submit = Some("quota"));
+    let patch = approved(&world, 1, tree_of("1.0.1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.apply(&patch.to_string(), None).await.unwrap();
+    let receipts = endpoint.data().join("receipts");
+    let name = format!("00000001-{patch}.json");
+    let written = std::fs::read_to_string(receipts.join(&name)).unwrap();
+    // As a later program would write it.
+    std::fs::write(receipts.join(&name), written.replacen('{', "{\"of_tomorrow\": 1,", 1)).unwrap();
+    node.behave(|manners| manners.no_submit = None);
+    worker.site().sender().send_all().await.unwrap();
+    assert!(world.receipts().is_empty() && worker.site().receipts.waiting().unwrap() == 0);
+    drop(worker);
+    // Whoever can read it sends it.
+    let aside = receipts.join("unreadable").join(&name);
+    assert!(std::fs::read_to_string(&aside).unwrap().contains("of_tomorrow"));
+    std::fs::write(&aside, written).unwrap();
+    endpoint.worker().await.site().sender().send_all().await.unwrap();
+    assert_eq!(world.receipts().len(), 1);
 }
 
 #[tokio::test]
@@ -520,4 +572,63 @@ async fn one_node_that_hides_a_patch_does_not_keep_it_away() {
     assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
     let nodes = worker.site().heads.nodes();
     assert!(nodes[0].height == 0 && nodes[1].height > 0, "{nodes:?}");
+}
+
+/// An empty patch takes 2 bytes on the wire and some 580 in memory: what would be made of this many is more than an agent
+/// may take, by far.
+const EMPTY_ENTRIES: usize = 500_000;
+/// What an agent, built without optimisation and with all that it runs on, never comes near.
+const RESIDENT_KIB_MAX: u64 = 160 * 1024;
+
+#[tokio::test]
+async fn a_node_that_answers_with_more_than_was_asked_for_is_refused_by_name() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let site = endpoint.open();
+    let source = &site.sources.all()[0];
+    assert_eq!(source.approved(&widget(), 0).await.unwrap().len(), 1);
+    node.behave(|manners| manners.lists_empty = EMPTY_ENTRIES);
+    let asked = [
+        source.approved(&widget(), 0).await.map(drop),
+        source.named("00").await.map(drop),
+        source.last_attempt(endpoint.key.public(), patch).await.map(drop),
+        source.epochs(0).await.map(drop),
+    ];
+    for refused in asked {
+        assert_eq!(refused.unwrap_err().cause, CallCause::Malformed(proto::lean::TOO_MANY));
+    }
+    // What is not looked at takes nothing, however much of it there is.
+    assert_eq!(source.node_key().await.unwrap().len(), 32);
+}
+
+/// Killed for its memory, an agent would begin with the same node again, and never come to another one.
+#[tokio::test]
+async fn a_node_that_answers_with_more_than_was_asked_for_takes_no_memory_and_stops_nothing() {
+    let world = World::new();
+    let (hostile, honest) = (world.node().await, world.node().await);
+    hostile.behave(|manners| manners.lists_empty = EMPTY_ENTRIES);
+    let endpoint = Endpoint::new(&world, &[&hostile, &honest], "");
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["run", "--config"]).arg(endpoint.config_path()).stderr(Stdio::null()).kill_on_drop(true);
+    let agent = command.spawn().unwrap();
+    approved(&world, 1, tree_of("1.0.1"), |_| {});
+    applied(&world, &endpoint, "1.0.1").await;
+    assert!(hostile.asked().lists > 0, "it was asked first");
+    let status = std::fs::read_to_string(format!("/proc/{}/status", agent.id().unwrap())).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak_kib: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak_kib < RESIDENT_KIB_MAX, "{peak_kib} KiB");
+}
+
+#[tokio::test]
+async fn another_node_is_asked_first_after_every_start() {
+    let world = World::new();
+    let endpoint = Endpoint::new(&world, &[&world.node().await], "");
+    for start in 0..3 {
+        assert_eq!(endpoint.open().starts(), start);
+    }
+    std::fs::write(endpoint.data().join("starts"), "no number").unwrap();
+    assert_eq!(endpoint.open().starts(), 0);
 }

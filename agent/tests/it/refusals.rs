@@ -4,6 +4,8 @@ use crate::support::archive::{Archive, tree_of};
 use crate::support::endpoint::{Endpoint, approved, digest, manifest, says, widget};
 use crate::support::ledger::Ledger;
 use crate::support::node::{Artifacts, Node, World};
+use agent::clock::now_ms;
+use agent::follow::heads::Freshness;
 use agent::settled::Settled;
 use agent::worker::Worker;
 use ledger::block::Header;
@@ -348,6 +350,78 @@ async fn a_clock_that_is_wrong_applies_nothing() {
         assert!(endpoint.installed().is_none());
         assert_eq!(world.receipts().last().unwrap().outcome, Outcome::Refused, "receipts go by the ledger's time");
     }
+}
+
+/// A memory of the ledger is no excuse for a wrong clock: of a header that is remembered, the age is known to nobody
+/// whose clock was set back, and a node that shows nothing newer must not have that for an ally.
+#[tokio::test]
+async fn a_clock_that_is_wrong_applies_nothing_where_the_ledger_is_remembered_either() {
+    let day = 24 * 60 * 60 * 1000;
+    for (away_ms, code) in [(-3 * day, ReasonCode::ClockBehind), (400 * day, ReasonCode::Stale)] {
+        let world = World::new();
+        let node = world.node().await;
+        let endpoint = Endpoint::new(&world, &[&node], "");
+        let patch = approved(&world, 1, tree_of("1"), |_| {});
+        let worker = endpoint.worker().await;
+        let proof = world.ledger().proof(patch).unwrap();
+        let trust = worker.site().trust.clone();
+        let true_ms = now_ms();
+        let clock = worker.site().heads.clock(true_ms.saturating_add_signed(away_ms));
+        let fault = agent::proofs::verify(&proof, &trust, clock).unwrap_err();
+        assert_eq!(fault.code(), code, "{fault}");
+        assert!(agent::proofs::verify(&proof, &trust, worker.site().heads.clock(true_ms)).is_ok());
+        // What the ledger says goes on being heard, and what is remembered of it is not forgotten.
+        assert_eq!(
+            worker.site().heads.freshness(true_ms.saturating_add_signed(away_ms)) == Freshness::Fresh,
+            away_ms < 0
+        );
+    }
+}
+
+/// The whole way: the ledger went on while this host's clock says what it said three days ago.
+#[tokio::test]
+async fn a_clock_that_was_set_back_applies_nothing_of_what_is_remembered() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let worker = endpoint.worker().await;
+    worker.site().heads.persist().unwrap();
+    drop(worker);
+    // The memory of three days later, as it lies on the disk of a host whose clock was set back since.
+    let path = endpoint.data().join("memory.json");
+    let mut seen: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let time_ms = seen["time_ms"].as_u64().unwrap();
+    seen["time_ms"] = (time_ms + 3 * 24 * 60 * 60 * 1000).into();
+    std::fs::write(&path, serde_json::to_vec(&seen).unwrap()).unwrap();
+    let settled = endpoint.worker().await.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.map(|reason| reason.code), Some(ReasonCode::ClockBehind));
+    assert!(endpoint.installed().is_none());
+}
+
+/// A clock that was far ahead for a while leaves nothing behind that would keep what is approved waiting.
+#[tokio::test]
+async fn a_clock_that_jumped_ahead_and_back_keeps_no_patch_waiting() {
+    let world = World::new();
+    world.ledger().ahead_ms = -400 * 24 * 60 * 60 * 1000;
+    world.ledger().tip.header.time_ms = 1;
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    for _ in 0..5 {
+        worker.pass().await;
+    }
+    assert_eq!(endpoint.installed(), None);
+    assert_eq!(worker.site().attempts.all().count(), 1, "it was refused, once in a while");
+    drop(worker);
+    // Both clocks say the same again.
+    world.change(|ledger| {
+        ledger.ahead_ms = 0;
+        ledger.settle();
+    });
+    endpoint.worker().await.pass().await;
+    assert_eq!(endpoint.installed().unwrap().meta.patch, Some(patch));
 }
 
 #[tokio::test]

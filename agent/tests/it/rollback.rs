@@ -2,11 +2,14 @@
 
 use crate::crash::{child, child_takes_back};
 use crate::restarts::{House, ask, awaits};
-use crate::support::archive::tree_of;
+use crate::support::archive::{Archive, tree_of};
 use crate::support::bench::{Bench, Files};
-use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set};
+use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set, says};
 use crate::support::node::World;
+use agent::data::DataDir;
+use agent::installer::by_hand;
 use agent::installer::restarting::Awaited;
+use ledger::bounded::List;
 use ledger::patch::{InstallerKind, Reboot};
 use ledger::receipt::{Outcome, ReasonCode};
 use std::process::Output;
@@ -144,4 +147,37 @@ async fn killed_anywhere_it_is_taken_back_or_not_begun() {
     }
     // Begun, judged, restored, done: before and after each.
     assert_eq!(place, 8);
+}
+
+/// An attempt that comes to nothing has nothing to do with the way back of what is installed.
+#[tokio::test]
+async fn what_was_tried_since_and_came_to_nothing_takes_the_way_back_from_nobody() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let old = endpoint.tree();
+    let kept = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    assert_eq!(endpoint.apply(kept).await.outcome, Outcome::Applied);
+    // One that cannot be unpacked, and one that is not healthy: both began, and ended with the old version in place.
+    let unsafe_ = approved(&world, 3, Archive::new().file("../x", "x").bytes(), |_| {});
+    assert_eq!(endpoint.apply(unsafe_).await.outcome, Outcome::Refused);
+    let sick = approved(&world, 4, tree_of("1.0.4"), |manifest| {
+        manifest.health = List::new(vec![says("{tree}/bin/version", "another")]).unwrap();
+    });
+    assert_eq!(endpoint.apply(sick).await.outcome, Outcome::RolledBack);
+
+    // Those are not installed, and what is can be gone back from.
+    let (code, said) = rollback(&endpoint, &sick.to_string()).await;
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("is not installed: 1.0.2 is"), "{said}");
+    assert!(by_hand::before(&DataDir::at(endpoint.data()), sick).is_none());
+    let before = by_hand::before(&DataDir::at(endpoint.data()), kept).unwrap();
+    assert_eq!((before.version.as_str(), before.patch), ("1.0.1", None));
+    let (code, said) = rollback(&endpoint, &kept.to_string()[..12]).await;
+    assert_eq!(code, 0, "{said}");
+    assert!(endpoint.tree() == old);
+    // Once is enough.
+    let (code, said) = rollback(&endpoint, &kept.to_string()).await;
+    assert_eq!(code, 3, "{said}");
 }

@@ -12,7 +12,7 @@ use ledger::receipt::{Outcome, ReasonCode};
 use std::path::PathBuf;
 use std::process::Stdio;
 
-const SERVICE: &str =
+pub(crate) const SERVICE: &str =
     "[services.widget]\ncommand = [\"{tree}/bin/serve\"]\nready_wait_ms = 100\nstop_timeout_ms = 2000";
 
 fn view(site: &Site) -> ServiceView {

@@ -84,7 +84,7 @@ fn what_a_command_writes_does_not_fill_a_receipt() {
 #[test]
 fn health_is_all_of_the_checks_together() {
     let failed = judge(&check(tcp(), 1), &[Observation::TimedOut]);
-    assert_eq!(overall(&[]), Health::Passed);
+    assert_eq!(overall(&[]), Health::NotRun);
     assert_eq!(overall(&[Judgement::Passed, Judgement::Passed]), Health::Passed);
     assert_eq!(overall(&[Judgement::Passed, failed]), Health::Failed);
     assert_eq!(overall(&[Judgement::Again { wait_ms: 1 }]), Health::Failed, "not yet is not passed");

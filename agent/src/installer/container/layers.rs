@@ -6,6 +6,7 @@ use super::rootfs::{Rights, RootFs};
 use crate::files::failed;
 use crate::installer::archive::{self, About, Counted};
 use crate::installer::deadline::Deadline;
+use crate::installer::packages::bytes_max;
 use crate::installer::tree;
 use crate::installer::unpack::{EntryProblem, Limits, Refused, UnpackError};
 use crate::settled::Refusal;
@@ -68,6 +69,7 @@ fn pass(
     take: impl FnMut(&About, &mut Entry<'_, Counted<&mut Passing<'_>>>) -> Result<(), Refused>,
 ) -> Result<(), Refusal> {
     let file = File::open(&layer.path).map_err(failed("open", &layer.path))?;
+    let packed = file.metadata().map_err(failed("examine", &layer.path))?.len();
     let file = BufReader::with_capacity(READ_BYTES, file);
     let broken = |error: io::Error| tree::refusal(UnpackError::archive(error));
     let from: Box<dyn Read> = match layer.compression {
@@ -80,10 +82,14 @@ fn pass(
         }
     };
     let overhead = ENTRY_OVERHEAD_BYTES.saturating_mul(limits.entries_max as u64);
-    let left = limits.tree_bytes_max.saturating_add(overhead);
-    let mut passing = Passing { from, hasher: Sha256::new(), left, deadline };
+    let left = limits.tree_bytes_max.saturating_add(overhead).min(bytes_max(packed));
+    let mut passing = Passing { from, hasher: Sha256::new(), left, excess: false, deadline };
     let taken = archive::each(&mut passing, take);
     deadline.check()?;
+    if passing.excess {
+        let detail = format!("the image: a layer of {packed} bytes unpacks to more than {left}");
+        return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
+    }
     taken.map_err(tree::refusal)?;
     let actual = hex::encode(passing.hasher.finalize());
     match actual == layer.diff_sha256 {
@@ -103,6 +109,8 @@ struct Passing<'a> {
     from: Box<dyn Read + 'a>,
     hasher: Sha256,
     left: u64,
+    /// There was more than what was left.
+    excess: bool,
     deadline: Deadline,
 }
 
@@ -110,7 +118,9 @@ impl Read for Passing<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.deadline.check()?;
         let count = self.from.read(buffer)?;
-        self.left = self.left.checked_sub(count as u64).ok_or_else(|| io::Error::other("it unpacks without end"))?;
+        let left = self.left.checked_sub(count as u64);
+        self.excess = left.is_none();
+        self.left = left.ok_or_else(|| io::Error::other("it unpacks without end"))?;
         self.hasher.update(&buffer[..count]);
         Ok(count)
     }
@@ -174,6 +184,65 @@ mod tests {
             builder.append(&header, &[][..]).unwrap();
         }
         builder.into_inner().unwrap()
+    }
+
+    /// A layer of nothing but zeros, and packed as it is in an image; with `content`, they are a file's.
+    fn bomb(room: &Path, zeros: u64, content: bool) -> Layer {
+        let path = room.join("layer");
+        let packed = flate2::write::GzEncoder::new(File::create(&path).unwrap(), flate2::Compression::fast());
+        let mut packed = io::BufWriter::new(packed);
+        if content {
+            let mut header = Header::new_gnu();
+            header.set_path("zeros").unwrap();
+            (header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_size(zeros));
+            header.set_cksum();
+            io::Write::write_all(&mut packed, header.as_bytes()).unwrap();
+        }
+        io::copy(&mut io::repeat(0).take(zeros), &mut packed).unwrap();
+        packed.into_inner().unwrap().finish().unwrap();
+        let mut hasher = Sha256::new();
+        io::copy(&mut MultiGzDecoder::new(BufReader::new(File::open(&path).unwrap())), &mut hasher).unwrap();
+        Layer { path, compression: Compression::Gzip, diff_sha256: hex::encode(hasher.finalize()) }
+    }
+
+    /// As many zeros as would fill a disk take next to nothing when they are packed.
+    #[test]
+    fn a_layer_that_is_out_of_proportion_is_refused_before_anything_of_it_is_on_the_disk() {
+        for content in [true, false] {
+            let room = tempfile::tempdir().unwrap();
+            let at = room.path().join("root");
+            fs::create_dir(&at).unwrap();
+            // The most that nobody asks about, and some more.
+            let layer = bomb(room.path(), bytes_max(0) + (1 << 20), content);
+            let mut root = RootFs::beneath(&at, LIMITS).unwrap();
+            let refusal = lay(&layer, &mut root, LIMITS, Deadline::begin("laying layers", Duration::MAX)).unwrap_err();
+            assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe);
+            let says = refusal.reason.detail.to_string();
+            assert!(says.ends_with(&format!("unpacks to more than {}", bytes_max(0))), "{says}");
+            assert_eq!(fs::read_dir(&at).unwrap().count(), 0);
+        }
+    }
+
+    /// Many layers, each of them in proportion: it is the whole that counts.
+    #[test]
+    fn layers_are_bounded_together() {
+        if !rustix::process::geteuid().is_root() {
+            return ::tests::left_out(&["containers"], "only root gives files away");
+        }
+        let room = tempfile::tempdir().unwrap();
+        let at = room.path().join("root");
+        fs::create_dir(&at).unwrap();
+        let limits = Limits { tree_bytes_max: 3 << 20, ..LIMITS };
+        let mut root = RootFs::beneath(&at, limits).unwrap();
+        let layer = bomb(room.path(), 1 << 20, true);
+        let deadline = Deadline::begin("laying layers", Duration::MAX);
+        for _ in 0..3 {
+            lay(&layer, &mut root, limits, deadline).unwrap();
+        }
+        let refusal = lay(&layer, &mut root, limits, deadline).unwrap_err();
+        let says = refusal.reason.detail.to_string();
+        assert!(says.contains("is too large: 3145728 bytes"), "{says}");
+        assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe);
     }
 
     proptest! {

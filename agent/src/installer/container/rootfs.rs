@@ -7,6 +7,7 @@
 //! rights are left out: containers run without leave to gain any, so they had no effect there, and on the host they
 //! would have one.
 
+use crate::installer::room::{self, FREE_BYTES_MIN};
 use crate::installer::unpack::{
     EntryProblem, Limits, PATH_BYTES_MAX, Refused, UnpackError, named, plain_path, shown, split, text,
 };
@@ -204,9 +205,13 @@ impl RootFs {
         Rights { mode: rights.mode & MODE_MASK, ..rights }
     }
 
-    fn room(&mut self, size: u64) -> Result<(), EntryProblem> {
+    /// Asks for room: within the limits, and on the disk, which is everybody's.
+    fn room(&mut self, size: u64) -> Result<(), Refused> {
         self.bytes = self.limits.total(self.bytes, size)?;
-        Ok(())
+        match room::free(&self.root)? < size.saturating_add(FREE_BYTES_MIN) {
+            true => Err(Refused::Disk(io::ErrorKind::StorageFull.into())),
+            false => Ok(()),
+        }
     }
 
     /// Counts what is made, also what a later layer takes away again.

@@ -1,5 +1,6 @@
 //! A package, looked into before dpkg is let near it.
 
+use super::super::archive;
 use super::super::packages::{Brings, Contents, ManagerError, Owner, Relations, Rights};
 use super::super::packages::{bytes_max, check_target, is_identity, names};
 use super::super::unpack::{EntryProblem, PATH_BYTES_MAX, plain_path};
@@ -98,6 +99,7 @@ impl Brought {
     }
 
     fn take(&mut self, path: &[u8], link: &[u8], entry: &Entry<'_, impl Read>) -> Result<(), EntryProblem> {
+        archive::check_shape(entry, path)?;
         let path = plain_path(path)?;
         let mode = entry.header().mode().map_err(|_| EntryProblem::Extension)?;
         if path.is_empty() {

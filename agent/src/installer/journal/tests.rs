@@ -23,6 +23,7 @@ fn begun() -> Record {
         by_hand: false,
         after_restart: false,
         own_program: false,
+        unasked: false,
     })
 }
 

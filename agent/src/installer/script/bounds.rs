@@ -4,6 +4,7 @@
 //! script that makes too much. What it wrote between two looks is on the disk until then; so that it never fills the disk,
 //! also not with files that have no name any more, some room is left free.
 
+use crate::installer::room::{self, FREE_BYTES_MIN};
 use crate::installer::unpack::{DEPTH_MAX, LIMITS, PATH_BYTES_MAX};
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
@@ -17,8 +18,6 @@ use std::time::{Duration, Instant};
 const MIB: u64 = 1 << 20;
 /// What a disk block counts, in `stat`.
 const BLOCK_BYTES: u64 = 512;
-/// What is left free on the disk.
-const FREE_BYTES_MIN: u64 = 64 * MIB;
 /// How long between two looks, at least …
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// … and how many times as long as a look takes.
@@ -73,8 +72,7 @@ impl Bounds {
     /// is opened from the one before, and what is gone meanwhile is not there.
     pub(super) fn check(self, directory: &Path) -> Result<(), Excess> {
         let top = rustix::fs::open(directory, DIRECTORY, Mode::empty())?;
-        let disk = rustix::fs::fstatvfs(&top)?;
-        if disk.f_bavail.saturating_mul(disk.f_frsize) < FREE_BYTES_MIN {
+        if room::free(&top)? < FREE_BYTES_MIN {
             return Err(Excess::Disk);
         }
         let mut sum = Sum { bounds: self, bytes: 0, entries: 0 };

@@ -43,6 +43,13 @@ pub enum EntryProblem {
     /// Another name differs by upper and lower case only.
     #[error("differs from an earlier name by upper and lower case only")]
     CaseClash,
+    /// It is no file, and yet has a content: some readers pass over that, others take it for what comes next.
+    #[error("has a content of {0} bytes, which only a file may have")]
+    Sized(u64),
+    /// It is a file, and its name ends in `/`: some readers take it for a directory, and have another idea of where the
+    /// next entry begins.
+    #[error("is a file with a name that ends in `/`")]
+    FileAsDirectory,
     /// One too many.
     #[error("is one too many: {0} entries are the most")]
     TooMany(usize),

@@ -39,12 +39,6 @@ pub(crate) trait Bench: Sized {
     /// Passes when this release is the installed one.
     fn probe(&self, release: u64) -> HealthCheck;
 
-    /// A directory of the host that this release makes, and those before it do not have; `None` for kinds that
-    /// change nothing in place.
-    fn new_directory(&self, _release: u64) -> Option<String> {
-        None
-    }
-
     /// What its manifests say of restarts.
     fn reboot(&self) -> Reboot {
         Reboot::Never
@@ -59,6 +53,12 @@ pub(crate) trait Bench: Sized {
 
     /// Room the target needs.
     const MEGABYTES: usize = 96;
+}
+
+/// A kind that changes the host in place, where others may put something beside.
+pub(crate) trait InPlace: Bench {
+    /// A directory of the host that this release makes, and those before it do not have.
+    fn new_directory(&self, release: u64) -> String;
 }
 
 /// Takes everything in, but what is said to be of no account.
@@ -218,12 +218,14 @@ impl Bench for Packages {
         package_probe("app", &format!("1.0.{release}"))
     }
 
-    fn new_directory(&self, release: u64) -> Option<String> {
-        Some(format!("usr/share/app/1.0.{release}"))
-    }
-
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         packages_snapshot(&self.root())
+    }
+}
+
+impl InPlace for Packages {
+    fn new_directory(&self, release: u64) -> String {
+        format!("usr/share/app/1.0.{release}")
     }
 }
 
@@ -326,15 +328,17 @@ impl Bench for Rpms {
         package_probe("app", &format!("1.0.{release}-1"))
     }
 
-    fn new_directory(&self, release: u64) -> Option<String> {
-        Some(format!("usr/share/app/1.0.{release}"))
-    }
-
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         // The database is pages in an order of their own; what it says is told by rpm.
         let mut snapshot = snapshot(&self.root(), &["var/lib/rpm/", "var/tmp"]);
         snapshot.insert("packages".to_owned(), (0, 0, 0, rpm::packages(&self.root()).into_bytes()));
         snapshot
+    }
+}
+
+impl InPlace for Rpms {
+    fn new_directory(&self, release: u64) -> String {
+        format!("usr/share/app/1.0.{release}")
     }
 }
 
@@ -399,11 +403,13 @@ impl Bench for Files {
         says("{tree}/etc/acme/version", &release.to_string())
     }
 
-    fn new_directory(&self, release: u64) -> Option<String> {
-        Some(format!("etc/acme/conf.{release}"))
-    }
-
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         snapshot(&self.root(), &[])
+    }
+}
+
+impl InPlace for Files {
+    fn new_directory(&self, release: u64) -> String {
+        format!("etc/acme/conf.{release}")
     }
 }

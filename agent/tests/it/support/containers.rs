@@ -191,6 +191,9 @@ impl Bench for Images {
         endpoint.data().join("installs")
     }
 
+    /// Of what an image is unpacked onto, 64 stay free.
+    const MEGABYTES: usize = 192;
+
     fn artifacts(&self, release: u64) -> Vec<(String, Vec<u8>)> {
         vec![("image.tar".to_owned(), image(&format!("1.0.{release}")).bytes())]
     }

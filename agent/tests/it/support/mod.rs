@@ -12,6 +12,7 @@ pub(crate) mod mirror;
 pub(crate) mod node;
 pub(crate) mod rpm;
 pub(crate) mod scripts;
+pub(crate) mod tricks;
 
 use std::future::Future;
 use std::time::Duration;

@@ -68,6 +68,8 @@ pub(crate) struct Manners {
     pub(crate) swallows: bool,
     /// Lists patches that do not stand approved as if they did.
     pub(crate) lists_all_as_approved: bool,
+    /// So many empty entries in whatever it lists, and no last page.
+    pub(crate) lists_empty: usize,
     /// Says of every patch that this transaction recalled it.
     pub(crate) recall_shown: Option<TransactionId>,
 }
@@ -77,6 +79,8 @@ pub(crate) struct Manners {
 pub(crate) struct AskedOfIt {
     /// Changes of the validators asked for.
     pub(crate) epochs: usize,
+    /// Lists of patches asked for.
+    pub(crate) lists: u64,
     /// Newest heads asked for.
     pub(crate) heads: u64,
     /// Streams of heads begun.
@@ -284,6 +288,11 @@ impl ledger_server::Ledger for Node {
 
     async fn list_patches(&self, request: Request<v1::ListPatchesRequest>) -> Answer<v1::ListPatchesResponse> {
         let request = request.into_inner();
+        self.asked.lock().unwrap().lists += 1;
+        if let empty @ 1.. = self.manners().lists_empty {
+            let patches = vec![v1::Patch::default(); empty];
+            return Ok(Response::new(v1::ListPatchesResponse { patches, next_page_token: "more".to_owned() }));
+        }
         let known = self.world.ledger().patches.clone();
         let patches = known.into_iter().rev().filter_map(|id| self.patch(id)).filter(|patch| {
             (request.product.is_empty() || patch.product == request.product)
@@ -358,6 +367,10 @@ impl ledger_server::Ledger for Node {
     }
 
     async fn list_receipts(&self, request: Request<v1::ListReceiptsRequest>) -> Answer<v1::ListReceiptsResponse> {
+        if let empty @ 1.. = self.manners().lists_empty {
+            let receipts = vec![v1::Receipt::default(); empty];
+            return Ok(Response::new(v1::ListReceiptsResponse { receipts, next_page_token: "more".to_owned() }));
+        }
         let v1::ListReceiptsRequest { patch, endpoint, .. } = request.into_inner();
         let endpoint_key = ledger::key::PublicKey(endpoint.clone().try_into().unwrap());
         let id = PatchId(patch.clone().try_into().unwrap());
@@ -370,6 +383,9 @@ impl ledger_server::Ledger for Node {
 
     async fn get_epochs(&self, request: Request<v1::GetEpochsRequest>) -> Answer<v1::GetEpochsResponse> {
         self.asked.lock().unwrap().epochs += 1;
+        if let empty @ 1.. = self.manners().lists_empty {
+            return Ok(Response::new(v1::GetEpochsResponse { links: vec![Vec::new(); empty] }));
+        }
         let from = request.into_inner().from_height;
         let epochs = self.world.ledger().epochs.clone();
         let later = epochs.iter().filter(|link| link.header.height >= from).take(EPOCHS_PER_ANSWER);
@@ -395,7 +411,8 @@ impl ledger_server::Ledger for Node {
     }
 
     async fn get_status(&self, _: Request<v1::GetStatusRequest>) -> Answer<v1::GetStatusResponse> {
-        Ok(Response::new(v1::GetStatusResponse { node_key: self.key.0.to_vec(), ..Default::default() }))
+        let peers = vec![v1::Peer::default(); self.manners().lists_empty];
+        Ok(Response::new(v1::GetStatusResponse { node_key: self.key.0.to_vec(), peers, ..Default::default() }))
     }
 
     async fn get_genesis(&self, _: Request<v1::GetGenesisRequest>) -> Answer<v1::GetGenesisResponse> {

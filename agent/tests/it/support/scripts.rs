@@ -1,7 +1,7 @@
 //! Hosts whose files scripts change: a directory with files of its own, and scripts that make a release of them.
 
 use super::archive::Archive;
-use super::bench::{ATTRIBUTE, Bench, Snapshot, snapshot};
+use super::bench::{ATTRIBUTE, Bench, InPlace, Snapshot, snapshot};
 use super::endpoint::{Endpoint, says};
 use ledger::patch::{HealthCheck, InstallerKind};
 use std::fs;
@@ -80,11 +80,13 @@ impl Bench for Scripts {
         says("{tree}/etc/acme/version", &release.to_string())
     }
 
-    fn new_directory(&self, release: u64) -> Option<String> {
-        Some(format!("etc/acme/conf.{release}"))
-    }
-
     fn snapshot(&self, _: &Endpoint) -> Snapshot {
         snapshot(&self.root(), &[])
+    }
+}
+
+impl InPlace for Scripts {
+    fn new_directory(&self, release: u64) -> String {
+        format!("etc/acme/conf.{release}")
     }
 }
