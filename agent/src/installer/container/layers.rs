@@ -194,7 +194,10 @@ mod tests {
         if content {
             let mut header = Header::new_gnu();
             header.set_path("zeros").unwrap();
-            (header.set_mode(0o644), header.set_uid(0), header.set_gid(0), header.set_size(zeros));
+            header.set_mode(0o644);
+            header.set_uid(0);
+            header.set_gid(0);
+            header.set_size(zeros);
             header.set_cksum();
             io::Write::write_all(&mut packed, header.as_bytes()).unwrap();
         }
