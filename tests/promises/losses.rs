@@ -87,20 +87,28 @@ async fn a_validator_whose_disk_is_lost_comes_back_and_never_contradicts_itself(
 }
 
 /// Has blocks made until one after `height` is signed by this key; its height, or that of one after it.
-async fn a_vote_of(ledger: &Ledger, operator: &Operator, key: PublicKey, mut height: u64) -> u64 {
+async fn a_vote_of(ledger: &Ledger, operator: &Operator, key: PublicKey, height: u64) -> u64 {
+    // Each keeps the certificate that it decided by, and any of them may be asked for blocks.
+    let mut shown_by = BTreeSet::new();
+    let mut seen = height;
     wait_for("a vote", async || {
         let newest = finalise(ledger, "vendor-a", &operator.sign()).await.height;
-        let voters = signers(ledger, height + 1..=newest).await;
-        height = newest;
-        voters.contains(&key).then_some(newest)
+        for name in NODES.into_iter().filter(|name| *name != "vendor-b") {
+            ledger.await_height(name, newest).await;
+            if signers(ledger, name, seen + 1..=newest).await.contains(&key) {
+                shown_by.insert(name);
+            }
+        }
+        seen = newest;
+        (shown_by.len() == NODES.len() - 1).then_some(newest)
     })
     .await
 }
 
 /// Who signed the certificates of these heights.
-async fn signers(ledger: &Ledger, heights: RangeInclusive<u64>) -> BTreeSet<PublicKey> {
+async fn signers(ledger: &Ledger, name: &str, heights: RangeInclusive<u64>) -> BTreeSet<PublicKey> {
     let validators = genesis(ledger).validators;
-    let mut client = ledger.connect("vendor-a").await;
+    let mut client = ledger.connect(name).await;
     let mut signers = BTreeSet::new();
     for height in heights {
         let block = client.get_block(GetBlockRequest { height }).await.unwrap().into_inner();
