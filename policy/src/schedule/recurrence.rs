@@ -66,6 +66,10 @@ impl Recurrence {
         if text.len() > RECURRENCE_BYTES_MAX {
             return Err(wrong(format!("longer than {RECURRENCE_BYTES_MAX} bytes")));
         }
+        // What libraries say of it may quote it.
+        if text.chars().any(char::is_control) {
+            return Err(wrong("it has what moves a cursor".to_owned()));
+        }
         let bare = text.strip_prefix("RRULE:").unwrap_or(text);
         let parts = parts(bare).map_err(wrong)?;
         let has = |name: &str| parts.iter().any(|(part, _)| *part == name);
@@ -94,6 +98,9 @@ impl Recurrence {
         let wrong = |problem: String| ScheduleError::Cron { pattern: excerpt(text), problem };
         if text.len() > RECURRENCE_BYTES_MAX || !text.is_ascii() {
             return Err(wrong(format!("longer than {RECURRENCE_BYTES_MAX} bytes, or not ASCII")));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(wrong("it has what moves a cursor".to_owned()));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let pattern = parser.parse(text).map_err(|error| match wrong_part(&parser, text) {
