@@ -2,8 +2,10 @@
 
 use super::clients::Noted;
 use super::ledger::Ledger;
+use super::{LOOK, PATIENCE};
 use devnet::processes;
 use proto::v1::{GetBlockRequest, GetTransactionRequest, ListConvictionsRequest, Position, TransactionState};
+use std::time::Instant;
 
 /// Every transaction that somebody was told is finalised is finalised, there and nowhere else, on these
 /// nodes.
@@ -55,7 +57,17 @@ pub(crate) async fn all_chains_are_equal(ledger: &Ledger, nodes: &[&str]) -> u64
 /// The chain of a stopped node is what it must be, byte by byte.
 pub(crate) fn the_chain_is_sound(ledger: &Ledger, name: &str) {
     let config = ledger.node(name).config.display().to_string();
-    let output = processes::output("countersign-node", &["fsck", "--config", &config]).unwrap();
+    let began = Instant::now();
+    let output = loop {
+        let output = processes::output("countersign-node", &["fsck", "--config", &config]).unwrap();
+        // The kernel may have more to do before the lock of who was killed is free.
+        let is_locked = String::from_utf8_lossy(&output.stderr).contains("in use by another process");
+        if !is_locked || began.elapsed() > PATIENCE {
+            break output;
+        }
+        println!("{name}: its store was in use {} ms after it had ended", began.elapsed().as_millis());
+        std::thread::sleep(LOOK);
+    };
     assert!(output.status.success(), "{name}: {output:?}");
 }
 
