@@ -263,6 +263,7 @@ impl<C: Chain> Member<C> {
                 Ok(())
             }
             Alarm::Sync => {
+                self.peers.patient_at = None;
                 self.say_who_is_silent();
                 self.peers.sync_is_late(self.now.steady_ms);
                 self.sync();

@@ -47,6 +47,8 @@ pub(super) struct Peers {
     pub(super) failures: BTreeMap<PublicKey, u32>,
     /// How often in a row members' nodes let the time for a block pass. Kept while a peer is away, likewise.
     vain: BTreeMap<PublicKey, u32>,
+    /// The height at which blocks are about to be asked for, as soon as a moment has passed.
+    pub(super) patient_at: Option<u64>,
     /// The request for blocks that is under way.
     pub(super) asked: Option<Asked>,
 }
@@ -69,6 +71,8 @@ impl Peers {
         self.known.remove(peer);
         let was_asked = self.asked.is_some_and(|asked| asked.peer == *peer);
         if was_asked {
+            // Once may be a line that broke. Or else who comes and goes would be waited for without end.
+            *self.vain.entry(*peer).or_default() += 1;
             self.sync_failed();
         }
         was_asked

@@ -23,6 +23,10 @@ impl<C: Chain> Member<C> {
             return;
         }
         if self.started && ahead == height + 1 {
+            // However often it is told: a moment that begins anew with every word never ends.
+            if self.peers.patient_at.replace(height) == Some(height) {
+                return;
+            }
             self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_PATIENCE_MS });
         } else {
             self.sync();
