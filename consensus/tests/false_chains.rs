@@ -18,6 +18,7 @@ use crate::ledger_sim::world::World;
 use consensus::{Evidence, SignedVote, VoteKind};
 use ledger::bounded::Name;
 use ledger::certificate::VoteBody;
+use ledger::id::TransactionId;
 use ledger::key::PublicKey;
 use ledger::state::StateView as _;
 use ledger::state::record::{KeyOwner, KeyStatus, Record, RecordKey, Role};
@@ -136,39 +137,38 @@ fn call_revoked(world: &World, members: std::ops::Range<usize>, key: PublicKey) 
     }
 }
 
+/// A transaction is offered to this member, and when all is so far, some chains call its signer revoked.
+fn played_with_a_key_called_revoked(
+    seed: u64,
+    offered_to: usize,
+    members: std::ops::Range<usize>,
+    is_so_far: impl Fn(&World, TransactionId) -> bool,
+) -> World {
+    let mut world = World::new(4, seed);
+    world.goes_on = true;
+    world.boot(1_000_000);
+    world.run(300_000, |_| false);
+    let transaction = world.cast.jobs[0].transaction.clone();
+    world.offer(offered_to, transaction.clone());
+    world.run(UNTIL_US, |world| is_so_far(world, transaction.id()));
+    call_revoked(&world, members, transaction.signer());
+    played(world)
+}
+
 /// What waits in the pools becomes wrong to everybody.
 #[test]
 fn members_that_drop_what_is_valid_are_caught() {
-    let play = |seed| {
-        let mut world = World::new(4, seed);
-        world.goes_on = true;
-        world.boot(1_000_000);
-        world.run(300_000, |_| false);
-        let transaction = world.cast.jobs[0].transaction.clone();
-        world.offer(0, transaction.clone());
-        let waits = |world: &World| {
-            world.hosts[0].member.as_ref().is_some_and(|member| member.mempool().contains(&transaction.id()))
-        };
-        world.run(UNTIL_US, waits);
-        call_revoked(&world, 0..6, transaction.signer());
-        played(world)
+    let waits = |world: &World, id: TransactionId| {
+        world.hosts[0].member.as_ref().is_some_and(|member| member.mempool().contains(&id))
     };
+    let play = |seed| played_with_a_key_called_revoked(seed, 0, 0..6, waits);
     caught("a valid key called revoked", |violation| matches!(violation, Violation::ValidDropped { .. }), play);
 }
 
 /// One of them finds the others' blocks wrong, which a quorum signed.
 #[test]
 fn a_member_that_calls_finalised_blocks_false_is_caught() {
-    let play = |seed| {
-        let mut world = World::new(4, seed);
-        world.goes_on = true;
-        world.boot(1_000_000);
-        world.run(300_000, |_| false);
-        let transaction = world.cast.jobs[0].transaction.clone();
-        call_revoked(&world, 0..1, transaction.signer());
-        world.offer(1, transaction);
-        played(world)
-    };
+    let play = |seed| played_with_a_key_called_revoked(seed, 1, 0..1, |_, _| true);
     caught("a valid key called revoked", |it| matches!(it, Violation::HonestDisconnected { .. }), play);
 }
 

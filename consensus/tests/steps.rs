@@ -2,7 +2,7 @@
 
 use crate::bounds::transactions_of;
 use crate::ledger_sim::cast::{Cast, secret};
-use crate::stand::{Disk, H, Stand, caught, parting, public, said, votes};
+use crate::stand::{Disk, H, Stand, asked_for_blocks, caught, parting, public, said, votes};
 use crate::table::{X, Y};
 use consensus::member::{Action, Alarm, Event, PEER_VERSION, Parting, PeerMessage};
 use consensus::{LogEntry, Message, Signed, SignedVote, VoteKind};
@@ -280,4 +280,21 @@ fn one_question_has_one_answer() {
         let actions = stand.say(others[0], PeerMessage::WantTransactions { block, places });
         assert_eq!(parting(&actions).is_none(), fair, "{actions:?}");
     }
+}
+
+/// A moment that began anew with every word would never end, and who is one block behind never ask for it.
+#[test]
+fn who_is_one_block_behind_gives_its_own_decision_one_moment_however_often_it_is_told() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let begun = stand.step(Event::Due(Alarm::NextHeight { height: H }));
+    assert!(begun.iter().any(|action| matches!(action, Action::Schedule { alarm: Alarm::Consensus(_), .. })));
+    let mut moments = 0;
+    for other in others.iter().cycle().take(30) {
+        stand.wait(50);
+        let actions = stand.say(other, PeerMessage::Status { height: H });
+        assert_eq!(asked_for_blocks(&actions), []);
+        moments += actions.iter().filter(|a| matches!(a, Action::Schedule { alarm: Alarm::Sync, .. })).count();
+    }
+    assert_eq!(moments, 1);
+    assert_eq!(asked_for_blocks(&stand.step(Event::Due(Alarm::Sync))).len(), 1);
 }

@@ -16,8 +16,8 @@ const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
 /// two answers: a question costs little, and its answer may be a whole block.
 const ANSWERS_MAX: u32 = 64;
 
-/// How often in a row the time for a block passes before the claim of who was asked to be ahead is not believed. Once may
-/// be a slow disk.
+/// How often in a row the time for a block passes, or who was asked goes away, before its claim to be ahead is not
+/// believed. Once may be a slow disk, or a line that broke.
 const VAIN_WAITS_MAX: u32 = 3;
 
 /// What is known of a peer.
@@ -45,7 +45,7 @@ pub(super) struct Peers {
     /// Requests for blocks that members' nodes left unanswered since they last kept a promise. Kept while
     /// a peer is away: or else who boasts of blocks it does not have comes back with a clean slate.
     pub(super) failures: BTreeMap<PublicKey, u32>,
-    /// How often in a row members' nodes let the time for a block pass. Kept while a peer is away, likewise.
+    /// How often in a row members' nodes let the time for a block pass, or went away. Kept while a peer is away, likewise.
     vain: BTreeMap<PublicKey, u32>,
     /// The height at which blocks are about to be asked for, as soon as a moment has passed.
     pub(super) patient_at: Option<u64>,
