@@ -9,12 +9,14 @@ mod accusations;
 mod action;
 mod admission;
 mod admittance;
+mod allowance;
 mod blocks;
 mod bodies;
 mod candidates;
 mod chain;
 mod effects;
 mod event;
+mod forks;
 mod mempool;
 mod message;
 mod peers;
@@ -24,8 +26,10 @@ mod voice;
 pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, Parting, To};
 pub use admittance::{Admittance, has_left};
+pub use allowance::WORDS_MAX;
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
+pub use forks::LOOK_BACK_MAX;
 pub use mempool::{
     Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source,
 };
@@ -39,6 +43,7 @@ use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Time
 use accusations::Accusations;
 use bodies::Bodies;
 use candidates::Candidates;
+use forks::LookingBack;
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::id::{BlockHash, ChainId};
@@ -113,6 +118,8 @@ pub struct Member<C> {
     /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
     inputs: VecDeque<Input>,
     stepping: bool,
+    /// The block of another history that is waited for.
+    looking_back: Option<LookingBack>,
     /// The node whose consensus message is being heard.
     hearing: Option<PublicKey>,
     now: Now,
@@ -162,6 +169,7 @@ impl<C: Chain> Member<C> {
             built: None,
             inputs: VecDeque::new(),
             stepping: false,
+            looking_back: None,
             hearing: None,
             now: Now { wall_ms: 0, steady_ms: 0 },
             actions: Vec::new(),
@@ -257,6 +265,10 @@ impl<C: Chain> Member<C> {
             Alarm::Consensus(timer) => self.replica_step(Input::Timer(timer)),
             Alarm::NextHeight { height } if height == self.next_height() && !self.started => self.begin_height(),
             Alarm::NextHeight { .. } => Ok(()),
+            Alarm::LookBack => {
+                self.stop_looking_back();
+                Ok(())
+            }
             Alarm::Missing(block) => {
                 self.look_again_at_bodies()?;
                 self.ask_for_missing(block);

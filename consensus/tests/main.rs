@@ -7,6 +7,8 @@ mod bodies;
 mod bounds;
 mod controls;
 mod false_chains;
+mod flood;
+mod forks;
 mod heights;
 mod hostile;
 mod ledger_controls;

@@ -19,6 +19,7 @@ use crate::verifier::Verifier;
 use consensus::member::{Chain, Event, Member, MemberConfig, Memory, MempoolLimits};
 use ledger::block::{Block, Header};
 use ledger::certificate::Certificate;
+use ledger::evidence::CertifiedHeader;
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::{Genesis, GenesisBlock};
 use ledger::history::HistoryStorage;
@@ -77,9 +78,11 @@ impl Chain for StoredChain {
         self.0.commit(executed, certificate).map_err(StorageError::from)
     }
 
-    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError> {
-        let block = self.0.block(height).map_err(StorageError::from)?;
-        Ok(block.and_then(|(block, certificate)| Some((block, certificate?))))
+    fn certified(&self, height: u64) -> Result<Option<CertifiedHeader>, StorageError> {
+        let view = self.0.view();
+        let header = view.header(height).map_err(StorageError::from)?;
+        let certificate = view.certificate(height).map_err(StorageError::from)?;
+        Ok(header.zip(certificate).map(|(header, certificate)| CertifiedHeader { header, certificate }))
     }
 }
 

@@ -4,6 +4,7 @@
 use crate::support::clients::{Operator, finalise};
 use crate::support::invariants::nobody_panicked;
 use crate::support::ledger::{Ledger, NODES};
+use crate::support::wait_for;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -99,12 +100,18 @@ async fn a_fork_by_two_of_four_names_exactly_the_two_who_signed_both() {
     assert_eq!((output.status.code(), named(&view)), (Some(1), twice.clone()), "{view}");
     assert!(view["height"].as_u64().unwrap() <= first);
 
-    // What was found goes onto the ledger, once, by any member's node key.
+    // The nodes of the two histories meet, and one looks back in the other's: it is on the ledger, by nobody's hand.
+    let convictions = wait_for("a conviction", async || {
+        let convictions: Value =
+            serde_json::from_str(&ledger.must(&["get", "convictions", "-o", "json"], &who)).unwrap();
+        convictions["convictions"].as_array().is_some_and(|found| !found.is_empty()).then_some(convictions)
+    })
+    .await;
+    // What people found, too, goes onto the ledger once, by any member's node key.
     let key = ledger.node("approver-b").config.with_file_name("node.key").display().to_string();
     ledger.must(&["audit", "accuse", &evidence, "--key", &key], &who);
     let again = ledger.must(&["audit", "accuse", &evidence, "--key", &key, "-o", "json"], &who);
     assert_eq!(serde_json::from_str::<Value>(&again).unwrap()["known"], 1);
-    let convictions: Value = serde_json::from_str(&ledger.must(&["get", "convictions", "-o", "json"], &who)).unwrap();
     let culprits = convictions["convictions"].as_array().unwrap().iter().flat_map(|conviction| {
         let culprits = conviction["culprits"].as_array().unwrap().iter();
         culprits.map(|culprit| culprit["organisation"].as_str().unwrap().to_owned()).collect::<Vec<_>>()

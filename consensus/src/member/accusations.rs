@@ -51,12 +51,16 @@ impl Accusations {
     fn keep(&mut self, evidence: Evidence, charge: Charge) -> bool {
         let kept_of = |key: &PublicKey| self.kept.iter().filter(|kept| kept.charge.keys.contains(key)).count();
         let has_room = charge.keys.iter().any(|key| kept_of(key) < KEPT_PER_KEY_MAX);
-        let is_new = !self.kept.iter().any(|kept| kept.charge == charge);
-        let taken = has_room && is_new && self.kept.len() < EVIDENCE_KEPT_MAX;
+        let taken = has_room && self.is_new(&charge) && self.kept.len() < EVIDENCE_KEPT_MAX;
         if taken {
             self.kept.push(Kept { evidence, charge, offered: None });
         }
         taken
+    }
+
+    /// Whether nothing kept says the same.
+    pub(super) fn is_new(&self, charge: &Charge) -> bool {
+        !self.kept.iter().any(|kept| kept.charge == *charge)
     }
 
     fn action(&self) -> Action {

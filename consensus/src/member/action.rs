@@ -106,6 +106,9 @@ pub enum Parting {
     /// The peer lied, or speaks another language: what it did.
     #[error("{0}")]
     Fault(String),
+    /// The peer said more than it may, and not long ago.
+    #[error("it said too much, not long ago")]
+    TooSoon,
     /// By this node's state, the peer is not talked to.
     #[error("its key is no member's node")]
     Stranger,

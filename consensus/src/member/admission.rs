@@ -1,5 +1,6 @@
 //! Transactions: admitted to the pool by the rules as they stand now, and passed on.
 
+use super::allowance::VAIN_TRANSACTIONS_PER_WORD;
 use super::{Action, Admittance, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
@@ -27,11 +28,16 @@ impl<C: Chain> Member<C> {
         if self.meet(peer)? != Admittance::Heard {
             return Ok(());
         }
+        let mut vain = 0;
         for transaction in &transactions {
             self.bodies.offer(&peer, transaction);
-            // No answer and no blame: a transaction may have been right when the peer passed it on.
-            let _ = self.admit(transaction, Source::Peer)?;
+            let was_here = self.mempool.contains(&transaction.id());
+            // No answer, and little blame: a transaction may have been right when the peer passed it on.
+            let admitted = self.admit(transaction, Source::Peer)?;
+            vain += usize::from(was_here || matches!(admitted, Err(OfferError::Rejected(_))));
         }
+        let words = 1 + u32::try_from(vain / VAIN_TRANSACTIONS_PER_WORD).unwrap_or(u32::MAX - 1);
+        self.spends(peer, words);
         self.look_again_at_bodies()?;
         self.wake_for_transactions()
     }

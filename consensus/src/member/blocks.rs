@@ -1,5 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
+use super::allowance::VAIN_BLOCK_WORDS;
 use super::mempool::PassedOver;
 use super::voice::Voice;
 use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
@@ -271,7 +272,11 @@ impl<C: Chain> Member<C> {
         certificate: &Certificate,
     ) -> Result<(), Fatal> {
         let height = block.header.height;
+        if self.looks_back_at(&peer, height) {
+            return self.compare_histories(block.header, certificate.clone());
+        }
         if height != self.next_height() {
+            self.spends(peer, VAIN_BLOCK_WORDS);
             return Ok(());
         }
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
@@ -287,12 +292,10 @@ impl<C: Chain> Member<C> {
         let follows = block.header.parent == self.chain.tip().header.hash();
         let lie = match verified {
             Ok(_) if !follows => {
-                let hint = "compare the two nodes with `countersign audit fork`";
-                self.actions.push(Action::Alarm(format!(
-                    "the ledger is forked: {peer} has a block {height} that a quorum signed, and it does not follow \
-                     this node's; {hint}"
-                )));
-                "it follows another block than this node's".to_owned()
+                self.peers.lied(&peer);
+                self.look_back(peer, height);
+                self.sync();
+                return Ok(());
             }
             Ok(_) => match execution::execute(&self.chain, &self.chain.tip(), block, transactions) {
                 Ok(executed) => {

@@ -1,6 +1,7 @@
 //! The chain as a member needs it: read the newest state, write the next block.
 
 use ledger::certificate::Certificate;
+use ledger::evidence::CertifiedHeader;
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::history::HistoryStorage;
 use ledger::state::storage::{StateStorage, StorageError};
@@ -16,9 +17,9 @@ pub trait Chain: StateStorage + HistoryStorage {
     /// [`StorageError`] when the disk says no. Nothing is written then.
     fn commit(&mut self, executed: &ExecutedBlock, certificate: &Certificate) -> Result<(), StorageError>;
 
-    /// A finalised block with its certificate, as stored.
+    /// The header of a finalised block and its certificate; genesis has none.
     ///
     /// # Errors
     /// [`StorageError`] when the disk says no.
-    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError>;
+    fn certified(&self, height: u64) -> Result<Option<CertifiedHeader>, StorageError>;
 }

@@ -90,4 +90,6 @@ pub enum Alarm {
     Missing(BlockHash),
     /// No answer to a request for blocks: ask somebody else.
     Sync,
+    /// No answer to a question for a block of another history.
+    LookBack,
 }

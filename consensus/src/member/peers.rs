@@ -1,5 +1,6 @@
 //! Peers: who is connected, how far each is, what each says.
 
+use super::allowance::Allowances;
 use super::sync::{SYNC_PATIENCE_MS, SYNC_TIMEOUT_MS};
 use super::voice::{Others, Voice};
 use super::{Action, Admittance, Alarm, Chain, Fatal, Member, PEER_VERSION, Parting, PeerMessage, To, message};
@@ -47,6 +48,8 @@ pub(super) struct Peers {
     pub(super) failures: BTreeMap<PublicKey, u32>,
     /// How often in a row members' nodes let the time for a block pass, or went away. Kept while a peer is away, likewise.
     vain: BTreeMap<PublicKey, u32>,
+    /// What each may still say. Kept while a peer is away, likewise.
+    pub(super) allowances: Allowances,
     /// The height at which blocks are about to be asked for, as soon as a moment has passed.
     pub(super) patient_at: Option<u64>,
     /// The request for blocks that is under way.
@@ -136,6 +139,7 @@ impl Peers {
     /// Another height: everybody may ask again.
     pub(super) fn begin_height(&mut self) {
         self.known.values_mut().for_each(|peer| peer.answers = (0, 0));
+        self.allowances.begin_height();
     }
 
     /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
@@ -178,6 +182,8 @@ impl<C: Chain> Member<C> {
             Parting::Left
         } else if self.meet(peer)? == Admittance::Refused {
             Parting::Stranger
+        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms) {
+            Parting::TooSoon
         } else {
             let hello = PeerMessage::Hello {
                 version: PEER_VERSION,
@@ -206,6 +212,9 @@ impl<C: Chain> Member<C> {
     }
 
     pub(super) fn said(&mut self, peer: PublicKey, message: PeerMessage) -> Result<(), Fatal> {
+        if !self.spends(peer, 1) {
+            return Ok(());
+        }
         match self.meet(peer)? {
             Admittance::Heard => self.heard(peer, message),
             Admittance::Taught => self.taught(peer, &message),
@@ -226,6 +235,15 @@ impl<C: Chain> Member<C> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// Takes words of a peer; who has none left goes. Whether it had them.
+    pub(super) fn spends(&mut self, peer: PublicKey, words: u32) -> bool {
+        let has = self.peers.allowances.spend(&peer, words, self.now.steady_ms);
+        if !has {
+            self.part_with(peer, Parting::Fault("it says more than anybody has to say".to_owned()));
+        }
+        has
     }
 
     fn part_with(&mut self, peer: PublicKey, why: Parting) {
@@ -288,6 +306,7 @@ impl<C: Chain> Member<C> {
 
     /// A peer is gone: blocks expected of it are asked of another at once.
     pub(super) fn disconnected(&mut self, peer: &PublicKey) {
+        self.left_while_looking_back(peer);
         if self.peers.remove(peer) {
             self.sync();
         }

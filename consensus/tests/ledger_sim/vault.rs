@@ -4,6 +4,7 @@ use consensus::member::Chain;
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::encoding::{decode, encode};
+use ledger::evidence::CertifiedHeader;
 use ledger::execution::{ExecutedBlock, Tip};
 use ledger::genesis::GenesisBlock;
 use ledger::history::{self, HistoryStorage};
@@ -163,8 +164,11 @@ impl Chain for SharedVault {
         }
     }
 
-    fn finalised(&self, height: u64) -> Result<Option<(Vec<u8>, Certificate)>, StorageError> {
+    fn certified(&self, height: u64) -> Result<Option<CertifiedHeader>, StorageError> {
         let place = height.checked_sub(1).and_then(|place| usize::try_from(place).ok());
-        Ok(place.and_then(|place| self.look().blocks.get(place).cloned()))
+        let vault = self.look();
+        let Some((block, certificate)) = place.and_then(|place| vault.blocks.get(place)) else { return Ok(None) };
+        let block: Block = decode(block).map_err(|error| StorageError::new("simulated disk", error.to_string()))?;
+        Ok(Some(CertifiedHeader { header: block.header, certificate: certificate.clone() }))
     }
 }

@@ -15,7 +15,7 @@ pub use perform::Durable;
 
 use crate::desk::Desk;
 use crate::network::Network;
-use consensus::member::{Action, Chain, Event, Fatal, Member, Now, To};
+use consensus::member::{Action, Chain, Event, Fatal, Member, Now, Parting, To};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 use timers::Timers;
@@ -151,10 +151,13 @@ impl<C: Chain> Shell<C> {
             Action::Finalised(executed) => self.desk.finalised(&executed),
             Action::Dropped { id, rejection } => self.desk.dropped(id, &rejection),
             Action::Disconnect { peer, why } => {
-                if why.is_fault() {
-                    tracing::warn!(%peer, %why, "disconnecting a peer");
-                } else {
-                    tracing::info!(%peer, %why, "disconnecting a peer");
+                match why {
+                    Parting::Fault(_) => tracing::warn!(%peer, %why, "disconnecting a peer"),
+                    // It may come as often as it likes.
+                    Parting::TooSoon => tracing::debug!(%peer, %why, "disconnecting a peer"),
+                    Parting::Stranger | Parting::Taught | Parting::Left => {
+                        tracing::info!(%peer, %why, "disconnecting a peer");
+                    }
                 }
                 self.network.disconnect(peer);
             }

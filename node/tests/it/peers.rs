@@ -190,6 +190,37 @@ async fn a_member_that_stalls_is_dropped_and_may_come_back() {
     stage.node.stop();
 }
 
+/// One that says without end what costs others a look each is sent away, finality goes on, and blocks later it may come
+/// back.
+#[tokio::test]
+async fn a_member_that_floods_is_dropped_and_may_come_back() {
+    let stage = Stage::set(92).await;
+    let peer = stage.member().await;
+    let mut stream = peer.say(&stage.hello()).await;
+    let many = frame(&encode(&PeerMessage::Status { height: 0 })).repeat(512);
+    // However much of it: it ends when the node ends it.
+    while peer.is_connected() {
+        let _ = stream.write_all(&many).await;
+        let _ = stream.flush().await;
+    }
+    stage.node.await_log(&["disconnecting a peer", "it says more than anybody has to say"]).await;
+    stage.node.assert_goes_on(&stage.world, 1).await;
+    // It comes too soon.
+    stage.member().await.thrown_out().await;
+    // Blocks that make it good.
+    for number in 2..130 {
+        stage.node.assert_goes_on(&stage.world, number).await;
+    }
+    let back = stage.member().await;
+    let mut heard = back.incoming(URGENT);
+    let _stream = back.say(&stage.hello()).await;
+    let (_, mut stream) = heard.next().await.unwrap();
+    assert!(matches!(receive(&mut stream).await, Some(PeerMessage::Hello { .. })));
+    stage.node.assert_goes_on(&stage.world, 130).await;
+    assert!(back.is_connected());
+    stage.node.stop();
+}
+
 #[tokio::test]
 async fn a_false_finalised_block_is_named_and_its_sender_disconnected() {
     let stage = Stage::set(85).await;

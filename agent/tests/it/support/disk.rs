@@ -66,7 +66,11 @@ impl Squeeze {
     pub(crate) fn off(self, disk: &Path) {
         match self {
             Self::ReadOnly => assert!(remount(disk, "rw")),
-            Self::FullBut(_) => std::fs::remove_file(disk.join(FILLER)).unwrap(),
+            Self::FullBut(_) => {
+                // Empty before it is gone: a child that another test is just beginning may still have it open.
+                File::create(disk.join(FILLER)).unwrap();
+                std::fs::remove_file(disk.join(FILLER)).unwrap();
+            }
         }
     }
 }

@@ -1,0 +1,73 @@
+//! How much a peer may say: far more than anybody honest has to, and less than what would keep others from being heard.
+//!
+//! What a peer says costs *words*. They come back with time and with every block, for whoever makes blocks faster has more
+//! to say about them. Who has none left is sent away, and is not let in before half of them are back; they are counted
+//! while it is away, too.
+
+use ledger::key::PublicKey;
+use std::collections::BTreeMap;
+
+/// Words of who has said nothing for long. A peer that is not heard for five seconds has gone, and what an honest one says
+/// in five seconds, of a thousand blocks in each, is not more.
+pub const WORDS_MAX: u32 = 16_384;
+/// Words that come back in a millisecond.
+const WORDS_PER_MS: u64 = 1;
+/// Words that come back with a block: its proposal, votes of some rounds, and what is asked about it.
+const WORDS_PER_BLOCK: u32 = 64;
+/// Words of who is let in again.
+const WORDS_TO_COME_BACK: u32 = WORDS_MAX / 2;
+/// Transactions for a word, of those that were here or that the rules refuse: each was verified for nothing.
+pub(super) const VAIN_TRANSACTIONS_PER_WORD: usize = 8;
+/// Words for a finalised block that nobody needs. The answers to one request may all be late.
+pub(super) const VAIN_BLOCK_WORDS: u32 = 128;
+
+/// What one peer has left.
+#[derive(Clone, Copy, Debug)]
+struct Allowance {
+    words: u32,
+    /// Up to when words came back.
+    at_ms: u64,
+}
+
+/// What members' nodes have left. Of who has all, nothing is kept.
+#[derive(Debug, Default)]
+pub(super) struct Allowances(BTreeMap<PublicKey, Allowance>);
+
+impl Allowances {
+    /// Takes words of a peer; whether it had them.
+    pub(super) fn spend(&mut self, peer: &PublicKey, words: u32, now_ms: u64) -> bool {
+        let allowance = self.0.entry(*peer).or_insert(Allowance { words: WORDS_MAX, at_ms: now_ms });
+        allowance.earn(now_ms);
+        let rest = allowance.words.checked_sub(words);
+        allowance.words = rest.unwrap_or(0);
+        rest.is_some()
+    }
+
+    /// Whether a peer that comes is let in.
+    pub(super) fn lets_in(&mut self, peer: &PublicKey, now_ms: u64) -> bool {
+        let Some(allowance) = self.0.get_mut(peer) else { return true };
+        allowance.earn(now_ms);
+        let (words, is_whole) = (allowance.words, allowance.words == WORDS_MAX);
+        if is_whole {
+            self.0.remove(peer);
+        }
+        words >= WORDS_TO_COME_BACK
+    }
+
+    /// Another block.
+    pub(super) fn begin_height(&mut self) {
+        self.0.values_mut().for_each(|allowance| allowance.get(WORDS_PER_BLOCK));
+    }
+}
+
+impl Allowance {
+    fn get(&mut self, words: u32) {
+        self.words = self.words.saturating_add(words).min(WORDS_MAX);
+    }
+
+    fn earn(&mut self, now_ms: u64) {
+        let words = now_ms.saturating_sub(self.at_ms).saturating_mul(WORDS_PER_MS);
+        self.get(u32::try_from(words).unwrap_or(u32::MAX));
+        self.at_ms = now_ms;
+    }
+}

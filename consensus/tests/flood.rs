@@ -1,0 +1,126 @@
+//! A member that says far more than anybody has to is sent away, and the others do not notice.
+
+use crate::ledger_sim::cast::{Cast, Person};
+use crate::stand::{Stand, parting, public};
+use consensus::member::{Action, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
+use ledger::block::Block;
+use ledger::certificate::Certificate;
+use ledger::encoding::decode;
+use ledger::id::BlockHash;
+use ledger::transaction::VerifiedTransaction;
+use std::collections::BTreeSet;
+
+fn flooder() -> &'static Person {
+    &Cast::of(4).validators[2]
+}
+
+fn met() -> Stand {
+    let mut stand = Stand::of(&Cast::of(4).validators[0], BTreeSet::new());
+    stand.greet(flooder(), Some(public(flooder())));
+    stand
+}
+
+fn is_sent_away(actions: &[Action]) -> bool {
+    matches!(parting(actions), Some(Parting::Fault(why)) if why.contains("more than"))
+}
+
+/// How often it can do this before it is sent away.
+fn times(stand: &mut Stand, mut act: impl FnMut(&mut Stand) -> Vec<Action>) -> u32 {
+    (0..=WORDS_MAX).find(|_| is_sent_away(&act(stand))).expect("it is sent away")
+}
+
+fn hello() -> PeerMessage {
+    let chain = Cast::of(4).chain_id();
+    PeerMessage::Hello { version: PEER_VERSION, chain, height: 0, validator: Some(public(flooder())) }
+}
+
+fn connected(stand: &mut Stand) -> Vec<Action> {
+    stand.step(Event::Connected { peer: flooder().node.public() })
+}
+
+#[test]
+fn who_says_more_than_anybody_has_to_is_sent_away_whatever_it_says() {
+    let messages = [
+        hello(),
+        PeerMessage::Status { height: 0 },
+        PeerMessage::WantBody { block: BlockHash([7; 32]) },
+        PeerMessage::WantBlocks { from: 1, count: 64 },
+    ];
+    for message in messages {
+        let mut stand = met();
+        // One word was its greeting.
+        let said = times(&mut stand, |stand| stand.say(flooder(), message.clone()));
+        assert_eq!(said, WORDS_MAX - 1, "{}", message.kind());
+        // It speaks for no validator any more; another one is heard as before.
+        assert!(!stand.member.is_validator_node(&flooder().node.public()));
+        let other = &Cast::of(4).validators[1];
+        assert_eq!(parting(&stand.greet(other, Some(public(other)))), None);
+        stand.finalise(Vec::new());
+    }
+}
+
+#[test]
+fn it_may_come_back_after_a_while_and_not_before() {
+    let mut stand = met();
+    times(&mut stand, |stand| stand.say(flooder(), hello()));
+    for _ in 0..8 {
+        assert_eq!(parting(&connected(&mut stand)), Some(&Parting::TooSoon));
+        stand.wait(1_000);
+    }
+    stand.wait(191);
+    assert_eq!(parting(&connected(&mut stand)), Some(&Parting::TooSoon));
+    stand.wait(1);
+    assert_eq!(parting(&stand.greet(flooder(), Some(public(flooder())))), None);
+    assert!(stand.member.is_validator_node(&flooder().node.public()));
+    // Half of what it had at first.
+    assert_eq!(times(&mut stand, |stand| stand.say(flooder(), hello())), WORDS_MAX / 2 - 1);
+}
+
+/// However long it takes: what comes back in the time in which something honest is said is more than that.
+#[test]
+fn who_says_much_for_ever_and_no_more_than_comes_back_stays() {
+    let mut stand = met();
+    for _ in 0..200 {
+        for _ in 0..1_000 {
+            assert_eq!(parting(&stand.say(flooder(), PeerMessage::Status { height: 0 })), None);
+        }
+        stand.wait(1_000);
+    }
+}
+
+/// A block is much to talk about, however fast blocks are.
+#[test]
+fn words_come_back_with_every_block() {
+    let mut stand = met();
+    for _ in 1..WORDS_MAX {
+        assert_eq!(parting(&stand.say(flooder(), hello())), None);
+    }
+    // It takes a second, in which 1,000 come back.
+    stand.finalise(Vec::new());
+    assert_eq!(times(&mut stand, |stand| stand.say(flooder(), hello())), 1_000 + 64);
+}
+
+#[test]
+fn transactions_and_blocks_that_nobody_needs_cost_more() {
+    let cast = Cast::of(4);
+    let peer = flooder().node.public();
+    let mut stand = met();
+    let known: Vec<VerifiedTransaction> = vec![cast.jobs[0].transaction.clone(); 800];
+    stand.step(Event::Gossiped { peer, transactions: known[..1].to_vec() });
+    let batches = times(&mut stand, |stand| stand.step(Event::Gossiped { peer, transactions: known.clone() }));
+    // The greeting, and the one that was new.
+    assert_eq!(batches, (WORDS_MAX - 2) / 101);
+
+    let mut stand = met();
+    stand.finalise(Vec::new());
+    let (block, certificate): (Block, Certificate) = {
+        let vault = stand.vault.look();
+        let (block, certificate) = &vault.blocks[0];
+        (decode(block).unwrap(), certificate.clone())
+    };
+    let event =
+        || Event::Synced { peer, block: block.clone(), transactions: Vec::new(), certificate: certificate.clone() };
+    assert_eq!(times(&mut stand, |stand| stand.step(event())), WORDS_MAX / 128);
+    // All of one late answer is no reason.
+    assert!(WORDS_MAX / 128 > 64);
+}
