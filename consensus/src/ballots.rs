@@ -11,6 +11,9 @@ use std::ops::Range;
 /// Different votes of one validator in one round that are looked at. Two are evidence; a third teaches
 /// nothing.
 pub(crate) const VARIANTS_MAX: usize = 3;
+/// … and one more, that a quorum cast together: of whatever one of them said before, that vote counts. As long as less than
+/// a third lies there is one such block in a round.
+pub(crate) const VARIANTS_WITH_QUORUM_MAX: usize = VARIANTS_MAX + 1;
 /// Rounds kept, counted back from the current one.
 pub(crate) const ROUNDS_KEPT: u32 = 256;
 
@@ -57,9 +60,18 @@ impl Ballots {
 
     /// Remembers a verified vote.
     pub(crate) fn insert(&mut self, vote: &SignedVote) {
+        self.insert_among(vote, VARIANTS_MAX);
+    }
+
+    /// Remembers a verified vote that a quorum cast.
+    pub(crate) fn insert_of_quorum(&mut self, vote: &SignedVote) {
+        self.insert_among(vote, VARIANTS_WITH_QUORUM_MAX);
+    }
+
+    fn insert_among(&mut self, vote: &SignedVote, most: usize) {
         let variants = self.votes.entry(place(vote)).or_default();
         let variant = (vote.body.block, vote.signature);
-        if variants.len() < VARIANTS_MAX && !variants.contains(&variant) {
+        if variants.len() < most && !variants.contains(&variant) {
             variants.push(variant);
         }
     }

@@ -109,7 +109,7 @@ impl Desk {
     fn bound_elsewhere(&self, kind: VoteKind, body: &VoteBody) -> Option<(u32, BlockHash)> {
         let block = body.block.filter(|_| kind == VoteKind::Prevote)?;
         let (since, bound_to) = self.guard.bound_to(body.height)?;
-        let released = || self.now.ballots.has_polka(since..body.round, block, self.now.validators.quorum());
+        let released = || self.now.has_polka(since..body.round, block);
         (bound_to != block && !released()).then_some((since, bound_to))
     }
 

@@ -2,14 +2,15 @@
 
 use crate::ballots::{self, Ballots};
 use crate::early::SENDERS_MAX;
-use crate::message::{ProposalBody, SignedProposal, VoteKind};
+use crate::message::{ProposalBody, SignedProposal, SignedVote, VoteKind};
 use crate::missing::Missing;
-use ledger::certificate::Certificate;
+use ledger::certificate::{Certificate, VoteBody};
 use ledger::evidence::{Charge, Offence};
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 /// Different proposals of one round that are looked at. Two are evidence; a third is of use only when a
 /// quorum prevoted for it. The core has the same bound.
@@ -33,6 +34,8 @@ pub(crate) struct Height {
     pub(crate) number: u64,
     pub(crate) validators: ValidatorSet,
     pub(crate) ballots: Ballots,
+    /// The last round in which a quorum prevoted for a block, and the block: known however long ago that was.
+    polka: Option<(u32, BlockHash)>,
     /// Verified proposals of each round, in the order they came.
     proposals: BTreeMap<u32, Vec<SignedProposal>>,
     verdicts: BTreeMap<BlockHash, Verdict>,
@@ -76,6 +79,7 @@ impl Height {
             number,
             validators,
             ballots: Ballots::default(),
+            polka: None,
             proposals: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             missing: Missing::default(),
@@ -90,6 +94,22 @@ impl Height {
     /// More than a third: at least one of them is honest.
     pub(crate) fn is_more_than_a_third(&self, count: usize) -> bool {
         3 * count > self.validators.len()
+    }
+
+    /// Whether a verified vote makes a quorum of prevotes.
+    pub(crate) fn look_for_polka(&mut self, vote: &SignedVote) {
+        let VoteBody { round, block, .. } = vote.body;
+        let Some(block) = block.filter(|_| vote.kind == VoteKind::Prevote) else { return };
+        let is_later = self.polka.is_none_or(|(last, _)| last < round);
+        if is_later && self.ballots.count(round, VoteKind::Prevote, block) >= self.validators.quorum() {
+            self.polka = Some((round, block));
+        }
+    }
+
+    /// Whether a quorum prevoted for a block in one of these rounds.
+    pub(crate) fn has_polka(&self, rounds: Range<u32>, block: BlockHash) -> bool {
+        let is_the_last = self.polka.is_some_and(|(round, last)| rounds.contains(&round) && last == block);
+        is_the_last || self.ballots.has_polka(rounds, block, self.validators.quorum())
     }
 
     pub(crate) fn has_proposal(&self, proposal: &SignedProposal) -> bool {

@@ -1,6 +1,6 @@
 //! How much a replica keeps of what others say. Every number has a bound that they cannot move, however they lie.
 
-use crate::ballots::{ROUNDS_KEPT, VARIANTS_MAX};
+use crate::ballots::{ROUNDS_KEPT, VARIANTS_WITH_QUORUM_MAX};
 use crate::early;
 use crate::height::{ACCUSED_MAX, Height, PROPOSALS_PER_ROUND_MAX, UNNAMED_VERDICTS_MAX};
 use crate::missing::BLOCKS_MAX;
@@ -9,7 +9,7 @@ use crate::replica::EARLY_VERDICTS_MAX;
 use crate::running::ROUNDS_AHEAD;
 
 /// Blocks that can find a quorum of prevotes in one round, where everybody is heard with
-/// [`VARIANTS_MAX`] votes: three votes of each, and more than two thirds of all for each block.
+/// [`VARIANTS_WITH_QUORUM_MAX`] votes: four votes of each, and more than two thirds of all for each block.
 const QUORUMS_PER_ROUND_MAX: usize = 4;
 /// Prevotes and precommits.
 const KINDS: usize = 2;
@@ -46,7 +46,7 @@ pub(crate) fn of_height(now: &Height, round: u32) -> Vec<Kept> {
     let judged = (round as usize + ROUNDS_AHEAD as usize + 1) * per_round;
     let kept = |what, count, most| Kept { what, count, most };
     vec![
-        kept("votes", held.votes, validators * KINDS * VARIANTS_MAX * rounds(round)),
+        kept("votes", held.votes, validators * KINDS * VARIANTS_WITH_QUORUM_MAX * rounds(round)),
         kept("proposals", held.proposals, per_round * rounds(round)),
         kept("verdicts", held.verdicts, UNNAMED_VERDICTS_MAX + judged),
         kept("offences", held.offences, ACCUSED_MAX),

@@ -348,6 +348,34 @@ fn the_guard_keeps_us_bound_even_when_it_does_not_know_why() {
     assert!(effects.iter().any(|e| matches!(e, Effect::Alarm(Alarm::BoundElsewhere { .. }))), "{effects:?}");
 }
 
+/// One of a quorum had said three other things in that round before: they are no reason not to count what it said in it.
+#[test]
+fn a_later_quorum_sets_us_free_whatever_one_of_it_said_before() {
+    let mut table = amnesiac(|_| true);
+    for block in [7, 8, 9].map(|n| BlockHash([n; 32])) {
+        table.hear_vote(table.prevote(3, H, 1, Some(block)));
+    }
+    leave(&mut table, 0);
+    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 1, Y)));
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, Some(1), Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, Some(Y))], "{effects:?}");
+}
+
+/// Votes of rounds long past are forgotten, and that a quorum was seen there is not.
+#[test]
+fn a_later_quorum_sets_us_free_however_long_ago_it_was() {
+    let mut table = amnesiac(|_| true);
+    leave(&mut table, 0);
+    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 1, Y)));
+    (1..300).for_each(|round| leave(&mut table, round));
+    // A turn of somebody else.
+    let mut effects = table.hear_proposal(table.proposal(H, 300, Some(1), Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 300, Some(Y))], "{effects:?}");
+}
+
 #[test]
 fn a_later_quorum_for_another_block_sets_us_free() {
     let mut table = amnesiac(|record| {

@@ -68,6 +68,7 @@ impl Ledger {
         let of_people = self.devnet.keys.iter().filter(|key| key.organisation == organisation);
         let of_people = of_people.map(|key| (key.role.clone(), key.file.clone()));
         let of_node = ["node", "validator"].map(|role| (role.to_owned(), node.join(format!("{role}.key"))));
+        let of_node = of_node.into_iter().filter(|(_, file)| file.exists());
         let (mut changes, mut files) = (String::new(), Vec::new());
         for (role, old) in of_people.chain(of_node) {
             let new = directory.join(format!("{organisation}-{role}.key"));
@@ -88,6 +89,14 @@ impl Ledger {
         let voices: Vec<&str> = std::iter::once(organisation).chain(others.iter().copied()).collect();
         self.agree(&voices, &format!("new keys of {organisation}"), &changes).await;
         self.stop(organisation);
+        self.take_up(organisation, files);
+        self.start(organisation);
+        self.await_peers(organisation, REMAINING.len() - 1).await;
+        self.goes_on(&REMAINING).await;
+    }
+
+    /// The new keys lie where the old ones did, and everybody's configuration has the node's.
+    fn take_up(&mut self, organisation: &str, files: Vec<(PathBuf, PathBuf)>) {
         let old_node_key = self.node(organisation).node_key.clone();
         for (new, old) in files {
             fs::rename(&new, &old).unwrap();
@@ -98,9 +107,6 @@ impl Ledger {
             fs::write(&node.config, config).unwrap();
         }
         self.devnet.nodes.iter_mut().find(|node| node.name == organisation).unwrap().node_key = node_key;
-        self.start(organisation);
-        self.await_peers(organisation, REMAINING.len() - 1).await;
-        self.goes_on(&REMAINING).await;
     }
 
     /// Waits until a node is connected with so many others.
@@ -155,6 +161,10 @@ async fn a_ledger_grows_loses_members_changes_every_key_and_sleepers_catch_up() 
         let others: Vec<&str> = (1..5).map(|step| REMAINING[(place + step) % REMAINING.len()]).collect();
         ledger.rotate(organisation, &others).await;
     }
+    // And so does the site, whose node sleeps and will wake up with a key that it knows nothing of.
+    let (changes, files) = ledger.new_keys(SITE);
+    ledger.agree(&REMAINING, "new keys of the site", &changes).await;
+    ledger.take_up(SITE, files);
     ledger.goes_on(&REMAINING).await;
 
     // The newcomers' patch, by the new law and with new keys.

@@ -13,9 +13,13 @@ use std::collections::BTreeSet;
 const ROUND_MAX: u32 = 1 << 24;
 
 impl Desk {
-    /// Verifies so many votes of different validators of this height. They are remembered once all of them hold, and
-    /// are enough: or else one validator could leave votes of its own in every round there may ever be.
-    fn verify_votes(&mut self, votes: impl Iterator<Item = SignedVote>, needed: usize) -> Result<(), Refusal> {
+    /// Verifies so many votes of different validators of this height, and gives those that are to be remembered: once all
+    /// of them hold, and are enough. Or else one validator could leave votes of its own in every round there may ever be.
+    fn verify_votes(
+        &mut self,
+        votes: impl Iterator<Item = SignedVote>,
+        needed: usize,
+    ) -> Result<Vec<SignedVote>, Refusal> {
         let (mut counted, mut unknown) = (BTreeSet::new(), Vec::new());
         for vote in votes {
             if self.now.validators.position(&vote.voter).is_none() {
@@ -33,8 +37,7 @@ impl Desk {
             return Err(Refusal::TooFewVotes { votes: counted.len(), needed });
         }
         unknown.iter().try_for_each(|vote| vote.verify(&self.chain))?;
-        unknown.iter().for_each(|vote| self.take_note(vote));
-        Ok(())
+        Ok(unknown)
     }
 
     /// Verifies the signature of a vote, unless it has been verified before. If it is ours, we have cast
@@ -57,6 +60,17 @@ impl Desk {
     fn take_note(&mut self, verified: &SignedVote) {
         self.look_for_contradictions(verified);
         self.now.ballots.insert(verified);
+        self.draw_conclusions(verified);
+    }
+
+    fn take_note_of_quorum(&mut self, verified: &SignedVote) {
+        self.look_for_contradictions(verified);
+        self.now.ballots.insert_of_quorum(verified);
+        self.draw_conclusions(verified);
+    }
+
+    fn draw_conclusions(&mut self, verified: &SignedVote) {
+        self.now.look_for_polka(verified);
         if verified.voter == self.me {
             self.learn(Signed::Vote(*verified));
         }
@@ -85,7 +99,9 @@ impl Desk {
 
     pub(super) fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {
         within_reach(polka.round)?;
-        self.verify_votes(polka.votes(), self.now.validators.quorum())
+        let votes = self.verify_votes(polka.votes(), self.now.validators.quorum())?;
+        votes.iter().for_each(|vote| self.take_note_of_quorum(vote));
+        Ok(())
     }
 
     pub(super) fn check_skip(&mut self, skip: &Skip) -> Result<(), Refusal> {
@@ -96,7 +112,9 @@ impl Desk {
             (SkipReason::Over, None) => self.now.validators.quorum(),
             (SkipReason::Ahead, _) => self.now.validators.len() / 3 + 1,
         };
-        self.verify_votes(skip.votes(), needed)
+        let votes = self.verify_votes(skip.votes(), needed)?;
+        votes.iter().for_each(|vote| self.take_note(vote));
+        Ok(())
     }
 
     pub(super) fn check_certificate(&mut self, certificate: &Certificate) -> Result<(), Refusal> {
@@ -105,7 +123,7 @@ impl Desk {
         let Certificate { height, round, block, .. } = *certificate;
         let body = VoteBody { height, round, block: Some(block) };
         for (voter, signature) in certificate.signers(&self.now.validators)? {
-            self.take_note(&SignedVote { kind: VoteKind::Precommit, body, voter, signature });
+            self.take_note_of_quorum(&SignedVote { kind: VoteKind::Precommit, body, voter, signature });
         }
         Ok(())
     }
