@@ -41,9 +41,9 @@ pub use voice::{Memory, OwnWords, SILENCE_MS};
 
 use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use accusations::Accusations;
+use blocks::Body;
 use bodies::Bodies;
 use candidates::Candidates;
-use forks::LookingBack;
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::id::{BlockHash, ChainId};
@@ -118,8 +118,6 @@ pub struct Member<C> {
     /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
     inputs: VecDeque<Input>,
     stepping: bool,
-    /// The block of another history that is waited for.
-    looking_back: Option<LookingBack>,
     /// The node whose consensus message is being heard.
     hearing: Option<PublicKey>,
     now: Now,
@@ -169,7 +167,6 @@ impl<C: Chain> Member<C> {
             built: None,
             inputs: VecDeque::new(),
             stepping: false,
-            looking_back: None,
             hearing: None,
             now: Now { wall_ms: 0, steady_ms: 0 },
             actions: Vec::new(),
@@ -246,7 +243,7 @@ impl<C: Chain> Member<C> {
     fn start(&mut self, log: Vec<LogEntry>, bodies: Vec<(Block, Vec<VerifiedTransaction>)>) -> Result<(), Fatal> {
         for (block, transactions) in bodies {
             self.bodies.name(block.header.hash());
-            self.judge_block(block, transactions)?;
+            self.judge_block(block, transactions, Body::Kept)?;
         }
         self.accuse()?;
         self.log = log;
@@ -276,6 +273,7 @@ impl<C: Chain> Member<C> {
             }
             Alarm::Sync => {
                 self.peers.patient_at = None;
+                self.peers.forget_what_is_here(self.chain.tip().header.height);
                 self.say_who_is_silent();
                 self.peers.sync_is_late(self.now.steady_ms);
                 self.sync();

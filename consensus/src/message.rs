@@ -10,6 +10,7 @@ use ledger::limits::VALIDATORS_MAX;
 use ledger::validators::ValidatorSet;
 pub use ledger::vote::{ProposalBody, SignedProposal, SignedVote, VoteKind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A quorum's prevotes for one block in one round.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +114,8 @@ impl Canonical for Message {
 }
 
 impl Message {
-    /// The votes in it, as far as they are of these validators; nothing is verified.
+    /// The votes in it, as far as they are of these validators, one of each kind from each; nothing is verified. All of
+    /// a message are of one round: who honestly passes votes on says nothing twice.
     pub(crate) fn votes(&self, validators: &ValidatorSet) -> Vec<SignedVote> {
         let mut votes = match self {
             Self::Vote(vote) => vec![*vote],
@@ -128,7 +130,8 @@ impl Message {
             }
             Self::Proposal(_) | Self::WantProposal { .. } => Vec::new(),
         };
-        votes.retain(|vote| validators.position(&vote.voter).is_some());
+        let mut seen = BTreeSet::new();
+        votes.retain(|vote| validators.position(&vote.voter).is_some() && seen.insert((vote.kind, vote.voter)));
         votes
     }
 

@@ -19,6 +19,8 @@ pub(crate) struct Missing {
     /// With the round that named it, so that the oldest makes room.
     judging: BTreeMap<BlockHash, u32>,
     bodies: BTreeMap<BlockHash, BTreeSet<PublicKey>>,
+    /// How often everybody was asked again.
+    times: usize,
 }
 
 impl Missing {
@@ -64,8 +66,16 @@ impl Missing {
 
     /// Time has passed: everybody may be asked again.
     pub(crate) fn ask_again(&mut self) {
+        self.times = self.times.wrapping_add(1);
         self.proposals.clear();
         self.bodies.clear();
+    }
+
+    /// These peers in the order in which they are asked for a proposal now: others first than the last time.
+    pub(crate) fn in_turn<T>(&self, mut peers: Vec<T>) -> Vec<T> {
+        let first = (ASKED_FOR_PROPOSAL_MAX * self.times).checked_rem(peers.len()).unwrap_or(0);
+        peers.rotate_left(first);
+        peers
     }
 
     /// How many rounds' proposals, how many verdicts and how many bodies are waited for.

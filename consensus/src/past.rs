@@ -2,6 +2,7 @@
 
 use crate::ballots::Ballots;
 use crate::early::SENDERS_MAX;
+use crate::effect::Refusal;
 use crate::height::ACCUSED_MAX;
 use crate::message::{Message, VoteKind};
 use ledger::certificate::Certificate;
@@ -62,17 +63,29 @@ impl Past {
 
     /// What votes that came too late contradict. They change nothing any more, so a signature is verified only
     /// where there are two to compare.
-    pub(crate) fn compare(&mut self, chain: &ChainId, from: Option<PublicKey>, message: &Message) -> Vec<Evidence> {
-        let Some(validators) = &self.validators else { return Vec::new() };
-        let mut found = Vec::new();
+    ///
+    /// # Errors
+    /// [`Refusal`] of the first that does not hold: whoever passed it on has not looked, and nothing behind it is.
+    pub(crate) fn compare(
+        &mut self,
+        chain: &ChainId,
+        from: Option<PublicKey>,
+        message: &Message,
+        found: &mut Vec<Evidence>,
+    ) -> Result<(), Refusal> {
+        let Some(validators) = &self.validators else { return Ok(()) };
         for vote in message.votes(validators) {
             let contradicted = self.ballots.contradicted_by(&vote).into_iter().chain(self.late.contradicted_by(&vote));
             for other in contradicted {
                 let evidence = Evidence::Votes(other, vote);
                 let Ok(charge) = evidence.charge() else { continue };
                 let offence = (vote.voter, charge.offence);
-                let is_new = self.accused.len() < ACCUSED_MAX && !self.accused.contains(&offence);
-                if is_new && evidence.check(chain).is_ok() {
+                if self.accused.len() >= ACCUSED_MAX || self.accused.contains(&offence) {
+                    continue;
+                }
+                vote.verify(chain)?;
+                // The other one may never have been looked at.
+                if evidence.check(chain).is_ok() {
                     self.accused.insert(offence);
                     found.push(evidence);
                 }
@@ -81,7 +94,7 @@ impl Past {
                 self.late.insert(&vote);
             }
         }
-        found
+        Ok(())
     }
 
     /// The certificate, if the sender of this message seems to need it. With every decision some votes

@@ -176,10 +176,14 @@ impl Replica {
     fn compare(&mut self, from: Option<PublicKey>, message: &Message) {
         let Some(running) = &mut self.running else { return };
         if self.past.is_of(message.height()) {
-            let evidence = self.past.compare(&self.config.chain, from, message);
-            running.desk.effects.extend(evidence.into_iter().map(Effect::Evidence));
+            let mut found = Vec::new();
+            let compared = self.past.compare(&self.config.chain, from, message, &mut found);
+            running.desk.effects.extend(found.into_iter().map(Effect::Evidence));
+            let refused = from.zip(compared.err()).map(|(from, why)| Effect::Refused { from, why });
+            running.desk.effects.extend(refused);
         } else if running.height() == message.height() {
-            running.desk.compare(message);
+            let refused = from.zip(running.desk.compare(message).err());
+            running.desk.effects.extend(refused.map(|(from, why)| Effect::Refused { from, why }));
         }
     }
 

@@ -103,7 +103,7 @@ impl Running {
             certificate.signers(&self.desk.now.validators)?;
             self.tell(Told::Decided(certificate));
         } else {
-            self.desk.compare(&Message::Decided(certificate));
+            self.desk.compare(&Message::Decided(certificate))?;
         }
         Ok(())
     }

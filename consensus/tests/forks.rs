@@ -1,7 +1,7 @@
 //! A quorum made another history final than this node's: the node finds out who signed both, and names nobody else.
 
 use crate::ledger_sim::cast::{Cast, Person};
-use crate::stand::{Stand, caught, parting, public};
+use crate::stand::{Stand, asked_for_blocks, caught, parting, public};
 use consensus::member::{Action, Alarm, Event, LOOK_BACK_MAX, Parting, PeerMessage, To};
 use consensus::{SignedVote, VoteKind};
 use ledger::block::Block;
@@ -165,6 +165,22 @@ fn who_does_not_answer_is_left_and_who_leaves_is_forgotten() {
     assert!(stand.step(Event::Due(Alarm::LookBack)).is_empty());
     stand.greet(stranger(), None);
     assert_eq!(asked(&comes(&mut stand, &other[3], 0, &[1, 2, 3])), Some(3), "another time");
+}
+
+/// Whoever is looked at goes on saying its hello, and that it is ahead: it is asked for nothing else meanwhile, and stays.
+#[test]
+fn what_it_says_meanwhile_does_not_end_it() {
+    let (mut stand, other) = (ours(3), theirs(4));
+    comes(&mut stand, &other[3], 0, &[1, 2, 3]);
+    stand.wait(1_000);
+    for actions in [
+        stand.greet_from(stranger(), None, 4),
+        stand.say(stranger(), PeerMessage::Status { height: 4 }),
+        comes(&mut stand, &other[3], 0, &[1, 2, 3]),
+    ] {
+        assert_eq!((asked(&actions), asked_for_blocks(&actions), parting(&actions)), (None, vec![], None));
+    }
+    assert_eq!(caught(&comes(&mut stand, &other[2], 0, &[1, 2, 3])).len(), 2);
 }
 
 #[test]

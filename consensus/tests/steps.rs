@@ -5,7 +5,7 @@ use crate::ledger_sim::cast::{Cast, secret};
 use crate::stand::{Disk, H, Stand, asked_for_blocks, caught, parting, public, said, votes};
 use crate::table::{X, Y};
 use consensus::member::{Action, Alarm, Event, PEER_VERSION, Parting, PeerMessage};
-use consensus::{LogEntry, Message, Signed, SignedVote, VoteKind};
+use consensus::{LogEntry, Message, Polka, Signed, SignedVote, VoteKind};
 use ledger::block::Block;
 use ledger::bounded::List;
 use ledger::certificate::VoteBody;
@@ -154,6 +154,17 @@ fn who_signs_two_things_is_caught_in_time_and_late_and_by_what_others_finalised(
     assert_eq!(caught(&late), vec![public(others[1])]);
     let told = |a: &Action| matches!(a, Action::Send { message: PeerMessage::Status { height: H }, .. });
     assert!(late.iter().any(told), "whoever votes late is behind: {late:?}");
+    // A vote that contradicts another, and that nobody cast: whoever passes it on has not looked.
+    let mut forged = stand.vote(others[0], VoteKind::Precommit, Y);
+    forged.signature.0[0] ^= 1;
+    let prevotes = vec![(forged.voter, forged.signature); 128];
+    let polka = Polka { height: H, round: 0, block: Y, prevotes: List::new(prevotes).unwrap() };
+    for message in [Message::Vote(forged), Message::Polka(polka)] {
+        let actions = stand.say(others[2], PeerMessage::Consensus(message));
+        assert_eq!(caught(&actions), vec![]);
+        assert!(parting(&actions).is_some_and(Parting::is_fault), "{actions:?}");
+        stand.greet(others[2], Some(public(others[2])));
+    }
 
     // By a certificate that came with its block.
     let (mut stand, others) = Stand::in_a_circle();
@@ -175,6 +186,8 @@ fn what_a_member_left_on_disk_is_there_when_it_starts_again() {
     let nil = SignedVote::sign(VoteKind::Prevote, nil, me.validator.as_ref().unwrap(), &stand.cast.chain_id());
     // The body it judged: whoever asks for it gets it.
     let mut again = Stand::again(me, Disk { bodies: vec![executed.block.clone()], ..Disk::default() });
+    let keeps = |a: &&Action| matches!(a, Action::KeepBody(_));
+    assert_eq!(again.began.iter().filter(keeps).count(), 0, "it lies there, and does not double with every start");
     again.greet(others[0], Some(public(others[0])));
     let actions = again.say(others[0], PeerMessage::WantBody { block });
     let is_body = |a: &Action| matches!(a, Action::Send { message: PeerMessage::Body { header, .. }, .. } if header.hash() == block);

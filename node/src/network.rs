@@ -16,18 +16,18 @@ mod visits;
 
 pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
 pub use lessons::LESSON_MAX;
-pub use swarm::peer_id;
+pub use swarm::{CONNECTIONS_PER_PEER_MAX, STREAMS_PER_CONNECTION_MAX, peer_id};
 
 use crate::artifacts::Artifacts;
 use crate::config::PeerAddress;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
 use consensus::member::PeerMessage;
-use door::Door;
+use door::{Door, Readers};
 use ledger::key::{PublicKey, SecretKey};
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
-use queue::Queues;
+use queue::{Queues, Way};
 use rustix::net::{AddressFamily, SocketType, sockopt};
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -116,10 +116,10 @@ pub async fn start(
     let control = swarm.behaviour().streams.new_control();
     let network = Network { outbounds: Arc::default(), queues: Queues::default(), disconnects, control };
     let told = Arc::new(config.peers.iter().map(|peer| peer.key).collect());
-    let door = Door { verifier, store, told, network: network.clone(), events };
-    for protocol in [URGENT, BULK] {
+    let door = Door { verifier, store, told, network: network.clone(), events, readers: Readers::default() };
+    for (protocol, way) in [(URGENT, Way::Urgent), (BULK, Way::Bulk)] {
         let incoming = swarm::accept(&network.control, protocol)?;
-        tokio::spawn(door.clone().receive(incoming));
+        tokio::spawn(door.clone().receive(way, incoming));
     }
     tokio::spawn(door::serve_artifacts(swarm::accept(&network.control, ARTIFACT)?, door.clone(), artifacts));
     tokio::spawn(swarm::drive(swarm, config.peers, door, disconnect_requests, stop));

@@ -73,12 +73,16 @@ impl Verifier {
         Ok(verdicts)
     }
 
-    /// Checks what a peer brings, one verdict each.
+    /// Checks what a peer brings, all or none: behind the first that does not verify nothing is looked at.
     ///
     /// # Errors
-    /// [`Stopping`].
-    pub async fn passed_on(&self, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
-        self.each(&self.quick, transactions).await
+    /// [`Stopping`]; inside, the first transaction that does not verify.
+    pub async fn passed_on(
+        &self,
+        transactions: Vec<Vec<u8>>,
+    ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
+        let this = self.clone();
+        self.quick.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
     async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {

@@ -93,8 +93,19 @@ impl Desk {
     }
 
     /// Looks at a message for nothing but contradictions.
-    pub(crate) fn compare(&mut self, message: &Message) {
-        message.votes(&self.now.validators).iter().for_each(|vote| self.look_for_contradictions(vote));
+    ///
+    /// # Errors
+    /// [`Refusal`] of the first vote that contradicts another and does not hold.
+    pub(crate) fn compare(&mut self, message: &Message) -> Result<(), Refusal> {
+        for vote in message.votes(&self.now.validators) {
+            let Some(other) = self.now.ballots.contradicted_by(&vote) else { continue };
+            let evidence = Evidence::Votes(other, vote);
+            if evidence.charge().is_ok_and(|charge| self.now.is_new(&charge)) {
+                vote.verify(&self.chain)?;
+                self.accuse_of(evidence);
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn check_polka(&mut self, polka: &Polka) -> Result<(), Refusal> {

@@ -18,6 +18,8 @@ const WORDS_PER_BLOCK: u32 = 64;
 const WORDS_TO_COME_BACK: u32 = WORDS_MAX / 2;
 /// Transactions for a word, of those that were here or that the rules refuse: each was verified for nothing.
 pub(super) const VAIN_TRANSACTIONS_PER_WORD: usize = 8;
+/// Words for coming: a validator's node is told what waits, and every one is greeted.
+pub(super) const CONNECTION_WORDS: u32 = 256;
 /// Words for a finalised block that nobody needs. The answers to one request may all be late.
 pub(super) const VAIN_BLOCK_WORDS: u32 = 128;
 

@@ -23,6 +23,14 @@ const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
 
+/// Whether a body lies in the file of judged bodies.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Body {
+    New,
+    /// It came from there: kept again, it would be there twice, and after the next start four times.
+    Kept,
+}
+
 impl<C: Chain> Member<C> {
     pub(super) fn next_height(&self) -> u64 {
         self.chain.tip().header.height + 1
@@ -108,7 +116,7 @@ impl<C: Chain> Member<C> {
         let block = executed.block.header.hash();
         self.built = Some((block, self.now.steady_ms));
         self.bodies.name(block);
-        self.keep(block, Arc::new(executed));
+        self.keep(block, Arc::new(executed), Body::New);
         self.send_body(To::Validators, block);
         self.replica_step(Input::Propose { height, round, block })
     }
@@ -121,8 +129,10 @@ impl<C: Chain> Member<C> {
         self.actions.push(Action::Send { to, message });
     }
 
-    fn keep(&mut self, block: BlockHash, executed: Arc<ExecutedBlock>) {
-        self.actions.push(Action::KeepBody(executed.clone()));
+    fn keep(&mut self, block: BlockHash, executed: Arc<ExecutedBlock>, body: Body) {
+        if body == Body::New {
+            self.actions.push(Action::KeepBody(executed.clone()));
+        }
         self.executed.insert(block, executed);
     }
 
@@ -189,7 +199,7 @@ impl<C: Chain> Member<C> {
     fn try_body(&mut self, block: BlockHash) -> Result<bool, Fatal> {
         let Some((header, transactions)) = self.bodies.complete(&block, &self.mempool) else { return Ok(false) };
         match Block::propose(header, &transactions) {
-            Ok(body) => self.judge_block(body, transactions)?,
+            Ok(block) => self.judge_block(block, transactions, Body::New)?,
             Err(error) => self.refused(block, &error.into())?,
         }
         Ok(true)
@@ -201,11 +211,16 @@ impl<C: Chain> Member<C> {
         self.judged(block, false)
     }
 
-    pub(super) fn judge_block(&mut self, block: Block, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+    pub(super) fn judge_block(
+        &mut self,
+        block: Block,
+        transactions: Vec<VerifiedTransaction>,
+        body: Body,
+    ) -> Result<(), Fatal> {
         let tip = self.chain.tip();
         let hash = block.header.hash();
         let may_be_executed = self.bodies.is_named(&hash) || self.executed.has_room_for_unnamed();
-        if block.header.height != tip.header.height + 1 || !may_be_executed {
+        if block.header.height != tip.header.height + 1 || !may_be_executed || self.executed.contains(&hash) {
             return Ok(());
         }
         // A verdict depends on nothing but the block and its chain; so a block ahead of this clock gets
@@ -217,7 +232,7 @@ impl<C: Chain> Member<C> {
         }
         match execution::execute(&self.chain, &tip, block, transactions) {
             Ok(executed) => {
-                self.keep(hash, Arc::new(executed));
+                self.keep(hash, Arc::new(executed), body);
                 self.judged(hash, true)
             }
             Err(ExecutionError::Storage(error)) => Err(error.into()),

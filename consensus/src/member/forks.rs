@@ -18,7 +18,7 @@ const ANSWER_MS: u64 = super::sync::SYNC_TIMEOUT_MS;
 /// The block that is waited for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LookingBack {
-    peer: PublicKey,
+    pub(super) peer: PublicKey,
     height: u64,
     /// Nothing below this is asked for.
     floor: u64,
@@ -32,21 +32,23 @@ impl<C: Chain> Member<C> {
              compare the two nodes with `countersign audit fork`"
         )));
         let floor = height.saturating_sub(LOOK_BACK_MAX).max(1);
-        match self.looking_back {
+        match self.peers.looking_back {
             None => self.ask_further_back(LookingBack { peer, height, floor }),
+            // What it was asked for before.
+            Some(looking) if looking.peer == peer => {}
             Some(_) => self.part_after_a_fork(peer),
         }
     }
 
     /// Whether this is the block that is waited for.
     pub(super) fn looks_back_at(&self, peer: &PublicKey, height: u64) -> bool {
-        self.looking_back.is_some_and(|looking| looking.peer == *peer && looking.height == height)
+        self.peers.looking_back.is_some_and(|looking| looking.peer == *peer && looking.height == height)
     }
 
     /// It came: it convicts somebody, or the one before it may. Where the two histories are one again, or validators
     /// were others than today's, there is nothing more to be seen from here.
     pub(super) fn compare_histories(&mut self, header: Header, certificate: Certificate) -> Result<(), Fatal> {
-        let Some(looking) = self.looking_back else { return Ok(()) };
+        let Some(looking) = self.peers.looking_back else { return Ok(()) };
         let evidence = self.two_certificates(header, certificate)?;
         let goes_on = match evidence.as_ref().map(|evidence| evidence.check(&self.chain_id)) {
             Some(Ok(charge)) if self.accusations.is_new(&charge) => {
@@ -84,7 +86,7 @@ impl<C: Chain> Member<C> {
         if height < floor {
             return self.part_after_a_fork(peer);
         }
-        self.looking_back = Some(LookingBack { height, ..looking });
+        self.peers.looking_back = Some(LookingBack { height, ..looking });
         let message = PeerMessage::WantBlocks { from: height, count: 1 };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
         self.actions.push(Action::Schedule { alarm: Alarm::LookBack, after_ms: ANSWER_MS });
@@ -92,15 +94,15 @@ impl<C: Chain> Member<C> {
 
     /// It does not answer.
     pub(super) fn stop_looking_back(&mut self) {
-        if let Some(LookingBack { peer, .. }) = self.looking_back {
+        if let Some(LookingBack { peer, .. }) = self.peers.looking_back {
             self.part_after_a_fork(peer);
         }
     }
 
     /// The peer went away by itself.
     pub(super) fn left_while_looking_back(&mut self, peer: &PublicKey) {
-        if self.looking_back.is_some_and(|looking| looking.peer == *peer) {
-            self.looking_back = None;
+        if self.peers.looking_back.is_some_and(|looking| looking.peer == *peer) {
+            self.peers.looking_back = None;
             self.actions.push(Action::Cancel(Alarm::LookBack));
         }
     }

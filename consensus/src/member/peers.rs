@@ -1,6 +1,7 @@
 //! Peers: who is connected, how far each is, what each says.
 
-use super::allowance::Allowances;
+use super::allowance::{Allowances, CONNECTION_WORDS};
+use super::forks::LookingBack;
 use super::sync::{SYNC_PATIENCE_MS, SYNC_TIMEOUT_MS};
 use super::voice::{Others, Voice};
 use super::{Action, Admittance, Alarm, Chain, Fatal, Member, PEER_VERSION, Parting, PeerMessage, To, message};
@@ -54,6 +55,8 @@ pub(super) struct Peers {
     pub(super) patient_at: Option<u64>,
     /// The request for blocks that is under way.
     pub(super) asked: Option<Asked>,
+    /// The block of another history that is waited for.
+    pub(super) looking_back: Option<LookingBack>,
 }
 
 /// Who was asked for blocks.
@@ -85,6 +88,11 @@ impl Peers {
         if let Some(asked) = self.asked.take() {
             *self.failures.entry(asked.peer).or_default() += 1;
         }
+    }
+
+    /// What came by another way is not missed.
+    pub(super) fn forget_what_is_here(&mut self, height: u64) {
+        self.asked.take_if(|asked| asked.last <= height);
     }
 
     /// The time for a block is over.
@@ -144,7 +152,9 @@ impl Peers {
 
     /// The peer to ask for blocks after `height`: one that has some, the most reliable first.
     pub(super) fn ahead_of(&self, height: u64) -> Option<(PublicKey, u64)> {
-        let ahead = self.known.iter().filter(|(_, peer)| peer.heard && peer.height > height);
+        // Whose history is another one has no block for this node.
+        let is_of_ours = |key: &PublicKey| self.looking_back.is_none_or(|looking| looking.peer != *key);
+        let ahead = self.known.iter().filter(|(key, peer)| peer.heard && peer.height > height && is_of_ours(key));
         ahead
             .min_by_key(|(key, peer)| (self.failures_of(key), u64::MAX - peer.height))
             .map(|(key, peer)| (*key, peer.height))
@@ -182,7 +192,9 @@ impl<C: Chain> Member<C> {
             Parting::Left
         } else if self.meet(peer)? == Admittance::Refused {
             Parting::Stranger
-        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms) {
+        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms)
+            || !self.peers.allowances.spend(&peer, CONNECTION_WORDS, self.now.steady_ms)
+        {
             Parting::TooSoon
         } else {
             let hello = PeerMessage::Hello {
@@ -381,7 +393,7 @@ impl<C: Chain> Member<C> {
             // It is behind: tell it how far this node is, and it will ask for blocks.
             let status = PeerMessage::Status { height: next - 1 };
             self.actions.push(Action::Send { to: To::Peer(peer), message: status });
-            return self.replica_step(crate::Input::Compare { from: Some(from), message });
+            return self.hearing(peer, crate::Input::Compare { from: Some(from), message });
         }
         if height > next {
             self.peers.heard_height(&peer, height - 1);
@@ -396,8 +408,13 @@ impl<C: Chain> Member<C> {
             }
             self.begin_height()?;
         }
+        self.hearing(peer, crate::Input::Message { from, message })
+    }
+
+    /// A step for which a peer is to blame.
+    fn hearing(&mut self, peer: PublicKey, input: crate::Input) -> Result<(), Fatal> {
         self.hearing = Some(peer);
-        let stepped = self.replica_step(crate::Input::Message { from, message });
+        let stepped = self.replica_step(input);
         self.hearing = None;
         stepped
     }

@@ -49,7 +49,7 @@ impl Running {
         let current = self.round();
         for round in self.desk.now.ballots.rounds() {
             let named: Vec<_> = self.desk.now.ballots.named_in(round).collect();
-            for (voter, block) in named {
+            for (voter, block) in self.desk.now.missing.in_turn(named) {
                 let precommits = self.desk.now.ballots.count(round, VoteKind::Precommit, block);
                 if voter != self.desk.me && (round == current || self.desk.now.validators.is_quorum(precommits)) {
                     self.want_proposal(round, block, voter);

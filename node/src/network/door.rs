@@ -1,13 +1,14 @@
 //! The door: where everything from peers comes in, bounded before it is read and parsed at one place.
 
 use super::Network;
+use super::queue::Way;
 use super::streams::Outbound;
 use super::swarm::node_key;
 use crate::artifacts::Artifacts;
 use crate::crew::Stopping;
 use crate::shell::Inbox;
 use crate::verifier::Verifier;
-use consensus::member::{Admittance, Event, PeerMessage, has_left};
+use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, has_left};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::decode;
@@ -15,7 +16,7 @@ use ledger::key::PublicKey;
 use ledger::limits;
 use libp2p::PeerId;
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use tokio::sync::Semaphore;
 use tokio::task::AbortHandle;
@@ -32,7 +33,12 @@ pub(super) struct Door {
     pub(super) told: Arc<BTreeSet<PublicKey>>,
     pub(super) network: Network,
     pub(super) events: Inbox,
+    /// Who reads what each peer says.
+    pub(super) readers: Readers,
 }
+
+/// The tasks that read peers' streams: of each peer and way one, the newest.
+pub(super) type Readers = Arc<Mutex<HashMap<(PublicKey, Way), AbortHandle>>>;
 
 /// Why a peer's stream is closed.
 #[derive(Debug, thiserror::Error)]
@@ -83,14 +89,21 @@ impl Door {
     }
 
     pub(super) async fn disconnected(&self, key: PublicKey) {
+        // What it said and nobody heard yet must not come behind the news that it is gone.
+        self.readers().retain(|(peer, _), reader| {
+            let stays = *peer != key;
+            if !stays {
+                reader.abort();
+            }
+            stays
+        });
         self.network.outbounds.write().unwrap_or_else(PoisonError::into_inner).remove(&key);
         let _ = self.events.send(Event::Disconnected { peer: key }).await;
     }
 
     /// Reads the streams that peers open for one protocol: one of each peer, the newest. So a peer takes
     /// no more memory than one frame, and one that came back is heard at once.
-    pub(super) async fn receive(self, mut incoming: libp2p_stream::IncomingStreams) {
-        let mut readers: HashMap<PublicKey, AbortHandle> = HashMap::new();
+    pub(super) async fn receive(self, way: Way, mut incoming: libp2p_stream::IncomingStreams) {
         while let Some((peer, stream)) = incoming.next().await {
             let Some(key) = node_key(&peer).filter(|key| self.is_admitted(key)) else { continue };
             let door = self.clone();
@@ -103,10 +116,15 @@ impl Door {
                     }
                 }
             });
-            if let Some(before) = readers.insert(key, reader.abort_handle()) {
+            if let Some(before) = self.readers().insert((key, way), reader.abort_handle()) {
                 before.abort();
             }
         }
+    }
+
+    /// The lock's holder only moves handles, so a panic elsewhere cannot have left it half-way.
+    fn readers(&self) -> MutexGuard<'_, HashMap<(PublicKey, Way), AbortHandle>> {
+        self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn read_frames(&self, peer: PublicKey, mut stream: libp2p::Stream) -> Result<(), DoorError> {
@@ -135,13 +153,20 @@ impl Door {
             }
             PeerMessage::Transactions(list) => {
                 let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
-                let verdicts = self.verifier.passed_on(bytes).await?;
-                let transactions = verdicts.into_iter().collect::<Result<_, _>>()?;
+                let transactions = self.verifier.passed_on(bytes).await??;
                 Event::Gossiped { peer, transactions }
             }
             PeerMessage::FinalisedBlock { block, certificate } => {
-                self.network.heard_height(&peer, block.header.height);
-                let transactions = self.verifier.block(block.transactions.to_vec()).await??;
+                let height = block.header.height;
+                self.network.heard_height(&peer, height);
+                let tip = self.store.tip().header.height;
+                let transactions = match height {
+                    // Of a block of the past nothing but its certificate may be of use.
+                    _ if height <= tip => Vec::new(),
+                    // Nobody asked for it.
+                    _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(None),
+                    _ => self.verifier.block(block.transactions.to_vec()).await??,
+                };
                 Event::Synced { peer, block, transactions, certificate }
             }
             message => {
@@ -167,8 +192,8 @@ pub(super) async fn serve_artifacts(
         let places = places.entry(key).or_insert_with(|| Arc::new(Semaphore::new(TRANSFERS_PER_PEER_MAX))).clone();
         let artifacts = artifacts.clone();
         tokio::spawn(async move {
-            // They are never closed, and a stream more than that waits its turn.
-            let Ok(_place) = places.acquire().await else { return };
+            // A stream that waited for its turn would hold what its peer sends on it.
+            let Ok(_place) = places.try_acquire() else { return };
             if let Err(error) = crate::artifacts::serve_peer(&artifacts, stream).await {
                 tracing::debug!(%peer, %error, "serving an artifact ended early");
             }

@@ -36,7 +36,7 @@ pub(super) enum Kind {
 }
 
 /// The stream it goes on: what finality waits for never queues behind the rest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Way {
     Urgent,
     Bulk,

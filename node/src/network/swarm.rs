@@ -18,8 +18,11 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Connections with one peer: one is enough, and two that dial each other have two for a moment.
-const CONNECTIONS_PER_PEER_MAX: u32 = 8;
+/// Connections with one peer: one is enough, and two that dial each other have two for a moment, beside one that has died
+/// and is not known to be dead yet.
+pub const CONNECTIONS_PER_PEER_MAX: u32 = 4;
+/// Streams on one connection: four for what both sides say, and artifacts. A stream that nobody reads holds 256 KiB.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 32;
 /// How often unconnected peers are dialled.
 const DIAL_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -48,7 +51,9 @@ pub(super) fn swarm(key: &SecretKey, peers: &[PeerAddress]) -> Result<Swarm<Beha
         .with_other_transport(|key| {
             let tcp = libp2p::tcp::tokio::Transport::new(libp2p::tcp::Config::new().nodelay(true));
             let streams = tcp.map(|stream, _| Heard::new(stream)).upgrade(Version::V1Lazy);
-            Ok(streams.authenticate(noise::Config::new(key)?).multiplex(yamux::Config::default()))
+            let mut multiplexer = yamux::Config::default();
+            multiplexer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+            Ok(streams.authenticate(noise::Config::new(key)?).multiplex(multiplexer))
         })
         .map_err(setup)?
         .with_behaviour(|_| Behaviour::new(peers))

@@ -101,6 +101,14 @@ impl JournalFile {
         self.file.write_all_at(bytes, offset).map_err(|source| self.error(source))
     }
 
+    fn cut_to(&self, length: u64) -> Result<(), JournalError> {
+        let cut = || match self.file.metadata()?.len() > length {
+            true => self.file.set_len(length),
+            false => Ok(()),
+        };
+        cut().map_err(|source| self.error(source))
+    }
+
     fn sync(&mut self) -> Result<(), JournalError> {
         if self.dirty {
             self.file.sync_data().map_err(|source| self.error(source))?;
@@ -138,6 +146,10 @@ impl Journal {
         };
         let tail = scan.tail;
         let (found, bodies_end) = read_bodies(&body_bytes, height);
+        if found.is_empty() {
+            // A height with many bodies is over: its room is given back.
+            bodies.cut_to(BODIES_BYTES)?;
+        }
         let recovered = Recovered {
             log: scan.entries_of(height),
             guard: read_guard(&guard_bytes),

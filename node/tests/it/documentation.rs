@@ -106,6 +106,14 @@ fn the_document_has_the_numbers_of_the_code() {
         ("calls that wait", numbers(&[desk::WAITING_MAX, desk::WAITING_FOR_ONE_MAX])),
         ("snapshots being read", numbers(&[grpc::SNAPSHOTS_MAX, grpc::SNAPSHOTS_PER_ADDRESS_MAX])),
         ("connections of peers", [greetings, vec![seconds(network::GREETING_TIMEOUT)]].concat()),
+        (
+            "connections with one peer",
+            numbers(&[
+                network::CONNECTIONS_PER_PEER_MAX as usize,
+                network::STREAMS_PER_CONNECTION_MAX,
+                consensus::member::WORDS_MAX as usize,
+            ]),
+        ),
         ("a node that is only taught", vec![format!("{} min", network::LESSON_MAX.as_secs() / 60)]),
         ("inventories of all", gibibytes(InventoryLimits::default().bytes_max)),
         (

@@ -25,3 +25,22 @@ fn a_sync_leaves_no_file_out() {
     journal.sync().unwrap();
     assert_eq!(dirty(&journal), [false; 4]);
 }
+
+/// A height that had many bodies leaves no large file behind, and one that is under way keeps its own.
+#[test]
+fn the_room_of_bodies_is_given_back_when_their_height_is_over() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("bodies.log");
+    let (mut journal, _) = Journal::open(directory.path(), 1).unwrap();
+    let body = Chain::new(1).finalise().executed.block;
+    journal.keep_body(&body).unwrap();
+    let grow = || OpenOptions::new().write(true).open(&path).unwrap().set_len(3 * BODIES_BYTES).unwrap();
+    let length = || std::fs::metadata(&path).unwrap().len();
+    grow();
+    for _ in 0..3 {
+        let (_, recovered) = Journal::open(directory.path(), 1).unwrap();
+        assert_eq!((recovered.bodies.as_slice(), length()), (std::slice::from_ref(&body), 3 * BODIES_BYTES));
+    }
+    let (_, recovered) = Journal::open(directory.path(), 2).unwrap();
+    assert_eq!((recovered.bodies.len(), length()), (0, BODIES_BYTES));
+}

@@ -89,6 +89,11 @@ impl Peer {
         stream.await
     }
 
+    /// Opens a stream if the node lets it.
+    pub(crate) async fn try_open(&self, protocol: StreamProtocol) -> Result<Stream, libp2p_stream::OpenStreamError> {
+        self.control.clone().open_stream(self.node, protocol).await
+    }
+
     /// Opens a stream of the right kind and says one thing on it.
     pub(crate) async fn say(&self, message: &PeerMessage) -> Stream {
         let mut stream = self.open(if message.is_urgent() { URGENT } else { BULK }).await;
