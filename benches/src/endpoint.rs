@@ -1,4 +1,4 @@
-//! One endpoint's agent: how much memory it takes, at rest and through a large update.
+//! One endpoint's agent: how much memory and time of the processor it takes, at rest and through a large update.
 
 use crate::figure::Figure;
 use crate::{Arguments, Failure};
@@ -23,13 +23,20 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How often the ledger is asked.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// What an agent may hold.
-const TARGET_MIB: f64 = 40.0;
+const TARGET_MIB: f64 = 32.0;
+/// What it may take of the processor at rest, in a minute: a thousandth.
+const TARGET_MS_PER_MINUTE: f64 = 60.0;
 
 /// Enrols an agent, lets it rest, gives it an update of 128 MiB, looks at its memory both times.
 pub(crate) async fn measure(arguments: &Arguments, devnet: &mut Devnet) -> Result<(), Failure> {
     raise::add_agent(devnet, "measured", &raise::agent_subscriptions(&[PRODUCT.to_owned()]))?;
     let agent = devnet.agents.last().ok_or("no agent")?.clone();
     await_blocks(devnet, BLOCKS_AT_REST).await?;
+    let (since, before) = (Instant::now(), processor_ms(&agent)?);
+    await_blocks(devnet, BLOCKS_AT_REST).await?;
+    let per_minute = (processor_ms(&agent)? - before) * 60.0 / since.elapsed().as_secs_f64();
+    let processor = Figure::new("agent_rest_cpu", "ms/min", vec![per_minute], ("target, ms/min", TARGET_MS_PER_MINUTE));
+    processor.publish(&arguments.results)?;
     let rest = memory(&agent, "VmRSS:")?;
     Figure::new("agent_rest", "MiB", vec![rest], ("target, MiB", TARGET_MIB)).publish(&arguments.results)?;
     let patch = publish(devnet, &arguments.dir)?;
@@ -47,6 +54,17 @@ fn memory(agent: &Agent, line: &str) -> Result<f64, Failure> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let kib = status.lines().find_map(|text| text.strip_prefix(line)?.split_whitespace().next());
     Ok(kib.ok_or("the kernel does not say")?.parse::<f64>()? / 1024.0)
+}
+
+/// How long all threads of the agent have run by now, in milliseconds.
+fn processor_ms(agent: &Agent) -> Result<f64, Failure> {
+    let pid = agent.pid.ok_or("the agent does not run")?;
+    let mut nanoseconds = 0.0;
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let line = fs::read_to_string(thread?.path().join("schedstat"))?;
+        nanoseconds += line.split_whitespace().next().ok_or("the kernel does not say")?.parse::<f64>()?;
+    }
+    Ok(nanoseconds / 1e6)
 }
 
 /// Packs, publishes and approves the update; gives its id.

@@ -194,6 +194,18 @@ impl Stage {
     }
 }
 
+/// What an agent may ever hold, in KiB: 32 MiB.
+const RESIDENT_KIB_MAX: u64 = 32 * 1024;
+
+/// The most memory a host's agent ever had, as the kernel counts it.
+fn assert_small(ledger: &Ledger, name: &str) {
+    let pid = ledger.devnet.agents.iter().find(|agent| agent.name == name).and_then(|agent| agent.pid).unwrap();
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.split_whitespace().next()).unwrap();
+    let peak: u64 = peak.parse().unwrap();
+    assert!((1_024..=RESIDENT_KIB_MAX).contains(&peak), "{peak} KiB");
+}
+
 /// Attempts are numbered from one, without a gap.
 fn assert_numbered(receipts: &[Receipt]) {
     let attempts: Vec<u32> = receipts.iter().map(|receipt| receipt.attempt).collect();
@@ -244,6 +256,7 @@ async fn no_patch_without_proof_and_every_apply_has_a_receipt() {
     })
     .await;
     assert_eq!(Stage::status(&host)["enrolment"], "enrolled");
+    assert_small(&stage.ledger, "agent-1");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
