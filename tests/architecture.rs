@@ -260,3 +260,59 @@ fn every_name_in_the_architecture_exists() {
     }
     assert!(paths >= 5 && words >= 15, "{paths} paths and {words} words were checked");
 }
+
+/// What a file has in it that reads bytes, or text that came as bytes.
+const READS: &[&str] = &[
+    "serde_json::from_",
+    "toml::from_str",
+    "borsh::from_slice",
+    "from_le_bytes",
+    "from_be_bytes",
+    "from_utf8",
+    "Archive::new",
+    "Decoder::",
+    "Canonical for",
+    "FromStr for",
+    ".split_once(",
+];
+/// Rooms that nothing from outside comes into but through others: what they print, and what they try.
+const READ_NOTHING: &[&str] = &["terminal", "devnet", "tests", "benches"];
+
+#[test]
+fn whatever_reads_bytes_is_fuzzed_or_says_why_not() {
+    let (page, targets) = (read("fuzz/README.md"), read("fuzz/src/targets.rs"));
+    let quoted: BTreeSet<&str> = page.split('`').skip(1).step_by(2).collect();
+    let paths: Vec<&&str> = quoted.iter().filter(|quoted| quoted.ends_with(".rs")).collect();
+    for path in &paths {
+        let place = if path.starts_with("src/") { format!("fuzz/{path}") } else { (**path).to_owned() };
+        assert!(root().join(&place).exists(), "fuzz/README.md names {path}, which is not there");
+    }
+    for room in ROOMS.iter().filter(|room| !READ_NOTHING.contains(&room.name)) {
+        for file in sources(room.name) {
+            let text = fs::read_to_string(&file).expect("a source is text");
+            let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+            let file = file.strip_prefix(root()).expect("beneath the root").to_string_lossy().into_owned();
+            let reads = READS.iter().find(|word| code.contains(**word));
+            if let Some(word) = reads.filter(|_| !file.ends_with("tests.rs")) {
+                assert!(
+                    quoted.contains(&*file),
+                    "{file} has {word:?}: fuzz/README.md says what fuzzes it, or why nothing does"
+                );
+            }
+        }
+    }
+    let targets: BTreeSet<&str> =
+        targets.lines().filter_map(|line| line.trim().strip_prefix("target(\"")?.split('"').next()).collect();
+    assert!(targets.len() >= 60 && paths.len() >= 60, "{} targets and {} paths", targets.len(), paths.len());
+    for target in &targets {
+        assert!(quoted.contains(target), "fuzz/README.md does not say what {target} is about");
+        let corpus = root().join("fuzz/corpus").join(target);
+        assert!(corpus.is_dir(), "{target} has no corpus: scripts/fuzz 60 {target}, then scripts/fuzz keep {target}");
+    }
+    for kept in ["fuzz/corpus", "fuzz/regressions"] {
+        for folder in fs::read_dir(root().join(kept)).expect("it is there") {
+            let name = folder.expect("it can be read").file_name().to_string_lossy().into_owned();
+            assert!(targets.contains(&*name), "{kept}/{name} is of no target");
+        }
+    }
+}

@@ -5,6 +5,7 @@
 //! it is whole, both digests are taken again over the file, through the handle it is later unpacked
 //! from. Where the bytes come from ([`origins`]) is no matter to that.
 
+pub mod answer;
 pub mod delta;
 mod directory;
 mod error;

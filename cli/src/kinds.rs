@@ -3,6 +3,7 @@
 use crate::files;
 use ledger::encoding::decode;
 use ledger::fork::{EvidenceFile, HeadFile};
+use ledger::frame;
 use ledger::genesis::Genesis;
 use ledger::proof::ProofBundle;
 use ledger::snapshot::SnapshotPart;
@@ -47,9 +48,7 @@ fn kind(bytes: &[u8]) -> Option<&'static str> {
 
 /// A snapshot is parts with their lengths before them; the first says what it is.
 fn is_snapshot(bytes: &[u8]) -> bool {
-    let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return false };
-    let first = usize::try_from(u32::from_le_bytes(*length)).ok().and_then(|length| rest.get(..length));
-    first.is_some_and(|part| matches!(decode(part), Ok(SnapshotPart::Begin { .. })))
+    matches!(frame::read(&mut &*bytes), Ok(SnapshotPart::Begin { .. }))
 }
 
 fn kind_of_text(text: &str) -> &'static str {

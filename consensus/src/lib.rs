@@ -31,8 +31,8 @@
 //!    height that finds no decision goes on writing: the log must be able to grow.
 //! 5. Blocks of heights that were missed are fetched elsewhere; a height may be begun at any time.
 //!
-//! The guard file has [`GuardRecord::SLOTS`] slots of [`GuardRecord::BYTES_MAX`] bytes, and whoever keeps
-//! it adds a checksum to each: a slot that does not read is empty.
+//! The guard file has [`GuardRecord::SLOTS`] slots of [`records::SLOT_BYTES`] bytes; how what is in them, judged bodies and
+//! evidence are written and read is [`records`].
 
 mod ballots;
 mod desk;
@@ -48,6 +48,7 @@ mod message;
 mod missing;
 mod past;
 mod proposer;
+pub mod records;
 mod replica;
 mod running;
 mod timer;

@@ -25,6 +25,8 @@ const BYTES_BEGUN_MAX: usize = 1024 * 1024;
 const BYTES_ELSE_MAX: usize = 256 * 1024;
 /// A refusal is a sentence, also when what it speaks about is long.
 const REFUSAL_BYTES_MAX: usize = 1024;
+/// … and one that quotes a line of a file is no longer than a person reads.
+const QUOTED_BYTES_MAX: usize = 16 * 1024;
 
 /// What has no door of its own, because it comes inside of other things only.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -62,6 +64,14 @@ pub fn through_the_door<T: Canonical + Debug + PartialEq>(bytes: &[u8]) -> Optio
 pub fn is_a_sentence(refusal: &str) {
     assert!(refusal.len() <= REFUSAL_BYTES_MAX, "a refusal of {} bytes", refusal.len());
     assert!(!refusal.chars().any(char::is_control), "a control character in {refusal:?}");
+}
+
+/// What is said of a file of one's own, or by the command line: it may quote anything, and has no effect on a terminal
+/// once it is told.
+pub fn is_made_inert(refusal: &str) {
+    let told = terminal::escape(refusal);
+    assert!(!told.chars().any(char::is_control), "a control character in {told:?}");
+    assert!(refusal.len() <= QUOTED_BYTES_MAX, "a refusal of {} bytes", refusal.len());
 }
 
 /// Any type with a door.

@@ -4,23 +4,31 @@
 //! them), and libFuzzer brings the rest. Called `targets` it lists them, called `seeds` it writes what each
 //! of them begins with. It knows what must hold of every answer, and nothing of how answers are found.
 //!
-//! Read first: [`targets`] (what there is), then [`doors`] (decoders) and [`certificates`], [`bundles`], [`snapshots`]
+//! Read first: [`targets`] (what there is, and what reads bytes and is no target), then [`doors`] (decoders) and [`certificates`], [`bundles`], [`snapshots`]
 //! (verifiers, each with an oracle of its own).
 
 #![no_main]
 
+mod answers;
 mod archives;
 mod bundles;
 mod certificates;
 mod choices;
 mod convictions;
 mod doors;
+mod frames;
 mod images;
 mod judge;
+mod kept;
+mod keys;
 mod layers;
+mod layouts;
 mod logs;
 mod memory;
+mod packages;
+mod packing;
 mod parts;
+mod places;
 mod seeds;
 mod snapshots;
 mod sources;

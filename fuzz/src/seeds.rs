@@ -1,5 +1,7 @@
 //! What each target begins with: the published vectors, and one of everything the story has.
 
+mod programs;
+
 use crate::doors::Carried;
 use crate::story::{self, Story};
 use crate::targets::TARGETS;
@@ -60,6 +62,13 @@ pub fn write(into: &str) -> Result<(), String> {
     of_archives(&mut seeds).map_err(|problem| format!("archives: {problem}"))?;
     of_images(&mut seeds);
     of_sources(&mut seeds);
+    programs::of_streams(&mut seeds, story);
+    programs::of_keys(&mut seeds);
+    programs::of_an_agent(&mut seeds, story);
+    programs::of_answers(&mut seeds);
+    programs::of_images(&mut seeds);
+    programs::of_packages(&mut seeds);
+    programs::of_people(&mut seeds);
     for target in TARGETS {
         let folder = Path::new(into).join(target.name);
         let inputs = seeds.0.remove(target.name).ok_or(format!("{} begins with nothing", target.name))?;
@@ -412,7 +421,8 @@ fn of_sources(seeds: &mut Seeds) {
     }
 }
 
-fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
+/// An archive with one of everything that may be in one.
+fn honest_archive() -> std::io::Result<Vec<u8>> {
     use tar::{Builder, EntryType, Header};
     let mut archive = Builder::new(Vec::new());
     let mut add = |kind, path: &str, link: &str, data: &[u8]| {
@@ -432,7 +442,11 @@ fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
     add(EntryType::Symlink, "bin/link", "../bin/tool", b"")?;
     add(EntryType::Regular, &format!("{}/deep", "long-name-".repeat(12)), "", b"x")?;
     add(EntryType::XGlobalHeader, "pax_global_header", "", b"19 comment=harmless\n")?;
-    let honest = archive.into_inner()?;
+    archive.into_inner()
+}
+
+fn of_archives(seeds: &mut Seeds) -> std::io::Result<()> {
+    let honest = honest_archive()?;
     for (from, to) in [
         ("bin/tool", "../canary"),
         ("bin/tool", "/tmp/tool"),

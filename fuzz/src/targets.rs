@@ -3,8 +3,12 @@
 use crate::doors::{
     Carried, HistoryPath, read, read_and_judge, read_genesis, read_proof, read_transaction, unpack_inventory,
 };
-use crate::{archives, bundles, certificates, convictions, images, layers, logs, snapshots, sources, texts, trees};
+use crate::{
+    answers, archives, bundles, certificates, convictions, frames, images, kept, keys, layers, layouts, logs, packages,
+    packing, snapshots, sources, texts, trees,
+};
 use consensus::member::PeerMessage;
+use consensus::records::SLOT_BYTES;
 use consensus::{GuardRecord, LogEntry, Message};
 use ledger::artifact::SignedUploadGrant;
 use ledger::block::{Block, Header};
@@ -90,6 +94,29 @@ pub const TARGETS: &[Target] = &[
     target("cache-request", sources::cache_request, 512, 60_000),
     target("read-boot-environment", images::environment, 1024, 60_000),
     target("read-superblock", images::read_superblock, 512, 60_000),
+    target("read-stream", frames::read_stream, LONG, 20_000),
+    target("read-records", frames::read_records, 2 * SLOT_BYTES, 10_000),
+    target("count-messages", frames::count_messages, SHORT, 20_000),
+    target("parse-page-token", frames::parse_page_token, 64, 20_000),
+    target("read-inventory-record", frames::read_inventory_record, SHORT, 10_000),
+    target("find-log-break", frames::find_break, SHORT, 20_000),
+    target("read-key-file", keys::read_key_file, SHORT, 2_000),
+    target("read-secret", keys::read_secret, SHORT, 10_000),
+    target("read-journal", kept::read_journal, SHORT, 5_000),
+    target("read-kept-file", kept::read_file, SHORT, 10_000),
+    target("read-configuration", kept::read_configuration, SHORT, 5_000),
+    target("mirror-answer", answers::mirror, 512, 30_000),
+    target("node-answer", answers::of_a_node, SHORT, 30_000),
+    target("read-image-layout", layouts::read_layout, SHORT, 5_000),
+    target("find-image-user", layouts::find_user, 1024, 10_000),
+    target("examine-debian", packages::examine_debian, LONG, 10_000),
+    target("examine-rpm", packages::examine_rpm, SHORT, 20_000),
+    target("read-capabilities", packages::read_capabilities, 512, 20_000),
+    target("read-package-database", packages::read_database, SHORT, 10_000),
+    target("pack-input", packing::pack_input, LONG, 3_000),
+    target("read-packed-patch", packing::read_packed_patch, SHORT, 5_000),
+    target("read-description", packing::read_description, SHORT, 5_000),
+    target("parse-words", packing::parse_words, 512, 20_000),
 ];
 
 /// Says what there is: name, longest input, inputs in CI.

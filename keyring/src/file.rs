@@ -271,7 +271,11 @@ fn parse(path: &Path, bytes: &[u8]) -> Result<(PublicPart, Kept), KeyFileError> 
     Ok((PublicPart { role, organisation, public_key }, kept))
 }
 
-/// A message as far as it quotes nothing.
+/// A message as far as it quotes nothing: what is quoted may have quotes in it, so it ends with the last of them.
 fn without_quotes(message: &str) -> String {
-    message.split(['"', '`']).step_by(2).collect::<Vec<_>>().join("…")
+    let is_quote = ['"', '`'];
+    match (message.find(is_quote), message.rfind(is_quote)) {
+        (Some(first), Some(last)) => format!("{}…{}", &message[..first], &message[last + 1..]),
+        _ => message.to_owned(),
+    }
 }

@@ -17,6 +17,7 @@ pub mod encoding;
 pub mod evidence;
 pub mod execution;
 pub mod fork;
+pub mod frame;
 pub mod genesis;
 pub mod governance;
 pub mod history;

@@ -13,7 +13,7 @@ use tonic::codec::{Codec, DecodeBuf, Decoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
-use tonic_prost::{ProstCodec, ProstDecoder, ProstEncoder};
+use tonic_prost::ProstEncoder;
 
 /// Patches asked for at one time.
 pub const PATCHES_PER_PAGE: u32 = 20;
@@ -178,11 +178,11 @@ impl<Q: Message + 'static, A: Lean> Codec for LeanCodec<Q, A> {
     }
 
     fn decoder(&mut self) -> Self::Decoder {
-        LeanDecoder(ProstCodec::<Q, A>::new().decoder())
+        LeanDecoder(PhantomData)
     }
 }
 
-struct LeanDecoder<A>(ProstDecoder<A>);
+struct LeanDecoder<A>(PhantomData<A>);
 
 impl<A: Lean> Decoder for LeanDecoder<A> {
     type Item = A;
@@ -191,17 +191,29 @@ impl<A: Lean> Decoder for LeanDecoder<A> {
     fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<A>, Status> {
         use prost::bytes::Buf as _;
         // The library hands over a whole message in one piece; another one could not be counted, and is not taken.
-        let whole = bytes.chunk().len() == bytes.remaining();
-        if !whole || has_more_fields(bytes.chunk(), A::FIELDS_MAX)? {
+        let length = bytes.remaining();
+        if bytes.chunk().len() != length {
             return Err(Status::out_of_range(TOO_MANY));
         }
-        self.0.decode(bytes)
+        let answer = read(bytes.chunk())?;
+        bytes.advance(length);
+        Ok(Some(answer))
     }
+}
+
+/// Reads an answer, counted before anything is made of it.
+///
+/// # Errors
+/// As [`call`], for an answer with more in it than was asked for, and for one that is none.
+pub fn read<A: Lean>(message: &[u8]) -> Result<A, Status> {
+    if has_more_fields(message, A::FIELDS_MAX)? {
+        return Err(Status::out_of_range(TOO_MANY));
+    }
+    A::decode(message).map_err(malformed)
 }
 
 /// Whether there are more fields at the top of a message than this; nothing is made of them.
 fn has_more_fields(mut message: &[u8], most: usize) -> Result<bool, Status> {
-    let malformed = |error: prost::DecodeError| Status::internal(error.to_string());
     for _ in 0..most {
         if message.is_empty() {
             return Ok(false);
@@ -210,6 +222,10 @@ fn has_more_fields(mut message: &[u8], most: usize) -> Result<bool, Status> {
         skip_field(wire_type, tag, &mut message, DecodeContext::default()).map_err(malformed)?;
     }
     Ok(!message.is_empty())
+}
+
+fn malformed(error: prost::DecodeError) -> Status {
+    Status::internal(error.to_string())
 }
 
 #[cfg(test)]

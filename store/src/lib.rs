@@ -33,6 +33,6 @@ pub use fsck::{PROBLEMS_MAX, Progress, Report, fsck};
 pub use prune::Pruned;
 pub use query::{Cursor, Located, PAGE_ROWS_MAX, Page, ParseCursorError, ReceiptEntry, ReceiptFilter};
 pub use restore::{RestoreError, Restored};
-pub use snapshot::{Whole, frame};
+pub use snapshot::Whole;
 pub use store::Store;
 pub use view::View;

@@ -7,12 +7,12 @@ use crate::draft::{Draft, is_free};
 use crate::error::StoreError;
 use crate::store::Store;
 use filling::{Filling, genesis_rows};
-use ledger::encoding::{DecodeError, decode, encode};
+use ledger::encoding::{DecodeError, encode};
 use ledger::execution::Tip;
+use ledger::frame::{self, FrameError};
 use ledger::genesis::GenesisBlock;
 use ledger::history;
 use ledger::id::Digest;
-use ledger::limits;
 use ledger::snapshot::{Examination, SnapshotError, SnapshotPart, Survey};
 use ledger::state::storage::StorageError;
 use ledger::state::tree::TreeHead;
@@ -96,20 +96,10 @@ pub(crate) fn parts(mut from: impl Read) -> impl Iterator<Item = Result<Snapshot
 }
 
 fn read_part(from: &mut impl Read, number: u64) -> Result<SnapshotPart, RestoreError> {
-    let mut length = [0; 4];
-    from.read_exact(&mut length).map_err(RestoreError::Read)?;
-    let length = u32::from_le_bytes(length) as usize;
-    if length > limits::FRAME_BYTES_MAX {
-        let (name, limit) = ("part of a snapshot", limits::FRAME_BYTES_MAX);
-        return Err(RestoreError::Part { number, source: DecodeError::TooLarge { name, actual: length, limit } });
-    }
-    // Memory for what has come, not for what is claimed.
-    let mut bytes = Vec::new();
-    from.take(length as u64).read_to_end(&mut bytes).map_err(RestoreError::Read)?;
-    if bytes.len() < length {
-        return Err(RestoreError::Read(io::ErrorKind::UnexpectedEof.into()));
-    }
-    decode(&bytes).map_err(|source| RestoreError::Part { number, source })
+    frame::read(from).map_err(|error| match error {
+        FrameError::Read(source) => RestoreError::Read(source),
+        FrameError::Value(source) => RestoreError::Part { number, source },
+    })
 }
 
 /// Looks all parts through once, and writes nothing.

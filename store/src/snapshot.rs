@@ -6,7 +6,7 @@ use crate::index::Counts;
 use crate::view::View;
 use ledger::block::{Block, Header};
 use ledger::bounded::{Blob, List};
-use ledger::encoding::{decode, encode};
+use ledger::encoding::decode;
 use ledger::history::{self, HistoryStorage as _};
 use ledger::id::PatchId;
 use ledger::limits;
@@ -180,12 +180,4 @@ impl View<'_> {
 
 fn bounded<T, const MAX: usize>(elements: Vec<T>) -> Result<List<T, MAX>, StoreError> {
     List::new(elements).map_err(|error| StoreError::Database { detail: format!("a part of a snapshot: {error}") })
-}
-
-/// Bytes of a part in a snapshot file or stream: a length of four bytes, then the part.
-#[must_use]
-pub fn frame(part: &SnapshotPart) -> Vec<u8> {
-    let part = encode(part);
-    let length = u32::try_from(part.len()).expect("parts are bounded to two mebibytes");
-    [&length.to_le_bytes()[..], &part].concat()
 }

@@ -1,6 +1,7 @@
 //! Looking at a source without taking anything from it: is somebody there, is it he, and does he answer as a source does?
 
-use super::mirror::{Mirror, MirrorError, MirrorSetup};
+use super::answer::MirrorError;
+use super::mirror::{Mirror, MirrorSetup};
 use crate::config::{MirrorAddress, SourcePlace};
 use ledger::artifact::shelf_path;
 use ledger::id::Digest;

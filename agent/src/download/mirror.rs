@@ -1,14 +1,15 @@
 //! A web server with artifacts by digest (protocol.md 7.11): what it is asked, and how little of its answers is
 //! believed. No cookies, no ambient proxies, no compression; whom it may send on to is configured.
 
+use super::answer::{HEAD_TIMEOUT, MirrorError, REDIRECTS_MAX, judge, parse, port, sent_on};
 use super::pieces::Piece;
 use crate::config::MirrorAddress;
 use crate::files::{self, FileError};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
-use hyper::header::{self, HeaderMap, HeaderName};
-use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper::header;
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -23,63 +24,12 @@ use tokio_rustls::TlsConnector;
 
 /// How long a connection may take to stand.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long the head of an answer may take.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Largest head of an answer.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 /// Most fields of it.
 const HEADERS_MAX: usize = 64;
-/// The port of a server where its address names none …
-const HTTP_PORT: u16 = 80;
-/// … and with TLS.
-const HTTPS_PORT: u16 = 443;
-/// How often a mirror may send an agent on, for one artifact.
-const REDIRECTS_MAX: usize = 4;
-/// Longest address it may send it on to.
-const LOCATION_BYTES_MAX: usize = 4 * 1024;
 /// Largest file of TLS roots.
 const CA_BYTES_MAX: usize = 1024 * 1024;
-
-/// Why a mirror does not give what it was asked for. What stands before the colon is a stable word.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum MirrorError {
-    /// It has not got it.
-    #[error("absent: answered {0}")]
-    Absent(StatusCode),
-    /// It answers something else.
-    #[error("status: answered {0}")]
-    Status(StatusCode),
-    /// Nobody is there, or it is not who it should be.
-    #[error("connection: {0}")]
-    Connection(String),
-    /// No head of an answer in time.
-    #[error("timeout: no answer within {} s", HEAD_TIMEOUT.as_secs())]
-    Silent,
-    /// The head is no head, or too large.
-    #[error("head: {0}")]
-    Head(String),
-    /// It sends the agent on and on.
-    #[error("redirects: more than {REDIRECTS_MAX}")]
-    Redirects,
-    /// It sends the agent where it must not go.
-    #[error("redirect: {0}")]
-    Redirect(String),
-    /// Another part than was asked for.
-    #[error("range: {0}")]
-    Range(String),
-    /// A file of another length.
-    #[error("length: it has {actual} bytes")]
-    Length {
-        /// What it says.
-        actual: u64,
-    },
-    /// It is compressed, which was not asked for.
-    #[error("encoding: {0}")]
-    Encoding(String),
-    /// The body broke off.
-    #[error("broken: {0}")]
-    Broken(String),
-}
 
 /// A mirror, ready to be asked.
 #[derive(Clone)]
@@ -161,36 +111,9 @@ impl Mirror {
                 let skip = judge(answer.status(), answer.headers(), size, offset)?;
                 return Ok(Answer { body: answer.into_body(), _connection: connection, skip });
             }
-            at = self.sent_on(&at, answer.headers())?;
+            at = sent_on(&self.address, &at, answer.headers())?;
         }
         Err(MirrorError::Redirects)
-    }
-
-    /// Where it sends the agent: to itself, or to a host it was given leave to; and never from TLS to none.
-    fn sent_on(&self, from: &Uri, headers: &HeaderMap) -> Result<Uri, MirrorError> {
-        let wrong = |why: String| MirrorError::Redirect(why);
-        let location = text(headers, &header::LOCATION).ok_or_else(|| wrong("it says not where to".to_owned()))?;
-        if location.len() > LOCATION_BYTES_MAX {
-            return Err(wrong(format!("more than {LOCATION_BYTES_MAX} bytes of address")));
-        }
-        let authority = from.authority().map_or("", |authority| authority.as_str());
-        let to = match location.starts_with('/') && !location.starts_with("//") {
-            true => parse(&format!("{}://{authority}{location}", from.scheme_str().unwrap_or_default()))?,
-            false => parse(location)?,
-        };
-        match (from.scheme_str(), to.scheme_str()) {
-            (Some("https"), Some("https")) | (Some("http"), Some("http" | "https")) => {}
-            _ => return Err(wrong(format!("to {:?}", to.scheme_str().unwrap_or_default()))),
-        }
-        let host = to.host().unwrap_or_default().to_ascii_lowercase();
-        let own = &self.address.url;
-        // Another port is another server, but for TLS where there was none.
-        let is_own_port = port(&to) == port(own) || (port(own), port(&to)) == (HTTP_PORT, HTTPS_PORT);
-        let is_itself = is_own_port && host == own.host().unwrap_or_default().to_ascii_lowercase();
-        if !is_itself && !self.address.redirects_to.contains(&host) {
-            return Err(wrong(format!("to {host:?}, port {}, which redirects_to does not name", port(&to))));
-        }
-        Ok(to)
     }
 
     async fn ask(&self, at: &Uri, offset: u64) -> Result<(Response<Incoming>, Connection), MirrorError> {
@@ -233,51 +156,6 @@ impl Mirror {
         let standing = TlsConnector::from(self.tls.clone()).connect(name, stream).await;
         standing.map_err(|error| MirrorError::Connection(error.to_string()))
     }
-}
-
-/// How much of a body stands before what was asked for.
-fn judge(status: StatusCode, headers: &HeaderMap, size: u64, offset: u64) -> Result<u64, MirrorError> {
-    if let Some(encoding) = text(headers, &header::CONTENT_ENCODING).filter(|encoding| *encoding != "identity") {
-        return Err(MirrorError::Encoding(encoding.chars().take(40).collect()));
-    }
-    match status {
-        StatusCode::OK => match text(headers, &header::CONTENT_LENGTH).map(str::parse::<u64>) {
-            Some(Ok(actual)) if actual != size => Err(MirrorError::Length { actual }),
-            _ => Ok(offset),
-        },
-        StatusCode::PARTIAL_CONTENT => {
-            let range = text(headers, &header::CONTENT_RANGE).unwrap_or_default();
-            let wrong = || {
-                MirrorError::Range(format!("{:?} where {offset} is due", range.chars().take(80).collect::<String>()))
-            };
-            let (part, total) = range.strip_prefix("bytes ").and_then(|it| it.split_once('/')).ok_or_else(wrong)?;
-            if let Ok(actual) = total.parse::<u64>()
-                && actual != size
-            {
-                return Err(MirrorError::Length { actual });
-            }
-            match part.split_once('-').and_then(|(from, _)| from.parse::<u64>().ok()) {
-                Some(from) if from == offset => Ok(0),
-                _ => Err(wrong()),
-            }
-        }
-        StatusCode::RANGE_NOT_SATISFIABLE => Err(MirrorError::Range("it has no such range".to_owned())),
-        StatusCode::NOT_FOUND | StatusCode::GONE => Err(MirrorError::Absent(status)),
-        _ => Err(MirrorError::Status(status)),
-    }
-}
-
-fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok()
-}
-
-fn port(uri: &Uri) -> u16 {
-    uri.port_u16().unwrap_or(if uri.scheme_str() == Some("https") { HTTPS_PORT } else { HTTP_PORT })
-}
-
-fn parse(address: &str) -> Result<Uri, MirrorError> {
-    let uri = address.parse::<Uri>().ok().filter(|uri| uri.host().is_some() && uri.scheme().is_some());
-    uri.ok_or_else(|| MirrorError::Redirect("to what is no address".to_owned()))
 }
 
 async fn connect(host: &str, port: u16) -> Result<TcpStream, MirrorError> {

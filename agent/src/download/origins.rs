@@ -1,9 +1,10 @@
 //! Where artifacts come from: nodes, mirrors, directories; who is asked next, what each has given, and how much all of
 //! them together may give.
 
+use super::answer::MirrorError;
 use super::directory::Directory;
 use super::error::Disappointment;
-use super::mirror::{Mirror, MirrorError, MirrorSetup};
+use super::mirror::{Mirror, MirrorSetup};
 use super::pieces::{Incoming, refused};
 use super::rate::Rate;
 use super::standing::{Candidate, Standing, choose};

@@ -16,11 +16,11 @@ const KEPT_BYTES_MAX: usize = 1024 * 1024;
 /// An update that was kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct LastKept {
+pub struct LastKept {
     /// What was begun.
-    pub(super) begun: Begun,
+    pub begun: Begun,
     /// The host has restarted with it before it was judged.
-    pub(super) restarted: bool,
+    pub restarted: bool,
 }
 
 impl LastKept {
@@ -42,7 +42,7 @@ impl LastKept {
 ///
 /// # Errors
 /// [`FileError`] when it cannot be read.
-pub(super) fn read(path: &Path) -> Result<Vec<LastKept>, FileError> {
+pub fn read(path: &Path) -> Result<Vec<LastKept>, FileError> {
     Ok(record::read_if_there(path, KEPT_BYTES_MAX)?.unwrap_or_default())
 }
 
@@ -51,7 +51,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<LastKept>, FileError> {
 ///
 /// # Errors
 /// [`Refusal`] when it cannot be written.
-pub(super) fn note(path: &Path, records: &[Record]) -> Result<(), Refusal> {
+pub fn note(path: &Path, records: &[Record]) -> Result<(), Refusal> {
     let Some(Record::Begun(ended)) = records.first() else { return Ok(()) };
     let kept = LastKept::of(records);
     if kept.is_none() && !ended.by_hand {

@@ -153,3 +153,21 @@ fn what_is_short_seals_nothing_and_a_key_that_others_can_read_is_not_opened() {
         assert_eq!(PublicPart::read(&path).unwrap(), key.public);
     }
 }
+
+/// The words of the parser quote what it stumbled over, and what is quoted may have quotes in it.
+#[test]
+fn no_refusal_repeats_a_part_of_a_key_file() {
+    let drawer = Drawer::new();
+    let digits = "0123456789abcdef".repeat(2);
+    for text in [
+        format!("role = \"approver\"\npublic_key = \"a`{digits}\"\n"),
+        format!("role = \"approver\"\npublic_key = 'a\"{digits}'\n"),
+        format!("role = \"a`{digits}\"\n"),
+        format!("role = \"approver\"\n\"a`{digits}`b\" = 1\n"),
+        format!("role = \"approver\"\nsecret_key = \"a`{digits}\"x\n"),
+    ] {
+        let error = Stored::read(&drawer.put("key", text.as_bytes())).unwrap_err();
+        assert!(matches!(error, KeyFileError::Format { .. }), "{error:?}");
+        assert!(!error.to_string().contains(&digits[..8]), "{error}");
+    }
+}

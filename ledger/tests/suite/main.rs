@@ -18,6 +18,7 @@ mod epochs;
 mod execution;
 mod forgeries;
 mod forks;
+mod frames;
 mod governance;
 mod history_tree;
 mod inventories;

@@ -5,10 +5,13 @@
 //! makes room in the window for more. So every message is counted here, with the length it announces, before there
 //! is any memory for it; what nobody reads yet is bounded by the window of its connection.
 
+mod frames;
+
 use super::connections::Client;
 use super::refusal::{Refused, named};
 use crate::origin::Origin;
 use crate::shares::{NoShare, Share, Shares};
+use frames::{Frames, TooLong};
 use futures::TryFutureExt as _;
 use futures::future::{Either, MapOk, Ready, ready};
 use http_body::{Body as HttpBody, Frame};
@@ -147,59 +150,6 @@ impl Expected {
         };
         let rests = CONVERSATIONS.contains(&path);
         Self { most, is_stream: rests || path == UPLOAD, rests }
-    }
-}
-
-/// Where in its messages a body is: five bytes before each say how long it is.
-struct Frames {
-    most: usize,
-    header: [u8; 5],
-    header_bytes: usize,
-    /// Bytes of the message begun that are not here yet.
-    missing: usize,
-    /// Messages that came to their end.
-    whole: u64,
-}
-
-/// A message longer than any can be.
-#[derive(Debug, PartialEq, Eq)]
-struct TooLong(usize);
-
-impl Frames {
-    fn new(most: usize) -> Self {
-        Self { most, header: [0; 5], header_bytes: 0, missing: 0, whole: 0 }
-    }
-
-    /// Whether it is between two messages.
-    fn is_between(&self) -> bool {
-        self.header_bytes == 0 && self.missing == 0
-    }
-
-    /// Goes on by these bytes. A message that begins in them and is not whole is told, by its length.
-    fn advance(&mut self, mut bytes: &[u8]) -> Result<Option<usize>, TooLong> {
-        let mut begun = None;
-        while !bytes.is_empty() {
-            if self.missing > 0 {
-                let here = self.missing.min(bytes.len());
-                self.missing -= here;
-                self.whole += u64::from(self.missing == 0);
-                bytes = &bytes[here..];
-                continue;
-            }
-            self.header[self.header_bytes] = bytes[0];
-            self.header_bytes += 1;
-            bytes = &bytes[1..];
-            if self.header_bytes == self.header.len() {
-                let [_, length @ ..] = self.header;
-                let length = u32::from_be_bytes(length) as usize;
-                if length > self.most {
-                    return Err(TooLong(length));
-                }
-                (self.header_bytes, self.missing, begun) = (0, length, Some(length));
-                self.whole += u64::from(length == 0);
-            }
-        }
-        Ok(begun.filter(|_| self.missing > 0))
     }
 }
 

@@ -2,7 +2,9 @@
 
 use ledger::id::Digest;
 use ledger::inventory::Inventory;
-use serde::{Deserialize, Serialize};
+use ledger::limits::INVENTORY_PACKED_BYTES_MAX;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::collections::BTreeMap;
 
 /// Largest record: the report in hexadecimal digits, and as many entries as may be configured.
@@ -36,6 +38,7 @@ pub struct Entry {
     /// Since when, by the endpoint's clock.
     pub since_ms: u64,
     /// What it takes here.
+    #[serde(deserialize_with = "possible")]
     pub bytes: u64,
 }
 
@@ -101,6 +104,17 @@ impl Record {
         while self.entries.len() > 1 && (self.entries.len() > entries_max || self.bytes() > bytes_max) {
             self.entries.remove(0);
         }
+    }
+}
+
+/// As many bytes as an inventory can take: a damaged record that counts for more would leave nobody else room.
+fn possible<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let bytes = u64::deserialize(deserializer)?;
+    let most = INVENTORY_PACKED_BYTES_MAX as u64;
+    if bytes > most {
+        Err(D::Error::custom(format!("an inventory of {bytes} bytes, at most {most} are possible")))
+    } else {
+        Ok(bytes)
     }
 }
 

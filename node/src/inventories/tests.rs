@@ -193,7 +193,11 @@ fn a_damaged_record_costs_its_endpoint_one_inventory_and_nobody_else_anything() 
     case.says(1, &inventory).unwrap();
     case.says(2, &inventory).unwrap();
     let record = case.inventories.place(key(1).public()).join(RECORD);
-    for damage in [&b""[..], b"{", b"\0\0\0\0"] {
+    let whole = fs::read_to_string(&record).unwrap();
+    let (before, after) = whole.split_once("\"bytes\":").unwrap();
+    let impossible =
+        format!("{before}\"bytes\":{}{}", u64::MAX, after.trim_start_matches(|c: char| c.is_ascii_digit()));
+    for damage in [&b""[..], b"{", b"\0\0\0\0", impossible.as_bytes()] {
         fs::write(&record, damage).unwrap();
         let again =
             Inventories::open(case.inventories.directory.clone(), InventoryLimits::default(), WHOLE_DISK).unwrap();

@@ -12,8 +12,8 @@ use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, 
 use futures::{AsyncReadExt as _, StreamExt as _};
 use ledger::bounded::Blob;
 use ledger::encoding::decode;
+use ledger::frame::{LENGTH_BYTES, announced};
 use ledger::key::PublicKey;
-use ledger::limits;
 use libp2p::PeerId;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -45,8 +45,6 @@ pub(super) type Readers = Arc<Mutex<HashMap<(PublicKey, Way), AbortHandle>>>;
 enum DoorError {
     #[error(transparent)]
     Io(#[from] std::io::Error),
-    #[error("a frame of {0} bytes, at most {max} allowed", max = limits::FRAME_BYTES_MAX)]
-    FrameTooLarge(usize),
     #[error(transparent)]
     Decode(#[from] ledger::encoding::DecodeError),
     #[error("a transaction that does not verify: {0}")]
@@ -129,13 +127,9 @@ impl Door {
 
     async fn read_frames(&self, peer: PublicKey, mut stream: libp2p::Stream) -> Result<(), DoorError> {
         loop {
-            let mut length = [0; 4];
+            let mut length = [0; LENGTH_BYTES];
             stream.read_exact(&mut length).await?;
-            let length = u32::from_le_bytes(length) as usize;
-            if length > limits::FRAME_BYTES_MAX {
-                return Err(DoorError::FrameTooLarge(length));
-            }
-            let mut bytes = vec![0; length];
+            let mut bytes = vec![0; announced::<PeerMessage>(length)?];
             stream.read_exact(&mut bytes).await?;
             if let Some(event) = self.parse(peer, bytes).await? {
                 self.events.send(event).await.map_err(|_| Stopping)?;

@@ -5,7 +5,8 @@ use super::silence::WORD_INTERVAL;
 use super::{BULK, URGENT};
 use consensus::member::PeerMessage;
 use futures::AsyncWriteExt as _;
-use ledger::encoding::{decode, encode};
+use ledger::encoding::decode;
+use ledger::frame;
 use ledger::key::PublicKey;
 use libp2p::PeerId;
 use std::sync::{Arc, OnceLock};
@@ -76,12 +77,7 @@ impl Outbound {
 
 /// Length and message.
 pub(super) fn frame(queues: &Queues, message: &PeerMessage) -> Arc<Frame> {
-    let bytes = encode(message);
-    let length = u32::try_from(bytes.len()).expect("peer messages are far below 4 GiB");
-    let mut frame = Vec::with_capacity(4 + bytes.len());
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&bytes);
-    queues.frame(kind(message), frame.into())
+    queues.frame(kind(message), frame::frame(message).into())
 }
 
 fn kind(message: &PeerMessage) -> Kind {

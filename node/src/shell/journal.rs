@@ -7,10 +7,10 @@ mod evidence;
 
 use super::perform::Durable;
 use consensus::log::{self, Tail};
+use consensus::records::{self, SLOT_BYTES};
 use consensus::{Evidence, GuardRecord, LogEntry};
 use evidence::EvidenceFile;
 use ledger::block::Block;
-use ledger::encoding::{decode, encode};
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
@@ -22,13 +22,6 @@ const LOG_BYTES: u64 = 4 * 1024 * 1024;
 const BODIES_BYTES: u64 = 4 * 1024 * 1024;
 /// The file that says whether the key is silent: its first byte does.
 const SILENCE_BYTES: u64 = 512;
-/// Length and checksum before a guard record.
-const SLOT_HEADER_BYTES: usize = 8;
-/// A guard slot: whole disk sectors with room for the largest record, so that writing one slot never
-/// touches another.
-const SLOT_BYTES: usize = (SLOT_HEADER_BYTES + GuardRecord::BYTES_MAX).next_multiple_of(512);
-/// Length, height and checksum before a body.
-const BODY_HEADER_BYTES: usize = 16;
 
 /// A journal file that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -145,20 +138,20 @@ impl Journal {
             stop => Some(stop.to_string()),
         };
         let tail = scan.tail;
-        let (found, bodies_end) = read_bodies(&body_bytes, height);
+        let (found, bodies_end) = records::read_bodies(&body_bytes, height);
         if found.is_empty() {
             // A height with many bodies is over: its room is given back.
             bodies.cut_to(BODIES_BYTES)?;
         }
         let recovered = Recovered {
             log: scan.entries_of(height),
-            guard: read_guard(&guard_bytes),
+            guard: records::read_slots(&guard_bytes),
             is_silent: silence_bytes.first() == Some(&1),
             bodies: found,
             evidence: kept,
             damage,
         };
-        let mut journal = Self { log, tail, guard, silence, bodies, bodies_end, evidence };
+        let mut journal = Self { log, tail, guard, silence, bodies, bodies_end: bodies_end as u64, evidence };
         // What lies behind the last good frame is cut off for ever.
         let rest = vec![0; log_bytes.len() - tail.offset()];
         journal.log.write_at(&rest, tail.offset() as u64)?;
@@ -183,14 +176,7 @@ impl Durable for Journal {
     }
 
     fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError> {
-        let bytes = encode(record);
-        let mut slot = Vec::with_capacity(SLOT_HEADER_BYTES + bytes.len());
-        slot.extend_from_slice(&length_of(&bytes).to_le_bytes());
-        slot.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-        slot.extend_from_slice(&bytes);
-        // What an earlier, longer record left behind lies beyond the length and is never read.
-        debug_assert!(slot.len() <= SLOT_BYTES, "a guard record is within its bound");
-        self.guard.write_at(&slot, u64::from(record.slot) * SLOT_BYTES as u64)
+        self.guard.write_at(&records::slot(record), u64::from(record.slot) * SLOT_BYTES as u64)
     }
 
     fn keep_silence(&mut self, is_silent: bool) -> Result<(), JournalError> {
@@ -198,14 +184,9 @@ impl Durable for Journal {
     }
 
     fn keep_body(&mut self, block: &Block) -> Result<(), JournalError> {
-        let bytes = encode(block);
-        let mut frame = Vec::with_capacity(BODY_HEADER_BYTES + bytes.len());
-        frame.extend_from_slice(&length_of(&bytes).to_le_bytes());
-        frame.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
-        frame.extend_from_slice(&block.header.height.to_le_bytes());
-        frame.extend_from_slice(&bytes);
-        self.bodies.write_at(&frame, self.bodies_end)?;
-        self.bodies_end += frame.len() as u64;
+        let body = records::body(block);
+        self.bodies.write_at(&body, self.bodies_end)?;
+        self.bodies_end += body.len() as u64;
         Ok(())
     }
 
@@ -225,40 +206,6 @@ impl Durable for Journal {
         self.guard.sync()?;
         self.log.sync()
     }
-}
-
-fn length_of(bytes: &[u8]) -> u32 {
-    u32::try_from(bytes.len()).expect("records and blocks are within their limits")
-}
-
-fn read_guard(bytes: &[u8]) -> Vec<GuardRecord> {
-    let record = |slot: &[u8]| -> Option<GuardRecord> {
-        let (length, rest) = slot.split_first_chunk()?;
-        let (checksum, rest) = rest.split_first_chunk()?;
-        let record = rest.get(..u32::from_le_bytes(*length) as usize)?;
-        (!record.is_empty() && crc32fast::hash(record) == u32::from_le_bytes(*checksum)).then_some(())?;
-        decode(record).ok()
-    };
-    bytes.chunks(SLOT_BYTES).filter(|slot| slot.len() > SLOT_HEADER_BYTES).filter_map(record).collect()
-}
-
-/// Blocks of `height`, from the beginning to the first doubt, and where they end.
-fn read_bodies(bytes: &[u8], height: u64) -> (Vec<Block>, u64) {
-    let frame = |rest: &[u8]| -> Option<(Block, usize)> {
-        let (length, rest) = rest.split_first_chunk()?;
-        let (checksum, rest) = rest.split_first_chunk()?;
-        let (of_height, rest) = rest.split_first_chunk()?;
-        let body = rest.get(..u32::from_le_bytes(*length) as usize)?;
-        let whole = u64::from_le_bytes(*of_height) == height && crc32fast::hash(body) == u32::from_le_bytes(*checksum);
-        let block: Block = whole.then(|| decode(body).ok())??;
-        (block.header.height == height).then_some((block, BODY_HEADER_BYTES + body.len()))
-    };
-    let (mut blocks, mut end) = (Vec::new(), 0);
-    while let Some((block, used)) = frame(&bytes[end..]) {
-        blocks.push(block);
-        end += used;
-    }
-    (blocks, end as u64)
 }
 
 #[cfg(test)]

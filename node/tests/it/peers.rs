@@ -112,8 +112,8 @@ async fn frames_that_are_none_end_the_connection_and_nothing_else() {
     let transactions =
         |bytes: Vec<u8>| encode(&PeerMessage::Transactions(List::new(vec![Blob::new(bytes).unwrap()]).unwrap()));
     let cases: Vec<(Vec<u8>, &str)> = vec![
-        (too_long.to_vec(), "a frame of"),
-        (u32::MAX.to_le_bytes().to_vec(), "a frame of"),
+        (too_long.to_vec(), "peer message: 2097153 bytes"),
+        (u32::MAX.to_le_bytes().to_vec(), "peer message: 4294967295 bytes"),
         (frame(&[]), "peer message"),
         (frame(&payload(1, 1_000)), "peer message"),
         (frame(&hello[..hello.len() - 1]), "peer message"),

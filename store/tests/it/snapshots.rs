@@ -2,13 +2,14 @@
 
 use crate::support::{Kept, Oracle, check, copy};
 use ledger::execution;
+use ledger::frame::frame;
 use ledger::history;
 use ledger::snapshot::{SnapshotError, SnapshotPart, is_kept};
 use ledger::state::StateView as _;
 use ledger::state::storage::StateStorage as _;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use store::{RestoreError, Restored, Store, StoreError, Whole, frame};
+use store::{RestoreError, Restored, Store, StoreError, Whole};
 use tests::{Dice, Finalised};
 
 pub(crate) const DAY_MS: u64 = 24 * 60 * 60 * 1000;

@@ -28,7 +28,7 @@ const INDEX_DEPTH_MAX: usize = 3;
 /// Descriptors of all indexes of a layout together.
 const DESCRIPTORS_MAX: usize = 256;
 /// Layers of one image.
-pub(super) const LAYERS_MAX: usize = 127;
+pub const LAYERS_MAX: usize = 127;
 /// Bytes read at a time.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -105,11 +105,13 @@ pub struct Layer {
 
 /// The image for this host.
 #[derive(Debug)]
-pub(super) struct Image {
+pub struct Image {
     /// Digest of its manifest: what people call the image by.
-    pub(super) digest: String,
-    pub(super) configuration: ImageConfiguration,
-    pub(super) layers: Vec<Layer>,
+    pub digest: String,
+    /// What it runs, and where.
+    pub configuration: ImageConfiguration,
+    /// What it is made of, the lowest first.
+    pub layers: Vec<Layer>,
 }
 
 /// What the indexes of a layout lead to.
@@ -130,7 +132,10 @@ struct Layout<'a> {
 }
 
 /// Reads the one image that a layout has for this host, and checks every blob of it. Blocking.
-pub(super) fn read(root: &Path, deadline: Deadline) -> Result<Image, Refusal> {
+///
+/// # Errors
+/// [`Refusal`] says what is wrong with it, or that it is for others.
+pub fn read(root: &Path, deadline: Deadline) -> Result<Image, Refusal> {
     let layout = Layout { root, deadline };
     let marker = files::read(&root.join("oci-layout"), MARKER_BYTES_MAX);
     let marker = marker.map_err(|error| ImageError::NoLayout(sentence(chain(&error))))?;

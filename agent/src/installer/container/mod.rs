@@ -3,9 +3,9 @@
 //! place: the engine's own switch of `current` is the one step, as with trees.
 
 pub mod layers;
-mod layout;
+pub mod layout;
 mod rootfs;
-mod user;
+pub mod user;
 
 pub use layout::{Compression, Layer};
 pub use rootfs::RootFs;

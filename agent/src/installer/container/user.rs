@@ -10,14 +10,17 @@ use std::path::Path;
 /// Largest list of users or groups in an image.
 const ACCOUNTS_BYTES_MAX: u64 = 1024 * 1024;
 /// Groups of one user.
-const GROUPS_MAX: usize = 64;
+pub const GROUPS_MAX: usize = 64;
 
 /// Numbers of a user and of his groups.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct User {
-    pub(super) uid: u32,
-    pub(super) gid: u32,
-    pub(super) more_groups: Vec<u32>,
+pub struct User {
+    /// The user's own.
+    pub uid: u32,
+    /// Of the group.
+    pub gid: u32,
+    /// Of all other groups the user is in.
+    pub more_groups: Vec<u32>,
 }
 
 /// Why an image's user is nobody.
@@ -36,7 +39,10 @@ impl From<UserError> for Refusal {
 }
 
 /// Finds `user`, `uid`, `user:group`, `uid:gid`, `uid:group` or `user:gid`; root where nothing is said.
-pub(super) fn find(root: &Path, words: &str) -> Result<User, Refusal> {
+///
+/// # Errors
+/// [`Refusal`] when the image has no such user, or no list of accounts that can be read.
+pub fn find(root: &Path, words: &str) -> Result<User, Refusal> {
     let unknown = || UserError::Unknown(Sentence::cut(words));
     let lines = |path| {
         let bytes = read_inside(root, path, ACCOUNTS_BYTES_MAX).map_err(UserError::Unreadable)?.unwrap_or_default();

@@ -25,17 +25,19 @@ pub(super) fn examine(dpkg: &Dpkg, package: &Path, called: &str) -> Result<Conte
     let mut contents = identity(&dpkg.fields(package, &FIELDS, FIELDS_BYTES_MAX).map_err(broken)?).map_err(unsafe_)?;
 
     for (which, bytes_max) in [("--ctrl-tarfile", CONTROL_BYTES_MAX), ("--fsys-tarfile", bytes_max(packed))] {
-        let mut brought = Brought { bytes_max, ..Brought::default() };
-        let (ended, read) = dpkg.archive(package, which, |from| brought.read(from)).map_err(broken)?;
-        read.map_err(unsafe_)?;
+        let (ended, brought) = dpkg.archive(package, which, |from| brought(from, bytes_max)).map_err(broken)?;
+        let brought = brought.map_err(unsafe_)?;
         ended.map_err(|error| unsafe_(chain(&error)))?;
-        (contents.entries, contents.rights) = (brought.contents.entries, brought.contents.rights);
+        (contents.entries, contents.rights) = (brought.entries, brought.rights);
     }
     Ok(contents)
 }
 
 /// Name, version and architecture: they stand in command lines and file names from here on.
-fn identity(fields: &str) -> Result<Contents, String> {
+///
+/// # Errors
+/// Which of them there is not, or cannot be used.
+pub fn identity(fields: &str) -> Result<Contents, String> {
     let field = |name: &str, plain: &dyn Fn(u8) -> bool| {
         let value = fields.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim);
         let value = value.ok_or_else(|| format!("it has no {name}"))?;
@@ -69,6 +71,15 @@ fn whole(fields: &str, name: &str) -> String {
     std::iter::once(first).chain(more).collect::<Vec<_>>().join(" ")
 }
 
+/// What an archive brings: one that `dpkg-deb` made out of a package, to its end.
+///
+/// # Errors
+/// Which entry may not be there, and why.
+pub fn brought(from: &mut dyn Read, bytes_max: u64) -> Result<Contents, String> {
+    let mut brought = Brought { bytes_max, ..Brought::default() };
+    brought.read(from).map(|()| brought.contents)
+}
+
 /// What was read of an archive so far.
 #[derive(Default)]
 struct Brought {
@@ -82,8 +93,8 @@ impl Brought {
         // Raw entries: the reader would otherwise take any number of bytes into memory for a name.
         let mut archive = Archive::new(from);
         let mut long = Long::default();
-        for entry in archive.entries().map_err(|error| error.to_string())?.raw(true) {
-            let mut entry = entry.map_err(|error| error.to_string())?;
+        for entry in archive.entries().map_err(in_one_line)?.raw(true) {
+            let mut entry = entry.map_err(in_one_line)?;
             let name = entry.path_bytes().into_owned();
             if long.take(&mut entry).map_err(|problem| refused(&name, &problem))? {
                 continue;
@@ -94,7 +105,7 @@ impl Brought {
             self.take(&path, &link, &entry).map_err(|problem| refused(&path, &problem))?;
         }
         // What comes after the archive's end dpkg would not read either; the tool must come to its end.
-        io::copy(&mut archive.into_inner().take(self.bytes_max), &mut io::sink()).map_err(|error| error.to_string())?;
+        io::copy(&mut archive.into_inner().take(self.bytes_max), &mut io::sink()).map_err(in_one_line)?;
         Ok(())
     }
 
@@ -147,6 +158,11 @@ fn rights(entry: &Entry<'_, impl Read>, mode: u32) -> Rights {
     Rights { mode: mode & 0o7777, user, group, capabilities: String::new() }
 }
 
+/// The reader of archives quotes names as they are.
+fn in_one_line(error: io::Error) -> String {
+    error.to_string().replace('\n', " ")
+}
+
 fn refused(path: &[u8], problem: &EntryProblem) -> String {
     let path: String = String::from_utf8_lossy(path).chars().take(200).collect();
     format!("entry {path:?} {problem}")
@@ -176,5 +192,22 @@ impl Long {
             None => Ok(true),
             Some(_) => Err(EntryProblem::Extension),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The library quotes the name of an entry whose length is none, whatever is in it.
+    #[test]
+    fn what_is_wrong_with_an_archive_is_said_in_one_line() {
+        let mut header = tar::Header::new_gnu();
+        header.set_path("a\nb").unwrap();
+        header.set_size(1);
+        header.as_mut_bytes()[124..135].fill(b'x');
+        header.set_cksum();
+        let refusal = brought(&mut &header.as_bytes()[..], 1_000).unwrap_err();
+        assert!(refusal.contains("a b"), "{refusal:?}");
     }
 }

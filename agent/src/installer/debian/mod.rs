@@ -8,7 +8,7 @@
 mod bystanders;
 mod command;
 mod database;
-mod examine;
+pub mod examine;
 
 use super::footprint::Root;
 use super::install::Story;

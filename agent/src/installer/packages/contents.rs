@@ -19,12 +19,15 @@ const RATIO_FREE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// What a package is, and what is in it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(in crate::installer) struct Contents {
-    pub(in crate::installer) name: String,
-    pub(in crate::installer) version: String,
-    pub(in crate::installer) architecture: String,
+pub struct Contents {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it is built for.
+    pub architecture: String,
     /// What it brings, by path.
-    pub(in crate::installer) entries: BTreeMap<String, Brings>,
+    pub entries: BTreeMap<String, Brings>,
     /// Those of its files that would run with more rights than those of whoever starts them.
     pub(in crate::installer) rights: BTreeMap<String, Rights>,
     /// Those of its entries that are its own by name only: what is in them others write (a log, a database).
@@ -37,13 +40,17 @@ pub(in crate::installer) struct Contents {
 
 /// One entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::installer) enum Brings {
+pub enum Brings {
+    /// A directory.
     Directory,
+    /// A file.
     File {
+        /// Its permissions.
         mode: u32,
         /// That it takes; none for a further name of a file.
         bytes: u64,
     },
+    /// A symbolic link.
     Link,
 }
 

@@ -23,11 +23,13 @@ mod rights;
 mod written;
 
 pub(super) use closure::{Closure, Package, State};
-pub(super) use contents::{Brings, Contents, bytes_max, check_target, is_identity};
+pub use contents::{Brings, Contents};
+pub(super) use contents::{bytes_max, check_target, is_identity};
 pub(super) use database::Database;
 pub(super) use error::ManagerError;
 pub(super) use order::{Relations, names};
 pub(super) use prepare::Files;
+pub use rights::Capabilities;
 pub(super) use rights::{Owner, Rights};
 pub(super) use written::Written;
 

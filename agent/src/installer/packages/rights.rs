@@ -4,7 +4,7 @@
 mod capabilities;
 
 use super::super::footprint::{Mark, Root};
-use capabilities::Capabilities;
+pub use capabilities::Capabilities;
 use std::collections::BTreeMap;
 
 /// Where the kernel keeps what a program may do that its user may not.

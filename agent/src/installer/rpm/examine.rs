@@ -44,8 +44,12 @@ fn lines(said: &str) -> Vec<String> {
     said.lines().filter(|line| !line.is_empty() && *line != NONE).map(str::to_owned).collect()
 }
 
-/// Name, version and architecture: they stand in command lines and file names from here on.
-fn identity(said: &str) -> Result<(Contents, usize), String> {
+/// Name, version and architecture: they stand in command lines and file names from here on. And how many entries there
+/// are, by what it says.
+///
+/// # Errors
+/// What is none, or cannot be used.
+pub fn identity(said: &str) -> Result<(Contents, usize), String> {
     let [name, version, architecture, source, count] = said.lines().collect::<Vec<_>>()[..] else {
         return Err("it does not say what it is".to_owned());
     };
@@ -66,7 +70,11 @@ fn identity(said: &str) -> Result<(Contents, usize), String> {
     Ok((Contents { name, version, architecture, ..Contents::default() }, count))
 }
 
-fn read(contents: &mut Contents, listing: &str, count: usize, bytes_max: u64) -> Result<(), String> {
+/// Reads what it brings: so many lines, of so many bytes of files at the most.
+///
+/// # Errors
+/// Which entry may not be there, and why.
+pub fn read(contents: &mut Contents, listing: &str, count: usize, bytes_max: u64) -> Result<(), String> {
     // A name with a line's end in it makes more lines than there are names.
     if listing.lines().count() != count {
         return Err("it has a name that is not plain text".to_owned());

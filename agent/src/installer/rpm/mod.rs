@@ -7,7 +7,7 @@
 //! [`packages`]: super::packages
 
 mod command;
-mod examine;
+pub mod examine;
 mod strays;
 
 use super::footprint::Root;

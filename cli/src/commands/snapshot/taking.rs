@@ -2,9 +2,8 @@
 
 use crate::connection::NodeError;
 use crate::files::{self, FileError, New};
-use ledger::encoding::decode;
+use ledger::frame;
 use ledger::id::ChainId;
-use ledger::limits;
 use ledger::snapshot::SnapshotPart;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,8 +11,6 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 use tokio_stream::{Stream, StreamExt as _};
 
-/// Bytes before a part: its length.
-const LENGTH_BYTES: usize = 4;
 /// The part of a disk that stays free.
 const SHARE_LEFT_FREE: u64 = 16;
 /// … and no more than so much, however large it is: whoever else writes there has time to notice.
@@ -202,11 +199,9 @@ impl Taking {
 }
 
 fn parse(piece: &[u8]) -> Result<SnapshotPart, String> {
-    let (length, part) = piece.split_first_chunk::<LENGTH_BYTES>().ok_or("no length")?;
-    if u32::from_le_bytes(*length) as usize != part.len() || part.len() > limits::FRAME_BYTES_MAX {
-        return Err(format!("{} bytes are not what its length says", part.len()));
-    }
-    decode(part).map_err(|error| error.to_string())
+    let mut rest = piece;
+    let part = frame::read(&mut rest).map_err(|error| error.to_string())?;
+    if rest.is_empty() { Ok(part) } else { Err(format!("{} bytes more than its length says", rest.len())) }
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ const EFFECTIVE: u32 = 1;
 
 /// What a file may do that whoever starts it may not.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Capabilities {
+pub struct Capabilities {
     permitted: u64,
     inheritable: u64,
     effective: bool,
@@ -61,14 +61,16 @@ pub(super) struct Capabilities {
 
 impl Capabilities {
     /// Whether others have all of these.
-    pub(super) fn are_within(self, others: Self) -> bool {
+    #[must_use]
+    pub fn are_within(self, others: Self) -> bool {
         self.permitted & !others.permitted == 0
             && self.inheritable & !others.inheritable == 0
             && (!self.effective || others.effective)
     }
 
     /// As `cap_from_text` understands them; `None` where it, or this, does not.
-    pub(super) fn from_text(text: &str) -> Option<Self> {
+    #[must_use]
+    pub fn from_text(text: &str) -> Option<Self> {
         // Effective, inheritable, permitted.
         let mut sets = [0_u64; 3];
         for clause in text.split_ascii_whitespace() {
@@ -99,7 +101,8 @@ impl Capabilities {
     }
 
     /// As the kernel keeps them (`struct vfs_cap_data`); `None` where that is damaged, or kept in a way of the future.
-    pub(super) fn from_attribute(bytes: &[u8]) -> Option<Self> {
+    #[must_use]
+    pub fn from_attribute(bytes: &[u8]) -> Option<Self> {
         let words: Vec<u32> =
             bytes.chunks(4).map(|word| Some(u32::from_le_bytes(word.try_into().ok()?))).collect::<Option<_>>()?;
         let low_high = |low: u32, high: u32| u64::from(low) | (u64::from(high) << 32);
