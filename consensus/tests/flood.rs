@@ -2,7 +2,7 @@
 
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::stand::{Stand, parting, public};
-use consensus::member::{Action, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
+use consensus::member::{Action, BLOCKS_PER_REQUEST_MAX, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::encoding::decode;
@@ -122,5 +122,5 @@ fn transactions_and_blocks_that_nobody_needs_cost_more() {
         || Event::Synced { peer, block: block.clone(), transactions: Vec::new(), certificate: certificate.clone() };
     assert_eq!(times(&mut stand, |stand| stand.step(event())), WORDS_MAX / 128);
     // All of one late answer is no reason.
-    assert!(WORDS_MAX / 128 > 64);
+    const { assert!(WORDS_MAX / 128 > BLOCKS_PER_REQUEST_MAX) };
 }

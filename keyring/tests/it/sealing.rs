@@ -3,7 +3,7 @@
 use crate::{Drawer, PASSPHRASE, SEED, approver, machine, open, passphrase};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
-use keyring::{KeyFileError, PASSPHRASE_WORK_LOG2, PASSPHRASE_WORK_LOG2_MAX, PublicPart, Secret};
+use keyring::{KeyFileError, PASSPHRASE_WORK_LOG2, PASSPHRASE_WORK_LOG2_MAX, PublicPart, Secret, Stored};
 use std::process::{Command, Stdio};
 use tests::holds;
 
