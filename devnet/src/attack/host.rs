@@ -86,6 +86,23 @@ impl Host {
         self.ask(&["status"]).await?.1
     }
 
+    /// Waits until its running agent says that what it knows of the ledger is `fresh`, or `stale`.
+    pub(super) async fn says_it_is(&self, freshness: &str) -> Result<(), AttackError> {
+        wait_for(&format!("an agent that says it is {freshness}"), async || {
+            let status = self.status().await?;
+            Ok(status.get("ledger").filter(|ledger| text(ledger, "freshness") == freshness).map(drop))
+        })
+        .await
+    }
+
+    /// What is wrong, for a person who looks: what a doctor says of one thing that is not well.
+    pub(super) async fn doctor(&self, about: &str) -> Result<Option<String>, AttackError> {
+        let report = self.ask(&["doctor"]).await?.1?;
+        let findings = report.get("findings").and_then(Value::as_array).into_iter().flatten();
+        let mut wrong = findings.filter(|finding| text(finding, "about") == about && text(finding, "mark") == "fail");
+        Ok(wrong.next().map(|finding| text(finding, "said")))
+    }
+
     /// What it says is installed.
     async fn installed(&self) -> Result<Value, AttackError> {
         Ok(self.status().await?.get("installed").cloned().unwrap_or_default())

@@ -14,6 +14,7 @@ mod relay;
 pub mod report;
 mod stage;
 mod tool;
+mod validators;
 
 pub use drills::DRILLS;
 pub use error::AttackError;

@@ -279,7 +279,12 @@ impl Stage {
 
     /// A compromised node before the site's.
     pub(super) async fn relay(&self) -> Result<Relay, AttackError> {
-        Relay::before(&self.devnet, SITE).await
+        self.relay_before(SITE).await
+    }
+
+    /// A compromised node before that of a member.
+    pub(super) async fn relay_before(&self, name: &str) -> Result<Relay, AttackError> {
+        Relay::before(&self.devnet, name).await
     }
 }
 

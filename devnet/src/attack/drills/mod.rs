@@ -2,10 +2,13 @@
 
 mod approvers_minus_one;
 mod arbitrary_software;
+mod clock;
 mod decoding_bombs;
 mod dependency_confusion;
 mod downgrade;
+mod eclipse;
 mod endless_data;
+mod fast_forward;
 mod freeze;
 mod hostile_archives;
 mod lying_mirrors;
@@ -14,6 +17,7 @@ mod recalled;
 mod replay;
 mod rollback_of_the_view;
 mod slow_retrieval;
+mod split_view;
 mod stolen_endpoint_key;
 mod stolen_vendor_key;
 mod tampered_proofs;
@@ -22,7 +26,7 @@ mod wrong_device;
 use super::Drill;
 
 /// All drills, in the order they are played.
-pub const DRILLS: [Drill; 18] = [
+pub const DRILLS: [Drill; 22] = [
     arbitrary_software::DRILL,
     endless_data::DRILL,
     slow_retrieval::DRILL,
@@ -33,8 +37,12 @@ pub const DRILLS: [Drill; 18] = [
     tampered_proofs::DRILL,
     mix_and_match::DRILL,
     freeze::DRILL,
+    eclipse::DRILL,
+    clock::DRILL,
     rollback_of_the_view::DRILL,
+    split_view::DRILL,
     downgrade::DRILL,
+    fast_forward::DRILL,
     recalled::DRILL,
     dependency_confusion::DRILL,
     hostile_archives::DRILL,

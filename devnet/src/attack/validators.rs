@@ -1,0 +1,90 @@
+//! Validators in the wrong hands: headers that a quorum signed, and that were never true.
+
+use super::error::AttackError;
+use super::forge;
+use super::stage::Stage;
+use ledger::block::Header;
+use ledger::certificate::{Certificate, VoteBody};
+use ledger::genesis::Genesis;
+use ledger::id::ChainId;
+use ledger::key::{PublicKey, Purpose, SecretKey};
+use ledger::proof::ProofBundle;
+use ledger::validators::{Validator, ValidatorSet};
+use rand::RngExt as _;
+use std::collections::BTreeSet;
+use std::fs;
+use std::ops::Range;
+
+/// Which of them, counted in the order of the set.
+pub(super) type Signers = Range<usize>;
+
+/// A set of validators, and the secret key of each.
+pub(super) struct Validators {
+    chain: ChainId,
+    /// The set.
+    pub(super) set: ValidatorSet,
+    keys: Vec<SecretKey>,
+}
+
+impl Stage {
+    /// The keys of all validators, who know nothing of it: the ledger goes on beside what is signed with them here.
+    pub(super) fn steal_validators(&self) -> Result<Validators, AttackError> {
+        let path = &self.devnet.genesis;
+        let genesis = fs::read(path).map_err(AttackError::io(format!("cannot read {}", path.display())))?;
+        let no_genesis = |error| AttackError::Stage(format!("{} is no genesis file: {error}", path.display()));
+        let genesis = Genesis::parse(&genesis).map_err(no_genesis)?;
+        let files = self.devnet.nodes.iter().filter_map(|node| node.validator_key_file.as_ref());
+        let keys = files.map(|file| Ok(forge::steal(file)?.0)).collect::<Result<_, AttackError>>()?;
+        Validators { chain: genesis.chain_id, set: genesis.genesis.validators, keys }.in_order()
+    }
+}
+
+impl Validators {
+    /// As many others, whom nobody made validators.
+    pub(super) fn strangers(&self) -> Result<Self, AttackError> {
+        let keys: Vec<_> = self.keys.iter().map(|_| SecretKey::from_seed(&rand::rng().random())).collect();
+        let organisations = self.set.validators().iter().map(|validator| validator.organisation.clone());
+        let validators = keys.iter().zip(organisations);
+        let validators = validators.map(|(key, organisation)| Validator { key: key.public(), organisation }).collect();
+        let set = ValidatorSet::new(validators).map_err(|error| AttackError::Stage(format!("no set: {error}")))?;
+        Self { chain: self.chain, set, keys }.in_order()
+    }
+
+    /// A key for each of the set, in its order.
+    fn in_order(mut self) -> Result<Self, AttackError> {
+        self.keys.sort_by_key(SecretKey::public);
+        let of_the_set = self.set.validators().iter().map(|validator| validator.key);
+        match self.keys.iter().map(SecretKey::public).eq(of_the_set) {
+            true => Ok(self),
+            false => Err(AttackError::Stage("the keys are not those of the validators".to_owned())),
+        }
+    }
+
+    /// All of them.
+    pub(super) fn all(&self) -> Signers {
+        0..self.keys.len()
+    }
+
+    /// What some of them sign.
+    pub(super) fn certificate(&self, header: &Header, round: u32, signers: Signers) -> Certificate {
+        let block = header.hash();
+        let body = VoteBody { height: header.height, round, block: Some(block) }.bytes();
+        let some = self.keys.iter().take(signers.end).skip(signers.start);
+        let signed = some.map(|key| (key.public(), key.sign(Purpose::Precommit, &self.chain, &body)));
+        Certificate::assemble(header.height, round, block, &signed.collect::<Vec<_>>(), &self.set)
+    }
+
+    /// A proof with another header, which all of them sign.
+    pub(super) fn proof(&self, of: &ProofBundle, change: impl FnOnce(&mut Header)) -> ProofBundle {
+        let mut proof = of.clone();
+        change(&mut proof.header);
+        proof.certificate = self.certificate(&proof.header, of.certificate.round, self.all());
+        proof
+    }
+
+    /// Whose signatures a certificate has.
+    pub(super) fn signers(&self, certificate: &Certificate) -> BTreeSet<PublicKey> {
+        let signers = certificate.signers(&self.set).unwrap_or_default();
+        signers.into_iter().map(|(key, _)| key).collect()
+    }
+}
