@@ -6,6 +6,7 @@
 
 mod drills;
 mod error;
+mod files;
 mod forge;
 mod host;
 pub mod judge;

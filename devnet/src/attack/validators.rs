@@ -4,11 +4,12 @@ use super::error::AttackError;
 use super::forge;
 use super::stage::Stage;
 use ledger::block::Header;
+use ledger::bounded::List;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::genesis::Genesis;
 use ledger::id::ChainId;
 use ledger::key::{PublicKey, Purpose, SecretKey};
-use ledger::proof::ProofBundle;
+use ledger::proof::{EpochLink, ProofBundle};
 use ledger::validators::{Validator, ValidatorSet};
 use rand::RngExt as _;
 use std::collections::BTreeSet;
@@ -86,5 +87,29 @@ impl Validators {
     pub(super) fn signers(&self, certificate: &Certificate) -> BTreeSet<PublicKey> {
         let signers = certificate.signers(&self.set).unwrap_or_default();
         signers.into_iter().map(|(key, _)| key).collect()
+    }
+
+    /// The word of all of them that others come after them, in the header above another.
+    pub(super) fn hand_over(&self, to: &Self, after: &Header) -> EpochLink {
+        let header = Header {
+            height: after.height + 1,
+            time_ms: after.time_ms + 1,
+            validators_hash: self.set.hash(),
+            next_validators_hash: to.set.hash(),
+            ..after.clone()
+        };
+        EpochLink { certificate: self.certificate(&header, 0, self.all()), validators: to.set.clone(), header }
+    }
+
+    /// A proof by a header of theirs, above those links that lead to them.
+    pub(super) fn proof_behind(&self, of: &ProofBundle, links: Vec<EpochLink>) -> Result<ProofBundle, AttackError> {
+        let above = links.last().map_or(of.header.height, |link| link.header.height);
+        let too_many = |error| AttackError::Stage(format!("too many changes of validators: {error}"));
+        let behind = ProofBundle { epochs: List::new(links).map_err(too_many)?, ..of.clone() };
+        let hash = self.set.hash();
+        Ok(self.proof(&behind, |header| {
+            header.height = above + 1;
+            (header.validators_hash, header.next_validators_hash) = (hash, hash);
+        }))
     }
 }

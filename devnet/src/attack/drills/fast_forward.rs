@@ -26,20 +26,21 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     played.control("the first release", host.apply(&first).await?);
 
     let stolen = stage.steal("vendor-a", "publisher")?;
-    for (tried, release) in [
-        ("the last number there is", u64::MAX),
-        ("the last but one", u64::MAX - 1),
-        ("one more than a step", 1 + RELEASE_STEP_MAX + 1),
+    let too_far = stage.pack(PRODUCT, 1 + RELEASE_STEP_MAX + 1, &[]).await?;
+    for (tried, packed) in [
+        ("the last number there is", &stage.pack(PRODUCT, u64::MAX, &[]).await?),
+        ("the last but one", &stage.pack(PRODUCT, u64::MAX - 1, &[]).await?),
+        ("one more than a step", &too_far),
     ] {
         // What the command line would say does not stop whoever has the key.
-        let manifest = stage.pack(PRODUCT, release, &[]).await?.manifest()?;
-        let transaction = stolen.sign(stolen.transaction(stage.chain()?, Payload::Publish { manifest }));
+        let payload = Payload::Publish { manifest: packed.manifest()? };
+        let transaction = stolen.sign(stolen.transaction(stage.chain()?, payload));
         let both = vec![stage.check(&transaction).await?, stage.submit(&transaction).await?];
         played.tried_often(tried, OUT_OF_STEP, both);
     }
     let second = stage.release(PRODUCT, 2, &[]).await?;
     played.control("the vendor's next release", host.apply(&second).await?);
-    let furthest = stage.release(PRODUCT, 2 + RELEASE_STEP_MAX, &[]).await?;
-    played.control("and one a whole step further", host.apply(&furthest).await?);
+    let no_more = stage.approved(&too_far).await?;
+    played.control("what was too far, and is a step now", host.apply(&no_more).await?);
     Ok(played)
 }

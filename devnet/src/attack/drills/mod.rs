@@ -2,6 +2,7 @@
 
 mod approvers_minus_one;
 mod arbitrary_software;
+mod check_and_use;
 mod clock;
 mod decoding_bombs;
 mod dependency_confusion;
@@ -11,8 +12,10 @@ mod endless_data;
 mod fast_forward;
 mod freeze;
 mod hostile_archives;
+mod long_range;
 mod lying_mirrors;
 mod mix_and_match;
+mod power_cut;
 mod recalled;
 mod replay;
 mod rollback_of_the_view;
@@ -21,12 +24,13 @@ mod split_view;
 mod stolen_endpoint_key;
 mod stolen_vendor_key;
 mod tampered_proofs;
+mod validator_swap;
 mod wrong_device;
 
 use super::Drill;
 
 /// All drills, in the order they are played.
-pub const DRILLS: [Drill; 22] = [
+pub const DRILLS: [Drill; 26] = [
     arbitrary_software::DRILL,
     endless_data::DRILL,
     slow_retrieval::DRILL,
@@ -41,11 +45,15 @@ pub const DRILLS: [Drill; 22] = [
     clock::DRILL,
     rollback_of_the_view::DRILL,
     split_view::DRILL,
+    validator_swap::DRILL,
+    long_range::DRILL,
     downgrade::DRILL,
     fast_forward::DRILL,
     recalled::DRILL,
     dependency_confusion::DRILL,
     hostile_archives::DRILL,
+    check_and_use::DRILL,
+    power_cut::DRILL,
     stolen_endpoint_key::DRILL,
     replay::DRILL,
     decoding_bombs::DRILL,
