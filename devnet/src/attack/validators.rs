@@ -113,3 +113,67 @@ impl Validators {
         }))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::Name;
+
+    /// Four validators of one organisation.
+    fn four(seed: u8) -> Validators {
+        let keys: Vec<_> = (0..4).map(|place| SecretKey::from_seed(&[seed + place; 32])).collect();
+        let organisation = Name::new("bank").unwrap();
+        let validator = |key: &SecretKey| Validator { key: key.public(), organisation: organisation.clone() };
+        let set = ValidatorSet::new(keys.iter().map(validator).collect()).unwrap();
+        Validators { chain: ChainId([7; 32]), set, keys }.in_order().unwrap()
+    }
+
+    fn header(of: &Validators) -> Header {
+        let hash = of.set.hash();
+        let zero = ledger::id::Digest::ZERO;
+        Header {
+            version: 1,
+            chain_id: of.chain,
+            height: 5,
+            time_ms: 5,
+            parent: ledger::id::BlockHash::ZERO,
+            tx_root: zero,
+            tx_count: 0,
+            history_root: zero,
+            history_size: 0,
+            state_root: zero,
+            validators_hash: hash,
+            next_validators_hash: hash,
+            proposer: of.keys[0].public(),
+        }
+    }
+
+    /// A drill shows nothing if what it forges is refused for being badly forged.
+    #[test]
+    fn what_a_quorum_signs_here_holds_and_what_fewer_or_strangers_sign_does_not() {
+        let (ours, strangers) = (four(1), four(1).strangers().unwrap());
+        let header = header(&ours);
+        let holds = |certificate: Certificate| certificate.verify(&header, &ours.chain, &ours.set).is_ok();
+        assert!(holds(ours.certificate(&header, 0, ours.all())) && holds(ours.certificate(&header, 3, 1..4)));
+        assert!(!holds(ours.certificate(&header, 0, 0..2)) && !holds(strangers.certificate(&header, 0, 0..4)));
+        let three = ours.signers(&ours.certificate(&header, 0, 1..4));
+        assert!(three.len() == 3 && !three.contains(&ours.keys[0].public()));
+    }
+
+    #[test]
+    fn a_set_hands_over_to_another_and_strangers_only_say_so() {
+        let (ours, strangers) = (four(1), four(1).strangers().unwrap());
+        let header = header(&ours);
+        let link = ours.hand_over(&strangers, &header);
+        assert_eq!(link.check(&ours.chain, &ours.set, header.height), Ok(()));
+        let usurped = EpochLink { certificate: strangers.certificate(&link.header, 0, strangers.all()), ..link };
+        assert!(usurped.check(&ours.chain, &ours.set, header.height).is_err());
+    }
+
+    #[test]
+    fn keys_of_others_are_not_taken_for_those_of_a_set() {
+        let Validators { chain, set, mut keys } = four(1);
+        keys[0] = SecretKey::from_seed(&[99; 32]);
+        assert!(matches!(Validators { chain, set, keys }.in_order(), Err(AttackError::Stage(_))));
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::attack::Drill;
 use crate::attack::error::AttackError;
-use crate::attack::files::files_of;
+use crate::attack::files::{Files, files_of};
 use crate::attack::host::{Host, Kind};
 use crate::attack::judge::{Ending, Promise};
 use crate::attack::relay::Serves;
@@ -25,13 +25,11 @@ pub(super) const DRILL: Drill = Drill {
 
 const PRODUCT: &str = "vendor-a/check-and-use";
 /// Hosts that are asked while somebody races against them, for each of the two places.
-const HOSTS: usize = 6;
+const HOSTS: usize = 5;
 /// Exchanges that there must have been, for it to have been a race.
 const EXCHANGES_MIN: u64 = 2_000;
 /// Of so many bytes one is another in an artifact that is exchanged: some in every group.
 const EVERY: usize = 4_099;
-/// From a byte that is changed in place to the next: not in step with what is read at a time.
-const STEP_BYTES: u64 = 4_099;
 
 async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     let mut played = Played::default();
@@ -94,9 +92,7 @@ impl Ended {
         }
         if !self.refused.is_empty() {
             played.tried_often(format!("{how}, refused"), Promise::RefusedByName, self.refused);
-        }
-        for ending in self.at_last {
-            played.control("the same host, when nobody races any more", ending);
+            played.control_often("those that refused, when nobody races any more", &self.at_last);
         }
     }
 }
@@ -115,8 +111,8 @@ async fn race<E: FnMut() -> bool + Send + 'static>(
         let racer = Racer::start(exchange(&host));
         let ending = host.apply(patch).await?;
         tally.exchanges += racer.stop();
-        let is_there = host.installed_files(PRODUCT)?;
-        tally.wrong += u64::from(!is_there.is_empty() && is_there != signed);
+        let wanted = if matches!(ending, Ending::Done { .. }) { signed.clone() } else { Files::new() };
+        tally.wrong += u64::from(host.installed_files(PRODUCT)? != wanted);
         tally.rights |= host.rights_of_others()?;
         match ending {
             Ending::Done { .. } => ended.applied.push(ending),
@@ -170,25 +166,19 @@ fn another_file(artifact: PathBuf, good: Vec<u8>) -> impl FnMut() -> bool {
     move || put(&bad).is_ok() && put(&good).is_ok()
 }
 
-/// Turns a bit of every file in a directory over, and back.
+/// Turns bits of every file in a directory over, and back: in place, so that whoever has it open sees them.
 fn bits_in(directory: PathBuf) -> impl FnMut() -> bool {
-    let mut step = 0;
+    let turn_over = |path: &Path| {
+        let file = File::options().read(true).write(true).open(path)?;
+        let bytes = fs::read(path)?;
+        file.write_all_at(&altered(&bytes), 0)?;
+        file.write_all_at(&bytes, 0)
+    };
     move || {
-        step += STEP_BYTES;
         let files = fs::read_dir(&directory).into_iter().flatten().flatten();
         // What goes away meanwhile is no obstacle.
-        files.fold(false, |any, entry| turn_over(&entry.path(), step).is_ok() || any)
+        files.fold(false, |any, entry| turn_over(&entry.path()).is_ok() || any)
     }
-}
-
-/// Turns a bit of a file over, and back.
-fn turn_over(path: &Path, step: u64) -> std::io::Result<()> {
-    let file = File::options().read(true).write(true).open(path)?;
-    let at = step.checked_rem(file.metadata()?.len()).ok_or(std::io::ErrorKind::UnexpectedEof)?;
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at)?;
-    file.write_all_at(&[byte[0] ^ 1], at)?;
-    file.write_all_at(&byte, at)
 }
 
 /// The artifact on a shelf that has one.

@@ -21,7 +21,7 @@ pub(super) const DRILL: Drill = Drill {
 
 const PRODUCT: &str = "vendor-a/power-cut";
 /// Moments at which it is killed.
-const KILLS: usize = 16;
+const KILLS: usize = 20;
 /// What they are drawn from.
 const SEED: u64 = 7;
 /// What makes an update last: it is in place, and whether it is healthy nobody knows yet.
@@ -40,18 +40,14 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
         played.control("the old version", host.apply(&old).await?);
     }
     let begun = Instant::now();
-    played.control("the new one, on a host where nobody is killed", left_alone.apply(&new).await?);
-    let longest = begun.elapsed();
+    let (applied, until_in_place) =
+        tokio::join!(left_alone.apply(&new), async { in_place(stage, &left_alone, 3).await.map(|()| begun.elapsed()) });
+    played.control("the new one, on a host where nobody is killed", applied?);
+    // Afterwards it only has its receipt taken.
+    let longest = until_in_place?;
 
     let mut tally = Tally::default();
-    let in_place = stage.packed_files(PRODUCT, 2)?;
-    let until_in_place = async {
-        wait_for("a version in place", async || {
-            Ok(Some(()).filter(|()| host.installed_files(PRODUCT).is_ok_and(|it| it == in_place)))
-        })
-        .await
-    };
-    host.killed_while_applying(&long, until_in_place).await?;
+    host.killed_while_applying(&long, in_place(stage, &host, 2)).await?;
     let ending = begun_again(stage, &mut host, &mut tally).await?;
     played.tried("killed while it looks whether it is healthy", Promise::RefusedBy(&["interrupted"]), ending);
 
@@ -71,6 +67,12 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     played.measured("receipts that say otherwise", tally.otherwise, 0);
     played.control("the new one, when nobody is killed any more", host.apply(&new).await?);
     Ok(played)
+}
+
+/// Waits until a release is where programs find it.
+async fn in_place(stage: &Stage, host: &Host, release: u64) -> Result<(), AttackError> {
+    let files = stage.packed_files(PRODUCT, release)?;
+    wait_for("a release in its place", async || Ok((host.installed_files(PRODUCT)? == files).then_some(()))).await
 }
 
 /// What must not be.
