@@ -107,10 +107,12 @@ fn is_the_one(patch: FinalizedPatch, asked: PatchId) -> Result<FinalizedPatch, R
 }
 
 impl Site {
-    /// Puts the header of a proof where it can never be forgotten, and compares it with what the nodes
-    /// say.
+    /// Puts the header of a proof, and whose successors signed it, where they can never be forgotten, and compares it with
+    /// what the nodes say.
     fn remember(&self, patch: &FinalizedPatch, log: &mut AttemptLog) -> Result<(), Refusal> {
         let header = patch.header();
+        let learnt = self.heads.learn(patch.epochs());
+        learnt.map_err(|error| Refusal::new(ReasonCode::EpochChain, chain(&error)))?;
         let seen = self.heads.see(header);
         seen.map_err(|disbelief| Refusal::new(ReasonCode::Certificate, chain(&disbelief)))?;
         self.heads.persist()?;

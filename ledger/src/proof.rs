@@ -128,6 +128,16 @@ impl TrustRoot {
     }
 }
 
+/// A change of the validators that was proven here before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangeSeen {
+    /// Height of its header: the set is in force above it.
+    pub above: u64,
+    /// Hash of that set.
+    pub validators_hash: Digest,
+}
+
 /// What a verifier knows of time and of what it saw before. All values: this room has no clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostClock {
@@ -139,6 +149,8 @@ pub struct HostClock {
     pub floor_ms: u64,
     /// Height of the highest header ever verified here.
     pub height_seen: u64,
+    /// The newest change of the validators ever verified here: nobody who was replaced by then speaks for what came after.
+    pub change_seen: Option<ChangeSeen>,
 }
 
 /// How old a header may be if nobody says otherwise: one day.
@@ -152,6 +164,7 @@ pub struct FinalizedPatch {
     manifest: PatchManifest,
     record: PatchRecord,
     header: FinalizedHeader,
+    epochs: Vec<EpochLink>,
     count: Count,
     rule: Name,
 }
@@ -179,6 +192,12 @@ impl FinalizedPatch {
     #[must_use]
     pub fn header(&self) -> &FinalizedHeader {
         &self.header
+    }
+
+    /// The changes of the validators that lead to that header.
+    #[must_use]
+    pub fn epochs(&self) -> &[EpochLink] {
+        &self.epochs
     }
 
     /// The arithmetic of its approval.
@@ -217,7 +236,7 @@ impl ProofBundle {
     /// [`ProofError`] names the first check that failed.
     pub fn verify(&self, trust: &TrustRoot, clock: HostClock) -> Result<FinalizedPatch, ProofError> {
         self.check_form()?;
-        let validators = self.follow_epochs(trust)?;
+        let validators = self.follow_epochs(trust, clock.change_seen)?;
         let header = self.certificate.verify(&self.header, &trust.chain_id, validators)?;
         clock.check(&self.header)?;
 
@@ -227,7 +246,8 @@ impl ProofBundle {
         facts.check_standing(&count)?;
 
         let Facts { id, manifest, patch, rule, .. } = facts;
-        Ok(FinalizedPatch { id, manifest: manifest.clone(), record: patch, header, count, rule })
+        let epochs = self.epochs.to_vec();
+        Ok(FinalizedPatch { id, manifest: manifest.clone(), record: patch, header, epochs, count, rule })
     }
 
     /// Where the patch was withdrawn, if it was, by its record at this header. For whoever runs it already:
@@ -238,7 +258,7 @@ impl ProofBundle {
     /// [`ProofError`] names the first check that failed: then nothing can be told.
     pub fn recalled(&self, trust: &TrustRoot, clock: HostClock) -> Result<Option<Position>, ProofError> {
         self.check_form()?;
-        let validators = self.follow_epochs(trust)?;
+        let validators = self.follow_epochs(trust, clock.change_seen)?;
         self.certificate.verify(&self.header, &trust.chain_id, validators)?;
         clock.check(&self.header)?;
         let Payload::Publish { manifest } = &self.publish.transaction.transaction.payload else {
@@ -267,8 +287,13 @@ impl ProofBundle {
         if in_order { Ok(()) } else { Err(DecodeError::NotCanonical { name: Self::NAME }.into()) }
     }
 
-    /// Follows the chain of validator sets from the trust root to the set that certifies the header.
-    fn follow_epochs<'a>(&'a self, trust: &'a TrustRoot) -> Result<&'a ValidatorSet, ProofError> {
+    /// Follows the chain of validator sets from the trust root to the set that certifies the header, through the change that
+    /// was seen before.
+    fn follow_epochs<'a>(
+        &'a self,
+        trust: &'a TrustRoot,
+        seen: Option<ChangeSeen>,
+    ) -> Result<&'a ValidatorSet, ProofError> {
         let (actual, expected) = (self.chain_id, trust.chain_id);
         if actual != expected || self.header.chain_id != expected {
             let actual = if actual == expected { self.header.chain_id } else { actual };
@@ -278,6 +303,13 @@ impl ProofBundle {
             .map_err(|(link, problem)| ProofError::EpochChain { link, problem })?;
         if self.header.height <= before {
             let problem = EpochError::NotAscending { height: self.header.height, before };
+            return Err(ProofError::EpochChain { link: self.epochs.len(), problem });
+        }
+        // A header from before that change is judged by its height.
+        if let Some(seen) = seen.filter(|seen| self.header.height > seen.above)
+            && !self.epochs.iter().any(|epoch| seen.is(epoch))
+        {
+            let problem = EpochError::PastSeen { above: seen.above };
             return Err(ProofError::EpochChain { link: self.epochs.len(), problem });
         }
         Ok(validators)
@@ -368,11 +400,25 @@ impl EpochLink {
     }
 }
 
+impl ChangeSeen {
+    /// The change that a link shows.
+    #[must_use]
+    pub fn of(link: &EpochLink) -> Self {
+        Self { above: link.header.height, validators_hash: link.header.next_validators_hash }
+    }
+
+    /// Whether a link shows this very change.
+    #[must_use]
+    pub fn is(&self, link: &EpochLink) -> bool {
+        *self == Self::of(link)
+    }
+}
+
 impl HostClock {
     /// A verifier without memory: an auditor's, say.
     #[must_use]
     pub fn at(now_ms: u64) -> Self {
-        Self { now_ms, max_age_ms: MAX_AGE_MS_DEFAULT, floor_ms: 0, height_seen: 0 }
+        Self { now_ms, max_age_ms: MAX_AGE_MS_DEFAULT, floor_ms: 0, height_seen: 0, change_seen: None }
     }
 
     fn check(&self, header: &Header) -> Result<(), ProofError> {

@@ -435,6 +435,7 @@ class Alterations(unittest.TestCase):
             (time_ms, {}, ""), (time_ms + 86400000, {}, ""), (time_ms + 86400001, {}, "stale"),
             (time_ms - 2000, {}, ""), (time_ms - 2001, {}, "clock-behind"), (0, {"floor_ms": time_ms}, ""),
             (time_ms + 1, {"max_age_ms": 0}, "stale"), (time_ms, {"height_seen": height}, ""),
+            (time_ms, {"change_seen": (height, bytes(32))}, ""), (time_ms, {"change_seen": (height - 1, bytes(32))}, "epoch-chain"),
             (time_ms, {"height_seen": height + 1}, "height-below-seen"), (0, {"height_seen": 2**64}, "height-below-seen"),
         ]:
             with self.subTest(now=now, **options):

@@ -365,7 +365,7 @@ def trust_root(genesis):
     return H("chain-id", genesis), root["validators"]
 
 
-def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=0):
+def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=0, change_seen=None):
     """Section 6: manifest, rule and header, or `Refused` with the first check that fails."""
     chain, validators = trust_root(genesis)
     check(len(proof) <= 1048576, "proof-size")  # 6.4
@@ -384,6 +384,9 @@ def verify(proof, genesis, now_ms, max_age_ms=86400000, floor_ms=0, height_seen=
         validators, before = epoch["validators"], head["height"]
         check(is_set(validators) and validators_hash(validators) == head["next_validators_hash"], word, "another set")
     check(header["height"] > before, word, "height")
+    changes = {(epoch["header"]["height"], epoch["header"]["next_validators_hash"]) for epoch in epochs}
+    is_later = change_seen is not None and header["height"] > change_seen[0]
+    check(not is_later or tuple(change_seen) in changes, word, "past a change that was seen")
     check_final(bundle["certificate"], header, chain, validators, "certificate")  # 6.7
     now, time_ms = max(now_ms, floor_ms), header["time_ms"]  # 6.8
     check(header["height"] >= height_seen, "height-below-seen")

@@ -114,7 +114,7 @@ impl Heads {
         let split = files::names(&evidence)?.first().map(|name| evidence.join(name));
         let view = |node: &String| NodeView { node: node.clone(), reachable: false, height: 0, trouble: None };
         let known = Known {
-            light: LightClient::new(genesis),
+            light: LightClient::new(genesis, memory.change_seen()),
             memory,
             recent: VecDeque::new(),
             nodes: nodes.iter().map(view).collect(),
@@ -184,12 +184,16 @@ impl Heads {
         self.known().light.newest_epoch()
     }
 
-    /// Learns how the set of validators changed.
+    /// Learns how the set of validators changed; how many changes were new. Nobody who was replaced is believed any more, also
+    /// after a restart, once it was put [onto the disk](Heads::persist).
     ///
     /// # Errors
     /// [`HeadError::Epoch`].
     pub fn learn(&self, epochs: &[EpochLink]) -> Result<usize, HeadError> {
-        self.known().light.learn(epochs)
+        let known = &mut *self.known();
+        let new = known.light.learn(epochs)?;
+        known.memory.see_change(known.light.change_seen());
+        Ok(new)
     }
 
     /// Puts the highest header onto the disk: before anything is applied.

@@ -6,7 +6,7 @@ use ledger::certificate::{Certificate, CertificateError, FinalizedHeader};
 use ledger::encoding::{DecodeError, decode};
 use ledger::genesis::GenesisBlock;
 use ledger::id::ChainId;
-use ledger::proof::{EpochError, EpochLink};
+use ledger::proof::{ChangeSeen, EpochError, EpochLink};
 use ledger::validators::ValidatorSet;
 
 /// Why a head is not believed.
@@ -34,6 +34,14 @@ pub enum HeadError {
         /// What is wrong with it.
         problem: EpochError,
     },
+    /// The validators are known to have changed below its height, and nobody has shown yet who they are since.
+    #[error(
+        "the validators changed at height {above}, which was seen here before; who they are since is not known yet"
+    )]
+    ChangeNotShown {
+        /// Height of the change.
+        above: u64,
+    },
 }
 
 /// One era: the set that certifies headers above a height, until the next era begins.
@@ -51,14 +59,16 @@ pub struct LightClient {
     chain_id: ChainId,
     /// Ascending; never empty.
     eras: Vec<Era>,
+    /// What it knew before it was started last.
+    seen: Option<ChangeSeen>,
 }
 
 impl LightClient {
-    /// Starts from the trust root.
+    /// Starts from the trust root, with the newest change of the validators that was seen before.
     #[must_use]
-    pub fn new(genesis: &GenesisBlock) -> Self {
+    pub fn new(genesis: &GenesisBlock, seen: Option<ChangeSeen>) -> Self {
         let first = Era { above: 0, validators: genesis.genesis.validators.clone(), link: None };
-        Self { chain_id: genesis.chain_id, eras: vec![first] }
+        Self { chain_id: genesis.chain_id, eras: vec![first], seen }
     }
 
     /// Believes a head, if a quorum of the validators of its height signed it. A set of the past
@@ -77,6 +87,12 @@ impl LightClient {
     pub fn verify_parsed(&self, header: &Header, certificate: &Certificate) -> Result<FinalizedHeader, HeadError> {
         if header.chain_id != self.chain_id {
             return Err(HeadError::WrongChain { actual: header.chain_id, expected: self.chain_id });
+        }
+        // Whoever was replaced by then does not speak for it, also after a restart.
+        if let Some(ChangeSeen { above, .. }) = self.seen.filter(|seen| self.newest_epoch() < seen.above)
+            && header.height > above
+        {
+            return Err(HeadError::ChangeNotShown { above });
         }
         Ok(certificate.verify(header, &self.chain_id, self.validators_of(header.height))?)
     }
@@ -101,6 +117,13 @@ impl LightClient {
         self.eras[self.eras.len() - 1].above
     }
 
+    /// The newest change of the validators that was seen, now or before.
+    #[must_use]
+    pub fn change_seen(&self) -> Option<ChangeSeen> {
+        let newest = self.eras[self.eras.len() - 1].link.as_ref().map(ChangeSeen::of);
+        newest.into_iter().chain(self.seen).max_by_key(|change| change.above)
+    }
+
     /// Follows changes of the validator set, the oldest first; those that are known already are passed
     /// over. Each is certified by the set before; the number of new sets is returned.
     ///
@@ -110,7 +133,13 @@ impl LightClient {
         let (known, before) = (self.newest_epoch(), self.eras.len());
         for (link, epoch) in epochs.iter().enumerate().filter(|(_, epoch)| epoch.header.height > known) {
             let last = &self.eras[self.eras.len() - 1];
-            if let Err(problem) = epoch.check(&self.chain_id, &last.validators, last.above) {
+            let goes_past = |seen: &ChangeSeen| last.above < seen.above && seen.above <= epoch.header.height;
+            let checked = epoch.check(&self.chain_id, &last.validators, last.above);
+            let checked = checked.and_then(|()| match self.seen.filter(goes_past) {
+                Some(seen) if !seen.is(epoch) => Err(EpochError::PastSeen { above: seen.above }),
+                _ => Ok(()),
+            });
+            if let Err(problem) = checked {
                 self.eras.truncate(before);
                 return Err(HeadError::Epoch { link, problem });
             }
@@ -125,6 +154,6 @@ impl HeadError {
     /// Whether the header may be certified by a set this client has not heard of yet.
     #[must_use]
     pub fn is_of_a_later_set(&self) -> bool {
-        matches!(self, Self::Certificate(CertificateError::WrongValidators { .. }))
+        matches!(self, Self::ChangeNotShown { .. } | Self::Certificate(CertificateError::WrongValidators { .. }))
     }
 }

@@ -1,12 +1,13 @@
-//! What the agent remembers of the ledger across restarts: the highest header it ever verified. An
-//! older view of the ledger is refused from then on, and the clock is never believed to be before it, nor before what
+//! What the agent remembers of the ledger across restarts: the highest header it ever verified, and the newest change of
+//! the validators. An older view of the ledger is refused from then on, and the clock is never believed to be before it, nor before what
 //! has passed since it was heard of.
 
 use crate::clock::Now;
 use crate::files::{self, FileError};
 use ledger::certificate::FinalizedHeader;
 use ledger::id::{BlockHash, ChainId};
-use ledger::proof::HostClock;
+use ledger::proof::{ChangeSeen, HostClock};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -26,6 +27,17 @@ pub struct Seen {
     /// Its hash.
     pub hash: BlockHash,
 }
+
+/// The newest change of the validators. In a file of its own: an earlier program of the agent, gone back to, reads the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Change {
+    chain_id: ChainId,
+    change: ChangeSeen,
+}
+
+/// The name of that file, beside the other.
+pub(crate) const CHANGE_FILE: &str = "validators.json";
 
 /// Why the memory cannot be trusted. Forgetting it quietly would let old views of the ledger in.
 #[derive(Debug, thiserror::Error)]
@@ -78,6 +90,8 @@ pub struct Memory {
     durable: Option<Seen>,
     /// What says the latest time: a header that is kept back until it is old brings the time back to no one.
     heard: Heard,
+    change: Option<ChangeSeen>,
+    change_durable: Option<ChangeSeen>,
 }
 
 /// Whether what is remembered can be read, whichever ledger it is of.
@@ -85,10 +99,18 @@ pub struct Memory {
 /// # Errors
 /// [`MemoryError`] when it is there and cannot.
 pub fn check(path: &Path) -> Result<(), MemoryError> {
-    read(path).map(drop)
+    read::<Seen>(path).map(drop)
 }
 
-fn read(path: &Path) -> Result<Option<Seen>, MemoryError> {
+/// The same of the newest change of the validators.
+///
+/// # Errors
+/// [`MemoryError`] when it is there and cannot.
+pub(crate) fn check_change(path: &Path) -> Result<(), MemoryError> {
+    read::<Change>(path).map(drop)
+}
+
+fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, MemoryError> {
     let Some(bytes) = files::read_if_there(path, MEMORY_BYTES_MAX)? else { return Ok(None) };
     let damaged = |error: serde_json::Error| MemoryError::Damaged { path: path.to_owned(), detail: error.to_string() };
     serde_json::from_slice(&bytes).map(Some).map_err(damaged)
@@ -101,21 +123,35 @@ impl Memory {
     /// [`MemoryError`] when there is one and it is damaged or another ledger's.
     pub fn open(path: &Path, trusted: ChainId, running_ms: u64) -> Result<Self, MemoryError> {
         let path = path.to_owned();
+        let change = path.with_file_name(CHANGE_FILE);
+        let other_ledger =
+            |path: &Path, remembered| MemoryError::OtherLedger { path: path.to_owned(), remembered, trusted };
+        let change = match read::<Change>(&change)? {
+            Some(seen) if seen.chain_id != trusted => return Err(other_ledger(&change, seen.chain_id)),
+            seen => seen.map(|seen| seen.change),
+        };
+        let change_durable = change;
         let nothing = Seen { chain_id: trusted, height: 0, time_ms: 0, hash: BlockHash::ZERO };
         let heard = |seen: Seen| Heard { time_ms: seen.time_ms, running_ms };
-        let Some(seen) = read(&path)? else {
-            return Ok(Self { path, newest: nothing, durable: None, heard: heard(nothing) });
+        let Some(seen) = read::<Seen>(&path)? else {
+            return Ok(Self { path, newest: nothing, durable: None, heard: heard(nothing), change, change_durable });
         };
         if seen.chain_id != trusted {
-            return Err(MemoryError::OtherLedger { path, remembered: seen.chain_id, trusted });
+            return Err(other_ledger(&path, seen.chain_id));
         }
-        Ok(Self { path, newest: seen, durable: Some(seen), heard: heard(seen) })
+        Ok(Self { path, newest: seen, durable: Some(seen), heard: heard(seen), change, change_durable })
     }
 
     /// The highest header seen, durable or not.
     #[must_use]
     pub fn newest(&self) -> Seen {
         self.newest
+    }
+
+    /// The newest change of the validators, durable or not.
+    #[must_use]
+    pub fn change_seen(&self) -> Option<ChangeSeen> {
+        self.change
     }
 
     /// What time it is at the least, when the host has run so long: the time of a header, and what has passed since it
@@ -132,7 +168,7 @@ impl Memory {
     #[must_use]
     pub fn clock(&self, Now { now_ms, running_ms }: Now, max_age_ms: u64) -> HostClock {
         let (floor_ms, height_seen) = (self.floor_ms(running_ms), self.newest.height);
-        HostClock { now_ms, max_age_ms, floor_ms, height_seen }
+        HostClock { now_ms, max_age_ms, floor_ms, height_seen, change_seen: self.change }
     }
 
     /// Takes note of a verified header.
@@ -147,20 +183,34 @@ impl Memory {
         }
     }
 
+    /// Takes note of the newest change of the validators.
+    pub fn see_change(&mut self, change: Option<ChangeSeen>) {
+        self.change = change;
+    }
+
     /// Puts the newest onto the disk. Done before anything is applied: a power cut between must not
     /// let an older view in.
     ///
     /// # Errors
     /// [`FileError`]; then nothing may be applied.
     pub fn persist(&mut self) -> Result<(), FileError> {
+        if let Some(change) = self.change.filter(|change| self.change_durable != Some(*change)) {
+            let chain_id = self.newest.chain_id;
+            write(&self.path.with_file_name(CHANGE_FILE), &Change { chain_id, change })?;
+            self.change_durable = self.change;
+        }
         if self.durable != Some(self.newest) {
-            let mut bytes = serde_json::to_vec(&self.newest).unwrap_or_default();
-            bytes.push(b'\n');
-            files::replace(&self.path, &bytes)?;
+            write(&self.path, &self.newest)?;
             self.durable = Some(self.newest);
         }
         Ok(())
     }
+}
+
+fn write(path: &Path, value: &impl Serialize) -> Result<(), FileError> {
+    let mut bytes = serde_json::to_vec(value).unwrap_or_default();
+    bytes.push(b'\n');
+    files::replace(path, &bytes)
 }
 
 #[cfg(test)]

@@ -19,9 +19,10 @@ const KEPT_BYTES_MAX: usize = 2 * 1024 * 1024;
 type Kept = (&'static str, fn(&Path) -> Option<String>);
 
 /// What a program writes while it is on trial.
-const KEPT: [Kept; 4] = [
+const KEPT: [Kept; 5] = [
     ("journal", |path| Journal::peek(path).err().map(|error| chain(&error))),
     ("memory.json", |path| memory::check(path).err().map(|error| chain(&error))),
+    (memory::CHANGE_FILE, |path| memory::check_change(path).err().map(|error| chain(&error))),
     ("attempts.json", |path| attempts::check(path).err().map(|error| chain(&error))),
     ("last-kept.json", |path| by_hand::check(path).err().map(|error| chain(&error))),
 ];

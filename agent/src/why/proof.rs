@@ -59,7 +59,8 @@ pub(super) fn checks(
         Ok(_) => return Seen::nothing("it is the proof of another patch".to_owned(), 0),
         Err(fault) => return Seen::nothing(fault.to_string(), 0),
     };
-    let then = HostClock { now_ms: bundle.header.time_ms, max_age_ms: u64::MAX, floor_ms: 0, height_seen: 0 };
+    let change_seen = clock.change_seen;
+    let then = HostClock { max_age_ms: u64::MAX, change_seen, ..HostClock::at(bundle.header.time_ms) };
     let mut against = Vec::new();
     let mut verified = proofs::verify(&bundle, trust, clock);
     if let Err(fault) = &verified

@@ -88,7 +88,7 @@ impl Worker {
     /// Whether a file proves the patch it was given for, be it of another day, or be the patch withdrawn since.
     fn is_of_it(&self, offer: &Offer) -> bool {
         let Ok(bundle) = ProofBundle::parse(&offer.proof) else { return false };
-        let then = HostClock { now_ms: bundle.header.time_ms, max_age_ms: u64::MAX, floor_ms: 0, height_seen: 0 };
+        let then = HostClock { max_age_ms: u64::MAX, ..HostClock::at(bundle.header.time_ms) };
         match bundle.verify(&self.site.trust, then) {
             Ok(patch) => patch.id() == offer.patch,
             Err(fault) => {

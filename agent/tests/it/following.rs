@@ -16,7 +16,7 @@ use ledger::certificate::{Certificate, CertificateError, VoteBody};
 use ledger::encoding::encode;
 use ledger::fork::{EvidenceFile, Exhibit};
 use ledger::key::{Purpose, SecretKey};
-use ledger::proof::{EpochError, EpochLink, TrustRoot};
+use ledger::proof::{ChangeSeen, EpochError, EpochLink, HostClock, TrustRoot};
 use ledger::receipt::{Outcome, ReasonCode};
 use ledger::validators::{Validator, ValidatorSet};
 use proto::v1;
@@ -499,7 +499,7 @@ impl Eras {
 #[test]
 fn validators_change_only_by_the_word_of_those_before_and_the_old_ones_fall_silent() {
     let eras = Eras::new();
-    let mut light = LightClient::new(eras.scenario.genesis());
+    let mut light = LightClient::new(eras.scenario.genesis(), None);
     let unknown = eras.header(30, 2, 2);
     let error = light.verify(&encode(&unknown), &encode(&eras.certificate(&unknown, 2))).unwrap_err();
     assert!(error.is_of_a_later_set(), "{error}");
@@ -535,6 +535,87 @@ fn validators_change_only_by_the_word_of_those_before_and_the_old_ones_fall_sile
     {
         assert_eq!(eras.believes(&light, height, era), believed, "height {height}, era {era}");
     }
+}
+
+#[test]
+fn after_a_restart_too_nobody_who_was_replaced_is_believed() {
+    let eras = Eras::new();
+    let (second, third) = (eras.link(10, 0, 0), eras.link(20, 1, 1));
+    let seen = ChangeSeen::of(&third);
+    let mut light = LightClient::new(eras.scenario.genesis(), Some(seen));
+    // Nobody has shown yet who came after whom. It knows enough to believe none of those who went.
+    let unshown = eras.header(21, 0, 0);
+    let error = light.verify(&encode(&unshown), &encode(&eras.certificate(&unshown, 0))).unwrap_err();
+    assert!(error == HeadError::ChangeNotShown { above: 20 } && error.is_of_a_later_set(), "{error}");
+    assert!(eras.believes(&light, 10, 0), "what was before that change is not touched by it");
+
+    // Those of the second set name others than they did: at the same height, past it, or straight from the first.
+    let link = |height: u64, from: usize, to: usize| {
+        let header = eras.header(height, from, to);
+        EpochLink { certificate: eras.certificate(&header, from), validators: eras.sets[to].0.clone(), header }
+    };
+    for (what, links, at) in [
+        ("others at the same height", vec![second.clone(), link(20, 1, 0)], 1),
+        ("others above it", vec![second.clone(), link(25, 1, 0)], 1),
+        ("straight to those of today, and too late", vec![link(21, 0, 2)], 0),
+    ] {
+        let error = light.learn(&links).expect_err(what);
+        assert_eq!(error, HeadError::Epoch { link: at, problem: EpochError::PastSeen { above: 20 } }, "{what}");
+    }
+    // A change that was never seen, on the way to the one that was, takes nobody past it.
+    let mut misled = light.clone();
+    assert_eq!(misled.learn(&[link(15, 0, 1)]), Ok(1));
+    assert!(misled.change_seen() == Some(seen) && !eras.believes(&misled, 21, 1));
+    assert_eq!(light.learn(&[second, third]), Ok(2));
+    assert!(eras.believes(&light, 21, 2) && !eras.believes(&light, 21, 0) && !eras.believes(&light, 21, 1));
+}
+
+/// The genesis file is where every host begins: who is named there could sign for ever, were it not known who came after.
+#[tokio::test]
+async fn validators_who_were_replaced_prove_nothing_to_a_host_that_saw_their_successors() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    for _ in 0..4 {
+        world.change(|ledger| {
+            ledger.rotate_validator();
+            ledger.settle();
+        });
+    }
+    world.change(Ledger::block);
+    let first = approved(&world, 1, tree_of("1.0.1"), |_| {});
+    let second = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let forged = {
+        let ledger = world.ledger();
+        let mut forged = ledger.proof(second).unwrap();
+        let of_genesis = ledger.scenario.genesis().genesis.validators.hash();
+        forged.epochs = List::default();
+        forged.header.height += 100;
+        (forged.header.validators_hash, forged.header.next_validators_hash) = (of_genesis, of_genesis);
+        forged.certificate = ledger.scenario.certificate(&forged.header);
+        let trust = TrustRoot::parse(&ledger.scenario.genesis().genesis.bytes()).unwrap();
+        let clock = HostClock::at(forged.header.time_ms);
+        assert!(forged.verify(&trust, clock).is_ok(), "who knows only the genesis file cannot know better");
+        forged
+    };
+    assert_eq!(endpoint.apply(first).await.outcome, Outcome::Applied);
+
+    let by_hand = Some(forged.bytes());
+    node.behave(|manners| manners.proof = Some(forged.bytes()));
+    let mut running = endpoint.worker().await;
+    for proof in [None, by_hand.clone()] {
+        let settled = running.apply(&second.to_string(), proof).await.unwrap();
+        assert_eq!(settled.reason.as_ref().unwrap().code, ReasonCode::EpochChain, "{settled}");
+    }
+    drop(running);
+    // Begun anew, with no node to ask: what was seen is on the disk.
+    let alone = Site::open(endpoint.config(), PROGRAM.into(), Box::new(|_, _| {})).unwrap();
+    let settled = agent::worker::Worker::new(alone).apply(&second.to_string(), by_hand).await.unwrap();
+    assert_eq!(settled.reason.as_ref().unwrap().code, ReasonCode::EpochChain, "{settled}");
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+
+    node.behave(|manners| manners.proof = None);
+    assert_eq!(endpoint.apply(second).await.outcome, Outcome::Applied);
 }
 
 #[tokio::test]

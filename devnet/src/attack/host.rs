@@ -1,15 +1,20 @@
 //! A fresh endpoint, asked to do what it must not do.
 
 use super::error::AttackError;
+use super::files::{Files, files_of};
 use super::judge::Ending;
-use super::stage::{Stage, wait_for};
+use super::stage::{CHANNEL, Stage, wait_for};
 use super::tool::{self, text};
 use crate::layout::Agent;
 use crate::processes;
 use crate::raise::{agent_subscriptions, make_agent_of};
 use serde_json::Value;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+
+/// Permission bits of others than a file's user.
+const OTHERS: u32 = 0o077;
 
 /// What a host is like.
 #[derive(Clone, Copy, Debug, Default)]
@@ -86,6 +91,23 @@ impl Host {
         self.ask(&["status"]).await?.1
     }
 
+    /// Waits until its running agent says that what it knows of the ledger is `fresh`, or `stale`.
+    pub(super) async fn says_it_is(&self, freshness: &str) -> Result<(), AttackError> {
+        wait_for(&format!("an agent that says it is {freshness}"), async || {
+            let status = self.status().await?;
+            Ok(status.get("ledger").filter(|ledger| text(ledger, "freshness") == freshness).map(drop))
+        })
+        .await
+    }
+
+    /// What is wrong, for a person who looks: what a doctor says of one thing that is not well.
+    pub(super) async fn doctor(&self, about: &str) -> Result<Option<String>, AttackError> {
+        let report = self.ask(&["doctor"]).await?.1?;
+        let findings = report.get("findings").and_then(Value::as_array).into_iter().flatten();
+        let mut wrong = findings.filter(|finding| text(finding, "about") == about && text(finding, "mark") == "fail");
+        Ok(wrong.next().map(|finding| text(finding, "said")))
+    }
+
     /// What it says is installed.
     async fn installed(&self) -> Result<Value, AttackError> {
         Ok(self.status().await?.get("installed").cloned().unwrap_or_default())
@@ -125,6 +147,39 @@ impl Host {
             }
             _ => Ending::Neither { what: format!("{outcome}: {reason}") },
         })
+    }
+
+    /// What is installed of a product, file by file, as programs would find it; nothing when it is not there.
+    pub(super) fn installed_files(&self, product: &str) -> Result<Files, AttackError> {
+        let current = self.agent.data_dir.join("installs").join(product).join(CHANNEL).join("current");
+        if current.exists() { files_of(&current) } else { Ok(Files::new()) }
+    }
+
+    /// What others than the agent's user may do in its data directory: permission bits.
+    pub(super) fn rights_of_others(&self) -> Result<u64, AttackError> {
+        let data =
+            fs::metadata(&self.agent.data_dir).map_err(AttackError::io("cannot look at the agent's directory"))?;
+        Ok(u64::from(data.permissions().mode() & OTHERS))
+    }
+
+    /// What it would be asked to install, in a process of its own that is killed (SIGKILL) when `moment` is over, if it has
+    /// not ended before.
+    pub(super) async fn killed_while_applying(
+        &self,
+        patch: &str,
+        moment: impl Future<Output = Result<(), AttackError>>,
+    ) -> Result<(), AttackError> {
+        let config = self.agent.config.display().to_string();
+        tool::killed_after("countersign-agent", &["apply", patch, "--config", &config], moment).await
+    }
+
+    /// Takes back the last update.
+    pub(super) async fn take_back(&self, patch: &str) -> Result<(), AttackError> {
+        let settled = self.ask(&["rollback", patch]).await?.1?;
+        match text(&settled, "outcome") == "rolled-back" {
+            true => Ok(()),
+            false => Err(AttackError::Answer { from: self.agent.name.clone(), answer: settled.to_string() }),
+        }
     }
 
     /// The most memory its running agent ever had, in bytes.

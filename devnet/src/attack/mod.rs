@@ -6,6 +6,7 @@
 
 mod drills;
 mod error;
+mod files;
 mod forge;
 mod host;
 pub mod judge;
@@ -14,6 +15,7 @@ mod relay;
 pub mod report;
 mod stage;
 mod tool;
+mod validators;
 
 pub use drills::DRILLS;
 pub use error::AttackError;

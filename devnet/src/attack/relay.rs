@@ -2,8 +2,11 @@
 //! is told to.
 
 use super::error::AttackError;
+use super::stage::head_of;
 use crate::client;
 use crate::layout::Devnet;
+use ledger::encoding::encode;
+use ledger::proof::ProofBundle;
 use proto::v1::artifacts_client::ArtifactsClient;
 use proto::v1::artifacts_server::{Artifacts, ArtifactsServer};
 use proto::v1::ledger_client::LedgerClient;
@@ -55,8 +58,12 @@ pub(super) struct Manners {
     pub(super) head: Option<Head>,
     /// The proof it gives, whatever was asked for.
     pub(super) proof: Option<Vec<u8>>,
+    /// How the validators changed, whatever was asked for: encoded epoch links.
+    pub(super) epochs: Option<Vec<Vec<u8>>>,
     /// Lists no patches: who wants one has to ask for it.
     pub(super) lists_nothing: bool,
+    /// Takes no transactions, as a node without room.
+    pub(super) takes_nothing: bool,
 }
 
 /// A compromised node. It is gone when this is.
@@ -118,6 +125,20 @@ impl Relay {
         change(&mut self.manners.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// From now on it knows what a proof says and nothing newer. It lists nothing: whoever follows it is to try when asked,
+    /// and not before.
+    pub(super) fn shows(&self, proof: &ProofBundle) {
+        self.behave(|manners| {
+            (manners.head, manners.proof, manners.lists_nothing) = (Some(head_of(proof)), Some(proof.bytes()), true);
+            manners.epochs = Some(proof.epochs.iter().map(encode).collect());
+        });
+    }
+
+    /// From now on it is honest about the ledger; it still lists nothing.
+    pub(super) fn comes_clean(&self) {
+        self.behave(|manners| (manners.head, manners.proof, manners.epochs) = (None, None, None));
+    }
+
     /// How often it was asked for an artifact.
     pub(super) fn fetches(&self) -> u64 {
         self.fetches.load(Ordering::Relaxed)
@@ -163,12 +184,10 @@ macro_rules! passes_on {
 passes_on! {
     get_status: GetStatusRequest => GetStatusResponse,
     get_genesis: GetGenesisRequest => GetGenesisResponse,
-    submit: SubmitRequest => SubmitResponse,
     check: CheckRequest => CheckResponse,
     get_transaction: GetTransactionRequest => GetTransactionResponse,
     get_block: GetBlockRequest => GetBlockResponse,
     list_blocks: ListBlocksRequest => ListBlocksResponse,
-    get_epochs: GetEpochsRequest => GetEpochsResponse,
     list_members: ListMembersRequest => ListMembersResponse,
     get_proposal: GetProposalRequest => Proposal,
     list_proposals: ListProposalsRequest => ListProposalsResponse,
@@ -187,6 +206,20 @@ passes_on! {
 
         async fn get_snapshot(&self, asked: Request<GetSnapshotRequest>) -> Answer<Self::GetSnapshotStream> {
             self.ledger.clone().get_snapshot(asked.into_inner()).await
+        }
+
+        async fn submit(&self, asked: Request<SubmitRequest>) -> Answer<SubmitResponse> {
+            match self.manners().takes_nothing {
+                true => Err(Status::unavailable("no room")),
+                false => self.ledger.clone().submit(asked.into_inner()).await,
+            }
+        }
+
+        async fn get_epochs(&self, asked: Request<GetEpochsRequest>) -> Answer<GetEpochsResponse> {
+            match self.manners().epochs {
+                Some(links) => Ok(Response::new(GetEpochsResponse { links })),
+                None => self.ledger.clone().get_epochs(asked.into_inner()).await,
+            }
         }
 
         async fn get_head(&self, asked: Request<GetHeadRequest>) -> Answer<Head> {

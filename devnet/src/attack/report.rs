@@ -56,7 +56,12 @@ impl Played {
 
     /// Notes what the same thing unaltered ended in.
     pub fn control(&mut self, tried: impl Into<String>, ending: Ending) {
-        self.controls.push(Trial::of(tried.into(), Promise::Finishes, &[ending]));
+        self.control_often(tried, &[ending]);
+    }
+
+    /// The same, of many.
+    pub fn control_often(&mut self, tried: impl Into<String>, endings: &[Ending]) {
+        self.controls.push(Trial::of(tried.into(), Promise::Finishes, endings));
     }
 
     /// Notes a figure; beyond its bound, the attack got through.

@@ -1,6 +1,7 @@
 //! The stage: a ledger of its own, the people of its organisations, and what they publish.
 
 use super::error::AttackError;
+use super::files::{Files, files_of};
 use super::forge::{self, Stolen};
 use super::judge::Ending;
 use super::relay::Relay;
@@ -27,7 +28,7 @@ const HEARTBEAT_MS: u64 = 500;
 /// How long a block with transactions waits for the one that makes them provable.
 const SEAL_MS: u64 = 50;
 /// The line all releases are on.
-const CHANNEL: &str = "stable";
+pub(super) const CHANNEL: &str = "stable";
 /// Lines of the text in every release: some groups of an artifact.
 const LINES: u32 = 4_000;
 /// How long anything observable is waited for: says only that it does not come.
@@ -187,6 +188,11 @@ impl Stage {
         Ok(Packed { patch, directory })
     }
 
+    /// What a release packs, file by file.
+    pub(super) fn packed_files(&self, product: &str, release: u64) -> Result<Files, AttackError> {
+        files_of(&self.place(&format!("{}-{release}-source", product.replace('/', "-"))))
+    }
+
     /// Packs a release whose archive is this, whatever a packer would say of it.
     pub(super) async fn pack_archive(
         &self,
@@ -279,7 +285,12 @@ impl Stage {
 
     /// A compromised node before the site's.
     pub(super) async fn relay(&self) -> Result<Relay, AttackError> {
-        Relay::before(&self.devnet, SITE).await
+        self.relay_before(SITE).await
+    }
+
+    /// A compromised node before that of a member.
+    pub(super) async fn relay_before(&self, name: &str) -> Result<Relay, AttackError> {
+        Relay::before(&self.devnet, name).await
     }
 }
 

@@ -26,6 +26,21 @@ pub(super) async fn output(name: &str, arguments: &[&str]) -> Result<Output, Att
     }
 }
 
+/// Runs a program, and kills it (SIGKILL) when `moment` is over, if it has not ended before.
+pub(super) async fn killed_after(
+    name: &str,
+    arguments: &[&str],
+    moment: impl Future<Output = Result<(), AttackError>>,
+) -> Result<(), AttackError> {
+    let program = program(name);
+    let mut command = Command::new(&program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(|source| ToolError::Start { program, source })?;
+    let moment = moment.await;
+    child.kill().await.map_err(AttackError::io(format!("cannot kill {name}")))?;
+    moment
+}
+
 /// Runs a program that must succeed; its answer.
 pub(super) async fn answer(name: &str, arguments: &[&str]) -> Result<Value, AttackError> {
     let output = output(name, arguments).await?;

@@ -22,8 +22,7 @@ use terminal::{Answer, EXIT_REFUSED, EXIT_USAGE, ErrorView, Format, note as say}
     version,
     after_help = "\
 Every drill has a control: the same thing unaltered succeeds, so that a refusal means something. Not every threat has \
-a drill: a wrong clock, two histories, a false change of validators, a power cut and more are held by the project's \
-tests, which its README names.
+a drill: secrets on disks, floods, disks that are full and more are held by the project's tests, which its README names.
 Exit codes: 0 every attack was refused by the check its drill promises, or finished from the honest source where that \
 is the promise; 1 something got through, or was refused by another check; 2 usage or environment.
 JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played, \

@@ -175,6 +175,12 @@ pub enum EpochError {
     /// Its header changes nothing, so it has no place in the chain.
     #[error("the header at height {0} does not change the validator set")]
     NoChange(u64),
+    /// It goes past a change that was seen before: whoever signs was not a validator any more.
+    #[error("it does not lead through the change of validators at height {above}, which was seen here before")]
+    PastSeen {
+        /// Height of the change.
+        above: u64,
+    },
 }
 
 /// How transactions and records contradict each other.

@@ -9,7 +9,7 @@ use ledger::bounded::{List, Name};
 use ledger::certificate::{Certificate, CertificateError};
 use ledger::id::{BlockHash, ChainId, Digest};
 use ledger::key::SecretKey;
-use ledger::proof::{EpochError, EpochLink, ProofBundle, ProofError};
+use ledger::proof::{ChangeSeen, EpochError, EpochLink, HostClock, ProofBundle, ProofError};
 use ledger::receipt::ReasonCode;
 use ledger::validators::{Validator, ValidatorSet};
 
@@ -181,6 +181,37 @@ fn a_retired_set_cannot_sign_for_today() {
         rewritten.certificate = certify(&rewritten.header, 0, &keys(retired), &set);
         assert_eq!(rewritten.verify(&world.trust(), world.clock()).unwrap_err().code(), ReasonCode::Certificate);
     }
+}
+
+#[test]
+fn who_saw_a_change_is_led_through_it_by_every_later_proof() {
+    let (world, bundle) = through_two_changes();
+    let change = |of: usize| ChangeSeen::of(&bundle.epochs[of]);
+    let seen = |change: ChangeSeen| HostClock { change_seen: Some(change), ..world.clock() };
+    let verdict = |bundle: &ProofBundle, clock| problem(bundle.verify(&world.trust(), clock).map(|_| ()));
+    for of in [0, 1] {
+        assert!(bundle.verify(&world.trust(), seen(change(of))).is_ok(), "link {of}");
+        assert_eq!(bundle.recalled(&world.trust(), seen(change(of))), Ok(None), "link {of}");
+    }
+    // A set that was replaced signs for today, and leaves out that it was.
+    for (retired, shown) in [(&FIRST[..], 0), (&SECOND[..], 1)] {
+        let (mut old, set) = (bundle.clone(), validator_set(retired));
+        old.epochs = List::new(bundle.epochs[..shown].to_vec()).unwrap();
+        (old.header.validators_hash, old.header.next_validators_hash) = (set.hash(), set.hash());
+        old.certificate = certify(&old.header, 0, &keys(retired), &set);
+        assert!(old.verify(&world.trust(), world.clock()).is_ok(), "who saw nothing cannot know");
+        let past = (shown, EpochError::PastSeen { above: change(1).above });
+        assert_eq!(verdict(&old, seen(change(1))), past);
+        let recalled = old.recalled(&world.trust(), seen(change(1))).map(|_| ());
+        assert_eq!(problem(recalled), past);
+        // What it signed while it was the set still holds, as far as its height does.
+        old.header.height = change(1).above;
+        old.certificate = certify(&old.header, 0, &keys(retired), &set);
+        assert!(old.verify(&world.trust(), seen(change(1))).is_ok());
+    }
+    // At the same height, to another set.
+    let other = ChangeSeen { validators_hash: validator_set(&SECOND).hash(), ..change(1) };
+    assert_eq!(verdict(&bundle, seen(other)), (2, EpochError::PastSeen { above: other.above }));
 }
 
 #[test]

@@ -259,7 +259,10 @@ fn freshness_clock_and_height_are_judged_in_this_order() {
     let bundle = world.prove(id);
     let (height, time) = (world.tip.header.height, world.tip.header.time_ms);
     let day = ledger::proof::MAX_AGE_MS_DEFAULT;
-    let at = |now_ms, max_age_ms, floor_ms, height_seen| HostClock { now_ms, max_age_ms, floor_ms, height_seen };
+    let at = |now_ms, max_age_ms, floor_ms, height_seen| {
+        let change_seen = None;
+        HostClock { now_ms, max_age_ms, floor_ms, height_seen, change_seen }
+    };
     let cases = [
         ("now", at(time, day, 0, 0), ""),
         ("this very header was seen before", at(time, day, time, height), ""),

@@ -6,8 +6,7 @@ use crate::attack::error::AttackError;
 use crate::attack::host::Kind;
 use crate::attack::judge::Promise;
 use crate::attack::report::Played;
-use crate::attack::stage::{Stage, head_of, parsed, wait_for};
-use crate::attack::tool::text;
+use crate::attack::stage::{Stage, parsed};
 
 pub(super) const DRILL: Drill = Drill {
     name: "freeze",
@@ -17,34 +16,26 @@ pub(super) const DRILL: Drill = Drill {
 
 const PRODUCT: &str = "vendor-a/freeze";
 /// The greatest age, shorter than people would have it, and many heartbeats.
-const MAX_AGE: &str = "max_age_ms = 5000\npoll_interval_ms = 1000\n";
+pub(super) const MAX_AGE_MS: u64 = 5_000;
+
+/// The configuration of an agent that has it.
+pub(super) fn soon_stale() -> String {
+    format!("max_age_ms = {MAX_AGE_MS}\npoll_interval_ms = 1000\n")
+}
 
 async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     let mut played = Played::default();
     let patch = stage.release(PRODUCT, 1, &[]).await?;
-    // Nothing it serves is newer than the head it shows.
-    let proof = stage.proof(&patch).await?;
-    let head = head_of(&parsed(&proof)?);
     let relay = stage.relay().await?;
-    // The agent is to try when it is asked, and not before.
-    relay.behave(|manners| {
-        (manners.head, manners.proof, manners.lists_nothing) = (Some(head), Some(proof), true);
-    });
+    relay.shows(&parsed(&stage.proof(&patch).await?)?);
     let mut host =
-        stage.host(Kind { products: &[PRODUCT], nodes: &[&relay.url], ledger: MAX_AGE, ..Kind::default() })?;
+        stage.host(Kind { products: &[PRODUCT], nodes: &[&relay.url], ledger: &soon_stale(), ..Kind::default() })?;
     stage.start(&mut host).await?;
-    let freshness = async |wanted: &str| {
-        wait_for(&format!("an agent that says it is {wanted}"), async || {
-            let status = host.status().await?;
-            Ok(status.get("ledger").filter(|ledger| text(ledger, "freshness") == wanted).map(drop))
-        })
-        .await
-    };
-    freshness("stale").await?;
+    host.says_it_is("stale").await?;
     played.tried("until it is too old", Promise::RefusedBy(&["stale"]), host.apply(&patch).await?);
 
-    relay.behave(|manners| (manners.head, manners.proof) = (None, None));
-    freshness("fresh").await?;
+    relay.comes_clean();
+    host.says_it_is("fresh").await?;
     played.control("the same node, thawed", host.apply(&patch).await?);
     stage.stop(&mut host)?;
     Ok(played)

@@ -2,27 +2,35 @@
 
 mod approvers_minus_one;
 mod arbitrary_software;
+mod check_and_use;
+mod clock;
 mod decoding_bombs;
 mod dependency_confusion;
 mod downgrade;
+mod eclipse;
 mod endless_data;
+mod fast_forward;
 mod freeze;
 mod hostile_archives;
+mod long_range;
 mod lying_mirrors;
 mod mix_and_match;
+mod power_cut;
 mod recalled;
 mod replay;
 mod rollback_of_the_view;
 mod slow_retrieval;
+mod split_view;
 mod stolen_endpoint_key;
 mod stolen_vendor_key;
 mod tampered_proofs;
+mod validator_swap;
 mod wrong_device;
 
 use super::Drill;
 
 /// All drills, in the order they are played.
-pub const DRILLS: [Drill; 18] = [
+pub const DRILLS: [Drill; 26] = [
     arbitrary_software::DRILL,
     endless_data::DRILL,
     slow_retrieval::DRILL,
@@ -33,11 +41,19 @@ pub const DRILLS: [Drill; 18] = [
     tampered_proofs::DRILL,
     mix_and_match::DRILL,
     freeze::DRILL,
+    eclipse::DRILL,
+    clock::DRILL,
     rollback_of_the_view::DRILL,
+    split_view::DRILL,
+    validator_swap::DRILL,
+    long_range::DRILL,
     downgrade::DRILL,
+    fast_forward::DRILL,
     recalled::DRILL,
     dependency_confusion::DRILL,
     hostile_archives::DRILL,
+    check_and_use::DRILL,
+    power_cut::DRILL,
     stolen_endpoint_key::DRILL,
     replay::DRILL,
     decoding_bombs::DRILL,
