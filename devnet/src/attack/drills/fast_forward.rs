@@ -4,7 +4,7 @@
 use crate::attack::Drill;
 use crate::attack::error::AttackError;
 use crate::attack::host::Kind;
-use crate::attack::judge::Promise;
+use crate::attack::judge::{Ending, Promise};
 use crate::attack::report::Played;
 use crate::attack::stage::Stage;
 use ledger::limits::RELEASE_STEP_MAX;
@@ -38,8 +38,16 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
         let both = vec![stage.check(&transaction).await?, stage.submit(&transaction).await?];
         played.tried_often(tried, OUT_OF_STEP, both);
     }
-    let second = stage.release(PRODUCT, 2, &[]).await?;
-    played.control("the vendor's next release", host.apply(&second).await?);
+    // Had one of these been taken, this is what the vendor would find out.
+    let second = stage.pack(PRODUCT, 2, &[]).await?;
+    let published = stage.attempt("vendor-a", "publisher", &["patch", "publish", &second.path()]).await?;
+    if !matches!(published, Ending::Done { .. }) {
+        played.control("the vendor's next release", published);
+        return Ok(played);
+    }
+    stage.approve(&second.patch, "approver-a").await?;
+    stage.approve(&second.patch, "approver-b").await?;
+    played.control("the vendor's next release", host.apply(&second.patch).await?);
     let no_more = stage.approved(&too_far).await?;
     played.control("what was too far, and is a step now", host.apply(&no_more).await?);
     Ok(played)
