@@ -1,8 +1,8 @@
 //! A member that says far more than anybody has to is sent away, and the others do not notice.
 
 use crate::ledger_sim::cast::{Cast, Person};
-use crate::stand::{Stand, parting, public};
-use consensus::member::{Action, BLOCKS_PER_REQUEST_MAX, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
+use crate::stand::{Stand, asked_for_blocks, parting, public};
+use consensus::member::{Action, Alarm, BLOCKS_PER_REQUEST_MAX, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::encoding::decode;
@@ -121,6 +121,13 @@ fn transactions_and_blocks_that_nobody_needs_cost_more() {
     let event =
         || Event::Synced { peer, block: block.clone(), transactions: Vec::new(), certificate: certificate.clone() };
     assert_eq!(times(&mut stand, |stand| stand.step(event())), WORDS_MAX / 128);
-    // All of one late answer is no reason.
-    const { assert!(WORDS_MAX / 128 > BLOCKS_PER_REQUEST_MAX) };
+    // What it was asked for may come late, again and again.
+    let mut stand = met();
+    stand.finalise(Vec::new());
+    stand.say(flooder(), PeerMessage::Status { height: 1_000 });
+    let asked = (0..4).map(|_| stand.step(Event::Due(Alarm::Sync)));
+    let asked: usize = asked.map(|actions| asked_for_blocks(&actions).len()).sum();
+    let late = times(&mut stand, |stand| stand.step(event()));
+    let free = BLOCKS_PER_REQUEST_MAX * (1 + u32::try_from(asked).unwrap());
+    assert_eq!((asked, late), (4, free + (WORDS_MAX - 1) / 128));
 }

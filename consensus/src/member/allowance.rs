@@ -20,7 +20,7 @@ const WORDS_TO_COME_BACK: u32 = WORDS_MAX / 2;
 pub(super) const VAIN_TRANSACTIONS_PER_WORD: usize = 8;
 /// Words for coming: a validator's node is told what waits, and every one is greeted.
 pub(super) const CONNECTION_WORDS: u32 = 256;
-/// Words for a finalised block that nobody needs. The answers to one request may all be late.
+/// Words for a finalised block that it was not asked for.
 pub(super) const VAIN_BLOCK_WORDS: u32 = 128;
 
 /// What one peer has left.

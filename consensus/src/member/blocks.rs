@@ -287,11 +287,15 @@ impl<C: Chain> Member<C> {
         certificate: &Certificate,
     ) -> Result<(), Fatal> {
         let height = block.header.height;
+        let was_asked = self.peers.pays(&peer);
         if self.looks_back_at(&peer, height) {
             return self.compare_histories(block.header, certificate.clone());
         }
         if height != self.next_height() {
-            self.spends(peer, VAIN_BLOCK_WORDS);
+            // Late, or here already by another way: that is nobody's fault.
+            if !was_asked {
+                self.spends(peer, VAIN_BLOCK_WORDS);
+            }
             return Ok(());
         }
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };

@@ -34,6 +34,8 @@ pub(super) struct Peer {
     claims: Option<PublicKey>,
     /// The same, as long as the members' keys say so too.
     pub(super) validator: Option<PublicKey>,
+    /// Finalised blocks it was asked for and has not sent.
+    owed: u32,
     /// Whether it was told what waits in the pool.
     told: bool,
     /// Answers it was given in this height, and when the last.
@@ -142,6 +144,19 @@ impl Peers {
             (*count, *last_ms) = (count.saturating_add(1), now_ms);
         }
         may
+    }
+
+    /// A peer is asked for so many blocks.
+    pub(super) fn owes(&mut self, peer: &PublicKey, blocks: u32) {
+        if let Some(known) = self.known.get_mut(peer) {
+            known.owed = known.owed.saturating_add(blocks);
+        }
+    }
+
+    /// A block of a peer is here; whether it was asked for one.
+    pub(super) fn pays(&mut self, peer: &PublicKey) -> bool {
+        let owed = self.known.get_mut(peer).map(|known| &mut known.owed);
+        owed.is_some_and(|owed| owed.checked_sub(1).map(|rest| *owed = rest).is_some())
     }
 
     /// Another height: everybody may ask again.

@@ -54,6 +54,7 @@ impl<C: Chain> Member<C> {
         let until_ms = since_ms.saturating_add(REQUEST_MS);
         self.peers.asked = Some(Asked { peer, last: height + count, since_ms, until_ms });
         let count = u32::try_from(count).expect("bounded by a u32 above");
+        self.peers.owes(&peer, count);
         let message = PeerMessage::WantBlocks { from: height + 1, count };
         self.actions.push(Action::Send { to: To::Peer(peer), message });
         self.actions.push(Action::Schedule { alarm: Alarm::Sync, after_ms: SYNC_TIMEOUT_MS });

@@ -89,6 +89,8 @@ pub(crate) struct AskedOfIt {
     pub(crate) fetches: Vec<u64>,
     /// Proofs asked for.
     pub(crate) proofs: u64,
+    /// Transactions that were to be checked or taken.
+    pub(crate) submits: u64,
     /// Bytes of artifact streams sent.
     pub(crate) sent: u64,
 }
@@ -323,6 +325,7 @@ impl ledger_server::Ledger for Node {
     }
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
+        self.asked.lock().unwrap().submits += 1;
         if let Some(check) = self.manners().no_submit {
             return Err(refused(Code::ResourceExhausted, check, "not now"));
         }
@@ -422,6 +425,7 @@ impl ledger_server::Ledger for Node {
     type SubmitStreamStream = Answers<v1::SubmitStreamResponse>;
 
     async fn check(&self, request: Request<v1::CheckRequest>) -> Answer<v1::CheckResponse> {
+        self.asked.lock().unwrap().submits += 1;
         if let Some(check) = self.manners().no_submit {
             return Err(refused(Code::ResourceExhausted, check, "not now"));
         }
