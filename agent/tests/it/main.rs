@@ -38,6 +38,7 @@ mod sealing;
 mod services;
 mod slots;
 mod sources;
+mod successors;
 mod support;
 mod why;
 mod windows;

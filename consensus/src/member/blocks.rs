@@ -1,6 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
-use super::allowance::VAIN_BLOCK_WORDS;
+use super::allowance::{VAIN_BLOCK_WORDS, VAIN_VERIFIED_PER_WORD};
 use super::mempool::PassedOver;
 use super::voice::Voice;
 use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
@@ -294,7 +294,8 @@ impl<C: Chain> Member<C> {
         if height != self.next_height() {
             // Late, or here already by another way: that is nobody's fault.
             if !was_asked {
-                self.spends(peer, VAIN_BLOCK_WORDS);
+                let of_transactions = u32::try_from(transactions.len()).unwrap_or(u32::MAX) / VAIN_VERIFIED_PER_WORD;
+                self.spends(peer, VAIN_BLOCK_WORDS.saturating_add(of_transactions));
             }
             return Ok(());
         }
@@ -311,7 +312,8 @@ impl<C: Chain> Member<C> {
         let follows = block.header.parent == self.chain.tip().header.hash();
         let lie = match verified {
             Ok(_) if !follows => {
-                self.peers.lied(&peer);
+                // It stays: what it was asked for before is still on its way, and comes for nothing.
+                self.peers.disbelieve(&peer);
                 self.look_back(peer, height);
                 self.sync();
                 return Ok(());

@@ -22,6 +22,9 @@ const ANSWERS_MAX: u32 = 64;
 /// believed. Once may be a slow disk, or a line that broke.
 const VAIN_WAITS_MAX: u32 = 3;
 
+/// Blocks for which a peer is waited at a time: of so many requests the answers may all be late.
+const OWED_MAX: u32 = 4 * super::BLOCKS_PER_REQUEST_MAX;
+
 /// What is known of a peer.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Peer {
@@ -118,6 +121,14 @@ impl Peers {
     /// A peer sent a false block: it is gone, and its claims are not believed before it sends a true one.
     pub(super) fn lied(&mut self, peer: &PublicKey) {
         self.remove(peer);
+        self.disbelieve(peer);
+    }
+
+    /// What a peer claims is not believed before it sends a block that follows this node's, and none is expected of it.
+    pub(super) fn disbelieve(&mut self, peer: &PublicKey) {
+        if self.asked.is_some_and(|asked| asked.peer == *peer) {
+            self.sync_failed();
+        }
         self.vain.insert(*peer, VAIN_WAITS_MAX);
     }
 
@@ -149,7 +160,7 @@ impl Peers {
     /// A peer is asked for so many blocks.
     pub(super) fn owes(&mut self, peer: &PublicKey, blocks: u32) {
         if let Some(known) = self.known.get_mut(peer) {
-            known.owed = known.owed.saturating_add(blocks);
+            known.owed = known.owed.saturating_add(blocks).min(OWED_MAX);
         }
     }
 
@@ -205,13 +216,13 @@ impl<C: Chain> Member<C> {
     pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
         let why = if self.has_left()? {
             Parting::Left
+        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms) {
+            Parting::TooSoon
         } else if self.meet(peer)? == Admittance::Refused {
             Parting::Stranger
-        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms)
-            || !self.peers.allowances.spend(&peer, CONNECTION_WORDS, self.now.steady_ms)
-        {
-            Parting::TooSoon
         } else {
+            // It has more: or else it would not be let in.
+            self.peers.allowances.spend(&peer, CONNECTION_WORDS, self.now.steady_ms);
             let hello = PeerMessage::Hello {
                 version: PEER_VERSION,
                 chain: self.chain_id,
