@@ -186,6 +186,13 @@ mod tests {
         builder.into_inner().unwrap()
     }
 
+    /// A layer that is this archive, as it is.
+    fn layer(archive: &[u8], room: &Path) -> Layer {
+        let path = room.join("layer");
+        fs::write(&path, archive).unwrap();
+        Layer { path, compression: Compression::None, diff_sha256: hex::encode(Sha256::digest(archive)) }
+    }
+
     /// A layer of nothing but zeros, and packed as it is in an image; with `content`, they are a file's.
     fn bomb(room: &Path, zeros: u64, content: bool) -> Layer {
         let path = room.join("layer");
@@ -248,6 +255,26 @@ mod tests {
         assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe);
     }
 
+    /// A file of a layer below makes way for what replaces it, and then there is nothing that a link could lead to.
+    #[test]
+    fn a_link_to_what_it_replaces_itself_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            return ::tests::left_out(&["containers"], "only root gives files away");
+        }
+        let (file, link) = (0, 3);
+        for (below, above) in [((file, 0, 0), (link, 0, 0)), ((file, 2, 0), (link, 0, 1))] {
+            let room = tempfile::tempdir().unwrap();
+            let at = room.path().join("root");
+            fs::create_dir(&at).unwrap();
+            let mut root = RootFs::beneath(&at, LIMITS).unwrap();
+            let deadline = Deadline::begin("laying layers", Duration::MAX);
+            lay(&layer(&archive(&[below], room.path()), room.path()), &mut root, LIMITS, deadline).unwrap();
+            let above = layer(&archive(&[above], room.path()), room.path());
+            let refusal = lay(&above, &mut root, LIMITS, deadline).unwrap_err();
+            assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe, "{refusal:?}");
+        }
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
@@ -267,13 +294,9 @@ mod tests {
             let mut root = RootFs::beneath(&at, LIMITS).unwrap();
             let deadline = Deadline::begin("laying layers", Duration::MAX);
             for (place, entries) in layers.iter().enumerate() {
-                let bytes = archive(entries, &outside);
-                let path = outside.with_file_name("layer");
-                fs::write(&path, &bytes).unwrap();
-                let diff_sha256 = hex::encode(Sha256::digest(&bytes));
-                let layer = Layer { path: path.clone(), compression: Compression::None, diff_sha256 };
+                let layer = layer(&archive(entries, &outside), room.path());
                 let laid = lay(&layer, &mut root, LIMITS, deadline);
-                fs::remove_file(&path).unwrap();
+                fs::remove_file(&layer.path).unwrap();
                 if let Err(refusal) = laid {
                     prop_assert_eq!(refusal.reason.code, ReasonCode::ArchiveUnsafe, "layer {}: {:?}", place, refusal);
                     break;
