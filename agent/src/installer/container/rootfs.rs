@@ -172,7 +172,8 @@ impl RootFs {
         self.place(&path, parent.as_fd(), name)?;
         // By the file that was looked at, not by its name.
         let held = format!("/proc/self/fd/{}", from.as_raw_fd());
-        rustix::fs::linkat(rustix::fs::CWD, &held, &parent, name, AtFlags::SYMLINK_FOLLOW).map_err(|error| match error {
+        let linked = rustix::fs::linkat(rustix::fs::CWD, &held, &parent, name, AtFlags::SYMLINK_FOLLOW);
+        linked.map_err(|error| match error {
             // It had to make way for its own link: it was what the link replaces, or lay beneath it.
             Errno::NOENT => nothing(),
             error => error.into(),
