@@ -42,7 +42,7 @@ pub use voice::{Memory, OwnWords, SILENCE_MS};
 use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use accusations::Accusations;
 use blocks::Body;
-use bodies::Bodies;
+use bodies::{Asking, Bodies};
 use candidates::Candidates;
 use ledger::block::Block;
 use ledger::certificate::Certificate;
@@ -268,7 +268,7 @@ impl<C: Chain> Member<C> {
             }
             Alarm::Missing(block) => {
                 self.look_again_at_bodies()?;
-                self.ask_for_missing(block);
+                self.ask_for_missing(block, Asking::Again);
                 Ok(())
             }
             Alarm::Sync => {

@@ -6,6 +6,7 @@ use crate::stand::{H, Stand, public, said};
 use consensus::member::{Action, Alarm, Event, PeerMessage, To};
 use consensus::{Timer, TimerKind, VoteKind};
 use ledger::block::Header;
+use ledger::bounded::List;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
@@ -122,6 +123,42 @@ fn a_false_body_of_a_voter_does_not_keep_the_proposers_out() {
         assert_eq!(said(&actions), scene.for_it(), "pooled: {pooled}");
         assert!(scene.ends());
     }
+}
+
+/// Who is a step behind asks for what it lacks of a block that all others have decided on meanwhile.
+#[test]
+fn of_the_block_decided_last_body_and_transactions_are_given_still() {
+    let mut scene = Scene::new();
+    let (transactions, block) = (scene.transactions.clone(), scene.block());
+    scene.transactions(0, &transactions);
+    scene.named();
+    scene.body(0, &transactions);
+    assert!(scene.ends());
+    let late = scene.others[1];
+    let actions = scene.stand.say(late, PeerMessage::WantBody { block });
+    let is_body = |action: &Action| matches!(action, Action::Send { message: PeerMessage::Body { header, .. }, .. } if header.hash() == block);
+    assert!(actions.iter().any(is_body), "{actions:?}");
+    let places = List::new(vec![0, 1]).unwrap();
+    let actions = scene.stand.say(late, PeerMessage::WantTransactions { block, places });
+    let given = |action: &Action| match action {
+        Action::Send { message: PeerMessage::Transactions(given), .. } => given.len(),
+        _ => 0,
+    };
+    assert_eq!(actions.iter().map(given).sum::<usize>(), 2, "{actions:?}");
+}
+
+/// A question costs who answers it the bytes of all that is missing.
+#[test]
+fn who_was_asked_for_what_a_body_misses_has_time_to_answer() {
+    let mut scene = Scene::new();
+    let transactions = scene.transactions.clone();
+    let mut actions = scene.body(0, &transactions);
+    actions.extend(scene.named());
+    actions.extend(scene.prevoted_by(1));
+    actions.extend(scene.prevoted_by(2));
+    let questions: Vec<_> = actions.iter().filter_map(wanted).collect();
+    assert_eq!(questions, vec![(scene.node(0), vec![0, 1])]);
+    assert_eq!(scene.asks(), Some((scene.node(0), vec![0, 1])), "and is asked again when it has not");
 }
 
 /// Its proposer tells one node this and the others that. Whoever has voted for it is asked then.

@@ -354,6 +354,30 @@ fn nobody_with_little_to_say_waits_for_more_than_a_share_of_anothers_load() {
     assert!(shares.len() < 48 && shares.is_sorted_by(|a, b| a <= b || *b == *shares.last().unwrap()), "{shares:?}");
 }
 
+/// Blocks that are of nobody but who has much to say begin further apart, as long as somebody with little to say may come
+/// in between: he waits for no more of them than there are.
+#[test]
+fn whoever_has_much_to_say_is_patient_for_as_long_as_somebody_with_little_is_about() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 3_000);
+    assert!(!crowded.pool.may_wait_longer(), "nobody else was heard of");
+    crowded.block(1_000, BYTES_MAX);
+    crowded.offer_many("bank", 1);
+    assert!(!crowded.pool.may_wait_longer(), "the bank waits");
+    crowded.block(1_000, BYTES_MAX);
+    for block in 0..8 {
+        assert!(crowded.pool.may_wait_longer(), "the bank was there {block} blocks ago");
+        crowded.block(1_000, BYTES_MAX);
+    }
+    assert!(!crowded.pool.may_wait_longer(), "it has not come again");
+    // What is left of a load is no load.
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 15);
+    crowded.offer_many("bank", 1);
+    crowded.block(2, BYTES_MAX);
+    assert!(!crowded.pool.may_wait_longer());
+}
+
 /// Two that have much to say are not bounded for each other's sake, and neither for his own.
 #[test]
 fn where_nobody_has_little_to_say_blocks_are_full() {

@@ -207,6 +207,12 @@ impl Network {
         self.control.clone().open_stream(peer, ARTIFACT).await.map_err(std::io::Error::other)
     }
 
+    /// Whether so many transactions are what a peer was asked for.
+    fn is_answer(&self, peer: &PublicKey, transactions: usize) -> bool {
+        let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
+        outbounds.get(peer).is_some_and(|outbound| outbound.is_answer(transactions))
+    }
+
     fn heard_height(&self, peer: &PublicKey, height: u64) {
         let mut outbounds = self.outbounds.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(outbound) = outbounds.get_mut(peer) {

@@ -7,8 +7,8 @@
 //!
 //! Long batches of clients, and short ones of whoever sends many, are checked by threads that step back when the
 //! machine is busy: what is final soon is what is in the pools already, and the votes for it must not wait for the
-//! signatures of what comes after it. What peers
-//! bring was admitted by one of them, may be in the block that is voted for, and never steps back.
+//! signatures of what comes after it. So are long batches that peers pass on. What a peer was asked for is in the block
+//! that is voted for, and never steps back.
 
 mod quick;
 
@@ -35,6 +35,23 @@ pub struct Verifier {
     in_background: Crew,
     met: Arc<Mutex<Met>>,
     rates: Arc<Mutex<Quick>>,
+}
+
+/// How soon what a peer brings is checked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Haste {
+    /// As soon as anything else.
+    Quick,
+    /// When the machine has time.
+    StepsBack,
+}
+
+impl Haste {
+    /// Of so many transactions that a peer passes on.
+    #[must_use]
+    pub fn of_batch(transactions: usize) -> Self {
+        if transactions <= QUICK_BATCH_MAX { Self::Quick } else { Self::StepsBack }
+    }
 }
 
 /// What came of a batch, in its order.
@@ -80,9 +97,14 @@ impl Verifier {
     pub async fn passed_on(
         &self,
         transactions: Vec<Vec<u8>>,
+        haste: Haste,
     ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
         let this = self.clone();
-        self.quick.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
+        let crew = match haste {
+            Haste::Quick => &self.quick,
+            Haste::StepsBack => &self.in_background,
+        };
+        crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
     async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {

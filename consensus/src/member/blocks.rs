@@ -1,6 +1,7 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
 use super::allowance::{VAIN_BLOCK_WORDS, VAIN_VERIFIED_PER_WORD};
+use super::bodies::Asking;
 use super::mempool::PassedOver;
 use super::voice::Voice;
 use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
@@ -18,6 +19,9 @@ use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
 const MISSING_PATIENCE_MS: u64 = 20;
+/// How many times as long as otherwise a block is waited for that is of nobody but those with much to say, beside somebody
+/// with little: whoever comes while it is made waits for its end.
+const PATIENT_BATCHES: u64 = 3;
 /// Bytes of transactions taken for a block: what it may have, less more than its header needs.
 const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions looked at again after a block they were not in.
@@ -46,8 +50,11 @@ impl<C: Chain> Member<C> {
         let height = tip.header.height + 1;
         let after_ms = if !self.mempool.is_empty() {
             let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
-            let is_ripe = self.mempool.is_ripe(self.block_transactions, BLOCK_BYTES_MAX);
-            if is_ripe { 0 } else { self.batch_ms.saturating_sub(since_ms) }
+            let batches = if self.mempool.may_wait_longer() { PATIENT_BATCHES } else { 1 };
+            match self.mempool.is_ripe(self.block_transactions, BLOCK_BYTES_MAX) {
+                true => 0,
+                false => self.batch_ms.saturating_mul(batches).saturating_sub(since_ms),
+            }
         } else if tip.header.tx_count > 0 {
             self.parameters.seal_ms
         } else {
@@ -122,7 +129,7 @@ impl<C: Chain> Member<C> {
     }
 
     pub(super) fn send_body(&mut self, to: To, block: BlockHash) {
-        let Some(executed) = self.executed.get(&block) else { return };
+        let Some(executed) = self.executed.to_tell(&block) else { return };
         let ids = executed.transactions.iter().map(VerifiedTransaction::id).collect();
         let Ok(transactions) = List::new(ids) else { return };
         let message = PeerMessage::Body { header: executed.block.header.clone(), transactions };
@@ -157,7 +164,7 @@ impl<C: Chain> Member<C> {
                 self.actions.push(Action::Send { to: To::Peer(node), message: PeerMessage::WantBody { block } });
             }
         }
-        self.ask_for_missing(block);
+        self.ask_for_missing(block, Asking::First);
         Ok(())
     }
 
@@ -360,7 +367,7 @@ impl<C: Chain> Member<C> {
         let height = executed.block.header.height;
         let ids: Vec<_> = executed.transactions.iter().map(VerifiedTransaction::id).collect();
         self.mempool.committed(ids.iter());
-        self.executed.clear();
+        self.executed.begin_behind(executed.clone());
         self.built = None;
         self.bodies.clear();
         self.peers.begin_height();

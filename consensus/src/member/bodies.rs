@@ -33,6 +33,15 @@ enum Standing {
     Judged,
 }
 
+/// Who is asked for what a body misses.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// Whoever was not asked yet: who was is given time to answer.
+    First,
+    /// Also who was asked and has not answered.
+    Again,
+}
+
 /// What one peer says is the body of a block, as far as it is here.
 struct Partial {
     header: Header,
@@ -168,8 +177,14 @@ impl Bodies {
 
     /// The places of a block whose transactions are missing, and who is asked for them now: of those who sent a body
     /// in which some are missing, the one who was asked least.
-    pub(super) fn ask_for_missing(&mut self, block: &BlockHash, mempool: &Mempool) -> Option<(PublicKey, Vec<u32>)> {
-        let open = self.partial.iter_mut().filter(|((hash, _), body)| hash == block && body.is_open());
+    pub(super) fn ask_for_missing(
+        &mut self,
+        block: &BlockHash,
+        mempool: &Mempool,
+        asking: Asking,
+    ) -> Option<(PublicKey, Vec<u32>)> {
+        let may_be_asked = |body: &Partial| body.is_open() && (asking == Asking::Again || body.asked == 0);
+        let open = self.partial.iter_mut().filter(|((hash, _), body)| hash == block && may_be_asked(body));
         let missing = open.map(|((_, sender), body)| (*sender, body.missing(mempool), body));
         let lacking = missing.filter(|(_, places, _)| !places.is_empty());
         let (sender, places, body) = lacking.min_by_key(|(sender, _, body)| (body.asked, *sender))?;

@@ -18,12 +18,14 @@ pub(super) struct Candidates {
     order: VecDeque<BlockHash>,
     /// The block this node precommitted last: the one that others may decide on with its vote.
     bound_to: Option<BlockHash>,
+    /// The block decided last: who is a step behind asks for what it lacks of that.
+    decided: Option<(BlockHash, Arc<ExecutedBlock>)>,
 }
 
 impl Candidates {
-    /// A new height: forget everything.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// A new height, behind this block: forget everything else.
+    pub(super) fn begin_behind(&mut self, decided: Arc<ExecutedBlock>) {
+        *self = Self { decided: Some((decided.block.header.hash(), decided)), ..Self::default() };
     }
 
     pub(super) fn len(&self) -> usize {
@@ -36,6 +38,12 @@ impl Candidates {
 
     pub(super) fn get(&self, block: &BlockHash) -> Option<&Arc<ExecutedBlock>> {
         self.executed.get(block)
+    }
+
+    /// A block to tell others of: of this height, or the one decided last.
+    pub(super) fn to_tell(&self, block: &BlockHash) -> Option<&Arc<ExecutedBlock>> {
+        let decided = self.decided.as_ref().filter(|(decided, _)| decided == block);
+        self.get(block).or(decided.map(|(_, executed)| executed))
     }
 
     /// This node has precommitted a block: that one stays.

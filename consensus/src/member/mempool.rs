@@ -209,6 +209,12 @@ impl Mempool {
         self.pace.is_little(organisation, queue.weight())
     }
 
+    /// Whether all that waits is of organisations with much to say, and somebody with little was heard of just before.
+    #[must_use]
+    pub fn may_wait_longer(&self) -> bool {
+        self.pace.has_heard_little_lately() && self.queues.values().all(|queue| self.pace.is_much(queue.weight()))
+    }
+
     fn has_little_beside_much(&self) -> bool {
         let little = self.queues.iter().any(|(organisation, queue)| self.has_little(organisation, queue));
         little && self.queues.values().any(|queue| self.pace.is_much(queue.weight()))

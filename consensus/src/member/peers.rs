@@ -1,6 +1,7 @@
 //! Peers: who is connected, how far each is, what each says.
 
 use super::allowance::{Allowances, CONNECTION_WORDS};
+use super::bodies::Asking;
 use super::forks::LookingBack;
 use super::sync::{SYNC_PATIENCE_MS, SYNC_TIMEOUT_MS};
 use super::voice::{Others, Voice};
@@ -461,7 +462,7 @@ impl<C: Chain> Member<C> {
     }
 
     fn send_transactions(&mut self, peer: PublicKey, block: ledger::id::BlockHash, places: &[u32]) {
-        let Some(executed) = self.executed.get(&block) else { return };
+        let Some(executed) = self.executed.to_tell(&block) else { return };
         let wanted = places.iter().filter_map(|place| executed.transactions.get(*place as usize));
         let wanted: Vec<_> = wanted.cloned().collect();
         for message in message::gossip(&wanted) {
@@ -470,11 +471,11 @@ impl<C: Chain> Member<C> {
     }
 
     /// Asks for the transactions that bodies of a block still miss, one of their senders after another.
-    pub(super) fn ask_for_missing(&mut self, block: ledger::id::BlockHash) {
+    pub(super) fn ask_for_missing(&mut self, block: ledger::id::BlockHash, asking: Asking) {
         if self.executed.contains(&block) {
             return;
         }
-        let Some((peer, places)) = self.bodies.ask_for_missing(&block, &self.mempool) else { return };
+        let Some((peer, places)) = self.bodies.ask_for_missing(&block, &self.mempool, asking) else { return };
         let Ok(places) = List::new(places) else { return };
         let message = PeerMessage::WantTransactions { block, places };
         self.actions.push(Action::Send { to: To::Peer(peer), message });

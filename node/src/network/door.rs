@@ -7,7 +7,7 @@ use super::swarm::node_key;
 use crate::artifacts::Artifacts;
 use crate::crew::Stopping;
 use crate::shell::Inbox;
-use crate::verifier::Verifier;
+use crate::verifier::{Haste, Verifier};
 use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, has_left};
 use futures::{AsyncReadExt as _, StreamExt as _};
 use ledger::bounded::Blob;
@@ -18,9 +18,11 @@ use libp2p::PeerId;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
+/// Long batches of one peer's transactions that wait for their signatures to be verified, while the next frame is read.
+const BATCHES_ASIDE_MAX: usize = 4;
 /// Artifacts on their way to one peer at once.
 const TRANSFERS_PER_PEER_MAX: usize = 8;
 
@@ -39,6 +41,16 @@ pub(super) struct Door {
 
 /// The tasks that read peers' streams: of each peer and way one, the newest.
 pub(super) type Readers = Arc<Mutex<HashMap<(PublicKey, Way), AbortHandle>>>;
+
+/// What a frame came to.
+enum Parsed {
+    /// Something to hear.
+    Event(Box<Event>),
+    /// A long batch of transactions, not verified yet.
+    Aside(Vec<Vec<u8>>),
+    /// Nothing that is of use.
+    Nothing,
+}
 
 /// Why a peer's stream is closed.
 #[derive(Debug, thiserror::Error)]
@@ -125,29 +137,48 @@ impl Door {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Reads what a peer says. Of long batches that step back, some may wait aside, and what comes after them overtakes
+    /// them: one transaction of somebody who waits for it does not wait for the hundreds before it.
     async fn read_frames(&self, peer: PublicKey, mut stream: libp2p::Stream) -> Result<(), DoorError> {
-        loop {
-            let mut length = [0; LENGTH_BYTES];
-            stream.read_exact(&mut length).await?;
-            let mut bytes = vec![0; announced::<PeerMessage>(length)?];
-            stream.read_exact(&mut bytes).await?;
-            if let Some(event) = self.parse(peer, bytes).await? {
-                self.events.send(event).await.map_err(|_| Stopping)?;
+        let (aside, mut batches) = mpsc::channel(BATCHES_ASIDE_MAX);
+        let reading = async {
+            loop {
+                let mut length = [0; LENGTH_BYTES];
+                stream.read_exact(&mut length).await?;
+                let mut bytes = vec![0; announced::<PeerMessage>(length)?];
+                stream.read_exact(&mut bytes).await?;
+                match self.parse(peer, bytes).await? {
+                    Parsed::Event(event) => self.events.send(*event).await.map_err(|_| Stopping)?,
+                    Parsed::Aside(batch) => aside.send(batch).await.map_err(|_| Stopping)?,
+                    Parsed::Nothing => {}
+                }
             }
-        }
+        };
+        let verifying = async {
+            while let Some(batch) = batches.recv().await {
+                let transactions = self.verifier.passed_on(batch, Haste::StepsBack).await??;
+                self.events.send(Event::Gossiped { peer, transactions }).await.map_err(|_| Stopping)?;
+            }
+            Ok(())
+        };
+        futures::future::try_join(reading, verifying).await.map(|(never, ())| never)
     }
 
     /// From bytes to an event: parsed, and where there are transactions, their signatures verified. That is work,
     /// and not done for who is not listened to.
-    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Option<Event>, DoorError> {
+    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Parsed, DoorError> {
         let message = decode(&bytes)?;
         let event = match message {
             PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } if !self.is_heard(&peer) => {
-                return Ok(None);
+                return Ok(Parsed::Nothing);
             }
             PeerMessage::Transactions(list) => {
-                let bytes = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
-                let transactions = self.verifier.passed_on(bytes).await??;
+                let batch: Vec<_> = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
+                let is_answer = self.network.is_answer(&peer, batch.len());
+                if !is_answer && Haste::of_batch(batch.len()) == Haste::StepsBack {
+                    return Ok(Parsed::Aside(batch));
+                }
+                let transactions = self.verifier.passed_on(batch, Haste::Quick).await??;
                 Event::Gossiped { peer, transactions }
             }
             PeerMessage::FinalisedBlock { block, certificate } => {
@@ -158,7 +189,7 @@ impl Door {
                     // Of a block of the past nothing but its certificate may be of use.
                     _ if height <= tip => Vec::new(),
                     // Nobody asked for it.
-                    _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(None),
+                    _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(Parsed::Nothing),
                     _ => self.verifier.block(block.transactions.to_vec()).await??,
                 };
                 Event::Synced { peer, block, transactions, certificate }
@@ -170,7 +201,7 @@ impl Door {
                 Event::Said { peer, message }
             }
         };
-        Ok(Some(event))
+        Ok(Parsed::Event(Box::new(event)))
     }
 }
 

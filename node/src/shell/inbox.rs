@@ -26,6 +26,9 @@ pub const BATCH_BYTES: usize = BULK_BYTES_MAX / BULK_MAX;
 pub const BULK_PER_PEER_BYTES_MAX: usize = BULK_BYTES_MAX / 16;
 /// Bytes of batches that clients of this node offered: half of all, the rest being for what others admitted.
 pub const BULK_OF_CLIENTS_BYTES_MAX: usize = BULK_BYTES_MAX / 2;
+/// Transactions of a batch taken out at once; the rest stays until what is urgent was heard. Some of them take half a
+/// millisecond, and a vote that waits for a whole batch comes many times as late.
+pub(super) const TRANSACTIONS_AT_ONCE_MAX: usize = 64;
 /// More than any consensus message has: the votes of 128 validators.
 const CONSENSUS_BYTES: usize = 16 * 1024;
 /// More than any other event has.
@@ -130,6 +133,8 @@ fn size(event: &Event) -> usize {
 pub struct Events {
     urgent: mpsc::Receiver<Held>,
     bulk: mpsc::Receiver<Held>,
+    /// What is left of a batch that was begun.
+    begun: Option<Held>,
 }
 
 /// Both sides.
@@ -138,7 +143,7 @@ pub fn inbox() -> (Inbox, Events) {
     let (urgent, urgent_events) = lane(URGENT_MAX, URGENT_BYTES_MAX, URGENT_PER_PEER_BYTES_MAX);
     let (bulk, bulk_events) = lane(BULK_MAX, BULK_BYTES_MAX, BULK_PER_PEER_BYTES_MAX);
     let of_clients = Arc::new(Semaphore::new(BULK_OF_CLIENTS_BYTES_MAX));
-    (Inbox { urgent, bulk, of_clients }, Events { urgent: urgent_events, bulk: bulk_events })
+    (Inbox { urgent, bulk, of_clients }, Events { urgent: urgent_events, bulk: bulk_events, begun: None })
 }
 
 fn lane(events_max: usize, bytes_max: usize, per_peer_bytes_max: usize) -> (Lane, mpsc::Receiver<Held>) {
@@ -150,10 +155,13 @@ fn lane(events_max: usize, bytes_max: usize, per_peer_bytes_max: usize) -> (Lane
 impl Events {
     /// The next one, urgent ones first. `None` when all senders are gone.
     pub(super) async fn recv(&mut self) -> Option<Event> {
+        if self.begun.is_some() {
+            return self.urgent().or_else(|| self.bulk());
+        }
         tokio::select! {
             biased;
             Some(held) = self.urgent.recv() => Some(held.event),
-            Some(held) = self.bulk.recv() => Some(held.event),
+            Some(held) = self.bulk.recv() => Some(self.begin(held)),
             else => None,
         }
     }
@@ -163,10 +171,31 @@ impl Events {
         self.urgent.try_recv().ok().map(|held| held.event)
     }
 
-    /// A batch of transactions that is there already.
+    /// A batch of transactions that is there already, or a part of one.
     pub(super) fn bulk(&mut self) -> Option<Event> {
-        self.bulk.try_recv().ok().map(|held| held.event)
+        let held = self.begun.take().or_else(|| self.bulk.try_recv().ok())?;
+        Some(self.begin(held))
     }
+
+    /// Takes out the beginning of a batch. What it takes in memory is given back when all of it was taken out.
+    fn begin(&mut self, mut held: Held) -> Event {
+        let rest = match &mut held.event {
+            Event::Offered(offers) => rest_of(offers).map(Event::Offered),
+            Event::Gossiped { peer, transactions } => {
+                rest_of(transactions).map(|transactions| Event::Gossiped { peer: *peer, transactions })
+            }
+            _ => None,
+        };
+        let Some(rest) = rest else { return held.event };
+        let first = std::mem::replace(&mut held.event, rest);
+        self.begun = Some(held);
+        first
+    }
+}
+
+/// What is left of a batch, if it is more than is taken out at once.
+fn rest_of<T>(batch: &mut Vec<T>) -> Option<Vec<T>> {
+    (batch.len() > TRANSACTIONS_AT_ONCE_MAX).then(|| batch.split_off(TRANSACTIONS_AT_ONCE_MAX))
 }
 
 #[cfg(test)]
@@ -193,6 +222,17 @@ mod tests {
         Event::Gossiped { peer, transactions: vec![transaction(); count] }
     }
 
+    /// Takes out a whole batch; who passed it on, and how many transactions.
+    fn passed_on(events: &mut Events) -> (PublicKey, usize) {
+        let (mut from, mut count) = (None, 0);
+        while from.is_none() || events.begun.is_some() {
+            let Some(Event::Gossiped { peer, transactions }) = events.bulk() else { panic!("no batch") };
+            count += transactions.len();
+            assert!(from.replace(peer).is_none_or(|first| first == peer));
+        }
+        (from.unwrap(), count)
+    }
+
     /// Large batches fill the inbox by their bytes long before their number does; consensus has room all the
     /// while, and whoever waits goes on when a batch was taken out.
     #[tokio::test]
@@ -206,7 +246,7 @@ mod tests {
         assert!(sent < BULK_MAX && sent == BULK_BYTES_MAX / each, "{sent} batches of {each} bytes");
         assert!(inbox.send(Event::Connected { peer: peer(2) }).now_or_never().is_some());
         assert!(matches!(events.recv().await, Some(Event::Connected { .. })), "it goes first");
-        assert!(events.bulk().is_some());
+        assert_eq!(passed_on(&mut events).1, 2_000);
         assert!(inbox.send(batch(99)).now_or_never().is_some(), "there is room again");
         drop(events);
         assert!(inbox.send(batch(98)).await.is_err(), "nobody waits for a node that is gone");
@@ -227,9 +267,9 @@ mod tests {
             assert!(heard > 0 && goes_in(&inbox, batch(peer(2), count)), "others are heard");
             assert!(goes_in(&inbox, Event::Offered(vec![(transaction(), Ticket(1))])), "and clients");
             for _ in 0..heard {
-                assert!(matches!(events.bulk(), Some(Event::Gossiped { peer: from, .. }) if from == peer(1)));
+                assert_eq!(passed_on(&mut events), (peer(1), count));
             }
-            assert!(matches!(events.bulk(), Some(Event::Gossiped { peer: from, .. }) if from == peer(2)));
+            assert_eq!(passed_on(&mut events), (peer(2), count));
             assert!(goes_in(&inbox, batch(peer(1), count)), "it was heard, and goes on");
         }
     }
@@ -249,6 +289,23 @@ mod tests {
     /// Whether it went in at once, however many did before it.
     fn goes_in(inbox: &Inbox, event: Event) -> bool {
         tokio::task::unconstrained(inbox.send(event)).now_or_never().is_some()
+    }
+
+    /// However large a batch is, what is urgent is heard in between, and nothing of it is lost.
+    #[tokio::test]
+    async fn a_large_batch_does_not_hold_up_what_is_urgent() {
+        let (inbox, mut events) = inbox();
+        let count = 2 * TRANSACTIONS_AT_ONCE_MAX + 1;
+        assert!(goes_in(&inbox, batch(peer(1), count)));
+        let mut parts = Vec::new();
+        while let Some(Some(Event::Gossiped { transactions, .. })) = events.recv().now_or_never() {
+            parts.push(transactions.len());
+            if parts.len() == 1 {
+                assert!(goes_in(&inbox, said(peer(2))));
+                assert!(matches!(events.recv().await, Some(Event::Said { .. })), "it goes first");
+            }
+        }
+        assert_eq!(parts, vec![TRANSACTIONS_AT_ONCE_MAX, TRANSACTIONS_AT_ONCE_MAX, 1]);
     }
 
     /// A message for consensus, from a peer.

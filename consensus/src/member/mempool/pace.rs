@@ -5,7 +5,8 @@
 //! little to say, any other gets a share of a block and no more; and after a block that had such a share in it, one
 //! that is wanted by somebody with little to say is made of that alone. Half of the blocks are then as quick as
 //! those of a quiet ledger, and whoever has much still gets the other half. When nobody with little to say is heard
-//! of any more, shares grow until they are whole blocks again.
+//! of any more, shares grow until they are whole blocks again. And blocks that are of nobody else begin further apart, for
+//! as long as somebody with little to say was heard of just before.
 //!
 //! What is much and what is little is the same number everywhere: it tells people and their scripts from floods. How
 //! large a share is is not, but as much as takes half of a quiet height (`Length`).
@@ -73,6 +74,11 @@ impl Pace {
     /// Whether somebody had much to say in the last block.
     pub(super) fn was_much(&self) -> bool {
         !self.much.is_empty()
+    }
+
+    /// Whether somebody with little to say was in one of the last blocks: the first share beside him is not doubled yet.
+    pub(super) fn has_heard_little_lately(&self) -> bool {
+        self.little().any(|(since, _)| since < DOUBLE_AFTER)
     }
 
     /// Organisations that had little to say lately, and how many blocks ago.
