@@ -41,6 +41,7 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
             ledger.kill(victim);
             the_chain_is_sound(&ledger, victim);
             words.nobody_contradicts_himself(&ledger, victim);
+            words.the_guard_knows_them(&ledger, victim);
         }
         if victims.len() == 1 && dice.below(2) == 0 {
             crowd.await_more(&ledger, 5).await;

@@ -4,12 +4,11 @@
 use crate::support::clients::{Operator, finalise};
 use crate::support::faults::Fault;
 use crate::support::invariants::{
-    all_chains_are_equal, no_place_is_given_twice, nobody_panicked, nothing_finalised_is_lost, place_of,
-    the_chain_is_sound,
+    all_chains_are_equal, no_place_is_given_twice, nobody_is_convicted, nobody_panicked, nothing_finalised_is_lost,
+    place_of, the_chain_is_sound,
 };
-use crate::support::ledger::{Ledger, NODES};
+use crate::support::ledger::{Ledger, NODES, VALIDATORS};
 use crate::support::namespaces::in_a_network;
-use crate::support::storage::SlowDisk;
 use crate::support::witnesses::Witnesses;
 use crate::support::{number, wait_for};
 use proto::v1::{SubmitRequest, TransactionState};
@@ -21,10 +20,13 @@ use tests::Dice;
 const FAULTS_DEFAULT: usize = 8;
 /// Which, unless `SEED` says otherwise.
 const SEED_DEFAULT: u64 = 11;
-/// How many seconds a fault lasts at least is `LASTING`: connections that were silent for longer take longer to
-/// speak again.
+/// How many seconds a fault lasts at least, unless `LASTING` says otherwise: connections that were silent for longer
+/// take longer to speak again.
+const LASTING_DEFAULT_S: u64 = 0;
 /// Clients that watch.
 const CLIENTS: usize = 6;
+/// What a slow disk does: a few blocks in a second.
+const SLOW_WRITES_PER_SECOND: u32 = 40;
 const EVERYBODY: [usize; 5] = [0, 1, 2, 3, 4];
 
 /// After everything: all nodes have the same, nothing is lost, nothing is there twice.
@@ -38,6 +40,7 @@ async fn assert_whole(ledger: &mut Ledger, operator: &Operator, witnesses: Witne
     no_place_is_given_twice(&noted);
     assert!(all_chains_are_equal(ledger, &NODES).await >= last.height);
     nobody_panicked(ledger, &NODES);
+    nobody_is_convicted(ledger, "site").await;
     for name in NODES {
         ledger.stop(name);
         the_chain_is_sound(ledger, name);
@@ -59,16 +62,24 @@ async fn everybody_catches_up(ledger: &Ledger) {
 fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
     in_a_network(NODES.len(), async |net| {
         let (faults, seed) = (number("FAULTS", FAULTS_DEFAULT), number("SEED", SEED_DEFAULT));
-        let lasting = Duration::from_secs(number("LASTING", 0));
+        let lasting = Duration::from_secs(number("LASTING", LASTING_DEFAULT_S));
         println!("FAULTS={faults} SEED={seed} LASTING={}", lasting.as_secs());
-        let mut ledger = Ledger::raise_in(net).await;
+        let mut ledger = Ledger::raise_behind_relays(net).await;
+        let mut dice = Dice::new(seed);
+        let slow = *dice.pick(&VALIDATORS).unwrap();
+        let disk = ledger.move_to_a_slow_disk(slow);
         let operator = Arc::new(Operator::of(&ledger));
         let witnesses = Witnesses::gather(&ledger, &operator, CLIENTS, seed);
-        let mut dice = Dice::new(seed);
         for _ in 0..faults {
             let fault = Fault::draw(&mut dice);
+            let (is_late, is_slow) = (dice.below(3) == 0, dice.below(3) == 0);
+            let late = is_late.then(|| Fault::draw_delay(&mut dice));
             let began = Instant::now();
-            net.impose(std::slice::from_ref(&fault));
+            let at_once: Vec<Fault> = [Some(fault.clone()), late.clone()].into_iter().flatten().collect();
+            net.impose(&at_once);
+            if let Some(disk) = &disk {
+                disk.set_writes_per_second(if is_slow { SLOW_WRITES_PER_SECOND } else { 0 });
+            }
             match fault.majority() {
                 Some(majority) => witnesses.await_finals(&ledger, &majority, 10).await,
                 None => witnesses.await_silence(&ledger, CLIENTS).await,
@@ -76,11 +87,18 @@ fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
             tokio::time::sleep(lasting.saturating_sub(began.elapsed())).await;
             let lasted = began.elapsed();
             net.heal();
+            if let Some(disk) = &disk {
+                disk.set_writes_per_second(0);
+            }
             witnesses.await_finals(&ledger, &EVERYBODY, 10).await;
             everybody_catches_up(&ledger).await;
-            println!("{fault}: {} ms, and {} ms after it", lasted.as_millis(), (began.elapsed() - lasted).as_millis());
+            let besides = [late.map(|late| format!(", {late}")), is_slow.then(|| format!(", the disk of {slow} slow"))];
+            let besides: String = besides.into_iter().flatten().collect();
+            let after = began.elapsed() - lasted;
+            println!("{fault}{besides}: {} ms, and {} ms after it", lasted.as_millis(), after.as_millis());
         }
         assert_whole(&mut ledger, &operator, witnesses).await;
+        drop(disk);
     });
 }
 
@@ -160,16 +178,9 @@ fn slow_links_that_lose_and_a_slow_disk_cost_time_and_nothing_else() {
         net.heal();
         everybody_catches_up(&ledger).await;
 
-        ledger.stop("vendor-b");
-        let data = ledger.node("vendor-b").data_dir.clone();
-        let kept = ledger.beside("kept");
-        std::fs::rename(&data, &kept).unwrap();
-        std::fs::create_dir(&data).unwrap();
-        let disk = SlowDisk::over(&data);
-        crate::support::storage::copy(&kept, &data);
-        ledger.start("vendor-b");
+        let disk = ledger.move_to_a_slow_disk("vendor-b");
         if let Some(disk) = &disk {
-            disk.set_writes_per_second(40);
+            disk.set_writes_per_second(SLOW_WRITES_PER_SECOND);
         }
         witnesses.await_finals(&ledger, &[0, 1, 3, 4], 60).await;
         // The others do not wait for it; and it does not stay behind.

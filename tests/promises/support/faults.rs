@@ -40,14 +40,20 @@ impl Fault {
         let mut host = || usize::try_from(dice.below(hosts)).expect("a few hosts");
         let (first, second) = (host(), host());
         let other = if second == first { (first + 1) % NODES.len() } else { second };
-        match dice.below(7) {
+        match dice.below(8) {
             0 => Self::Apart([first].into()),
             1 | 2 => Self::Apart([first, other].into()),
             3 => Self::OneWay { from: first, to: other },
             4 => Self::Deaf(first),
             5 => Self::Mute(first),
+            6 => Self::draw_delay(dice),
             _ => Self::Loss(u8::try_from(5 + dice.below(15)).expect("below a hundred")),
         }
+    }
+
+    /// A delay as between two cities or two continents, by chance.
+    pub(crate) fn draw_delay(dice: &mut Dice) -> Self {
+        Self::Delay(Duration::from_millis(5 + dice.below(76)))
     }
 
     /// Those who hear each other well enough to go on: the side with a quorum. `None` when no side has one.

@@ -1,6 +1,7 @@
 //! A ledger raised for one test, gone with it.
 
 use super::namespaces::Net;
+use super::storage::{SlowDisk, copy};
 use super::wait_for;
 use devnet::layout::{Agent, Devnet, Node};
 use devnet::raise::{self, Plan, RaiseError, SITE};
@@ -133,6 +134,19 @@ impl Ledger {
     pub(crate) fn start(&mut self, name: &str) {
         let starter = self.starters.get(name).cloned().unwrap_or_default();
         processes::start_node_through(self.node_mut(name), &starter).unwrap();
+    }
+
+    /// Starts a node anew on a disk of its own that can be made slow; `None` where there are none, and it goes on as it was.
+    pub(crate) fn move_to_a_slow_disk(&mut self, name: &str) -> Option<SlowDisk> {
+        self.stop(name);
+        let data = self.node(name).data_dir.clone();
+        let kept = self.beside("kept");
+        fs::rename(&data, &kept).unwrap();
+        fs::create_dir(&data).unwrap();
+        let disk = SlowDisk::over(&data);
+        copy(&kept, &data);
+        self.start(name);
+        disk
     }
 
     /// It does nothing any more, and is there.

@@ -1,7 +1,7 @@
 //! What validators said, as the vote logs of killed nodes have it: their own words and what they heard.
 
 use super::ledger::Ledger;
-use consensus::{LogEntry, Signed, SignedKind, log};
+use consensus::{GuardRecord, LogEntry, Signed, SignedKind, log, records};
 use ledger::key::PublicKey;
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -9,6 +9,9 @@ use std::fs;
 
 /// Where a validator may say one thing.
 type Place = (PublicKey, u64, u32, SignedKind);
+
+/// Rounds of the newest height that a guard knows of: three kinds of message each.
+const ROUNDS_KNOWN: u32 = GuardRecord::SLOTS / 3;
 
 /// Everything anybody said, as far as it is known.
 #[derive(Default)]
@@ -42,6 +45,28 @@ impl Words {
                     place.get()
                 );
             }
+        }
+    }
+
+    /// Reads the signing guard of a node that was killed: nothing that its key was heard to say is later than what stands in
+    /// there, nor another thing.
+    pub(crate) fn the_guard_knows_them(&self, ledger: &Ledger, killed: &str) {
+        let file = fs::read(ledger.node(killed).data_dir.join("signing.guard")).unwrap();
+        let known: Vec<Signed> = records::read_slots(&file).into_iter().map(|record| record.signed).collect();
+        let Some(newest) = known.iter().max_by_key(|signed| (signed.height(), signed.round())) else { return };
+        let (author, height) = (newest.author(), newest.height());
+        let oldest_round = newest.round().saturating_sub(ROUNDS_KNOWN - 1);
+        let knows = |heard: &Signed| {
+            known.iter().any(|signed| {
+                (signed.author(), signed.height(), signed.round(), signed.kind(), signed.block())
+                    == (author, height, heard.round(), heard.kind(), heard.block())
+            })
+        };
+        let first = (author, height, oldest_round, SignedKind::Proposal);
+        let of_author = self.said.range(first..).take_while(|((who, ..), _)| *who == author);
+        for (_, heard) in of_author {
+            assert_eq!(heard.height(), height, "{killed} said something later than its guard knows of: {heard:?}");
+            assert!(knows(heard), "{killed} said {heard:?}, and its guard knows {known:?}");
         }
     }
 
