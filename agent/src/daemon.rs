@@ -4,6 +4,7 @@ use crate::cache;
 use crate::config::Config;
 use crate::control::{ASKED_MAX, Control, Listening};
 use crate::follow::{self, Pace};
+use crate::health::Monitor;
 use crate::installer::journal::Observer;
 use crate::own_program::{self, Launched, Running};
 use crate::settled::chain;
@@ -82,6 +83,9 @@ pub async fn run(
     }
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
+    let seed = Digest::blake3(&[endpoint.as_bytes().as_slice(), b"health"].concat());
+    let monitor = Monitor::new(&site.config, site.installer.prober(), services.clone(), site.inventory.clone());
+    let watched = monitor.run(site.config.health.watch, seed);
     if let Some(inventory) = &site.config.inventory {
         others.spawn(site.teller().run(inventory.clone()));
     }
@@ -93,6 +97,7 @@ pub async fn run(
         endpoint,
         heads: worker.site().heads.clone(),
         services: services.clone(),
+        vitals: worker.site().inventory.vitals.clone(),
         receipts: worker.site().receipts.clone(),
         work: worker.watch(),
         origins: worker.site().origins.clone(),
@@ -106,6 +111,7 @@ pub async fn run(
     tokio::select! {
         () = worker.run(asked) => {}
         () = control.serve() => {}
+        () = watched => {}
         () = &mut stop => tracing::info!("stopping"),
     }
     control.finish().await;

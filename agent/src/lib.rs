@@ -22,6 +22,7 @@ pub mod download;
 pub mod enrolment;
 pub mod files;
 pub mod follow;
+pub mod health;
 pub mod installer;
 pub mod inventory;
 pub mod key;

@@ -7,11 +7,12 @@ use crate::files::{self, FileError, failed};
 use crate::proofs::{self, Offer};
 use ledger::id::PatchId;
 use ledger::limits;
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Proofs kept: those that were offered last.
+/// Proofs kept of what is not installed: those that were offered last.
 const PROOFS_MAX: usize = 64;
 /// What follows the patch in a name.
 const SUFFIX: &str = ".proof";
@@ -27,17 +28,19 @@ impl Shelf {
         Self(directory.to_owned())
     }
 
-    /// Keeps what was offered, if it is at least of the patch that was asked for.
+    /// Keeps what was offered, if it is at least of the patch that was asked for; and what was offered of these patches,
+    /// however long ago.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn keep(&self, offer: &Offer) -> Result<(), FileError> {
+    pub fn keep(&self, offer: &Offer, of_these: &BTreeSet<PatchId>) -> Result<(), FileError> {
         if proofs::claimed_patch(&offer.proof) != Some(offer.patch) {
             return Ok(());
         }
         files::private_dir(&self.0)?;
         files::replace(&self.path(offer.patch), &offer.proof)?;
         let mut all = self.patches()?;
+        all.retain(|patch| !of_these.contains(patch));
         all.sort_by_key(|patch| std::cmp::Reverse(self.changed(*patch)));
         all.iter().skip(PROOFS_MAX).try_for_each(|patch| files::remove(&self.path(*patch)))
     }

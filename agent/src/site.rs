@@ -391,7 +391,9 @@ impl Site {
 
     /// Keeps a proof that was offered, for whoever asks later why.
     pub(crate) fn keep_proof(&self, offer: &Offer) {
-        if let Err(error) = Shelf::at(&self.data.proofs()).keep(offer) {
+        let installed = installs::each(&self.data.installs()).unwrap_or_default().into_iter();
+        let installed = installed.filter_map(|(_, found)| found.ok().flatten()?.meta.patch).collect();
+        if let Err(error) = Shelf::at(&self.data.proofs()).keep(offer, &installed) {
             tracing::warn!(error = chain(&error), "a proof is not kept");
         }
     }

@@ -14,6 +14,7 @@ use crate::download::{Delivery, Origins, SourceView};
 use crate::enrolment::Enrolment;
 use crate::files::FileError;
 use crate::follow::heads::{Freshness, Heads, NodeView};
+use crate::health::{HealthView, Vitals};
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
 use crate::own_program::record::Record;
@@ -56,6 +57,9 @@ pub struct Status {
     pub interrupted: Option<String>,
     /// Services.
     pub services: Vec<ServiceView>,
+    /// How what is installed does, as a running agent saw it last.
+    #[serde(default)]
+    pub health: Vec<HealthView>,
     /// Receipts that are not final yet.
     pub receipts_waiting: usize,
     /// What the nodes say of the endpoint's key, if they were asked.
@@ -136,6 +140,8 @@ pub struct Shown {
     pub heads: Arc<Heads>,
     /// Its services.
     pub services: Arc<Services>,
+    /// How what is installed does.
+    pub vitals: Vitals,
     /// Its receipts.
     pub receipts: Receipts,
     /// What it does.
@@ -181,6 +187,7 @@ impl Shown {
             installed: installed_and_judged(&self.config, &mut trouble).0,
             interrupted: None,
             services: self.services.views(),
+            health: self.vitals.all(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
             enrolment: self.receipts.enrolment(),
             paused,
@@ -212,6 +219,7 @@ impl Status {
             installed,
             interrupted: under_way.map(|under_way| under_way.said),
             services: Vec::new(),
+            health: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
             enrolment: None,
             paused: paused(&config.policy),
@@ -319,6 +327,12 @@ impl fmt::Display for Status {
         }
         for trouble in &self.trouble {
             writeln!(f, "TROUBLE    {trouble}")?;
+        }
+        for HealthView { product, channel, since_ms, trouble } in &self.health {
+            if let Some(trouble) = trouble {
+                let since = Zone::utc().show(*since_ms);
+                writeln!(f, "UNHEALTHY  {product} (channel {channel}) since {since}: {trouble}")?;
+            }
         }
         if let Some(file) = &self.restart_required {
             writeln!(f, "RESTART    this host asks to be restarted ({})", file.display())?;

@@ -9,7 +9,7 @@ mod report;
 
 pub use difference::{Change, changes};
 pub use read::{InventoryRead, READERS, ReadError, SignedInventoryRead};
-pub use report::{InventoryReport, Readings, ReportError, SignedInventoryReport};
+pub use report::{InventoryReport, Readings, ReportError, SignedInventoryReport, Unhealthy};
 
 use crate::bounded::{SortedList, Text};
 use crate::encoding::{Canonical, DecodeError, Limit, decode, encode};

@@ -70,6 +70,8 @@ pub const INVENTORY_DISKS_MAX: usize = 64;
 pub const INVENTORY_UNREAD_MAX: usize = 16;
 /// Failed services that are named beside an inventory.
 pub const READINGS_FAILED_MAX: usize = 16;
+/// Installed products that do not work, named in one report.
+pub const READINGS_UNHEALTHY_MAX: usize = 8;
 /// How old a report of an inventory may be when it arrives.
 pub const INVENTORY_REPORT_MS_MAX: u64 = 10 * 60 * 1000;
 /// How far the clock it was made by may be ahead.

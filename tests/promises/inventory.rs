@@ -121,3 +121,57 @@ async fn an_installed_package_is_another_inventory_after_one_interval() {
     let refused = ledger.countersign(&["inventory", "list", "-o", "json"], &vendor);
     assert!(!refused.status.success(), "{}", String::from_utf8_lossy(&refused.stdout));
 }
+
+/// Hosts that somebody should see to, each with its health; the exit code says whether there are any.
+fn alarms(ledger: &Ledger) -> Vec<(Value, Value)> {
+    let who = ledger.as_client("site", Some(("site", "operator")));
+    let output = ledger.countersign(&["inventory", "alarm", "-o", "json"], &who);
+    let alarm: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let hosts = alarm["hosts"].as_array().unwrap_or_else(|| panic!("{alarm}"));
+    assert_eq!(output.status.code(), Some(i32::from(!hosts.is_empty())), "{alarm}");
+    hosts.iter().map(|host| (host["health"].clone(), host["readings"]["unhealthy"].clone())).collect()
+}
+
+async fn await_alarm(ledger: &Ledger, health: Option<&str>) -> Value {
+    wait_for(&format!("an alarm: {health:?}"), async || match (&alarms(ledger)[..], health) {
+        ([], None) => Some(Value::Null),
+        ([(is, why)], Some(health)) if is == health => Some(why.clone()),
+        _ => None,
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_host_that_is_unhealthy_or_silent_alarms_its_own_people() {
+    let mut ledger = Ledger::raise().await;
+    let (tree, flag) = (ledger.beside("tree"), ledger.beside("flag"));
+    fs::create_dir(&tree).unwrap();
+    fs::write(tree.join("version"), "1").unwrap();
+    fs::write(&flag, "").unwrap();
+    let more = format!(
+        "\n[inventory]\nevery = \"1s\"\ngather = []\n[health]\nwatch = \"100ms\"\n[[health.checks]]\nname = \"flag\"\n\
+         command = [\"/usr/bin/env\", \"test\", \"-e\", {:?}]\nattempts = 1\n",
+        flag.display().to_string()
+    );
+    let agent = ledger.add_agent("agent-1", &more);
+    await_alarm(&ledger, None).await;
+    ledger.kill_agent("agent-1");
+    let [config, tree] = [&agent.config, &tree].map(|path| path.display().to_string());
+    let adopt =
+        ["adopt", "--product", "vendor-a/app", "--channel", "stable", "--version", "1", "--config", &config, &tree];
+    let adopted = processes::output("countersign-agent", &adopt).unwrap();
+    assert!(adopted.status.success(), "{adopted:?}");
+
+    // Nobody hears of it any more.
+    await_alarm(&ledger, Some("offline")).await;
+    ledger.start_agent("agent-1");
+    await_alarm(&ledger, None).await;
+
+    // What is installed stops working, and works again.
+    fs::remove_file(&flag).unwrap();
+    let why = await_alarm(&ledger, Some("unhealthy")).await;
+    assert_eq!((&why[0]["product"], &why[0]["channel"]), (&"vendor-a/app".into(), &"stable".into()), "{why}");
+    assert!(why[0]["why"].as_str().is_some_and(|why| why.contains("flag") && why.contains("exit status 1")), "{why}");
+    fs::write(&flag, "").unwrap();
+    await_alarm(&ledger, None).await;
+}

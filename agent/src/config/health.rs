@@ -13,6 +13,8 @@ const CHECKS_MAX: usize = 32;
 const SOAK_MAX: Duration = Duration::from_secs(30 * 60);
 /// Longest attempt, and longest wait between two.
 const PATIENCE_MAX: Duration = Duration::from_secs(10 * 60);
+/// Longest time between two looks at what is installed.
+const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Attempts of one check.
 const ATTEMPTS_MAX: u16 = 1000;
 /// Longest text of a check.
@@ -27,6 +29,8 @@ pub struct Health {
     pub soak: Duration,
     /// How often it is looked at meanwhile.
     pub interval: Duration,
+    /// How often what is installed is looked at between updates; never when there is no time between.
+    pub watch: Duration,
     /// What asks the service manager.
     pub systemctl: String,
 }
@@ -37,14 +41,15 @@ pub struct Health {
 pub(super) struct RawHealth {
     soak: String,
     interval: String,
+    watch: String,
     systemctl: String,
     checks: Vec<RawCheck>,
 }
 
 impl Default for RawHealth {
     fn default() -> Self {
-        let (soak, interval, systemctl) = ("0s".to_owned(), "10s".to_owned(), "systemctl".to_owned());
-        Self { soak, interval, systemctl, checks: Vec::new() }
+        let [soak, interval, watch, systemctl] = ["0s", "10s", "1m", "systemctl"].map(str::to_owned);
+        Self { soak, interval, watch, systemctl, checks: Vec::new() }
     }
 }
 
@@ -109,6 +114,7 @@ pub(super) fn parse(raw: &RawHealth) -> Result<Health, Wrong> {
         checks: raw.checks.iter().enumerate().map(parse_check).collect::<Result<_, _>>()?,
         soak: Duration::from_millis(milliseconds("health.soak", &raw.soak, SOAK_MAX)?),
         interval: Duration::from_millis(interval),
+        watch: Duration::from_millis(milliseconds("health.watch", &raw.watch, WATCH_MAX)?),
         systemctl: raw.systemctl.clone(),
     })
 }

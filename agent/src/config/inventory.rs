@@ -44,6 +44,14 @@ pub struct Inventory {
     pub nodes: Vec<String>,
 }
 
+impl Inventory {
+    /// Within which time the nodes are told again, if all is well.
+    #[must_use]
+    pub fn again_within(&self) -> Duration {
+        self.every + self.every * u32::try_from(self.jitter_percent).unwrap_or(u32::MAX) / 100
+    }
+}
+
 /// `[inventory]` as it stands in the file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]

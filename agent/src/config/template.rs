@@ -185,12 +185,14 @@ name = @NAME@
 # memory_mb = 512                    # mebibytes, of one of its processes
 # disk_mb = 1024                     # mebibytes, of the directories together, with what it makes in them
 
-# What is asked after every update, beside what its manifest asks; what fails is rolled back. A check is
+# What is asked after every update, beside what its manifest asks; what fails is rolled back. Between updates the same
+# is asked now and then, and what fails is said: here (status), and to this organisation's nodes. A check is
 # one of command (with expect), tcp, http (of this host; with status and contains), unit, package with
 # version, disk with free_mb, memory_free_mb.
 # [health]
 # soak = "2m"                        # everything must go on passing for so long; 30m at most
 # interval = "10s"                   # and is asked so often meanwhile
+# watch = "1m"                       # between updates, everything is asked so often; "0s": never
 # systemctl = "systemctl"            # what is asked for units
 # [[health.checks]]
 # name = "front page"

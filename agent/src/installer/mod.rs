@@ -355,6 +355,12 @@ impl Installer {
         is_old && job.place.current().is_ok_and(|current| current == job.begun.from)
     }
 
+    /// What asks whether something installed works.
+    #[must_use]
+    pub fn prober(&self) -> &Prober {
+        &self.prober
+    }
+
     /// Asks whether what was applied works: its services, its probes, its services again.
     ///
     /// # Errors

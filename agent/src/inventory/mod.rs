@@ -18,10 +18,11 @@ pub use told::{Told, ToldNode};
 
 use crate::config::{self, Config, Part};
 use crate::data::DataDir;
+use crate::health::{HealthView, Vitals};
 use ledger::bounded::SortedList;
 use ledger::encoding::encode;
 use ledger::id::Digest;
-use ledger::inventory::{Fact, Hardware, INVENTORY_VERSION, Inventory, Readings, Unread};
+use ledger::inventory::{Fact, Hardware, INVENTORY_VERSION, Inventory, Readings, Unhealthy, Unread};
 use ledger::limits;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -109,29 +110,48 @@ fn make_room(inventory: &mut Inventory) {
     }
 }
 
+/// What is installed and does not work.
+fn unhealthy(vitals: &Vitals) -> SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }> {
+    let unhealthy = vitals.all().into_iter().filter_map(|HealthView { product, channel, since_ms, trouble }| {
+        let (product, channel) = (fact(&product.to_string()), fact(channel.as_str()));
+        Some(Unhealthy { product, channel, since_ms, why: fact(&trouble?) })
+    });
+    bounded(unhealthy.collect(), &mut 0)
+}
+
 /// Looks at the host for whoever wants to know, one look at a time: two would take the memory of two.
 #[derive(Clone)]
 pub struct Gatherer {
     config: Arc<Config>,
     looking: Arc<Mutex<()>>,
     wanted: Arc<Notify>,
+    /// How what is installed does.
+    pub(crate) vitals: Vitals,
 }
 
 impl Gatherer {
     /// Of a host with this configuration.
     #[must_use]
     pub fn new(config: &Config) -> Self {
-        Self { config: Arc::new(config.clone()), looking: Arc::default(), wanted: Arc::default() }
+        Self {
+            config: Arc::new(config.clone()),
+            looking: Arc::default(),
+            wanted: Arc::default(),
+            vitals: Vitals::default(),
+        }
     }
 
     /// Looks now, and does something with what was seen, on a thread for that; nothing where the house wants no
     /// inventory, or the look broke off.
     async fn look<T: Send + 'static>(&self, then: impl FnOnce(Gathered) -> T + Send + 'static) -> Option<T> {
-        let Self { config, looking, .. } = self.clone();
+        let Self { config, looking, vitals, .. } = self.clone();
         let what = config.inventory.clone()?;
         let looked = tokio::task::spawn_blocking(move || {
             let _one_at_a_time = looking.lock().unwrap_or_else(PoisonError::into_inner);
-            then(gather(&config, &what))
+            let mut gathered = gather(&config, &what);
+            gathered.readings.unhealthy = unhealthy(&vitals);
+            gathered.readings.again_within_ms = u64::try_from(what.again_within().as_millis()).unwrap_or(u64::MAX);
+            then(gathered)
         });
         looked.await.inspect_err(|error| tracing::warn!(%error, "cannot look at what is on this host")).ok()
     }

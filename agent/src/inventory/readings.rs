@@ -22,5 +22,6 @@ pub(super) fn look(config: &Config, Running { running, mut failed }: Running) ->
         disk_free_mib: disk_free(&config.data_dir.to_string_lossy()).unwrap_or(0) >> 20,
         services_running: running,
         services_failed: SortedList::new(failed).unwrap_or_default(),
+        ..Readings::default()
     }
 }

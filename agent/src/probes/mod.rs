@@ -25,10 +25,14 @@ use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-/// What a container is called that a check is made in; services are called `service-…`.
+/// What a container is called that a check of an update is made in; services are called `service-…`.
 const CHECK: &str = "check";
+/// The same between updates: one may begin while it is there.
+const WATCH: &str = "watch";
 /// Bytes of a command's output kept.
 pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
+/// How long all checks of something installed together may take between updates.
+const LOOK_DEADLINE: Duration = Duration::from_secs(5 * 60);
 /// How long all checks of a patch together may take, whatever its manifest says.
 pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
@@ -58,6 +62,8 @@ pub struct Prober {
     parameters: Parameters,
     health: Health,
     looks: Looks,
+    /// Whether it is asked between updates.
+    is_watching: bool,
     /// Where RPM packages are installed, if they are.
     rpm: Option<config::Rpm>,
 }
@@ -73,7 +79,13 @@ impl Prober {
         rpm: &config::Rpm,
     ) -> Self {
         let rpm = rpm.enabled.then(|| rpm.clone());
-        Self { launcher, containers, parameters, health, looks: Looks::default(), rpm }
+        Self { launcher, containers, parameters, health, looks: Looks::default(), is_watching: false, rpm }
+    }
+
+    /// The same for looking between updates: an update's checks never wait for these, nor get in their way.
+    #[must_use]
+    pub(crate) fn for_watching(&self) -> Self {
+        Self { looks: Looks::default(), is_watching: true, ..self.clone() }
     }
 
     /// Whether this host's house has checks for every patch.
@@ -97,19 +109,32 @@ impl Prober {
         }
     }
 
+    /// Makes all checks of something installed, and of the house, once.
+    ///
+    /// # Errors
+    /// [`Failure`] is the first check that failed.
+    pub(crate) async fn look(&self, checks: &[HealthCheck], at: At<'_>) -> Result<(), Failure> {
+        let mut log = |line: &str| tracing::debug!("{line}");
+        timeout(LOOK_DEADLINE, self.examine_all(checks, at, &mut log)).await.unwrap_or_else(|_| {
+            let cause = format!("not over after {LOOK_DEADLINE:?}");
+            Err(Failure { probe: "health checks".to_owned(), attempts: 1, cause })
+        })
+    }
+
     async fn examine_and_soak(&self, checks: &[HealthCheck], at: At<'_>, log: &mut AttemptLog) -> Result<(), Failure> {
-        self.examine_all(checks, at, log).await?;
+        let mut log = |line: &str| log.line(line);
+        self.examine_all(checks, at, &mut log).await?;
         let soaked = Instant::now() + self.health.soak;
         while Instant::now() < soaked {
             sleep_until(soaked.min(Instant::now() + self.health.interval)).await;
-            self.examine_all(checks, at, log)
+            self.examine_all(checks, at, &mut log)
                 .await
                 .map_err(|failure| Failure { cause: format!("{}, after it had passed", failure.cause), ..failure })?;
         }
         Ok(())
     }
 
-    async fn examine_all(&self, checks: &[HealthCheck], at: At<'_>, log: &mut AttemptLog) -> Result<(), Failure> {
+    async fn examine_all(&self, checks: &[HealthCheck], at: At<'_>, log: &mut dyn FnMut(&str)) -> Result<(), Failure> {
         for check in checks {
             let name = describe(&check.probe);
             let observe = async || self.observe(check, at).await;
@@ -127,6 +152,7 @@ impl Prober {
         let (tree, shown) = (at.tree(), at.tree().to_string_lossy());
         let parameters = self.parameters.with_tree(if matches!(at, At::Container(_)) { TREE_INSIDE } else { &shown });
         let patience = Duration::from_millis(check.timeout_ms.into());
+        let called = if self.is_watching { WATCH } else { CHECK };
         let observation = match &check.probe {
             Probe::Command { arguments, .. } => {
                 let words: Result<Vec<_>, UnknownParameter> =
@@ -134,7 +160,7 @@ impl Prober {
                 let words = words.map_err(|unknown| unknown.to_string()).and_then(|words| match at {
                     At::Host(_) => Ok(words),
                     At::Container(image) => {
-                        let contained = self.containers.words(CHECK, image, &words, &BTreeMap::new());
+                        let contained = self.containers.words(called, image, &words, &BTreeMap::new());
                         contained.map_err(|error| chain(&error))
                     }
                 });
@@ -176,7 +202,9 @@ impl Prober {
     /// Runs a command in the tree: bounded output, bounded time, nothing left behind.
     async fn run(&self, words: &[String], tree: &Path, patience: Duration) -> Observation {
         let mut command = self.launcher.command(words, &BTreeMap::new(), tree);
-        command.stdout(Stdio::piped()).stderr(Stdio::inherit());
+        // What a command complains of is part of an update's story, and not told again and again.
+        let complaints = if self.is_watching { Stdio::null() } else { Stdio::inherit() };
+        command.stdout(Stdio::piped()).stderr(complaints);
         let mut child = match command.spawn() {
             Ok(child) => child,
             Err(error) => return Observation::Impossible(format!("cannot be started: {error}")),
@@ -214,20 +242,20 @@ async fn ask(
     name: &str,
     judge: impl Fn(&[Observation]) -> Judgement,
     observe: impl AsyncFn() -> Observation,
-    log: &mut AttemptLog,
+    log: &mut dyn FnMut(&str),
 ) -> Result<(), Failure> {
     let mut observations = Vec::new();
     loop {
         match judge(&observations) {
             Judgement::Passed => {
-                log.line(&format!("passed: {name}"));
+                log(&format!("passed: {name}"));
                 return Ok(());
             }
             Judgement::Failed(failure) => return Err(failure),
             Judgement::Again { wait_ms } => sleep(Duration::from_millis(wait_ms.into())).await,
         }
         let observation = observe().await;
-        log.line(&format!("attempt {}: {name}: {}", observations.len() + 1, shown(&observation)));
+        log(&format!("attempt {}: {name}: {}", observations.len() + 1, shown(&observation)));
         // Only the number of earlier attempts is looked at; their output need not be kept.
         observations.iter_mut().for_each(forget_output);
         observations.push(observation);

@@ -40,5 +40,6 @@ mod slots;
 mod sources;
 mod successors;
 mod support;
+mod vitals;
 mod why;
 mod windows;

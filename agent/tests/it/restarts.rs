@@ -103,6 +103,7 @@ pub(crate) fn awaits(answer: &Result<Settled, AskError>) -> Option<PatchId> {
 pub(crate) fn status(worker: &Worker) -> Status {
     let site = worker.site();
     let shown = agent::status::Shown {
+        vitals: agent::health::Vitals::default(),
         config: site.config.clone(),
         endpoint: site.key().public(),
         heads: site.heads.clone(),

@@ -22,6 +22,7 @@ const FAR: &str = "waits until 2104-02-29 01:00 UTC, because no window is open";
 pub(crate) fn status(worker: &Worker) -> agent::status::Status {
     let site = worker.site();
     let shown = Shown {
+        vitals: agent::health::Vitals::default(),
         config: site.config.clone(),
         endpoint: site.key().public(),
         heads: site.heads.clone(),

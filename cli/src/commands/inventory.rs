@@ -16,16 +16,20 @@ use ledger::key::PublicKey;
 use proto::v1::ListInventoriesRequest;
 use reader::Reader;
 use serde::Serialize;
-use terminal::{Answer, escape};
+use terminal::{Answer, EXIT_DONE, EXIT_REFUSED, escape};
 
+/// Hosts of one organisation that are looked at for an alarm: a node that never stops is left.
+const HOSTS_MAX: usize = 1_000_000;
 /// Lines of one change that history shows to people.
 const LINES_MAX: usize = 5;
 
 /// See what hosts of your organisation say is on them.
 #[derive(Debug, Subcommand)]
 pub enum InventoryCommand {
-    /// Hosts, with what each is and when it was heard of last
+    /// Hosts, with what each is, how it does and when it was heard of last
     List(List),
+    /// Hosts that somebody should see to: unhealthy, offline, or never heard of
+    Alarm(Alarm),
     /// What is on a host, checked against what it signed
     Show(Show),
     /// When what is on a host became another thing
@@ -40,8 +44,8 @@ pub enum InventoryCommand {
 Asks a node of your organisation, with a key of an operator or approver. When a host was heard of last is by its own \
 signed word; the rest is the node's.
 
-JSON: {\"hosts\": [{\"key\", \"name\", \"group\", \"organisation\", \"labels\", \"status\", \"seen_ms\", \"received_ms\", \
-\"since_ms\", \"inventory\", \"os_name\", \"kernel\", \"packages\", \"readings\"}], \"more\"}; what is not known is null
+JSON: {\"hosts\": [{\"key\", \"name\", \"group\", \"organisation\", \"labels\", \"status\", \"health\", \"seen_ms\", \
+\"received_ms\", \"since_ms\", \"inventory\", \"os_name\", \"kernel\", \"packages\", \"readings\"}], \"more\"}; what is not known is null
 
 Example:
   countersign inventory list --key operator.key")]
@@ -49,6 +53,20 @@ pub struct List {
     #[command(flatten)]
     limit: Limit,
 }
+
+/// Show hosts that somebody should see to.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Of all active hosts of your organisation: those on which something installed does not work (its services, the checks of \
+its manifest and of the house, asked by the agent between updates), those not heard of for twice as long as they said, \
+and those never heard of. By the clock of whoever asks. Exit code 1 when there are any: for cron, and for what watches.
+
+JSON: {\"looked_at\", \"hosts\": [as in list]}; \"health\" is \"unhealthy\", \"offline\" or \"never-heard\", \
+\"readings\".\"unhealthy\" is [{\"product\", \"channel\", \"since_ms\", \"why\"}]
+
+Example:
+  countersign inventory alarm --key operator.key || mail -s alarm ops@example.com")]
+pub struct Alarm {}
 
 /// Show what is on a host.
 #[derive(Debug, Args)]
@@ -109,6 +127,7 @@ impl InventoryCommand {
         let reader = Reader::open(global).await?;
         match self {
             Self::List(list) => list.run(&reader).await,
+            Self::Alarm(Alarm {}) => alarm(&reader).await,
             Self::Show(show) => show.run(&reader).await,
             Self::History(history) => history.run(&reader).await,
             Self::Diff(diff) => diff.run(&reader).await,
@@ -123,21 +142,47 @@ impl List {
             hosts: Vec<HostView>,
             more: bool,
         }
-        let (chain_id, read) = (reader.connection.chain_id, reader.wish(None)?);
-        let (hosts, more) = pages(self.limit.limit as usize, |page_token, page_size| {
-            let mut inventories = reader.connection.inventories.clone();
-            let request = ListInventoriesRequest { read: read.clone(), page_size, page_token };
-            async move {
-                let answer = inventories.list(request).await?.into_inner();
-                let hosts = answer.endpoints.into_iter().map(|host| HostView::new(host, &chain_id));
-                Ok((hosts.collect::<Result<_, NodeError>>()?, answer.next_page_token))
-            }
-        })
-        .await?;
+        let (hosts, more) = hosts(reader, self.limit.limit as usize).await?;
         let rows: Vec<_> = hosts.iter().map(HostView::row).collect();
         let text = listed("hosts", table(&HostView::HEADINGS, &rows), rows.len(), more, &raise(self.limit));
         Ok(Answer::new(text, &View { hosts, more }))
     }
+}
+
+/// Hosts, as many as are wanted; whether there are more.
+async fn hosts(reader: &Reader, most: usize) -> Result<(Vec<HostView>, bool), Failure> {
+    let (chain_id, read) = (reader.connection.chain_id, reader.wish(None)?);
+    let pages = pages(most, |page_token, page_size| {
+        let mut inventories = reader.connection.inventories.clone();
+        let request = ListInventoriesRequest { read: read.clone(), page_size, page_token };
+        async move {
+            let answer = inventories.list(request).await?.into_inner();
+            let now_ms = time::now_ms();
+            let hosts = answer.endpoints.into_iter().map(|host| HostView::new(host, &chain_id, now_ms));
+            Ok((hosts.collect::<Result<_, NodeError>>()?, answer.next_page_token))
+        }
+    });
+    Ok(pages.await?)
+}
+
+async fn alarm(reader: &Reader) -> Result<Answer, Failure> {
+    #[derive(Serialize)]
+    struct View {
+        looked_at: usize,
+        hosts: Vec<HostView>,
+    }
+    let (all, more) = hosts(reader, HOSTS_MAX).await?;
+    if more {
+        return Err(NodeError::Unbelievable(format!("more than {HOSTS_MAX} hosts")).into());
+    }
+    let looked_at = all.len();
+    let hosts: Vec<_> = all.into_iter().filter(HostView::is_alarming).collect();
+    let rows: Vec<_> = hosts.iter().flat_map(HostView::alarms).collect();
+    let (text, code) = match hosts.is_empty() {
+        true => (format!("nothing is wrong with {looked_at} hosts"), EXIT_DONE),
+        false => (table(&HostView::ALARM_HEADINGS, &rows), EXIT_REFUSED),
+    };
+    Ok(Answer::new(text, &View { looked_at, hosts }).with_code(code))
 }
 
 impl Show {

@@ -6,9 +6,10 @@ use crate::tables::{facts, short, table};
 use crate::time;
 use ledger::encoding::decode;
 use ledger::id::{ChainId, Digest};
-use ledger::inventory::{Inventory, InventoryReport, Readings, SignedInventoryReport};
+use ledger::inventory::{Inventory, InventoryReport, Readings, SignedInventoryReport, Unhealthy};
 use ledger::key::PublicKey;
 use serde::Serialize;
+use std::fmt;
 
 /// What an endpoint signed, if it did.
 pub(crate) fn believed(report: &[u8], endpoint: PublicKey, chain: &ChainId) -> Result<InventoryReport, NodeError> {
@@ -21,12 +22,56 @@ pub(crate) fn believed(report: &[u8], endpoint: PublicKey, chain: &ChainId) -> R
     }
 }
 
+/// A host that said within how many milliseconds it says something again is offline after so many times that.
+const OFFLINE_AFTER: u64 = 2;
+
+/// How a host does, by what it said last and how long ago that was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HostHealth {
+    /// It was heard of in time, and all that is installed works.
+    Healthy,
+    /// Something installed does not work.
+    Unhealthy,
+    /// It should have been heard of since.
+    Offline,
+    /// It never said anything here.
+    NeverHeard,
+}
+
+impl HostHealth {
+    /// By what a host said last, which came at `received_ms`.
+    fn of(said: Option<(&Readings, u64)>, now_ms: u64) -> Self {
+        let Some((readings, received_ms)) = said else { return Self::NeverHeard };
+        let silent_ms = now_ms.saturating_sub(received_ms);
+        let patience_ms = readings.again_within_ms.saturating_mul(OFFLINE_AFTER);
+        match (patience_ms > 0 && silent_ms > patience_ms, readings.unhealthy.is_empty()) {
+            (true, _) => Self::Offline,
+            (false, false) => Self::Unhealthy,
+            (false, true) => Self::Healthy,
+        }
+    }
+}
+
+impl fmt::Display for HostHealth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "UNHEALTHY",
+            Self::Offline => "OFFLINE",
+            Self::NeverHeard => "never heard",
+        })
+    }
+}
+
 /// A host, and what it said last.
 #[derive(Clone, Debug, Serialize)]
 pub struct HostView {
     /// Which.
     #[serde(flatten)]
     pub host: EnrolledView,
+    /// How it does, by the clock of whoever asks.
+    pub health: HostHealth,
     /// When it said so last, by its own signed word.
     pub seen_ms: Option<u64>,
     /// When that came, by the node's clock.
@@ -46,11 +91,11 @@ pub struct HostView {
 }
 
 impl HostView {
-    /// Takes a node's answer.
+    /// Takes a node's answer, as it is now.
     ///
     /// # Errors
     /// [`NodeError::Unbelievable`] when what it shows as the host's word is not.
-    pub fn new(host: proto::v1::EndpointInventory, chain: &ChainId) -> Result<Self, NodeError> {
+    pub fn new(host: proto::v1::EndpointInventory, chain: &ChainId, now_ms: u64) -> Result<Self, NodeError> {
         let endpoint = EnrolledView::try_from(host.endpoint.unwrap_or_default())?;
         let report = match host.report.is_empty() {
             true => None,
@@ -59,6 +104,7 @@ impl HostView {
         let said = report.is_some();
         Ok(Self {
             host: endpoint,
+            health: HostHealth::of(report.as_ref().map(|report| (&report.readings, host.received_ms)), now_ms),
             seen_ms: report.as_ref().map(|report| report.at_ms),
             received_ms: said.then_some(host.received_ms),
             since_ms: said.then_some(host.since_ms),
@@ -72,6 +118,7 @@ impl HostView {
 
     pub(crate) fn row(&self) -> Vec<String> {
         self.host.row([
+            self.health.to_string(),
             self.seen_ms.map_or("never".to_owned(), time::show),
             self.os_name.clone(),
             self.kernel.clone(),
@@ -80,13 +127,37 @@ impl HostView {
         ])
     }
 
-    pub(crate) const HEADINGS: [&str; 11] = [
+    /// Whether somebody should see to it. Who is not enrolled any more may be silent.
+    pub(crate) fn is_alarming(&self) -> bool {
+        self.host.status == "active" && self.health != HostHealth::Healthy
+    }
+
+    /// Its rows of the alarm: one for everything that does not work.
+    pub(crate) fn alarms(&self) -> Vec<Vec<String>> {
+        let row = |since: String, what: String| {
+            let EnrolledView { key, name, group, .. } = &self.host;
+            vec![short(key), name.clone(), group.clone(), self.health.to_string(), since, what]
+        };
+        let unhealthy = self.readings.iter().flat_map(|readings| readings.unhealthy.iter());
+        match self.health {
+            HostHealth::Unhealthy => {
+                let what = |of: &Unhealthy| format!("{} (channel {}): {}", of.product, of.channel, of.why);
+                unhealthy.map(|of| row(time::show(of.since_ms), what(of))).collect()
+            }
+            _ => vec![row(self.received_ms.map_or("never".to_owned(), time::show), String::new())],
+        }
+    }
+
+    pub(crate) const ALARM_HEADINGS: [&str; 6] = ["HOST", "NAME", "GROUP", "HEALTH", "SINCE", "WHAT"];
+
+    pub(crate) const HEADINGS: [&str; 12] = [
         "HOST",
         "NAME",
         "GROUP",
         "ORGANISATION",
         "LABELS",
         "STATUS",
+        "HEALTH",
         "LAST SEEN",
         "SYSTEM",
         "KERNEL",
@@ -152,6 +223,17 @@ impl ShownInventory {
                 format!("{} MiB memory, {} MiB disk", readings.memory_free_mib, readings.disk_free_mib),
             ));
             shown.push(("services run", readings.services_running.to_string()));
+            let unhealthy: Vec<_> = readings
+                .unhealthy
+                .iter()
+                .map(|of| {
+                    let since = time::show(of.since_ms);
+                    format!("{} (channel {}) since {since}: {}", of.product, of.channel, of.why)
+                })
+                .collect();
+            if !unhealthy.is_empty() {
+                shown.push(("UNHEALTHY", unhealthy.join("\n")));
+            }
             shown.push(("failed", if failed.is_empty() { "none".to_owned() } else { failed.join(", ") }));
         }
         if *left_out > 0 {
@@ -172,5 +254,32 @@ impl ShownInventory {
             false => format!("\n{}", table(&["BY", "SERVICE", "STATE"], &services)),
         };
         format!("{}{packages}{services}", facts(&shown))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::SortedList;
+    use ledger::inventory::Fact;
+
+    #[test]
+    fn a_host_is_offline_after_twice_the_time_it_named() {
+        let unhealthy = Unhealthy {
+            product: Fact::cut("acme/widget"),
+            channel: Fact::cut("stable"),
+            since_ms: 1,
+            why: Fact::cut("service widget: ended by signal 9"),
+        };
+        let well = Readings { again_within_ms: 1_000, ..Readings::default() };
+        let ill = Readings { unhealthy: SortedList::new(vec![unhealthy]).unwrap(), ..well.clone() };
+        let health = |readings: &Readings, silent_ms| HostHealth::of(Some((readings, 50_000)), 50_000 + silent_ms);
+        assert_eq!(health(&well, 2_000), HostHealth::Healthy);
+        assert_eq!(health(&well, 2_001), HostHealth::Offline);
+        assert_eq!(health(&ill, 2_000), HostHealth::Unhealthy);
+        assert_eq!(health(&ill, 2_001), HostHealth::Offline, "what it said then says nothing of now");
+        assert_eq!(health(&Readings::default(), u64::MAX / 2), HostHealth::Healthy, "it promised nothing");
+        assert_eq!(HostHealth::of(Some((&well, 50_000)), 1), HostHealth::Healthy, "the reader's clock is behind");
+        assert_eq!(HostHealth::of(None, 0), HostHealth::NeverHeard);
     }
 }

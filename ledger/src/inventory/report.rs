@@ -24,6 +24,24 @@ pub struct Readings {
     pub services_running: u32,
     /// Services that failed, as many as there is room for.
     pub services_failed: SortedList<Fact, { limits::READINGS_FAILED_MAX }>,
+    /// What is installed and does not work, as many as there is room for.
+    pub unhealthy: SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }>,
+    /// Within how many milliseconds the host says something again, if all is well with it. Whoever hears nothing for much
+    /// longer may ask why.
+    pub again_within_ms: u64,
+}
+
+/// Something installed that does not work.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Unhealthy {
+    /// Its product.
+    pub product: Fact,
+    /// Its channel.
+    pub channel: Fact,
+    /// Since when that has been seen, by the host's clock.
+    pub since_ms: u64,
+    /// The first check that failed, and how.
+    pub why: Fact,
 }
 
 /// That an endpoint has this inventory now.

@@ -5,7 +5,7 @@ use ledger::encoding::{decode, encode};
 use ledger::id::{ChainId, Digest};
 use ledger::inventory::{
     Address, Change, Disk, Fact, Hardware, INVENTORY_VERSION, Inventory, InventoryRead, InventoryReport, Manager,
-    Package, Readings, Service, SignedInventoryRead, SignedInventoryReport, Source, System, Unread, changes,
+    Package, Readings, Service, SignedInventoryRead, SignedInventoryReport, Source, System, Unhealthy, Unread, changes,
 };
 use ledger::key::{PublicKey, SecretKey};
 use ledger::limits;
@@ -78,6 +78,14 @@ fn readings() -> Readings {
         disk_free_mib: 9_000,
         services_running: 17,
         services_failed: SortedList::new(vec![fact("fstrim.service")]).unwrap(),
+        unhealthy: SortedList::new(vec![Unhealthy {
+            product: fact("acme/valkey"),
+            channel: fact("stable"),
+            since_ms: NOW_MS - 1_000,
+            why: fact("service valkey: ended by signal 9"),
+        }])
+        .unwrap(),
+        again_within_ms: 8_640_000,
     }
 }
 
