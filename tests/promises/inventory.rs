@@ -4,6 +4,7 @@ use crate::support::ledger::Ledger;
 use crate::support::wait_for;
 use devnet::layout::Agent;
 use devnet::processes;
+use devnet::raise::agent_subscriptions;
 use serde_json::Value;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -153,6 +154,7 @@ async fn a_host_that_is_unhealthy_or_silent_alarms_its_own_people() {
          command = [\"/usr/bin/env\", \"test\", \"-e\", {:?}]\nattempts = 1\n",
         flag.display().to_string()
     );
+    let more = format!("{}{more}", agent_subscriptions(&["vendor-a/app".to_owned()]));
     let agent = ledger.add_agent("agent-1", &more);
     await_alarm(&ledger, None).await;
     ledger.kill_agent("agent-1");

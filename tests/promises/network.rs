@@ -73,7 +73,7 @@ fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
         for _ in 0..faults {
             let fault = Fault::draw(&mut dice);
             let (is_late, is_slow) = (dice.below(3) == 0, dice.below(3) == 0);
-            let late = is_late.then(|| Fault::draw_delay(&mut dice));
+            let late = (is_late && fault.delay().is_none()).then(|| Fault::draw_delay(&mut dice));
             let began = Instant::now();
             let at_once: Vec<Fault> = [Some(fault.clone()), late.clone()].into_iter().flatten().collect();
             net.impose(&at_once);
