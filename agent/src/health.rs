@@ -118,11 +118,11 @@ impl Monitor {
             if !self.settled().is_some_and(|now| is_still(&now)) {
                 return;
             }
-            match &trouble {
-                Some(why) => tracing::warn!(product = %of.product, channel = %of.channel, why, "does not work"),
-                None => tracing::debug!(product = %of.product, channel = %of.channel, "works"),
-            }
-            if self.gatherer.vitals.note(of, trouble, now_ms()) {
+            if self.gatherer.vitals.note(of, trouble.clone(), now_ms()) {
+                match trouble {
+                    Some(why) => tracing::warn!(product = %of.product, channel = %of.channel, why, "does not work"),
+                    None => tracing::info!(product = %of.product, channel = %of.channel, "works again"),
+                }
                 self.gatherer.want();
             }
         }

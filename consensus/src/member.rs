@@ -189,7 +189,9 @@ impl<C: Chain> Member<C> {
                 self.heard_how_far()?;
             }
             Event::Said { peer, message } => self.said(peer, message)?,
-            Event::Gossiped { peer, transactions } => self.gossiped(peer, transactions)?,
+            Event::Gossiped { peer, transactions } | Event::Given { peer, transactions } => {
+                self.gossiped(peer, transactions)?;
+            }
             Event::Synced { peer, block, transactions, certificate } => {
                 self.synced(peer, block, transactions, &certificate)?;
             }

@@ -141,7 +141,7 @@ fn of_the_block_decided_last_body_and_transactions_are_given_still() {
     let places = List::new(vec![0, 1]).unwrap();
     let actions = scene.stand.say(late, PeerMessage::WantTransactions { block, places });
     let given = |action: &Action| match action {
-        Action::Send { message: PeerMessage::Transactions(given), .. } => given.len(),
+        Action::Send { message: PeerMessage::Given(given), .. } => given.len(),
         _ => 0,
     };
     assert_eq!(actions.iter().map(given).sum::<usize>(), 2, "{actions:?}");

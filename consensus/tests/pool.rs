@@ -360,22 +360,29 @@ fn nobody_with_little_to_say_waits_for_more_than_a_share_of_anothers_load() {
 fn whoever_has_much_to_say_is_patient_for_as_long_as_somebody_with_little_is_about() {
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.offer_many("depot", 3_000);
-    assert!(!crowded.pool.may_wait_longer(), "nobody else was heard of");
+    assert_eq!(crowded.pool.patience_ms(20), 20, "nobody else was heard of");
     crowded.block(1_000, BYTES_MAX);
     crowded.offer_many("bank", 1);
-    assert!(!crowded.pool.may_wait_longer(), "the bank waits");
+    assert_eq!(crowded.pool.patience_ms(20), 20, "the bank waits");
     crowded.block(1_000, BYTES_MAX);
-    for block in 0..8 {
-        assert!(crowded.pool.may_wait_longer(), "the bank was there {block} blocks ago");
+    for block in 0..2 {
+        assert_eq!(crowded.pool.patience_ms(20), 60, "the bank was there {block} blocks ago");
+        assert_eq!([40, 200].map(|batch_ms| crowded.pool.patience_ms(batch_ms)), [100, 200]);
         crowded.block(1_000, BYTES_MAX);
     }
-    assert!(!crowded.pool.may_wait_longer(), "it has not come again");
+    assert_eq!(crowded.pool.patience_ms(20), 20, "it has not come again");
+    // Nobody waits for himself: who had little to say, and has much now, was alone all the while.
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    crowded.offer_many("depot", 1);
+    crowded.block(1_000, BYTES_MAX);
+    crowded.offer_many("depot", 400);
+    assert_eq!(crowded.pool.patience_ms(20), 20);
     // What is left of a load is no load.
     let mut crowded = Crowded::new(MempoolLimits::default());
     crowded.offer_many("depot", 15);
     crowded.offer_many("bank", 1);
     crowded.block(2, BYTES_MAX);
-    assert!(!crowded.pool.may_wait_longer());
+    assert_eq!(crowded.pool.patience_ms(20), 20);
 }
 
 /// Two that have much to say are not bounded for each other's sake, and neither for his own.

@@ -170,11 +170,13 @@ fn of_chain(seeds: &mut Seeds, story: &Story) {
         let ids = block.transactions.iter().map(|signed| signed.clone().verify(&story.chain()).map(|known| known.id()));
         let ids: Vec<TransactionId> = ids.filter_map(Result::ok).collect();
         let carried = block.transactions.iter().map(|signed| Blob::new(encode(signed)).expect("within its limit"));
+        let given = block.transactions.iter().map(|signed| Blob::new(encode(signed)).expect("within its limit"));
         let (fits, few) = ("a block is within every bound", List::new((0..ids.len() as u32).collect()));
         seeds.encoded(
             "decode-peer-message",
             [
                 PeerMessage::Transactions(List::new(carried.collect()).expect(fits)),
+                PeerMessage::Given(List::new(given.collect()).expect("a block is within every bound")),
                 PeerMessage::Body { header: block.header.clone(), transactions: List::new(ids).expect(fits) },
                 PeerMessage::WantBody { block: hash },
                 PeerMessage::WantTransactions { block: hash, places: few.expect(fits) },

@@ -5,6 +5,7 @@
 //! never queues behind transactions and blocks. What arrives is bounded before it is read, parsed at
 //! one door and, where it carries signatures, verified here in parallel, before the member sees it.
 
+mod aside;
 mod door;
 mod greetings;
 mod lessons;
@@ -14,6 +15,7 @@ mod streams;
 mod swarm;
 mod visits;
 
+pub use aside::ASIDE_PER_PEER_BYTES_MAX;
 pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
 pub use lessons::LESSON_MAX;
 pub use swarm::{CONNECTIONS_PER_PEER_MAX, STREAMS_PER_CONNECTION_MAX, peer_id};
@@ -205,12 +207,6 @@ impl Network {
     pub async fn artifact_stream(&self, peer: &PublicKey) -> std::io::Result<libp2p::Stream> {
         let peer = peer_id(peer).ok_or_else(|| std::io::Error::other("not a node key"))?;
         self.control.clone().open_stream(peer, ARTIFACT).await.map_err(std::io::Error::other)
-    }
-
-    /// Whether so many transactions are what a peer was asked for.
-    fn is_answer(&self, peer: &PublicKey, transactions: usize) -> bool {
-        let outbounds = self.outbounds.read().unwrap_or_else(PoisonError::into_inner);
-        outbounds.get(peer).is_some_and(|outbound| outbound.is_answer(transactions))
     }
 
     fn heard_height(&self, peer: &PublicKey, height: u64) {

@@ -12,12 +12,13 @@
 
 mod quick;
 
-pub use quick::{QUICK_BATCH_MAX, QUICK_PER_ADDRESS, QUICK_PER_KEY, QUICK_PER_NETWORK};
+pub use quick::{QUICK_BATCH_MAX, QUICK_PER_ADDRESS, QUICK_PER_KEY, QUICK_PER_NETWORK, QUICK_PER_PEER};
 
 use crate::crew::{Crew, Stopping};
 use crate::origin::Origin;
 use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
+use ledger::key::PublicKey;
 use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
 use quick::Quick;
 use rayon::ThreadPoolBuildError;
@@ -44,14 +45,6 @@ pub enum Haste {
     Quick,
     /// When the machine has time.
     StepsBack,
-}
-
-impl Haste {
-    /// Of so many transactions that a peer passes on.
-    #[must_use]
-    pub fn of_batch(transactions: usize) -> Self {
-        if transactions <= QUICK_BATCH_MAX { Self::Quick } else { Self::StepsBack }
-    }
 }
 
 /// What came of a batch, in its order.
@@ -105,6 +98,14 @@ impl Verifier {
             Haste::StepsBack => &self.in_background,
         };
         crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
+    }
+
+    /// How soon so many transactions are checked that a peer brings: at once, what it was asked for and a few at a time,
+    /// as long as these are not many in a second.
+    #[must_use]
+    pub fn haste_of(&self, peer: PublicKey, transactions: usize, asked_for: bool) -> Haste {
+        let may_be = asked_for || transactions <= QUICK_BATCH_MAX;
+        if may_be && self.rates().admits_of_peer(peer, transactions) { Haste::Quick } else { Haste::StepsBack }
     }
 
     async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {

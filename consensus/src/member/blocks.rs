@@ -19,9 +19,6 @@ use std::sync::Arc;
 
 /// How long a body waits for transactions that are on their way before they are asked for.
 const MISSING_PATIENCE_MS: u64 = 20;
-/// How many times as long as otherwise a block is waited for that is of nobody but those with much to say, beside somebody
-/// with little: whoever comes while it is made waits for its end.
-const PATIENT_BATCHES: u64 = 3;
 /// Bytes of transactions taken for a block: what it may have, less more than its header needs.
 const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions looked at again after a block they were not in.
@@ -50,11 +47,9 @@ impl<C: Chain> Member<C> {
         let height = tip.header.height + 1;
         let after_ms = if !self.mempool.is_empty() {
             let since_ms = self.now.steady_ms.saturating_sub(self.began_ms);
-            let batches = if self.mempool.may_wait_longer() { PATIENT_BATCHES } else { 1 };
-            match self.mempool.is_ripe(self.block_transactions, BLOCK_BYTES_MAX) {
-                true => 0,
-                false => self.batch_ms.saturating_mul(batches).saturating_sub(since_ms),
-            }
+            let patience_ms = self.mempool.patience_ms(self.batch_ms);
+            let is_ripe = self.mempool.is_ripe(self.block_transactions, BLOCK_BYTES_MAX);
+            if is_ripe { 0 } else { patience_ms.saturating_sub(since_ms) }
         } else if tip.header.tx_count > 0 {
             self.parameters.seal_ms
         } else {

@@ -258,6 +258,8 @@ impl Partial {
         if fits && self.standing == Standing::Pooled {
             self.standing = Standing::Sent;
             self.extra.clear();
+            // Nobody was asked for these.
+            self.asked = 0;
         } else {
             self.close(Standing::False);
         }

@@ -54,6 +54,13 @@ pub enum Event {
         /// The transactions.
         transactions: Vec<VerifiedTransaction>,
     },
+    /// A peer gave transactions that it was asked for; signatures are verified.
+    Given {
+        /// Its node key.
+        peer: PublicKey,
+        /// The transactions.
+        transactions: Vec<VerifiedTransaction>,
+    },
     /// A peer sent a finalised block; its transactions' signatures are verified, nothing else is.
     Synced {
         /// Its node key.

@@ -36,6 +36,12 @@ pub struct PassedOver {
     pub say_again: bool,
 }
 
+/// How many times as long as otherwise a block is waited for that is of nobody but those with much to say, beside somebody
+/// with little: whoever comes while it is made waits for its end.
+const PATIENT_BATCHES: u64 = 3;
+/// … and for how long at most: whoever has no such block to make waits for this one, and not for as long as for a proposer
+/// who is gone.
+const PATIENT_MS_MAX: u64 = 100;
 /// Blocks that pass over a transaction before it is told to the others once more; then twice
 /// as many, and so on.
 const SAY_AGAIN_AFTER: u32 = 4;
@@ -209,10 +215,19 @@ impl Mempool {
         self.pace.is_little(organisation, queue.weight())
     }
 
-    /// Whether all that waits is of organisations with much to say, and somebody with little was heard of just before.
+    /// How long after the beginning of one block the next begins that is not ripe, where that is so long otherwise.
     #[must_use]
-    pub fn may_wait_longer(&self) -> bool {
-        self.pace.has_heard_little_lately() && self.queues.values().all(|queue| self.pace.is_much(queue.weight()))
+    pub fn patience_ms(&self, batch_ms: u64) -> u64 {
+        match self.may_wait_longer() {
+            true => batch_ms.saturating_mul(PATIENT_BATCHES).min(PATIENT_MS_MAX.max(batch_ms)),
+            false => batch_ms,
+        }
+    }
+
+    /// Whether all that waits is of organisations with much to say, and somebody else with little was heard of just before.
+    fn may_wait_longer(&self) -> bool {
+        let waits = |organisation: &Name| self.queues.contains_key(organisation);
+        self.pace.has_heard_little_lately(waits) && self.queues.values().all(|queue| self.pace.is_much(queue.weight()))
     }
 
     fn has_little_beside_much(&self) -> bool {

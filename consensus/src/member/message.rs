@@ -62,7 +62,7 @@ pub enum PeerMessage {
         /// Places in it.
         places: List<u32, { limits::BLOCK_TRANSACTIONS_MAX }>,
     },
-    /// Transactions for everybody's pool, or asked for.
+    /// Transactions for everybody's pool.
     Transactions(List<TransactionBytes, GOSSIP_TRANSACTIONS_MAX>),
     /// Send me finalised blocks.
     WantBlocks {
@@ -78,6 +78,8 @@ pub enum PeerMessage {
         /// Its certificate.
         certificate: Certificate,
     },
+    /// Transactions that were asked for.
+    Given(List<TransactionBytes, GOSSIP_TRANSACTIONS_MAX>),
 }
 
 impl Canonical for PeerMessage {
@@ -99,22 +101,35 @@ impl PeerMessage {
             Self::Transactions(_) => "transactions",
             Self::WantBlocks { .. } => "want-blocks",
             Self::FinalisedBlock { .. } => "finalised-block",
+            Self::Given(_) => "given",
         }
     }
 
     /// Whether it goes on the fast stream: what finality waits for never queues behind bulk.
     #[must_use]
     pub const fn is_urgent(&self) -> bool {
-        !matches!(self, Self::Transactions(_) | Self::FinalisedBlock { .. })
+        !matches!(self, Self::Transactions(_) | Self::FinalisedBlock { .. } | Self::Given(_))
     }
 }
 
-/// Transactions as gossip, in as many messages as their number and size need.
+/// Transactions for everybody's pool, in as many messages as their number and size need.
 pub(super) fn gossip(transactions: &[VerifiedTransaction]) -> Vec<PeerMessage> {
+    in_messages(transactions, PeerMessage::Transactions)
+}
+
+/// The same of transactions that were asked for.
+pub(super) fn given(transactions: &[VerifiedTransaction]) -> Vec<PeerMessage> {
+    in_messages(transactions, PeerMessage::Given)
+}
+
+fn in_messages(
+    transactions: &[VerifiedTransaction],
+    message: fn(List<TransactionBytes, GOSSIP_TRANSACTIONS_MAX>) -> PeerMessage,
+) -> Vec<PeerMessage> {
     let (mut messages, mut batch, mut bytes) = (Vec::new(), Vec::new(), 0);
     let mut close = |batch: &mut Vec<TransactionBytes>| {
         let list = List::new(std::mem::take(batch)).expect("a batch is closed before its bound");
-        messages.push(PeerMessage::Transactions(list));
+        messages.push(message(list));
     };
     for transaction in transactions {
         let size = transaction.bytes().len();

@@ -339,7 +339,7 @@ impl<C: Chain> Member<C> {
                 Ok(())
             }
             // The shell verifies these before they come here, as events of their own.
-            PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } => Ok(()),
+            PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } | PeerMessage::Given(_) => Ok(()),
         }
     }
 
@@ -465,7 +465,7 @@ impl<C: Chain> Member<C> {
         let Some(executed) = self.executed.to_tell(&block) else { return };
         let wanted = places.iter().filter_map(|place| executed.transactions.get(*place as usize));
         let wanted: Vec<_> = wanted.cloned().collect();
-        for message in message::gossip(&wanted) {
+        for message in message::given(&wanted) {
             self.actions.push(Action::Send { to: To::Peer(peer), message });
         }
     }

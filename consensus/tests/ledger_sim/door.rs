@@ -51,6 +51,10 @@ impl Door {
                 let transactions = list.iter().map(|bytes| self.verify(bytes)).collect::<Option<_>>();
                 Ok(Event::Gossiped { peer, transactions: transactions.ok_or_else(does_not_verify)? })
             }
+            PeerMessage::Given(list) => {
+                let transactions = list.iter().map(|bytes| self.verify(bytes)).collect::<Option<_>>();
+                Ok(Event::Given { peer, transactions: transactions.ok_or_else(does_not_verify)? })
+            }
             PeerMessage::FinalisedBlock { block, certificate } => {
                 let transactions = self.verify_all(&block).ok_or_else(does_not_verify)?;
                 Ok(Event::Synced { peer, block, transactions, certificate })

@@ -1,6 +1,7 @@
 //! The door: where everything from peers comes in, bounded before it is read and parsed at one place.
 
 use super::Network;
+use super::aside::{ASIDE_PER_PEER_MAX, Aside, Batch};
 use super::queue::Way;
 use super::streams::Outbound;
 use super::swarm::node_key;
@@ -8,9 +9,9 @@ use crate::artifacts::Artifacts;
 use crate::crew::Stopping;
 use crate::shell::Inbox;
 use crate::verifier::{Haste, Verifier};
-use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, has_left};
-use futures::{AsyncReadExt as _, StreamExt as _};
-use ledger::bounded::Blob;
+use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, TransactionBytes, has_left};
+use futures::{AsyncRead, AsyncReadExt as _, StreamExt as _};
+use ledger::bounded::List;
 use ledger::encoding::decode;
 use ledger::frame::{LENGTH_BYTES, announced};
 use ledger::key::PublicKey;
@@ -21,8 +22,6 @@ use store::Store;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
 
-/// Long batches of one peer's transactions that wait for their signatures to be verified, while the next frame is read.
-const BATCHES_ASIDE_MAX: usize = 4;
 /// Artifacts on their way to one peer at once.
 const TRANSFERS_PER_PEER_MAX: usize = 8;
 
@@ -46,10 +45,20 @@ pub(super) type Readers = Arc<Mutex<HashMap<(PublicKey, Way), AbortHandle>>>;
 enum Parsed {
     /// Something to hear.
     Event(Box<Event>),
-    /// A long batch of transactions, not verified yet.
-    Aside(Vec<Vec<u8>>),
-    /// Nothing that is of use.
-    Nothing,
+    /// Transactions, not verified yet.
+    Transactions {
+        /// They.
+        batch: Batch,
+        /// Whether the peer says that it was asked for them.
+        asked_for: bool,
+    },
+}
+
+impl Parsed {
+    fn transactions<const MAX: usize>(list: &List<TransactionBytes, MAX>, asked_for: bool) -> Self {
+        let batch = Batch::new(list.iter().map(|bytes| bytes.to_vec()).collect());
+        Self::Transactions { batch, asked_for }
+    }
 }
 
 /// Why a peer's stream is closed.
@@ -112,13 +121,13 @@ impl Door {
     }
 
     /// Reads the streams that peers open for one protocol: one of each peer, the newest. So a peer takes
-    /// no more memory than one frame, and one that came back is heard at once.
+    /// no more memory than one frame and what waits aside, and one that came back is heard at once.
     pub(super) async fn receive(self, way: Way, mut incoming: libp2p_stream::IncomingStreams) {
         while let Some((peer, stream)) = incoming.next().await {
             let Some(key) = node_key(&peer).filter(|key| self.is_admitted(key)) else { continue };
             let door = self.clone();
             let reader = tokio::spawn(async move {
-                match door.read_frames(key, stream).await {
+                match door.read_frames(key, way, stream).await {
                     Ok(()) | Err(DoorError::Stopping(_) | DoorError::Io(_)) => {}
                     Err(error) => {
                         tracing::warn!(peer = %key, %error, "a peer broke the protocol");
@@ -137,50 +146,81 @@ impl Door {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reads what a peer says. Of long batches that step back, some may wait aside, and what comes after them overtakes
-    /// them: one transaction of somebody who waits for it does not wait for the hundreds before it.
-    async fn read_frames(&self, peer: PublicKey, mut stream: libp2p::Stream) -> Result<(), DoorError> {
-        let (aside, mut batches) = mpsc::channel(BATCHES_ASIDE_MAX);
+    /// Reads what a peer says, on a stream for bulk beside what waits aside.
+    async fn read_frames(
+        &self,
+        peer: PublicKey,
+        way: Way,
+        mut stream: impl AsyncRead + Unpin,
+    ) -> Result<(), DoorError> {
+        let (aside, (put, mut waiting)) = (Aside::default(), mpsc::channel(ASIDE_PER_PEER_MAX));
         let reading = async {
             loop {
                 let mut length = [0; LENGTH_BYTES];
                 stream.read_exact(&mut length).await?;
                 let mut bytes = vec![0; announced::<PeerMessage>(length)?];
                 stream.read_exact(&mut bytes).await?;
-                match self.parse(peer, bytes).await? {
-                    Parsed::Event(event) => self.events.send(*event).await.map_err(|_| Stopping)?,
-                    Parsed::Aside(batch) => aside.send(batch).await.map_err(|_| Stopping)?,
-                    Parsed::Nothing => {}
+                let Some(parsed) = self.parse(peer, bytes).await? else { continue };
+                let (batch, asked_for) = match parsed {
+                    Parsed::Event(event) => {
+                        self.events.send(*event).await.map_err(|_| Stopping)?;
+                        continue;
+                    }
+                    Parsed::Transactions { batch, asked_for } => (batch, asked_for),
+                };
+                let is_quick = self.verifier.haste_of(peer, batch.transactions.len(), asked_for) == Haste::Quick;
+                // What was asked for is in a block already, in the order it has there.
+                let may_overtake = asked_for || !aside.comes_before(&batch);
+                if way == Way::Bulk && !(is_quick && may_overtake) && aside.takes(&batch) {
+                    // It has as many places as there may be batches.
+                    put.send(batch).await.map_err(|_| Stopping)?;
+                    continue;
                 }
+                if !asked_for {
+                    aside.let_pass(&batch).await;
+                }
+                self.hear_transactions(peer, batch.transactions, Haste::Quick, asked_for).await?;
             }
         };
-        let verifying = async {
-            while let Some(batch) = batches.recv().await {
-                let transactions = self.verifier.passed_on(batch, Haste::StepsBack).await??;
-                self.events.send(Event::Gossiped { peer, transactions }).await.map_err(|_| Stopping)?;
+        let stepping_back = async {
+            while let Some(batch) = waiting.recv().await {
+                let (transactions, signers, bytes) = Batch::into_parts(batch);
+                self.hear_transactions(peer, transactions, Haste::StepsBack, false).await?;
+                aside.is_over(&signers, bytes);
             }
             Ok(())
         };
-        futures::future::try_join(reading, verifying).await.map(|(never, ())| never)
+        futures::future::try_join(reading, stepping_back).await.map(|(never, ())| never)
     }
 
-    /// From bytes to an event: parsed, and where there are transactions, their signatures verified. That is work,
-    /// and not done for who is not listened to.
-    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Parsed, DoorError> {
+    /// Verifies transactions, and has them heard.
+    async fn hear_transactions(
+        &self,
+        peer: PublicKey,
+        batch: Vec<Vec<u8>>,
+        haste: Haste,
+        asked_for: bool,
+    ) -> Result<(), DoorError> {
+        let transactions = self.verifier.passed_on(batch, haste).await??;
+        let event = match asked_for {
+            true => Event::Given { peer, transactions },
+            false => Event::Gossiped { peer, transactions },
+        };
+        Ok(self.events.send(event).await.map_err(|_| Stopping)?)
+    }
+
+    /// From bytes to what they say; nothing, where that is of no use. Signatures of blocks are verified here, and of nothing
+    /// from who is not listened to.
+    async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Option<Parsed>, DoorError> {
         let message = decode(&bytes)?;
         let event = match message {
-            PeerMessage::Transactions(_) | PeerMessage::FinalisedBlock { .. } if !self.is_heard(&peer) => {
-                return Ok(Parsed::Nothing);
+            PeerMessage::Transactions(_) | PeerMessage::Given(_) | PeerMessage::FinalisedBlock { .. }
+                if !self.is_heard(&peer) =>
+            {
+                return Ok(None);
             }
-            PeerMessage::Transactions(list) => {
-                let batch: Vec<_> = list.iter().map(|bytes: &Blob<_>| bytes.to_vec()).collect();
-                let is_answer = self.network.is_answer(&peer, batch.len());
-                if !is_answer && Haste::of_batch(batch.len()) == Haste::StepsBack {
-                    return Ok(Parsed::Aside(batch));
-                }
-                let transactions = self.verifier.passed_on(batch, Haste::Quick).await??;
-                Event::Gossiped { peer, transactions }
-            }
+            PeerMessage::Transactions(list) => return Ok(Some(Parsed::transactions(&list, false))),
+            PeerMessage::Given(list) => return Ok(Some(Parsed::transactions(&list, true))),
             PeerMessage::FinalisedBlock { block, certificate } => {
                 let height = block.header.height;
                 self.network.heard_height(&peer, height);
@@ -189,7 +229,7 @@ impl Door {
                     // Of a block of the past nothing but its certificate may be of use.
                     _ if height <= tip => Vec::new(),
                     // Nobody asked for it.
-                    _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(Parsed::Nothing),
+                    _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(None),
                     _ => self.verifier.block(block.transactions.to_vec()).await??,
                 };
                 Event::Synced { peer, block, transactions, certificate }
@@ -201,7 +241,7 @@ impl Door {
                 Event::Said { peer, message }
             }
         };
-        Ok(Parsed::Event(Box::new(event)))
+        Ok(Some(Parsed::Event(Box::new(event))))
     }
 }
 

@@ -9,41 +9,19 @@ use ledger::encoding::decode;
 use ledger::frame;
 use ledger::key::PublicKey;
 use libp2p::PeerId;
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::mpsc;
 
 /// Requests for blocks of one peer that wait. An honest one makes the next when the last is answered.
 const BLOCK_REQUESTS_MAX: usize = 2;
-/// Questions for transactions to one peer that are remembered until they are answered: of one height there are few.
-const QUESTIONS_MAX: usize = 8;
 /// How long before a stream that broke is opened again.
 const REOPEN_DELAY: Duration = Duration::from_millis(50);
 
 /// Our hello to a peer, once it was said. A peer that does not know whose a stream is hears nothing of
 /// what comes on it, so every urgent stream begins with it.
 type Greeting = Arc<OnceLock<Arc<Frame>>>;
-
-/// How many transactions a peer was asked for, by question; the oldest first.
-#[derive(Default)]
-struct Questions(VecDeque<usize>);
-
-impl Questions {
-    fn ask(&mut self, transactions: usize) {
-        self.0.push_back(transactions);
-        if self.0.len() > QUESTIONS_MAX {
-            self.0.pop_front();
-        }
-    }
-
-    /// Whether so many answer one of them, which is over then.
-    fn is_answered(&mut self, transactions: usize) -> bool {
-        let place = self.0.iter().position(|asked_for| *asked_for == transactions);
-        place.and_then(|place| self.0.remove(place)).is_some()
-    }
-}
 
 /// A peer wants finalised blocks.
 struct BlockRequest {
@@ -55,7 +33,6 @@ struct BlockRequest {
 pub(super) struct Outbound {
     frames: Inlet,
     blocks: mpsc::Sender<BlockRequest>,
-    questions: Mutex<Questions>,
     greeting: Greeting,
     /// Where the peer is.
     pub(super) address: String,
@@ -78,7 +55,7 @@ impl Outbound {
             tokio::spawn(write_frames(control.clone(), (peer, way), frames.outlet(), greeting));
         }
         tokio::spawn(serve_blocks(store, requests, frames.outlet(), queues.clone()));
-        Self { frames, blocks, questions: Mutex::default(), greeting, address, height: 0 }
+        Self { frames, blocks, greeting, address, height: 0 }
     }
 
     /// Puts a message into its queue, its frame made before.
@@ -87,20 +64,7 @@ impl Outbound {
             // It is the same for as long as the peer is connected.
             let _ = self.greeting.set(frame.clone());
         }
-        if let PeerMessage::WantTransactions { places, .. } = message {
-            self.questions().ask(places.len());
-        }
         self.frames.put(frame.clone());
-    }
-
-    /// Whether so many transactions are what the peer was asked for; if they are, it was answered.
-    pub(super) fn is_answer(&self, transactions: usize) -> bool {
-        self.questions().is_answered(transactions)
-    }
-
-    /// The lock's holder only counts, so a panic elsewhere cannot have left it half-way.
-    fn questions(&self) -> MutexGuard<'_, Questions> {
-        self.questions.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends finalised blocks, as fast as the peer takes them.
@@ -119,7 +83,7 @@ pub(super) fn frame(queues: &Queues, message: &PeerMessage) -> Arc<Frame> {
 fn kind(message: &PeerMessage) -> Kind {
     match message {
         PeerMessage::Body { .. } => Kind::Body,
-        PeerMessage::Transactions(_) => Kind::Transactions,
+        PeerMessage::Transactions(_) | PeerMessage::Given(_) => Kind::Transactions,
         PeerMessage::FinalisedBlock { .. } => Kind::Block,
         PeerMessage::Hello { .. }
         | PeerMessage::Status { .. }
@@ -212,26 +176,5 @@ async fn serve_blocks(store: Arc<Store>, mut requests: mpsc::Receiver<BlockReque
             let Ok(Some(frame)) = read.await else { break };
             frames.put(frame);
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A peer is in a hurry for us with as much as it was asked for, and no more.
-    #[test]
-    fn a_question_has_one_answer_and_old_ones_have_none() {
-        let mut questions = Questions::default();
-        assert!(!questions.is_answered(20));
-        questions.ask(20);
-        questions.ask(300);
-        assert!(!questions.is_answered(21));
-        assert!(questions.is_answered(20) && !questions.is_answered(20));
-        for _ in 0..QUESTIONS_MAX {
-            questions.ask(7);
-        }
-        assert!(!questions.is_answered(300), "too many came after it");
-        assert!((0..QUESTIONS_MAX).all(|_| questions.is_answered(7)) && !questions.is_answered(7));
     }
 }

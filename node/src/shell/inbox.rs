@@ -107,7 +107,10 @@ enum Speaker {
 
 fn speaker(event: &Event) -> Speaker {
     match event {
-        Event::Said { peer, .. } | Event::Synced { peer, .. } | Event::Gossiped { peer, .. } => Speaker::Peer(*peer),
+        Event::Said { peer, .. }
+        | Event::Synced { peer, .. }
+        | Event::Gossiped { peer, .. }
+        | Event::Given { peer, .. } => Speaker::Peer(*peer),
         Event::Offered(_) => Speaker::Clients,
         _ => Speaker::Nobody,
     }
@@ -118,7 +121,9 @@ fn size(event: &Event) -> usize {
     let bytes = |transaction: &VerifiedTransaction| transaction.bytes().len();
     let of_transactions = match event {
         Event::Offered(offers) => offers.iter().map(|(transaction, _)| bytes(transaction)).sum(),
-        Event::Gossiped { transactions, .. } => transactions.iter().map(bytes).sum(),
+        Event::Gossiped { transactions, .. } | Event::Given { transactions, .. } => {
+            transactions.iter().map(bytes).sum()
+        }
         // The block has them once more.
         Event::Synced { transactions, .. } => 2 * transactions.iter().map(bytes).sum::<usize>(),
         Event::Said { message: PeerMessage::Body { transactions, .. }, .. } => size_of_val(&transactions[..]),

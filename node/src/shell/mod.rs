@@ -24,8 +24,6 @@ use tokio::time::Instant;
 
 /// Urgent events taken up at once: their actions share one sync of the disk.
 const URGENT_AT_ONCE_MAX: usize = 256;
-/// Batches of transactions taken up between two looks at what is urgent: some milliseconds' work.
-const BULK_AT_ONCE_MAX: usize = 2;
 
 /// Why a node stops by itself.
 #[derive(Debug, thiserror::Error)]
@@ -80,8 +78,7 @@ impl<C: Chain> Shell<C> {
                 let Some(event) = events.urgent() else { break };
                 self.step(event, &mut actions)?;
             }
-            for _ in 0..BULK_AT_ONCE_MAX {
-                let Some(event) = events.bulk() else { break };
+            if let Some(event) = events.bulk() {
                 self.step(event, &mut actions)?;
             }
             self.desk.set_crowd(self.member.mempool().crowd());

@@ -19,6 +19,8 @@ pub const QUICK_PER_KEY: u32 = 256;
 pub const QUICK_PER_ADDRESS: u32 = 1_024;
 /// … of one IPv4 /24 or IPv6 /48.
 pub const QUICK_PER_NETWORK: u32 = 2_048;
+/// … that one peer brings, which it was asked for or passes on a few at a time: as many as of a network.
+pub const QUICK_PER_PEER: u32 = 2_048;
 /// Keys, addresses and networks that are remembered. Whoever is one more steps back.
 const REMEMBERED_MAX: usize = 8_192;
 /// What is not used of a rate is there for so long.
@@ -29,6 +31,7 @@ pub(super) struct Quick {
     keys: Rate<PublicKey>,
     addresses: Rate<Origin>,
     networks: Rate<Network>,
+    peers: Rate<PublicKey>,
 }
 
 /// So many a second of each.
@@ -44,6 +47,7 @@ impl Default for Quick {
             keys: Rate::new(QUICK_PER_KEY),
             addresses: Rate::new(QUICK_PER_ADDRESS),
             networks: Rate::new(QUICK_PER_NETWORK),
+            peers: Rate::new(QUICK_PER_PEER),
         }
     }
 }
@@ -68,6 +72,16 @@ impl Quick {
         has
     }
 
+    /// Whether so many that a peer brings are checked at once; if so, they count.
+    pub(super) fn admits_of_peer(&mut self, peer: PublicKey, transactions: usize) -> bool {
+        let (now, count) = (Instant::now(), u32::try_from(transactions).unwrap_or(u32::MAX));
+        let has = self.peers.has_many(&peer, count, now);
+        if has {
+            self.peers.spend_many(peer, count, now);
+        }
+        has
+    }
+
     /// What came from an address was not signed as it said: whom it names says nothing then, and the address has used
     /// up what it has.
     pub(super) fn forged(&mut self, origin: Origin) {
@@ -85,8 +99,12 @@ impl<K: Eq + Hash> Rate<K> {
 
     /// Whether there is one more for somebody.
     fn has(&mut self, who: &K, now: Instant) -> bool {
+        self.has_many(who, 1, now)
+    }
+
+    fn has_many(&mut self, who: &K, count: u32, now: Instant) -> bool {
         if let Some(whole_at) = self.whole_at.get(who) {
-            return *whole_at + self.each <= now + BURST;
+            return *whole_at.max(&now) + self.each.saturating_mul(count) <= now + BURST;
         }
         if self.whole_at.len() >= REMEMBERED_MAX {
             self.whole_at.retain(|_, whole_at| *whole_at > now);
@@ -95,8 +113,12 @@ impl<K: Eq + Hash> Rate<K> {
     }
 
     fn spend(&mut self, who: K, now: Instant) {
+        self.spend_many(who, 1, now);
+    }
+
+    fn spend_many(&mut self, who: K, count: u32, now: Instant) {
         let whole_at = self.whole_at.entry(who).or_insert(now);
-        *whole_at = now.max(*whole_at) + self.each;
+        *whole_at = now.max(*whole_at) + self.each.saturating_mul(count);
     }
 }
 
@@ -161,6 +183,19 @@ mod tests {
         let long: Vec<_> = (0..=QUICK_BATCH_MAX).flat_map(|_| of(key(7))).collect();
         assert!(!rates.admits(origin("192.0.3.1"), &long));
         assert!(rates.admits(origin("192.0.3.1"), &long[1..]));
+    }
+
+    /// What one peer brings takes nothing of what others have, and more than a second's worth steps back at once.
+    #[tokio::test(start_paused = true)]
+    async fn what_a_peer_brings_is_counted_by_itself() {
+        let mut rates = Quick::default();
+        let many = usize::try_from(QUICK_PER_PEER).unwrap();
+        assert!(rates.admits_of_peer(key(1), many - 16) && rates.admits_of_peer(key(1), 16));
+        assert!(!rates.admits_of_peer(key(1), 1));
+        assert!(rates.admits_of_peer(key(2), many));
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1, 1), 1, "clients have what they had");
+        tokio::time::advance(BURST / 2).await;
+        assert!(rates.admits_of_peer(key(1), many / 2) && !rates.admits_of_peer(key(1), 1));
     }
 
     /// Names cost nothing: whoever makes them up is slow until he has stopped for a second.

@@ -100,6 +100,11 @@ fn the_document_has_the_numbers_of_the_code() {
             "waiting to be heard from one",
             mebibytes(&[shell::URGENT_PER_PEER_BYTES_MAX, shell::BULK_PER_PEER_BYTES_MAX]),
         ),
+        (
+            "signatures of what one peer brings",
+            [vec![written(verifier::QUICK_PER_PEER.into())], numbers(&[verifier::QUICK_BATCH_MAX])].concat(),
+        ),
+        ("signatures of what one peer brings", numbers(&[network::ASIDE_PER_PEER_BYTES_MAX])),
         ("a message of a request", of_message),
         ("sent on one connection", numbers(&[grpc::UNREAD_BYTES_MAX as usize])),
         ("uploads at once", numbers(&[UPLOADS_MAX, UPLOADS_PER_ORGANISATION_MAX])),

@@ -13,6 +13,7 @@ use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::state::record::Role;
 use libp2p::StreamProtocol;
+use proto::v1::GetTransactionRequest;
 use store::Store;
 
 /// A validator's node, and what a peer of it needs.
@@ -128,6 +129,33 @@ async fn frames_that_are_none_end_the_connection_and_nothing_else() {
         }
     }
     stage.node.assert_goes_on(&stage.world, 2).await;
+    stage.node.stop();
+}
+
+/// Long batches wait aside for a while, and short ones overtake them; but not what the same key said before. Or else the
+/// last word of somebody would be heard first.
+#[tokio::test]
+async fn what_one_key_said_is_heard_in_its_order_however_it_was_passed_on() {
+    let stage = Stage::set(92).await;
+    let peer = stage.member().await;
+    let _urgent = peer.say(&stage.hello()).await;
+    let mut stream = peer.open(BULK).await;
+    let many: Vec<_> = (0..600).map(|number| stage.world.enroll(number)).collect();
+    let last = stage.world.enroll(600);
+    for batch in [&many[..], std::slice::from_ref(&last)] {
+        let list = batch.iter().map(|transaction| Blob::new(transaction.bytes().to_vec()).unwrap()).collect();
+        send(&mut stream, &frame(&encode(&PeerMessage::Transactions(List::new(list).unwrap())))).await;
+    }
+    let mut ledger = stage.node.ledger();
+    let mut places = Vec::new();
+    for transaction in many.iter().chain([&last]) {
+        let id = transaction.id().0.to_vec();
+        let place = wait_for("a transaction that was passed on", async || {
+            ledger.get_transaction(GetTransactionRequest { id: id.clone() }).await.unwrap().into_inner().position
+        });
+        places.push(place.await.index);
+    }
+    assert!(places.is_sorted(), "{places:?}");
     stage.node.stop();
 }
 

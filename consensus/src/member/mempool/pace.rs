@@ -16,6 +16,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Blocks after which a share is twice as large, while nobody with little to say is in them.
 const DOUBLE_AFTER: u64 = 8;
+/// Blocks for which one is waited for that had little to say: the one it was in, and the one that those with much to say
+/// had after it. He who comes more rarely finds every second block begun, and slows nobody down by more than that.
+const PATIENT_BLOCKS: u64 = 2;
 /// Blocks for which an organisation that had little to say is remembered: shares have grown to 256 times what they
 /// were by then.
 const REMEMBERED_BLOCKS: u64 = 8 * DOUBLE_AFTER;
@@ -76,9 +79,9 @@ impl Pace {
         !self.much.is_empty()
     }
 
-    /// Whether somebody with little to say was in one of the last blocks: the first share beside him is not doubled yet.
-    pub(super) fn has_heard_little_lately(&self) -> bool {
-        self.little().any(|(since, _)| since < DOUBLE_AFTER)
+    /// Whether somebody with little to say was in one of the last blocks, and is none of these.
+    pub(super) fn has_heard_little_lately(&self, but_of: impl Fn(&Name) -> bool) -> bool {
+        self.little().any(|(since, organisation)| since < PATIENT_BLOCKS && !but_of(organisation))
     }
 
     /// Organisations that had little to say lately, and how many blocks ago.

@@ -21,8 +21,8 @@ pub const OWN_PLACES_MAX: usize = 16;
 /// Bytes of its own places: two of the largest transactions; with 256 members, the pool's bytes once more.
 pub const OWN_PLACES_BYTES_MAX: usize = 128 * 1024;
 
-/// Transactions of one organisation in a block while another has little to say: at a block every 20 ms, 800 a
-/// second, and what four validators on two cores execute in the time of a quiet block.
+/// Transactions of one organisation in a block while another has little to say: at a block every 20 ms 800 a second, and
+/// a third of that where such blocks begin further apart; and what four validators on two cores execute in the time of a quiet block.
 const SHARE_MAX: usize = 16;
 
 /// Bounds of the pool.
