@@ -65,7 +65,7 @@ JSON: {\"looked_at\", \"hosts\": [as in list]}; \"health\" is \"unhealthy\", \"o
 \"readings\".\"unhealthy\" is [{\"product\", \"channel\", \"since_ms\", \"why\"}]
 
 Example:
-  countersign inventory alarm --key operator.key || mail -s alarm ops@example.com")]
+  countersign inventory alarm --key operator.key || echo alarm")]
 pub struct Alarm {}
 
 /// Show what is on a host.
