@@ -8,7 +8,7 @@
 //! Long batches of clients, and short ones of whoever sends many, are checked by threads that step back when the
 //! machine is busy: what is final soon is what is in the pools already, and the votes for it must not wait for the
 //! signatures of what comes after it. So are long batches that peers pass on. What a peer was asked for is in the block
-//! that is voted for, and never steps back.
+//! that is voted for, and does not step back, as long as it is not more in a second than anybody asks for.
 
 mod quick;
 

@@ -57,7 +57,7 @@ pub struct List {
 /// Show hosts that somebody should see to.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Of all active hosts of your organisation: those on which something installed does not work (its services, the checks of \
+Of all active hosts of your organisation that the node shows: those on which something installed does not work (its services, the checks of \
 its manifest and of the house, asked by the agent between updates), those not heard of for twice as long as they said, \
 and those never heard of. By the clock of whoever asks. Exit code 1 when there are any: for cron, and for what watches.
 
