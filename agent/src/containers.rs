@@ -126,7 +126,11 @@ impl Containers {
         }
         files::private_dir(&self.room)?;
         let description = self.room.join(format!("{name}.json"));
-        files::replace(&description, &serde_json::to_vec(&config).map_err(ContainerError::Config)?)?;
+        let bytes = serde_json::to_vec(&config).map_err(ContainerError::Config)?;
+        // The same again and again, where something is asked now and then.
+        if std::fs::read(&description).ok().as_ref() != Some(&bytes) {
+            files::replace(&description, &bytes)?;
+        }
         Ok(run_words(image, &self.room.join("notes"), &description, name)?)
     }
 }

@@ -84,8 +84,7 @@ pub async fn run(
     others.spawn(follow::alarm(site.heads.clone()));
     others.spawn(site.sender().run());
     let seed = Digest::blake3(&[endpoint.as_bytes().as_slice(), b"health"].concat());
-    let monitor = Monitor::new(&site.config, site.installer.prober(), services.clone(), site.inventory.clone());
-    let watched = monitor.run(site.config.health.watch, seed);
+    let watched = Monitor::of(&site).run(seed);
     if let Some(inventory) = &site.config.inventory {
         others.spawn(site.teller().run(inventory.clone()));
     }

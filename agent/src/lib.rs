@@ -39,6 +39,7 @@ pub mod settled;
 pub mod shelf;
 pub mod site;
 pub mod status;
+pub mod turns;
 pub mod update;
 pub mod waits;
 pub mod why;

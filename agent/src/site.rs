@@ -31,6 +31,7 @@ use crate::receipts::{Receipts, Sender};
 use crate::services::{Services, launch::Launcher};
 use crate::settled::{Refusal, Settled, chain};
 use crate::shelf::Shelf;
+use crate::turns::Turns;
 use crate::waits::Waits;
 use crate::worker::AskError;
 use ledger::bounded::Version;
@@ -115,6 +116,8 @@ pub struct Site {
     pub recalls: Recalls,
     /// What looks at what is on this host.
     pub inventory: Gatherer,
+    /// Whether somebody looks, or updates.
+    pub turns: Turns,
     /// How often an agent was started here before.
     starts: u64,
     /// Somebody at the host said that what is asked for waits for no window.
@@ -192,6 +195,7 @@ impl Site {
             receipts,
             recalls: Recalls::open(&data.recalls())?,
             inventory: Gatherer::new(&config),
+            turns: Turns::default(),
             key,
             data,
             config,
@@ -241,6 +245,7 @@ impl Site {
     /// # Errors
     /// [`FileError`]; then the update stays open, and this is to be tried again.
     pub async fn recover(&mut self) -> Result<Option<Settled>, FileError> {
+        let _updating = self.turns.update().await;
         self.installer.start_other_services().await;
         if self.installer.is_on_trial() {
             self.hear().await;
@@ -292,6 +297,7 @@ impl Site {
         {
             return Err(ByHandError::Recalled { version, patch, recall }.into());
         }
+        let _updating = self.turns.update().await;
         let (run, mut log) = self.begin(patch).await?;
         let settled = self.installer.take_back(run, patch, &mut log).await?;
         self.write_receipt(&settled, log, true).await?;
@@ -391,9 +397,9 @@ impl Site {
 
     /// Keeps a proof that was offered, for whoever asks later why.
     pub(crate) fn keep_proof(&self, offer: &Offer) {
-        let installed = installs::each(&self.data.installs()).unwrap_or_default().into_iter();
-        let installed = installed.filter_map(|(_, found)| found.ok().flatten()?.meta.patch).collect();
-        if let Err(error) = Shelf::at(&self.data.proofs()).keep(offer, &installed) {
+        let kept = installs::patches_kept(&self.data.installs());
+        let kept = kept.and_then(|kept| Shelf::at(&self.data.proofs()).keep(offer, &kept));
+        if let Err(error) = kept {
             tracing::warn!(error = chain(&error), "a proof is not kept");
         }
     }

@@ -57,6 +57,7 @@ pub enum Ending {
 /// # Errors
 /// [`FileError`] when not even that can be written down. Recovery takes it from there.
 pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError> {
+    let _updating = site.turns.update().await;
     let (run, mut log) = site.begin(offer.patch).await?;
     let settled = match attempt(site, run, offer, &mut log).await {
         Ok(Ending::Settled(settled)) => settled,

@@ -13,8 +13,8 @@ const CHECKS_MAX: usize = 32;
 const SOAK_MAX: Duration = Duration::from_secs(30 * 60);
 /// Longest attempt, and longest wait between two.
 const PATIENCE_MAX: Duration = Duration::from_secs(10 * 60);
-/// Longest time between two looks at what is installed.
-const WATCH_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+/// The shortest and the longest time between two looks at what is installed.
+const WATCH: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(24 * 60 * 60)];
 /// Attempts of one check.
 const ATTEMPTS_MAX: u16 = 1000;
 /// Longest text of a check.
@@ -110,11 +110,16 @@ pub(super) fn parse(raw: &RawHealth) -> Result<Health, Wrong> {
     if interval == 0 || raw.systemctl.is_empty() {
         return wrong("health", "interval and systemctl cannot be nothing");
     }
+    let [shortest, longest] = WATCH;
+    let watch = Duration::from_millis(milliseconds("health.watch", &raw.watch, longest)?);
+    if !watch.is_zero() && watch < shortest {
+        return wrong("health.watch", format!("{}: {} at least", raw.watch, humantime::format_duration(shortest)));
+    }
     Ok(Health {
         checks: raw.checks.iter().enumerate().map(parse_check).collect::<Result<_, _>>()?,
         soak: Duration::from_millis(milliseconds("health.soak", &raw.soak, SOAK_MAX)?),
         interval: Duration::from_millis(interval),
-        watch: Duration::from_millis(milliseconds("health.watch", &raw.watch, WATCH_MAX)?),
+        watch,
         systemctl: raw.systemctl.clone(),
     })
 }

@@ -11,6 +11,8 @@ pub struct UnderWay {
     pub begun: Begun,
     /// How far it is, for people.
     pub said: String,
+    /// Whether it is in place, and is judged when the host has restarted, or by another program.
+    pub is_judged_later: bool,
 }
 
 /// Reads it from a journal that an agent may be writing.
@@ -21,7 +23,8 @@ pub fn under_way(journal: &Path) -> Result<Option<UnderWay>, JournalError> {
     let records = Journal::peek(journal)?;
     match (records.first(), records.last()) {
         (Some(Record::Begun(begun)), Some(last)) if *last != Record::Done => {
-            Ok(Some(UnderWay { begun: begun.clone(), said: said(begun, last) }))
+            let is_judged_later = matches!(last, Record::Restarting { .. } | Record::HandedOver);
+            Ok(Some(UnderWay { begun: begun.clone(), said: said(begun, last), is_judged_later }))
         }
         _ => Ok(None),
     }

@@ -111,12 +111,12 @@ fn make_room(inventory: &mut Inventory) {
 }
 
 /// What is installed and does not work.
-fn unhealthy(vitals: &Vitals) -> SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }> {
+fn unhealthy(vitals: &Vitals, left_out: &mut usize) -> SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }> {
     let unhealthy = vitals.all().into_iter().filter_map(|HealthView { product, channel, since_ms, trouble }| {
         let (product, channel) = (fact(&product.to_string()), fact(channel.as_str()));
         Some(Unhealthy { product, channel, since_ms, why: fact(&trouble?) })
     });
-    bounded(unhealthy.collect(), &mut 0)
+    bounded(unhealthy.collect(), left_out)
 }
 
 /// Looks at the host for whoever wants to know, one look at a time: two would take the memory of two.
@@ -149,7 +149,11 @@ impl Gatherer {
         let looked = tokio::task::spawn_blocking(move || {
             let _one_at_a_time = looking.lock().unwrap_or_else(PoisonError::into_inner);
             let mut gathered = gather(&config, &what);
-            gathered.readings.unhealthy = unhealthy(&vitals);
+            let mut left_out = 0;
+            gathered.readings.unhealthy = unhealthy(&vitals, &mut left_out);
+            gathered.readings.unhealthy_left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
+            let watch = config.health.watch.as_millis();
+            gathered.readings.watched_every_ms = u64::try_from(watch).unwrap_or(u64::MAX);
             gathered.readings.again_within_ms = u64::try_from(what.again_within().as_millis()).unwrap_or(u64::MAX);
             then(gathered)
         });

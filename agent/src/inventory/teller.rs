@@ -18,8 +18,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Wait before a node is told again that did not take it, at first; it doubles up to the interval.
+/// Wait before a node is told again that did not take it, at first; it doubles …
 const RETRY_MIN: Duration = Duration::from_secs(30);
+/// … up to this, or to the interval: who is back is not without news for long.
+const RETRY_MAX: Duration = Duration::from_secs(5 * 60);
 /// The check of a node that is another organisation's.
 const STRANGE: &str = "organisation";
 
@@ -76,13 +78,16 @@ impl Teller {
                     pace.interval()
                 }
                 false => {
-                    let wait = pace.stray(retry.min(what.every));
-                    retry = (retry * 2).min(what.every);
+                    let longest = RETRY_MAX.min(what.every);
+                    let wait = pace.stray(retry.min(longest));
+                    retry = (retry * 2).min(longest);
                     wait
                 }
             };
-            // An update that ends wants it told at once.
-            let _ = tokio::time::timeout(wait, wanted.notified()).await;
+            // An update that ended, and what stopped working, are told at once.
+            if tokio::time::timeout(wait, wanted.notified()).await.is_ok() {
+                retry = RETRY_MIN;
+            }
         }
     }
 

@@ -47,9 +47,22 @@ impl Looks {
         patience: Duration,
         look: impl FnOnce() -> Result<Observation, String> + Send + 'static,
     ) -> Observation {
+        self.ask(about, patience, look).await.unwrap_or_else(|observation| observation)
+    }
+
+    /// The same for anything else that may hang.
+    ///
+    /// # Errors
+    /// What is seen instead.
+    pub(super) async fn ask<T: Send + 'static>(
+        &self,
+        about: &str,
+        patience: Duration,
+        look: impl FnOnce() -> Result<T, String> + Send + 'static,
+    ) -> Result<T, Observation> {
         let begun = match self.begin(about) {
             Ok(begun) => begun,
-            Err(hangs) => return Observation::Impossible(hangs),
+            Err(hangs) => return Err(Observation::Impossible(hangs)),
         };
         let (say, said) = oneshot::channel();
         let thread = std::thread::Builder::new().name("look".to_owned());
@@ -60,12 +73,12 @@ impl Looks {
             let _ = say.send(seen);
         });
         if let Err(error) = spawned {
-            return Observation::Impossible(format!("no thread to look with: {error}"));
+            return Err(Observation::Impossible(format!("no thread to look with: {error}")));
         }
         match timeout(patience, said).await {
-            Ok(Ok(seen)) => seen.unwrap_or_else(Observation::Impossible),
-            Ok(Err(_)) => Observation::Impossible("the look broke off".to_owned()),
-            Err(_) => Observation::TimedOut,
+            Ok(Ok(seen)) => seen.map_err(Observation::Impossible),
+            Ok(Err(_)) => Err(Observation::Impossible("the look broke off".to_owned())),
+            Err(_) => Err(Observation::TimedOut),
         }
     }
 }

@@ -10,11 +10,12 @@ use crate::containers::{Containers, TREE_INSIDE};
 use crate::installer::rpm;
 use crate::package_database;
 use crate::parameters::{Parameters, UnknownParameter};
-use crate::services::{kill_group, launch::Launcher};
+use crate::services::{kill_group, launch::Launcher, signal_group};
 use crate::settled::chain;
 use ledger::patch::{HealthCheck, Probe};
 use looks::Looks;
 use policy::health::{Failure, Judgement, Observation, describe, describe_house, judge, judge_house};
+use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -31,9 +32,7 @@ const CHECK: &str = "check";
 const WATCH: &str = "watch";
 /// Bytes of a command's output kept.
 pub const OUTPUT_BYTES_MAX: u64 = 64 * 1024;
-/// How long all checks of something installed together may take between updates.
-const LOOK_DEADLINE: Duration = Duration::from_secs(5 * 60);
-/// How long all checks of a patch together may take, whatever its manifest says.
+/// How long all checks of something installed together may take, whatever its manifest says.
 pub const HEALTH_DEADLINE: Duration = Duration::from_secs(60 * 60);
 
 /// Where the commands of a patch's checks are run.
@@ -115,8 +114,8 @@ impl Prober {
     /// [`Failure`] is the first check that failed.
     pub(crate) async fn look(&self, checks: &[HealthCheck], at: At<'_>) -> Result<(), Failure> {
         let mut log = |line: &str| tracing::debug!("{line}");
-        timeout(LOOK_DEADLINE, self.examine_all(checks, at, &mut log)).await.unwrap_or_else(|_| {
-            let cause = format!("not over after {LOOK_DEADLINE:?}");
+        timeout(HEALTH_DEADLINE, self.examine_all(checks, at, &mut log)).await.unwrap_or_else(|_| {
+            let cause = format!("not over after {HEALTH_DEADLINE:?}");
             Err(Failure { probe: "health checks".to_owned(), attempts: 1, cause })
         })
     }
@@ -152,22 +151,19 @@ impl Prober {
         let (tree, shown) = (at.tree(), at.tree().to_string_lossy());
         let parameters = self.parameters.with_tree(if matches!(at, At::Container(_)) { TREE_INSIDE } else { &shown });
         let patience = Duration::from_millis(check.timeout_ms.into());
-        let called = if self.is_watching { WATCH } else { CHECK };
         let observation = match &check.probe {
             Probe::Command { arguments, .. } => {
                 let words: Result<Vec<_>, UnknownParameter> =
                     arguments.iter().map(|argument| parameters.expand(argument.as_str())).collect();
-                let words = words.map_err(|unknown| unknown.to_string()).and_then(|words| match at {
-                    At::Host(_) => Ok(words),
-                    At::Container(image) => {
-                        let contained = self.containers.words(called, image, &words, &BTreeMap::new());
-                        contained.map_err(|error| chain(&error))
-                    }
-                });
-                match words {
-                    Ok(words) => return self.run(&words, tree, patience).await,
-                    Err(why) => Err(why),
-                }
+                let words = match (words, at) {
+                    (Err(unknown), _) => Err(Observation::Impossible(unknown.to_string())),
+                    (Ok(words), At::Host(_)) => Ok(words),
+                    (Ok(words), At::Container(image)) => self.contained(image, words, patience).await,
+                };
+                return match words {
+                    Ok(words) => self.run(&words, tree, patience).await,
+                    Err(observation) => observation,
+                };
             }
             Probe::Tcp { port } => match parameters.expand(port.as_str()) {
                 Ok(port) => return connect_to(&port, patience).await,
@@ -180,6 +176,20 @@ impl Prober {
             Probe::PackageVersion { package, .. } => return self.package(package.as_str(), tree, patience).await,
         };
         observation.unwrap_or_else(Observation::Impossible)
+    }
+
+    /// The words that run a command in a container of an image; directories of the host are looked at for them.
+    async fn contained(
+        &self,
+        image: &Path,
+        words: Vec<String>,
+        patience: Duration,
+    ) -> Result<Vec<String>, Observation> {
+        let called = if self.is_watching { WATCH } else { CHECK };
+        let (about, image) = (format!("image {}", image.display()), image.to_owned());
+        let containers = self.containers.clone();
+        let prepare = move || containers.words(called, &image, &words, &BTreeMap::new()).map_err(|error| chain(&error));
+        self.looks.ask(&about, patience, prepare).await
     }
 
     /// Which version of a package the tree has.
@@ -210,6 +220,7 @@ impl Prober {
             Err(error) => return Observation::Impossible(format!("cannot be started: {error}")),
         };
         let (pid, stdout) = (child.id(), child.stdout.take());
+        let mut left = LeftBehind(pid);
         let ended = timeout(patience, async {
             let (output, truncated) = read_bounded(stdout).await?;
             // What writes without end would otherwise never end.
@@ -223,8 +234,17 @@ impl Prober {
         };
         let _ = child.start_kill();
         let _ = child.wait().await;
-        kill_group(pid).await;
+        kill_group(left.0.take()).await;
         observation
+    }
+}
+
+/// What a command started, killed with it wherever nobody waits for it any more.
+struct LeftBehind(Option<u32>);
+
+impl Drop for LeftBehind {
+    fn drop(&mut self) {
+        signal_group(self.0, Signal::KILL);
     }
 }
 

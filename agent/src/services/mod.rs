@@ -332,9 +332,17 @@ fn group(pid: Option<u32>) -> Option<Pid> {
 pub(crate) async fn kill_group(pid: Option<u32>) {
     let Some(group) = group(pid) else { return };
     let deadline = Instant::now() + KILL_WAIT_MAX;
-    let _ = kill_process_group(group, Signal::KILL);
+    signal_group(pid, Signal::KILL);
     while test_kill_process_group(group).is_ok() && Instant::now() < deadline {
         sleep(KILL_LOOK).await;
+    }
+}
+
+/// Tells everybody in the process group of a child something.
+pub(crate) fn signal_group(pid: Option<u32>, signal: Signal) {
+    if let Some(group) = group(pid) {
+        // Nobody may be there any more.
+        let _ = kill_process_group(group, signal);
     }
 }
 

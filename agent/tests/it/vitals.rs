@@ -52,7 +52,7 @@ async fn a_check_of_the_manifest_that_fails_later_is_said_and_nothing_is_taken_b
     std::fs::remove_file(&flag).unwrap();
     let ill = seen(&endpoint, false).await;
     assert!(
-        ill.since_ms >= well.since_ms && ill.trouble.as_ref().is_some_and(|it| it.contains("exit status 1")),
+        ill.since_ms > well.since_ms && ill.trouble.as_ref().is_some_and(|it| it.contains("exit status 1")),
         "{ill:?}"
     );
     let shown = status(&endpoint).await.to_string();
@@ -74,11 +74,53 @@ async fn a_service_that_dies_is_said_though_it_is_started_again_at_once() {
     let daemon = Daemon::start(&endpoint);
     let socket = endpoint.data().join(DataDir::CONTROL);
     eventually("the control socket", async || socket.exists().then_some(())).await;
-    seen(&endpoint, true).await;
+    let well = seen(&endpoint, true).await;
     let pid = status(&endpoint).await.services[0].pid.unwrap();
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();
     let ill = seen(&endpoint, false).await;
     assert_eq!(ill.trouble.as_deref(), Some("service widget: ended by signal 9"));
+    let again = seen(&endpoint, true).await;
+    assert!(well.since_ms < ill.since_ms && ill.since_ms < again.since_ms);
+    daemon.stop().await;
+}
+
+/// A check may hold what an update needs, and what an update replaces does not work meanwhile.
+#[tokio::test]
+async fn an_update_waits_for_no_look_and_ends_what_its_checks_began() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], WATCH);
+    let path = |name: &str| endpoint.path(name);
+    let (flag, begun, still) = (path("flag"), path("begun"), path("still"));
+    // It hangs in a child of its own when the flag is gone.
+    let hangs = path("hangs");
+    let script = format!(
+        "[ -e {0} ] && exit 0\nsleep 1000 &\necho $! > {1}.new\nmv {1}.new {1}\nwait\n",
+        flag.display(),
+        begun.display()
+    );
+    std::fs::write(&hangs, script).unwrap();
+    // Whether that child runs while the update asks.
+    let looks = path("looks");
+    let script = format!(
+        "pid=$(cat {})\nif grep -qs '^State:[[:space:]]*[RSD]' /proc/$pid/status; then touch {}; fi\n",
+        begun.display(),
+        still.display()
+    );
+    std::fs::write(&looks, script).unwrap();
+    std::fs::write(&flag, "").unwrap();
+
+    let daemon = Daemon::start(&endpoint);
+    let checked_by =
+        |script: &std::path::Path| List::new(vec![says(&format!("/bin/sh {}", script.display()), "")]).unwrap();
+    approved(&world, 1, tree_of("1"), |manifest| manifest.health = checked_by(&hangs));
+    applied(&world, &endpoint, "1.0.1").await;
+    std::fs::remove_file(&flag).unwrap();
+    eventually("a check that hangs", async || begun.exists().then_some(())).await;
+
+    approved(&world, 2, tree_of("2"), |manifest| manifest.health = checked_by(&looks));
+    applied(&world, &endpoint, "1.0.2").await;
+    assert!(!still.exists(), "the update asked while the look before it went on");
     seen(&endpoint, true).await;
     daemon.stop().await;
 }

@@ -57,16 +57,22 @@ pub struct List {
 /// Show hosts that somebody should see to.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Of all active hosts of your organisation that the node shows: those on which something installed does not work (its services, the checks of \
-its manifest and of the house, asked by the agent between updates), those not heard of for twice as long as they said, \
-and those never heard of. By the clock of whoever asks. Exit code 1 when there are any: for cron, and for what watches.
+Of all active hosts of your organisation that the node shows: those on which something installed does not work (its \
+services, the checks of its manifest and of the house, asked by the agent between updates), those not heard of for twice \
+as long as they said (some two and a half hours, unless inventory.every says otherwise), those never heard of, and those \
+whose word the node cannot show. By the clock of whoever asks. Exit code 1 when there are any: for cron, and for what \
+watches. A host that is to say nothing of itself (inventory.enabled = false) is left out with --but.
 
-JSON: {\"looked_at\", \"hosts\": [as in list]}; \"health\" is \"unhealthy\", \"offline\" or \"never-heard\", \
-\"readings\".\"unhealthy\" is [{\"product\", \"channel\", \"since_ms\", \"why\"}]
+JSON: {\"looked_at\", \"hosts\": [as in list]}; \"health\" is \"unhealthy\", \"offline\", \"never-heard\" or \
+\"unbelievable\", \"readings\".\"unhealthy\" is [{\"product\", \"channel\", \"since_ms\", \"why\"}]
 
 Example:
   countersign inventory alarm --key operator.key || echo alarm")]
-pub struct Alarm {}
+pub struct Alarm {
+    /// A host that is not looked at: its name, its key, or the beginning of its key; may be repeated
+    #[arg(long, value_name = "HOST", value_parser = parse_endpoint)]
+    but: Vec<String>,
+}
 
 /// Show what is on a host.
 #[derive(Debug, Args)]
@@ -127,7 +133,7 @@ impl InventoryCommand {
         let reader = Reader::open(global).await?;
         match self {
             Self::List(list) => list.run(&reader).await,
-            Self::Alarm(Alarm {}) => alarm(&reader).await,
+            Self::Alarm(alarm) => alarm.run(&reader).await,
             Self::Show(show) => show.run(&reader).await,
             Self::History(history) => history.run(&reader).await,
             Self::Diff(diff) => diff.run(&reader).await,
@@ -165,24 +171,28 @@ async fn hosts(reader: &Reader, most: usize) -> Result<(Vec<HostView>, bool), Fa
     Ok(pages.await?)
 }
 
-async fn alarm(reader: &Reader) -> Result<Answer, Failure> {
-    #[derive(Serialize)]
-    struct View {
-        looked_at: usize,
-        hosts: Vec<HostView>,
+impl Alarm {
+    async fn run(&self, reader: &Reader) -> Result<Answer, Failure> {
+        #[derive(Serialize)]
+        struct View {
+            looked_at: usize,
+            hosts: Vec<HostView>,
+        }
+        let is_meant = |host: &HostView| !self.but.iter().any(|but| host.is_called(but));
+        let (all, more) = hosts(reader, HOSTS_MAX).await?;
+        if more {
+            return Err(NodeError::Unbelievable(format!("more than {HOSTS_MAX} hosts")).into());
+        }
+        let all: Vec<_> = all.into_iter().filter(|host| host.is_active() && is_meant(host)).collect();
+        let looked_at = all.len();
+        let hosts: Vec<_> = all.into_iter().filter(HostView::is_alarming).collect();
+        let rows: Vec<_> = hosts.iter().flat_map(HostView::alarms).collect();
+        let (text, code) = match hosts.is_empty() {
+            true => (format!("nothing is wrong with {looked_at} hosts"), EXIT_DONE),
+            false => (table(&HostView::ALARM_HEADINGS, &rows), EXIT_REFUSED),
+        };
+        Ok(Answer::new(text, &View { looked_at, hosts }).with_code(code))
     }
-    let (all, more) = hosts(reader, HOSTS_MAX).await?;
-    if more {
-        return Err(NodeError::Unbelievable(format!("more than {HOSTS_MAX} hosts")).into());
-    }
-    let looked_at = all.len();
-    let hosts: Vec<_> = all.into_iter().filter(HostView::is_alarming).collect();
-    let rows: Vec<_> = hosts.iter().flat_map(HostView::alarms).collect();
-    let (text, code) = match hosts.is_empty() {
-        true => (format!("nothing is wrong with {looked_at} hosts"), EXIT_DONE),
-        false => (table(&HostView::ALARM_HEADINGS, &rows), EXIT_REFUSED),
-    };
-    Ok(Answer::new(text, &View { looked_at, hosts }).with_code(code))
 }
 
 impl Show {

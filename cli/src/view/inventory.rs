@@ -8,6 +8,7 @@ use ledger::encoding::decode;
 use ledger::id::{ChainId, Digest};
 use ledger::inventory::{Inventory, InventoryReport, Readings, SignedInventoryReport, Unhealthy};
 use ledger::key::PublicKey;
+use ledger::limits;
 use serde::Serialize;
 use std::fmt;
 
@@ -24,6 +25,8 @@ pub(crate) fn believed(report: &[u8], endpoint: PublicKey, chain: &ChainId) -> R
 
 /// A host that said within how many milliseconds it says something again is offline after so many times that.
 const OFFLINE_AFTER: u64 = 2;
+/// No word is awaited for longer, whatever the last one said.
+const AGAIN_WITHIN_MS_MAX: u64 = 14 * 24 * 60 * 60 * 1000;
 
 /// How a host does, by what it said last and how long ago that was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -37,19 +40,34 @@ pub enum HostHealth {
     Offline,
     /// It never said anything here.
     NeverHeard,
+    /// It was heard of in time, and nobody looks whether what is installed works.
+    NotWatched,
+    /// What the node shows as its word is not.
+    Unbelievable,
 }
 
 impl HostHealth {
-    /// By what a host said last, which came at `received_ms`.
-    fn of(said: Option<(&Readings, u64)>, now_ms: u64) -> Self {
-        let Some((readings, received_ms)) = said else { return Self::NeverHeard };
-        let silent_ms = now_ms.saturating_sub(received_ms);
-        let patience_ms = readings.again_within_ms.saturating_mul(OFFLINE_AFTER);
-        match (patience_ms > 0 && silent_ms > patience_ms, readings.unhealthy.is_empty()) {
-            (true, _) => Self::Offline,
-            (false, false) => Self::Unhealthy,
-            (false, true) => Self::Healthy,
+    /// By what a host said last, which came at `received_ms`, as its node says: that is believed as far as a node takes
+    /// reports that are so old.
+    fn of(said: &InventoryReport, received_ms: u64, now_ms: u64) -> Self {
+        let heard_ms = received_ms.min(said.at_ms.saturating_add(limits::INVENTORY_REPORT_MS_MAX));
+        let again_within_ms = match said.readings.again_within_ms {
+            0 => AGAIN_WITHIN_MS_MAX,
+            again_within_ms => again_within_ms.min(AGAIN_WITHIN_MS_MAX),
+        };
+        if now_ms.saturating_sub(heard_ms) > again_within_ms * OFFLINE_AFTER {
+            return Self::Offline;
         }
+        match (said.readings.unhealthy.is_empty(), said.readings.watched_every_ms) {
+            (false, _) => Self::Unhealthy,
+            (true, 0) => Self::NotWatched,
+            (true, _) => Self::Healthy,
+        }
+    }
+
+    /// Whether somebody should see to it.
+    fn is_alarming(self) -> bool {
+        !matches!(self, Self::Healthy | Self::NotWatched)
     }
 }
 
@@ -60,6 +78,8 @@ impl fmt::Display for HostHealth {
             Self::Unhealthy => "UNHEALTHY",
             Self::Offline => "OFFLINE",
             Self::NeverHeard => "never heard",
+            Self::NotWatched => "not watched",
+            Self::Unbelievable => "UNBELIEVABLE",
         })
     }
 }
@@ -91,20 +111,26 @@ pub struct HostView {
 }
 
 impl HostView {
-    /// Takes a node's answer, as it is now.
+    /// Takes a node's answer, as it is now. What it shows as the host's word and is not hides no other host.
     ///
     /// # Errors
-    /// [`NodeError::Unbelievable`] when what it shows as the host's word is not.
+    /// [`NodeError::Unbelievable`] when it is no answer.
     pub fn new(host: proto::v1::EndpointInventory, chain: &ChainId, now_ms: u64) -> Result<Self, NodeError> {
         let endpoint = EnrolledView::try_from(host.endpoint.unwrap_or_default())?;
         let report = match host.report.is_empty() {
-            true => None,
-            false => Some(believed(&host.report, endpoint.key, chain)?),
+            true => Ok(None),
+            false => believed(&host.report, endpoint.key, chain).map(Some),
         };
+        let health = match &report {
+            Ok(Some(said)) => HostHealth::of(said, host.received_ms, now_ms),
+            Ok(None) => HostHealth::NeverHeard,
+            Err(_) => HostHealth::Unbelievable,
+        };
+        let report = report.ok().flatten();
         let said = report.is_some();
         Ok(Self {
             host: endpoint,
-            health: HostHealth::of(report.as_ref().map(|report| (&report.readings, host.received_ms)), now_ms),
+            health,
             seen_ms: report.as_ref().map(|report| report.at_ms),
             received_ms: said.then_some(host.received_ms),
             since_ms: said.then_some(host.since_ms),
@@ -127,9 +153,19 @@ impl HostView {
         ])
     }
 
-    /// Whether somebody should see to it. Who is not enrolled any more may be silent.
+    /// Whether somebody should see to it.
     pub(crate) fn is_alarming(&self) -> bool {
-        self.host.status == "active" && self.health != HostHealth::Healthy
+        self.health.is_alarming()
+    }
+
+    /// Whether it is enrolled still: who is not may be silent.
+    pub(crate) fn is_active(&self) -> bool {
+        self.host.status == "active"
+    }
+
+    /// Whether this is its name, its key or the beginning of its key.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.host.name == name || self.host.key.to_string().starts_with(name)
     }
 
     /// Its rows of the alarm: one for everything that does not work.
@@ -271,15 +307,29 @@ mod tests {
             since_ms: 1,
             why: Fact::cut("service widget: ended by signal 9"),
         };
-        let well = Readings { again_within_ms: 1_000, ..Readings::default() };
+        let well = Readings { again_within_ms: 1_000, watched_every_ms: 1, ..Readings::default() };
         let ill = Readings { unhealthy: SortedList::new(vec![unhealthy]).unwrap(), ..well.clone() };
-        let health = |readings: &Readings, silent_ms| HostHealth::of(Some((readings, 50_000)), 50_000 + silent_ms);
+        let said = |readings: &Readings| InventoryReport {
+            chain_id: ChainId([1; 32]),
+            endpoint: PublicKey([2; 32]),
+            at_ms: 50_000,
+            inventory: Digest([3; 32]),
+            readings: readings.clone(),
+        };
+        let health = |readings: &Readings, silent_ms| HostHealth::of(&said(readings), 50_000, 50_000 + silent_ms);
         assert_eq!(health(&well, 2_000), HostHealth::Healthy);
         assert_eq!(health(&well, 2_001), HostHealth::Offline);
         assert_eq!(health(&ill, 2_000), HostHealth::Unhealthy);
         assert_eq!(health(&ill, 2_001), HostHealth::Offline, "what it said then says nothing of now");
-        assert_eq!(health(&Readings::default(), u64::MAX / 2), HostHealth::Healthy, "it promised nothing");
-        assert_eq!(HostHealth::of(Some((&well, 50_000)), 1), HostHealth::Healthy, "the reader's clock is behind");
-        assert_eq!(HostHealth::of(None, 0), HostHealth::NeverHeard);
+        assert_eq!(HostHealth::of(&said(&well), 50_000, 1), HostHealth::Healthy, "the reader's clock is behind");
+        // Whoever promised nothing, or too much, is not silent for ever; nor does a node say that it heard of it just now.
+        for again_within_ms in [0, u64::MAX] {
+            let readings = Readings { again_within_ms, ..well.clone() };
+            assert_eq!(health(&readings, 2 * AGAIN_WITHIN_MS_MAX), HostHealth::Healthy);
+            assert_eq!(health(&readings, 2 * AGAIN_WITHIN_MS_MAX + 1), HostHealth::Offline);
+        }
+        let much_later = 50_000 + 2_001 + limits::INVENTORY_REPORT_MS_MAX;
+        assert_eq!(HostHealth::of(&said(&well), much_later, much_later), HostHealth::Offline);
+        assert_eq!(health(&Readings { watched_every_ms: 0, ..well }, 1), HostHealth::NotWatched);
     }
 }

@@ -26,6 +26,10 @@ pub struct Readings {
     pub services_failed: SortedList<Fact, { limits::READINGS_FAILED_MAX }>,
     /// What is installed and does not work, as many as there is room for.
     pub unhealthy: SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }>,
+    /// How many others there was no room for.
+    pub unhealthy_left_out: u32,
+    /// How often it is looked whether what is installed works, in milliseconds; 0: never.
+    pub watched_every_ms: u64,
     /// Within how many milliseconds the host says something again, if all is well with it. Whoever hears nothing for much
     /// longer may ask why.
     pub again_within_ms: u64,

@@ -85,6 +85,8 @@ fn readings() -> Readings {
             why: fact("service valkey: ended by signal 9"),
         }])
         .unwrap(),
+        unhealthy_left_out: 0,
+        watched_every_ms: 60_000,
         again_within_ms: 8_640_000,
     }
 }
