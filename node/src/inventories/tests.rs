@@ -1,8 +1,11 @@
 use super::*;
 use ledger::bounded::SortedList;
 use ledger::id::ChainId;
-use ledger::inventory::{Fact, Hardware, INVENTORY_VERSION, InventoryReport, Package, Readings, Source, System};
+use ledger::inventory::{
+    Fact, Hardware, INVENTORY_VERSION, InventoryReport, Package, Readings, Source, System, Unhealthy,
+};
 use ledger::key::SecretKey;
+use ledger::limits::{FACT_BYTES_MAX, READINGS_FAILED_MAX, READINGS_UNHEALTHY_MAX};
 use tempfile::TempDir;
 
 const NOW_MS: u64 = 1_700_000_000_000;
@@ -207,4 +210,41 @@ fn a_damaged_record_costs_its_endpoint_one_inventory_and_nobody_else_anything() 
     let signed = case.report(1, &inventory);
     assert_eq!(case.inventories.take(&signed, None, NOW_MS).unwrap(), Taken::Wanted { base: None });
     assert_eq!(case.says(1, &inventory).unwrap(), Taken::Known);
+}
+
+#[test]
+fn no_record_takes_more_than_it_counts_for() {
+    let longest = |number: usize| Fact::new(format!("{number:0FACT_BYTES_MAX$}")).unwrap();
+    let unhealthy = |number| Unhealthy {
+        product: longest(number),
+        channel: longest(number),
+        since_ms: u64::MAX,
+        why: longest(number),
+    };
+    let readings = Readings {
+        booted_at_ms: u64::MAX,
+        uptime_ms: u64::MAX,
+        memory_free_mib: u64::MAX,
+        disk_free_mib: u64::MAX,
+        services_running: u32::MAX,
+        services_failed: SortedList::new((0..READINGS_FAILED_MAX).map(longest).collect()).unwrap(),
+        unhealthy: SortedList::new((0..READINGS_UNHEALTHY_MAX).map(unhealthy).collect()).unwrap(),
+        unhealthy_left_out: u32::MAX,
+        watched_every_ms: u64::MAX,
+        again_within_ms: u64::MAX,
+    };
+    let (chain_id, endpoint) = (ChainId([7; 32]), PublicKey([0; 32]));
+    let report = InventoryReport { chain_id, endpoint, at_ms: u64::MAX, inventory: Digest::ZERO, readings };
+    let entry = Entry { inventory: Digest::ZERO, since_ms: u64::MAX, bytes: u64::MAX };
+    // What JSON writes with an escape takes six bytes.
+    let escaped = "\u{1}".repeat(FACT_BYTES_MAX);
+    let record = Record {
+        report: encode(&report.sign(&key(1))),
+        at_ms: u64::MAX,
+        received_ms: u64::MAX,
+        summary: Summary { os_name: escaped.clone(), kernel: escaped, packages: u32::MAX },
+        entries: vec![entry; InventoryLimits::default().history_max],
+    };
+    let bytes = record.to_bytes().len() as u64;
+    assert!(RECORD_BYTES / 2 < bytes && bytes <= RECORD_BYTES, "{bytes}");
 }
