@@ -8,7 +8,7 @@ use ledger::id::{Digest, PatchId};
 use ledger::patch::InstallerKind;
 use policy::{Installed, Subscription};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -118,6 +118,14 @@ impl Place {
     /// Where a tree grows before it has its name.
     pub(super) fn partial(&self, id: &VersionId) -> PathBuf {
         self.versions().join(format!("{id}.partial"))
+    }
+
+    /// The patches whose trees are here: what is installed, and what may be gone back to.
+    fn patches(&self) -> Result<BTreeSet<PatchId>, FileError> {
+        let names = files::names(&self.versions())?.into_iter();
+        let ids = names.filter_map(|name| VersionId::try_from(name.strip_suffix(".json")?.to_owned()).ok());
+        // What cannot be read of one hides no other.
+        Ok(ids.filter_map(|id| self.meta(&id).ok()?.patch).collect())
     }
 
     fn meta_path(&self, id: &VersionId) -> PathBuf {
@@ -255,6 +263,17 @@ pub fn all_trees(installs: &Path) -> Result<BTreeMap<Subscription, InstalledTree
         }
     }
     Ok(all)
+}
+
+/// The patches that are installed, and those that may be gone back to.
+///
+/// # Errors
+/// [`FileError`] when not even the places can be listed.
+pub fn patches_kept(installs: &Path) -> Result<BTreeSet<PatchId>, FileError> {
+    each(installs)?.iter().try_fold(BTreeSet::new(), |mut all, (of, _)| {
+        all.extend(Place::new(installs, of).patches()?);
+        Ok(all)
+    })
 }
 
 /// One that has a place, and what is found there.

@@ -8,6 +8,7 @@ use crate::support::endpoint::{Endpoint, PROGRAM, approved, approved_set, says};
 use crate::support::node::World;
 use agent::data::DataDir;
 use agent::installer::by_hand;
+use agent::installer::installs::patches_kept;
 use agent::installer::restarting::Awaited;
 use ledger::bounded::List;
 use ledger::patch::{InstallerKind, Reboot};
@@ -54,6 +55,14 @@ async fn the_last_update_is_taken_back_with_a_receipt_and_left_alone_then() {
     assert!(!worker.site().attempts.may_try(first, u64::MAX));
     worker.pass().await;
     assert_eq!(endpoint.version().as_deref(), Some("1.0.3"));
+    let installs = DataDir::at(endpoint.data()).installs();
+    // Of both the proofs are kept, however many others are offered: whoever goes back is asked how that does.
+    let kept = patches_kept(&installs).unwrap();
+    assert_eq!(kept, [last].into());
+    let next = approved(&world, 4, tree_of("1.0.4"), |_| {});
+    worker.pass().await;
+    let kept = patches_kept(&installs).unwrap();
+    assert_eq!(kept, [last, next].into());
 }
 
 #[tokio::test]
