@@ -8,16 +8,16 @@
 mod aside;
 mod door;
 mod greetings;
-mod lessons;
 mod queue;
 mod silence;
+mod stays;
 mod streams;
 mod swarm;
 mod visits;
 
 pub use aside::ASIDE_PER_PEER_BYTES_MAX;
 pub use greetings::{GREETING_TIMEOUT, GREETINGS_MAX, GREETINGS_PER_ADDRESS_MAX};
-pub use lessons::LESSON_MAX;
+pub use stays::{LESSON_MAX, WORDLESS_MAX};
 pub use swarm::{CONNECTIONS_PER_PEER_MAX, STREAMS_PER_CONNECTION_MAX, peer_id};
 
 use crate::artifacts::Artifacts;

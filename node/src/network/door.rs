@@ -3,6 +3,7 @@
 use super::Network;
 use super::aside::{ASIDE_PER_PEER_MAX, Aside, Batch};
 use super::queue::Way;
+use super::stays::WORDLESS_MAX;
 use super::streams::Outbound;
 use super::swarm::node_key;
 use crate::artifacts::Artifacts;
@@ -21,6 +22,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 /// Artifacts on their way to one peer at once.
 const TRANSFERS_PER_PEER_MAX: usize = 8;
@@ -70,6 +72,8 @@ enum DoorError {
     Decode(#[from] ledger::encoding::DecodeError),
     #[error("a transaction that does not verify: {0}")]
     Transaction(#[from] ledger::transaction::TransactionError),
+    #[error("it said nothing for {} s", WORDLESS_MAX.as_secs())]
+    Wordless,
     #[error(transparent)]
     Stopping(#[from] Stopping),
 }
@@ -141,6 +145,11 @@ impl Door {
         }
     }
 
+    /// Whether a peer has a stream for what is urgent that is read.
+    pub(super) fn reads(&self, peer: &PublicKey) -> bool {
+        self.readers().get(&(*peer, Way::Urgent)).is_some_and(|reader| !reader.is_finished())
+    }
+
     /// The lock's holder only moves handles, so a panic elsewhere cannot have left it half-way.
     fn readers(&self) -> MutexGuard<'_, HashMap<(PublicKey, Way), AbortHandle>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -156,10 +165,12 @@ impl Door {
         let (aside, (put, mut waiting)) = (Aside::default(), mpsc::channel(ASIDE_PER_PEER_MAX));
         let reading = async {
             loop {
-                let mut length = [0; LENGTH_BYTES];
-                stream.read_exact(&mut length).await?;
-                let mut bytes = vec![0; announced::<PeerMessage>(length)?];
-                stream.read_exact(&mut bytes).await?;
+                let frame = read_frame(&mut stream);
+                let bytes = match way {
+                    // Everybody has something to say here every second.
+                    Way::Urgent => timeout(WORDLESS_MAX, frame).await.map_err(|_| DoorError::Wordless)??,
+                    Way::Bulk => frame.await?,
+                };
                 let Some(parsed) = self.parse(peer, bytes).await? else { continue };
                 let (batch, asked_for) = match parsed {
                     Parsed::Event(event) => {
@@ -243,6 +254,14 @@ impl Door {
         };
         Ok(Some(Parsed::Event(Box::new(event))))
     }
+}
+
+async fn read_frame(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, DoorError> {
+    let mut length = [0; LENGTH_BYTES];
+    stream.read_exact(&mut length).await?;
+    let mut bytes = vec![0; announced::<PeerMessage>(length)?];
+    stream.read_exact(&mut bytes).await?;
+    Ok(bytes)
 }
 
 /// Serves artifacts to members' nodes.

@@ -2,8 +2,8 @@
 
 use super::door::Door;
 use super::greetings::{GREETING_TIMEOUT, Greetings};
-use super::lessons::Lessons;
 use super::silence::Heard;
+use super::stays::{LESSON_MAX, Stays, WORDLESS_MAX};
 use super::visits::{Strangers, Visits};
 use super::{NetworkError, setup};
 use crate::config::PeerAddress;
@@ -114,7 +114,8 @@ pub(super) async fn drive(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut dial = tokio::time::interval(DIAL_INTERVAL);
-    let (mut lessons, mut visits, mut strangers) = (Lessons::default(), Visits::default(), Strangers::default());
+    let (mut lessons, mut wordless) = (Stays::of(LESSON_MAX), Stays::of(WORDLESS_MAX));
+    let (mut visits, mut strangers) = (Visits::default(), Strangers::default());
     loop {
         tokio::select! {
             _ = stop.changed() => return,
@@ -122,6 +123,11 @@ pub(super) async fn drive(
                 let taught = swarm.connected_peers().filter_map(node_key).filter(|key| door.is_taught(key)).collect();
                 for key in lessons.over(now, &taught) {
                     tracing::info!(peer = %key, "a node whose key was retired has been here for long enough");
+                    disconnect(&mut swarm, &key);
+                }
+                let silent = swarm.connected_peers().filter_map(node_key).filter(|key| !door.reads(key)).collect();
+                for key in wordless.over(now, &silent) {
+                    tracing::warn!(peer = %key, "disconnecting a peer: it keeps no stream to say anything on");
                     disconnect(&mut swarm, &key);
                 }
                 let own = node_key(swarm.local_peer_id());

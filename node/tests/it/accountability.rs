@@ -3,68 +3,30 @@
 
 use crate::refusals::assert_refused;
 use crate::support::peer::{Peer, frame, send};
+use crate::support::quorum::Quorum;
 use crate::support::site::{Node, Site};
 use crate::support::wait_for;
-use crate::support::world::World;
-use consensus::member::{PEER_VERSION, PeerMessage};
+use consensus::member::PeerMessage;
 use consensus::{Message, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
 use ledger::encoding::encode;
 use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
-use ledger::key::SecretKey;
 use ledger::state::record::Role;
 use ledger::transaction::{Payload, SignedTransaction};
 use proto::v1::{Conviction, GetTransactionRequest, ListConvictionsRequest};
 use tests::ORGANISATIONS;
 use tonic::Code;
 
-/// Three nodes of four; the fourth validator's keys are in the hands of the test.
-struct Stage {
-    world: World,
-    sites: Vec<Site>,
-}
-
-impl Stage {
-    fn set(seed: u64) -> Self {
-        let world = World::of_four(seed);
-        let sites = (0..3).map(|place| Site::validating(&world, ORGANISATIONS[place], place));
-        let mut sites: Vec<Site> = sites.collect();
-        let addresses: Vec<_> = sites.iter().map(|site| (site.key.public(), site.peer_address())).collect();
-        for place in 0..sites.len() {
-            let mut site = sites.remove(place);
-            for (_, (key, address)) in addresses.iter().enumerate().filter(|(other, _)| *other != place) {
-                site = site.knowing(key, address);
-            }
-            sites.insert(place, site);
-        }
-        Self { world, sites }
-    }
-
-    async fn start(&self) -> Vec<Node> {
-        // All at once: each waits for its own port only.
-        let mut nodes = Vec::new();
-        for site in &self.sites {
-            nodes.push(site.start().await);
-        }
-        nodes
-    }
-
-    fn liar(&self) -> &SecretKey {
-        &self.world.scenario.validators()[3]
-    }
-
+impl Quorum {
     fn prevote(&self, height: u64, block: u8) -> SignedVote {
         let body = VoteBody { height, round: 0, block: Some(BlockHash([block; 32])) };
-        SignedVote::sign(VoteKind::Prevote, body, self.liar(), &self.world.scenario.chain_id())
+        SignedVote::sign(VoteKind::Prevote, body, self.fourth(), &self.world.scenario.chain_id())
     }
 
     /// The fourth validator tells a node that it prevotes for one block, and for another.
     async fn lie(&self, site: &Site, height: u64) -> Peer {
-        let peer =
-            Peer::new(&self.world.key(ORGANISATIONS[3], Role::Node), &site.key.public(), site.peer_address()).await;
-        let (chain, validator) = (self.world.scenario.chain_id(), Some(self.liar().public()));
-        let mut stream = peer.say(&PeerMessage::Hello { version: PEER_VERSION, chain, height: 0, validator }).await;
+        let (peer, mut stream) = self.speak_to(site).await;
         for block in [1, 2] {
             let message = PeerMessage::Consensus(Message::Vote(self.prevote(height, block)));
             send(&mut stream, &frame(&encode(&message))).await;
@@ -82,14 +44,14 @@ impl Stage {
         let [conviction] = convictions.as_slice() else { panic!("{convictions:?}") };
         assert_eq!((conviction.kind.as_str(), conviction.height, conviction.round), ("prevote", height, 0));
         let [culprit] = conviction.culprits.as_slice() else { panic!("{conviction:?}") };
-        assert_eq!(culprit.key, self.liar().public().0);
+        assert_eq!(culprit.key, self.fourth().public().0);
         assert_eq!((culprit.organisation.as_str(), culprit.status.as_str()), (ORGANISATIONS[3], "active"));
         let request = GetTransactionRequest { id: conviction.transaction_id.clone() };
         let bytes = node.ledger().get_transaction(request).await.unwrap().into_inner().transaction;
         let chain = self.world.scenario.chain_id();
         let accusation = SignedTransaction::verify_bytes(&bytes, &chain).unwrap();
         let Payload::Accuse { evidence } = accusation.payload() else { panic!("an accusation") };
-        assert_eq!(evidence.check(&chain).unwrap().keys, vec![self.liar().public()]);
+        assert_eq!(evidence.check(&chain).unwrap().keys, vec![self.fourth().public()]);
         assert_eq!(accusation.signer().0.to_vec(), conviction.accuser);
         conviction.clone()
     }
@@ -102,7 +64,7 @@ async fn convictions(node: &Node) -> Vec<Conviction> {
 
 #[tokio::test]
 async fn two_votes_of_one_key_end_as_one_conviction_however_many_nodes_saw_them() {
-    let stage = Stage::set(301);
+    let stage = Quorum::set(301);
     let nodes = stage.start().await;
     let _to_one = stage.lie(&stage.sites[0], 1).await;
     let _to_another = stage.lie(&stage.sites[1], 1).await;
@@ -130,7 +92,7 @@ async fn two_votes_of_one_key_end_as_one_conviction_however_many_nodes_saw_them(
     // Filters and pages.
     let of = |key: Vec<u8>| ListConvictionsRequest { key, page_size: 1, ..Default::default() };
     let mut ledger = nodes[0].ledger();
-    let page = ledger.list_convictions(of(stage.liar().public().0.to_vec())).await.unwrap().into_inner();
+    let page = ledger.list_convictions(of(stage.fourth().public().0.to_vec())).await.unwrap().into_inner();
     assert_eq!((page.convictions.len(), page.next_page_token.as_str()), (1, ""));
     let honest = stage.world.scenario.validators()[0].public();
     assert!(ledger.list_convictions(of(honest.0.to_vec())).await.unwrap().into_inner().convictions.is_empty());
@@ -143,12 +105,12 @@ async fn two_votes_of_one_key_end_as_one_conviction_however_many_nodes_saw_them(
 /// it comes back. What it kept is enough.
 #[tokio::test]
 async fn evidence_survives_a_kill_and_the_loss_of_the_vote_log() {
-    let stage = Stage::set(302);
+    let stage = Quorum::set(302);
     // Whoever hears no quorum has not begun a height, and compares nothing; another one makes it three of four.
     let other = stage.sites[1].start().await;
     let alone = stage.sites[0].start().await;
     let peer = stage.lie(&stage.sites[0], 1).await;
-    alone.await_log(&["a validator signed two things", &stage.liar().public().to_string()]).await;
+    alone.await_log(&["a validator signed two things", &stage.fourth().public().to_string()]).await;
     drop(peer);
     other.stop();
     alone.kill();

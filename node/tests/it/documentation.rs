@@ -120,6 +120,7 @@ fn the_document_has_the_numbers_of_the_code() {
             ]),
         ),
         ("a node that is only taught", vec![format!("{} min", network::LESSON_MAX.as_secs() / 60)]),
+        ("a peer without a word", vec![seconds(network::WORDLESS_MAX)]),
         ("inventories of all", gibibytes(InventoryLimits::default().bytes_max)),
         (
             "… of one endpoint",

@@ -16,6 +16,7 @@ mod disks;
 mod documentation;
 mod enrolment;
 mod guard;
+mod hostile_member;
 mod inventories;
 mod journal;
 mod pages;

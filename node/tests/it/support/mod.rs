@@ -2,6 +2,7 @@
 
 pub(crate) mod answering;
 pub(crate) mod peer;
+pub(crate) mod quorum;
 pub(crate) mod site;
 pub(crate) mod world;
 

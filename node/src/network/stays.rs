@@ -1,4 +1,5 @@
-//! Nodes whose key was retired may learn that here, but not for ever.
+//! What a peer may do for a while, and not for ever: learn here that its key was retired, or be connected and keep no
+//! stream to say anything on.
 
 use ledger::key::PublicKey;
 use std::collections::{HashMap, HashSet};
@@ -9,18 +10,28 @@ use tokio::time::Instant;
 /// it was.
 pub const LESSON_MAX: Duration = Duration::from_secs(600);
 
-/// Who is being taught, since when.
-#[derive(Default)]
-pub(super) struct Lessons(HashMap<PublicKey, Instant>);
+/// How long a peer may be connected without a word: it may have yamux answer for it all the while.
+pub const WORDLESS_MAX: Duration = Duration::from_secs(20);
 
-impl Lessons {
-    /// These are being taught now; those who were for long enough, and begin again if they stay.
-    pub(super) fn over(&mut self, now: Instant, taught: &HashSet<PublicKey>) -> Vec<PublicKey> {
-        self.0.retain(|peer, _| taught.contains(peer));
-        for peer in taught {
-            self.0.entry(*peer).or_insert(now);
+/// Who does it, since when.
+pub(super) struct Stays {
+    most: Duration,
+    since: HashMap<PublicKey, Instant>,
+}
+
+impl Stays {
+    /// For so long.
+    pub(super) fn of(most: Duration) -> Self {
+        Self { most, since: HashMap::new() }
+    }
+
+    /// These do it now; those who did for long enough, and begin again if they stay.
+    pub(super) fn over(&mut self, now: Instant, doing: &HashSet<PublicKey>) -> Vec<PublicKey> {
+        self.since.retain(|peer, _| doing.contains(peer));
+        for peer in doing {
+            self.since.entry(*peer).or_insert(now);
         }
-        self.0.extract_if(|_, since| now.duration_since(*since) >= LESSON_MAX).map(|(peer, _)| peer).collect()
+        self.since.extract_if(|_, since| now.duration_since(*since) >= self.most).map(|(peer, _)| peer).collect()
     }
 }
 
@@ -34,7 +45,7 @@ mod tests {
         let (both, alone) = (HashSet::from([one, other]), HashSet::from([one]));
         let begin = Instant::now();
         let after = |seconds| begin + Duration::from_secs(seconds);
-        let mut lessons = Lessons::default();
+        let mut lessons = Stays::of(LESSON_MAX);
         assert!(lessons.over(begin, &alone).is_empty());
         assert!(lessons.over(after(599), &both).is_empty());
         assert_eq!(lessons.over(after(600), &both), [one]);
