@@ -390,7 +390,9 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
     for (what, bytes, evidence) in [
         ("noise", vec![7; 4096], "hostile.deb"),
         ("cut", Deb::new("hostile", "1").bytes()[..700].to_vec(), "hostile.deb"),
-        ("a bomb", bomb(), "too large"),
+        ("a bomb", bomb(Deb::new("hostile", "1").data(Archive::new().file("./zeros", ""))), "too large"),
+        // dpkg-deb would unpack it, whatever it was asked for.
+        ("a bomb among its scripts", bomb(Deb::new("hostile", "1").control_file("zeros", 0o644, "")), "too large"),
         ("control file", Deb::new("hostile", "1").control_file("postinst/", 0o755, "x").bytes(), "hostile.deb"),
         ("no package's name", Deb::new("../hostile", "1").bytes(), "hostile.deb"),
         ("an option for a name", Deb::new("--force-all", "1").bytes(), "hostile.deb"),
@@ -402,8 +404,8 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
 }
 
 /// Much out of little: a header that claims a terabyte, in a package of some kilobytes.
-fn bomb() -> Vec<u8> {
-    let honest = Deb::new("hostile", "1").data(Archive::new().file("./zeros", "")).bytes();
+fn bomb(honest: Deb) -> Vec<u8> {
+    let honest = honest.bytes();
     let place = honest.windows(7).rposition(|window| window == b"./zeros").unwrap();
     let mut bytes = honest;
     let mut header = tar::Header::from_byte_slice(&bytes[place..place + 512]).clone();

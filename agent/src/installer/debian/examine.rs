@@ -22,15 +22,17 @@ pub(super) fn examine(dpkg: &Dpkg, package: &Path, called: &str) -> Result<Conte
     let unsafe_ = |detail: String| Refusal::new(ReasonCode::ArchiveUnsafe, format!("package {called}: {detail}"));
     let broken = |error: ManagerError| unsafe_(chain(&error));
     let packed = std::fs::metadata(package).map_err(|error| unsafe_(error.to_string()))?.len();
-    let mut contents = identity(&dpkg.fields(package, &FIELDS, FIELDS_BYTES_MAX).map_err(broken)?).map_err(unsafe_)?;
-
-    for (which, bytes_max) in [("--ctrl-tarfile", CONTROL_BYTES_MAX), ("--fsys-tarfile", bytes_max(packed))] {
+    let archive = |which: &str, bytes_max: u64| {
         let (ended, brought) = dpkg.archive(package, which, |from| brought(from, bytes_max)).map_err(broken)?;
         let brought = brought.map_err(unsafe_)?;
-        ended.map_err(|error| unsafe_(chain(&error)))?;
-        (contents.entries, contents.rights) = (brought.entries, brought.rights);
-    }
-    Ok(contents)
+        ended.map_err(|error| unsafe_(chain(&error))).map(|()| brought)
+    };
+
+    // First of all: whoever asks dpkg-deb for fields has it unpack all of the control archive.
+    archive("--ctrl-tarfile", CONTROL_BYTES_MAX)?;
+    let brought = archive("--fsys-tarfile", bytes_max(packed))?;
+    let known = identity(&dpkg.fields(package, &FIELDS, FIELDS_BYTES_MAX).map_err(broken)?).map_err(unsafe_)?;
+    Ok(Contents { entries: brought.entries, rights: brought.rights, ..known })
 }
 
 /// Name, version and architecture: they stand in command lines and file names from here on.
