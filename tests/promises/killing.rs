@@ -1,12 +1,13 @@
-//! Nodes killed at any moment, over and over.
+//! Nodes killed at any moment, over and over. Clients note what they see all the while.
 
-use crate::support::clients::{Crowd, Operator, finalise};
+use crate::support::clients::{Operator, finalise};
 use crate::support::invariants::{
     all_chains_are_equal, no_place_is_given_twice, nobody_is_convicted, nobody_panicked, nothing_finalised_is_lost,
     the_chain_is_sound,
 };
 use crate::support::ledger::{Ledger, NODES};
 use crate::support::number;
+use crate::support::witnesses::Witnesses;
 use crate::support::words::Words;
 use std::sync::Arc;
 use tests::Dice;
@@ -15,8 +16,9 @@ use tests::Dice;
 const KILLS_DEFAULT: usize = 60;
 /// Who is killed when, unless `SEED` says otherwise.
 const SEED_DEFAULT: u64 = 7;
-/// Clients that submit all the time.
+/// Clients that submit, and look, all the time.
 const CLIENTS: usize = 8;
+const EVERYBODY: [usize; 5] = [0, 1, 2, 3, 4];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
@@ -24,11 +26,11 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
     println!("KILLS={kills} SEED={seed}");
     let mut ledger = Ledger::raise().await;
     let operator = Arc::new(Operator::of(&ledger));
-    let crowd = Crowd::gather(&ledger, &operator, CLIENTS);
+    let witnesses = Witnesses::gather(&ledger, &operator, CLIENTS, seed);
     let mut dice = Dice::new(seed);
     let (mut killed, mut words) = (0, Words::default());
     while killed < kills {
-        crowd.await_more(&ledger, usize::try_from(dice.below(30)).unwrap() + 1).await;
+        witnesses.await_finals(&ledger, &EVERYBODY, usize::try_from(dice.below(30)).unwrap() + 1).await;
         // One node, or several at once: without three of four nothing goes on, and nothing may be lost.
         let mut victims = Vec::new();
         for _ in 0..=dice.below(3) {
@@ -44,15 +46,15 @@ async fn nothing_finalised_is_lost_whenever_nodes_are_killed() {
             words.the_guard_knows_them(&ledger, victim);
         }
         if victims.len() == 1 && dice.below(2) == 0 {
-            crowd.await_more(&ledger, 5).await;
+            witnesses.await_finals(&ledger, &EVERYBODY, 5).await;
         }
         for victim in &victims {
             ledger.start(victim);
         }
         killed += victims.len();
     }
-    crowd.await_more(&ledger, 20).await;
-    let noted = crowd.dismiss().await;
+    witnesses.await_finals(&ledger, &EVERYBODY, 20).await;
+    let noted = witnesses.dismiss().await;
     println!("{killed} killed, {} transactions noted, {} words of validators compared", noted.len(), words.len());
     assert!(words.len() > kills, "every log has the words of a height");
     let last = finalise(&ledger, "vendor-a", &operator.sign()).await;

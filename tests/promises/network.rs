@@ -1,5 +1,5 @@
 //! A network that fails: nodes in namespaces of their own, cut off from each other both ways and one way, over
-//! links that lose and delay, one of them on a slow disk. Clients note what they see all the while.
+//! links that lose and delay, one of them on a slow disk, killed at any moment. Clients note what they see all the while.
 
 use crate::support::clients::{Operator, finalise};
 use crate::support::faults::Fault;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tests::Dice;
 
-/// How many faults come and go, unless `FAULTS` says otherwise.
+/// How many faults come and go, unless `FAULTS` says otherwise: one of each kind, and one more.
 const FAULTS_DEFAULT: usize = 8;
 /// Which, unless `SEED` says otherwise.
 const SEED_DEFAULT: u64 = 11;
@@ -70,8 +70,7 @@ fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
         let disk = ledger.move_to_a_slow_disk(slow);
         let operator = Arc::new(Operator::of(&ledger));
         let witnesses = Witnesses::gather(&ledger, &operator, CLIENTS, seed);
-        for _ in 0..faults {
-            let fault = Fault::draw(&mut dice);
+        for fault in Fault::hand(&mut dice, faults) {
             let (is_late, is_slow) = (dice.below(3) == 0, dice.below(3) == 0);
             let late = (is_late && fault.delay().is_none()).then(|| Fault::draw_delay(&mut dice));
             let began = Instant::now();
@@ -79,6 +78,13 @@ fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
             net.impose(&at_once);
             if let Some(disk) = &disk {
                 disk.set_writes_per_second(if is_slow { SLOW_WRITES_PER_SECOND } else { 0 });
+            }
+            let killed = (dice.below(2) == 0).then(|| *dice.pick(&NODES).unwrap());
+            if let Some(name) = killed {
+                // It comes back into what it was taken out of.
+                ledger.kill(name);
+                the_chain_is_sound(&ledger, name);
+                ledger.start(name);
             }
             match fault.majority() {
                 Some(majority) => witnesses.await_finals(&ledger, &majority, 10).await,
@@ -92,7 +98,11 @@ fn whatever_the_network_does_the_history_is_one_of_a_ledger() {
             }
             witnesses.await_finals(&ledger, &EVERYBODY, 10).await;
             everybody_catches_up(&ledger).await;
-            let besides = [late.map(|late| format!(", {late}")), is_slow.then(|| format!(", the disk of {slow} slow"))];
+            let besides = [
+                late.map(|late| format!(", {late}")),
+                is_slow.then(|| format!(", the disk of {slow} slow")),
+                killed.map(|name| format!(", {name} killed")),
+            ];
             let besides: String = besides.into_iter().flatten().collect();
             let after = began.elapsed() - lasted;
             println!("{fault}{besides}: {} ms, and {} ms after it", lasted.as_millis(), after.as_millis());

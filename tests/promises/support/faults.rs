@@ -33,20 +33,35 @@ pub(crate) enum Fault {
     Delay(Duration),
 }
 
+/// How many kinds there are to draw from: one host apart, or two, and each of the others.
+pub(crate) const KINDS: u64 = 7;
+
 impl Fault {
-    /// One of these, by chance.
-    pub(crate) fn draw(dice: &mut Dice) -> Self {
+    /// So many by chance: first each kind once, in any order.
+    pub(crate) fn hand(dice: &mut Dice, size: usize) -> Vec<Self> {
+        let mut left: Vec<u64> = (0..KINDS).collect();
+        let mut hand = Vec::new();
+        while hand.len() < size {
+            let kind = dice.pick(&left).copied().unwrap_or_else(|| dice.below(KINDS));
+            left.retain(|other| *other != kind);
+            hand.push(Self::draw(kind, dice));
+        }
+        hand
+    }
+
+    /// One of a kind, by chance.
+    fn draw(kind: u64, dice: &mut Dice) -> Self {
         let hosts = NODES.len() as u64;
         let mut host = || usize::try_from(dice.below(hosts)).expect("a few hosts");
         let (first, second) = (host(), host());
         let other = if second == first { (first + 1) % NODES.len() } else { second };
-        match dice.below(8) {
+        match kind {
             0 => Self::Apart([first].into()),
-            1 | 2 => Self::Apart([first, other].into()),
-            3 => Self::OneWay { from: first, to: other },
-            4 => Self::Deaf(first),
-            5 => Self::Mute(first),
-            6 => Self::draw_delay(dice),
+            1 => Self::Apart([first, other].into()),
+            2 => Self::OneWay { from: first, to: other },
+            3 => Self::Deaf(first),
+            4 => Self::Mute(first),
+            5 => Self::draw_delay(dice),
             _ => Self::Loss(u8::try_from(5 + dice.below(15)).expect("below a hundred")),
         }
     }
@@ -119,6 +134,20 @@ pub(crate) fn rules(faults: &[Fault], receiver: usize, hosts: usize) -> String {
         }
     }
     lines
+}
+
+#[test]
+fn a_hand_has_one_of_each_kind() {
+    for seed in 0..100 {
+        let hand = Fault::hand(&mut Dice::new(seed), 7);
+        let is = |matches: fn(&Fault) -> bool| hand.iter().filter(|fault| matches(fault)).count();
+        assert_eq!(is(|fault| matches!(fault, Fault::Apart(_))), 2, "{seed}");
+        assert_eq!(is(|fault| matches!(fault, Fault::OneWay { .. })), 1, "{seed}");
+        assert_eq!(is(|fault| matches!(fault, Fault::Deaf(_))), 1, "{seed}");
+        assert_eq!(is(|fault| matches!(fault, Fault::Mute(_))), 1, "{seed}");
+        assert_eq!(is(|fault| matches!(fault, Fault::Delay(_))), 1, "{seed}");
+        assert_eq!(is(|fault| matches!(fault, Fault::Loss(_))), 1, "{seed}");
+    }
 }
 
 #[test]
