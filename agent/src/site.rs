@@ -172,7 +172,7 @@ impl Site {
         let containers = Containers::new(data.containers(), &config.installers.containers);
         let (parameters, health) = (config.parameters.clone(), config.health.clone());
         let prober = Prober::new(launcher.clone(), containers.clone(), parameters, health, rpm);
-        let services = Services::new(launcher, containers, config.parameters.clone(), config.services.clone());
+        let services = Services::new(launcher, containers, &config);
         let cache = config.cache.as_ref().map(|bounds| Cache::open(&data.cache(), bounds)).transpose()?.map(Arc::new);
         let mut installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         cache.iter().for_each(|cache| installer.keep_in(cache.clone()));

@@ -102,6 +102,12 @@ fn default_interval() -> String {
     "2s".to_owned()
 }
 
+/// Whether that can be the name of a unit, and is no option.
+pub(super) fn is_unit(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:\\-".contains(&byte);
+    !name.is_empty() && !name.starts_with('-') && name.bytes().all(plain)
+}
+
 pub(super) fn parse(raw: &RawHealth) -> Result<Health, Wrong> {
     if raw.checks.len() > CHECKS_MAX {
         return wrong("health.checks", format!("{} checks, {CHECKS_MAX} at most", raw.checks.len()));
@@ -169,8 +175,7 @@ fn parse_probe(raw: &RawCheck, field: &dyn Fn(&str) -> String) -> Result<HousePr
         named.push(HouseProbe::Http { url, status: raw.status.unwrap_or(200), contains: raw.contains.clone() });
     }
     if let Some(unit) = raw.unit.clone() {
-        let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@._:\\-".contains(&byte);
-        if unit.is_empty() || unit.starts_with('-') || !unit.bytes().all(plain) {
+        if !is_unit(&unit) {
             return wrong(field("unit"), format!("{unit:?} is no unit"));
         }
         named.push(HouseProbe::Unit { unit });

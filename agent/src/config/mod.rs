@@ -132,6 +132,8 @@ pub struct Service {
     pub of: Subscription,
     /// Program and arguments; of a container, nothing means those of its image.
     pub command: Vec<String>,
+    /// The systemd unit that it is, instead: the agent has it restarted and watches it.
+    pub unit: Option<String>,
     /// Whether it runs in a container, from an image.
     pub container: bool,
     /// Environment; nothing else is in it but `PATH` and `LANG`, or what the image says.
@@ -358,7 +360,13 @@ fn parse_services(
     }
     let parse = |(key, raw): (&String, &raw::Service)| {
         let field = |part: &str| format!("services.{key}.{part}");
-        let names_none = raw.command.first().map_or(!raw.container, String::is_empty);
+        if raw.unit.is_some() && (!raw.command.is_empty() || raw.container || !raw.environment.is_empty()) {
+            return wrong(field("unit"), "systemd runs it: command, container and environment are the unit's to say");
+        }
+        if let Some(unit) = raw.unit.as_deref().filter(|unit| !health::is_unit(unit)) {
+            return wrong(field("unit"), format!("{unit:?} is no unit"));
+        }
+        let names_none = raw.command.first().map_or(!raw.container && raw.unit.is_none(), String::is_empty);
         if names_none {
             return wrong(field("command"), "names no program");
         }
@@ -369,6 +377,7 @@ fn parse_services(
             name: name(&format!("services.{key}"), key)?,
             of: parse_owner(raw, subscriptions, &field)?,
             command: raw.command.clone(),
+            unit: raw.unit.clone(),
             container: raw.container,
             environment: raw.environment.clone(),
             stop_timeout: Duration::from_millis(raw.stop_timeout_ms),

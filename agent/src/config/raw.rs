@@ -122,6 +122,8 @@ pub(super) struct Subscription {
 pub(super) struct Service {
     #[serde(default)]
     pub(super) command: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) unit: Option<String>,
     #[serde(default)]
     pub(super) container: bool,
     #[serde(default)]

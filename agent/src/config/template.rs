@@ -108,6 +108,10 @@ name = @NAME@
 #                                    # is one of the image, and may be left out: the image names one
 # stop_timeout_ms = 10000            # then it is killed
 # ready_wait_ms = 300                # it must stay up this long to count as started
+# A service that systemd runs: it is restarted by systemctl when its product is patched, and must be up then.
+# [services.nginx]
+# product = "acme/nginx"
+# unit = "nginx.service"
 
 # Values for {name} in service commands and health probes.
 # [parameters]

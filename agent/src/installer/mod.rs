@@ -308,6 +308,7 @@ impl Installer {
     /// Restarts what has to run the version that is in place now.
     async fn restart_affected(&self, applied: &mut Applied, log: &mut AttemptLog) {
         let affected = self.affected(&applied.job.begun, applied.manifest());
+        self.say_who_is_unknown(applied.manifest(), log);
         applied.trouble = self.restart(&affected, log).await.err();
     }
 
@@ -374,7 +375,7 @@ impl Installer {
         let examined = self.prober.examine(&applied.manifest().health, at, log).await;
         // A probe that failed because a service died says less than the service's end does.
         for service in self.affected(&applied.job.begun, applied.manifest()) {
-            self.services.check(&service).map_err(|error| reason(ReasonCode::ServiceFailed, error))?;
+            self.services.check(&service).await.map_err(|error| reason(ReasonCode::ServiceFailed, error))?;
         }
         examined.map_err(|failure| reason(ReasonCode::HealthFailed, failure))
     }

@@ -14,6 +14,7 @@ use crate::attempt_log::AttemptLog;
 use crate::config::Service;
 use crate::files::FileError;
 use crate::settled::{Refusal, chain, reason};
+use ledger::bounded::Name;
 use ledger::patch::PatchManifest;
 use ledger::receipt::{Reason, ReasonCode};
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ impl Installer {
             }
             let started = match self.judged_tree(service) {
                 Ok(None) => continue,
-                Ok(tree) => self.services.restart(service, tree.as_deref()).await.map_err(|error| error.to_string()),
+                Ok(tree) => self.services.begin(service, tree.as_deref()).await.map_err(|error| error.to_string()),
                 Err(error) => Err(chain(&error)),
             };
             if let Err(trouble) = started {
@@ -71,6 +72,14 @@ impl Installer {
     pub(super) fn affected(&self, begun: &Begun, manifest: &PatchManifest) -> Vec<Service> {
         let named = |service: &Service| manifest.services.contains(&service.name);
         self.services.all().iter().filter(|service| is_of(service, begun) || named(service)).cloned().collect()
+    }
+
+    /// Says which services a manifest names that nobody restarts here.
+    pub(super) fn say_who_is_unknown(&self, manifest: &PatchManifest, log: &mut AttemptLog) {
+        let is_known = |name: &Name| self.services.all().iter().any(|service| service.name == *name);
+        for name in manifest.services.iter().filter(|name| !is_known(name)) {
+            log.line(&format!("service {name}, which the patch names, is none of this agent's: it is not restarted"));
+        }
     }
 
     /// Restarts services from what is installed now.

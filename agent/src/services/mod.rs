@@ -2,11 +2,12 @@
 //!
 //! Each runs in a process group of its own, is asked to end before it is killed, and is started again
 //! when it dies, with growing waits. It runs from the directory of one version and not through
-//! `current`, so that there is never a doubt which version runs.
+//! `current`, so that there is never a doubt which version runs. Those that systemd runs are restarted by it, and watched.
 
 pub mod launch;
+mod units;
 
-use crate::config::Service;
+use crate::config::{Config, Service};
 use crate::containers::{ContainerError, Containers, TREE_INSIDE};
 use crate::parameters::{Parameters, UnknownParameter};
 use crate::settled::chain;
@@ -22,9 +23,10 @@ use std::process::ExitStatus;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::process::{Child, Command};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
+use units::{Asked, Units, Watcher};
 
 /// Wait before a service that died is started again, at first …
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -106,6 +108,8 @@ struct State {
 struct Running {
     tree: PathBuf,
     state: watch::Receiver<State>,
+    /// Whom to ask for a look, where somebody else runs it.
+    look: Option<mpsc::Sender<Asked>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<()>,
 }
@@ -113,6 +117,7 @@ struct Running {
 /// The services of a host.
 pub struct Services {
     launcher: Launcher,
+    units: Units,
     containers: Containers,
     parameters: Parameters,
     services: Vec<Service>,
@@ -122,8 +127,10 @@ pub struct Services {
 impl Services {
     /// Prepares them; nothing is started.
     #[must_use]
-    pub fn new(launcher: Launcher, containers: Containers, parameters: Parameters, services: Vec<Service>) -> Self {
-        Self { launcher, containers, parameters, services, running: Mutex::new(BTreeMap::new()) }
+    pub fn new(launcher: Launcher, containers: Containers, config: &Config) -> Self {
+        let units = Units::new(launcher.clone(), config.health.systemctl.clone());
+        let (parameters, services) = (config.parameters.clone(), config.services.clone());
+        Self { launcher, units, containers, parameters, services, running: Mutex::new(BTreeMap::new()) }
     }
 
     /// All services of the configuration.
@@ -150,10 +157,29 @@ impl Services {
     pub async fn restart(&self, service: &Service, tree: Option<&Path>) -> Result<(), ServiceError> {
         self.stop(&service.name).await;
         let Some(tree) = tree else { return Ok(()) };
+        let ended = |ended| ServiceError::Ended { service: service.name.clone(), ended };
+        let restarted = match &service.unit {
+            Some(unit) => self.units.restart(unit).await,
+            None => Ok(()),
+        };
+        // It is watched in any case.
         let state = self.start(service, tree)?;
+        restarted.map_err(ended)?;
         match timeout(service.ready_wait, death(state)).await {
-            Ok(ended) => Err(ServiceError::Ended { service: service.name.clone(), ended }),
-            Err(_) => Ok(()),
+            Ok(why) => Err(ended(why)),
+            Err(_) => self.check(service).await,
+        }
+    }
+
+    /// Begins to look after a service that is only to be there, because the agent is: one that systemd runs is left alone.
+    ///
+    /// # Errors
+    /// [`ServiceError`].
+    pub async fn begin(&self, service: &Service, tree: Option<&Path>) -> Result<(), ServiceError> {
+        match (&service.unit, tree) {
+            (None, tree) => self.restart(service, tree).await,
+            (Some(_), None) => Ok(()),
+            (Some(_), Some(tree)) => self.start(service, tree).map(drop),
         }
     }
 
@@ -161,7 +187,14 @@ impl Services {
     ///
     /// # Errors
     /// [`ServiceError::Ended`].
-    pub fn check(&self, service: &Service) -> Result<(), ServiceError> {
+    pub async fn check(&self, service: &Service) -> Result<(), ServiceError> {
+        let look = self.running().get(&service.name).and_then(|running| running.look.clone());
+        if let Some(look) = look {
+            let (ask, answer) = oneshot::channel();
+            // Its watcher cannot have gone away by itself.
+            let _ = look.send(ask).await;
+            let _ = answer.await;
+        }
         let running = self.running();
         let Some(running) = running.get(&service.name) else { return Ok(()) };
         match running.state.borrow().last_end.clone() {
@@ -170,7 +203,24 @@ impl Services {
         }
     }
 
+    /// Keeps a service running, or watches who does.
     fn start(&self, service: &Service, tree: &Path) -> Result<watch::Receiver<State>, ServiceError> {
+        let (say, state) = watch::channel(State { phase: Phase::Waiting, pid: None, deaths: 0, last_end: None });
+        let (stop, stopped) = oneshot::channel();
+        let (look, task) = match &service.unit {
+            Some(unit) => {
+                let (name, unit, units) = (service.name.clone(), unit.clone(), self.units.clone());
+                let (ask, asked) = mpsc::channel(1);
+                (Some(ask), tokio::spawn(Watcher { service: name, unit, units, say }.watch(asked, stopped)))
+            }
+            None => (None, tokio::spawn(self.keeper(service, tree, say)?.keep_running(stopped))),
+        };
+        let running = Running { tree: tree.to_owned(), state: state.clone(), look, stop, task };
+        self.running().insert(service.name.clone(), running);
+        Ok(state)
+    }
+
+    fn keeper(&self, service: &Service, tree: &Path, say: watch::Sender<State>) -> Result<Keeper, ServiceError> {
         let shown = tree.to_string_lossy();
         let parameters = self.parameters.with_tree(if service.container { TREE_INSIDE } else { &shown });
         let missing = |unknown| ServiceError::Parameter { service: service.name.clone(), unknown };
@@ -185,13 +235,7 @@ impl Services {
             words = contained.map_err(|why| ServiceError::Container { service: service.name.clone(), why })?;
         }
         let command = Blueprint { launcher: self.launcher.clone(), words, environment, tree: tree.to_owned() };
-        let (say, state) = watch::channel(State { phase: Phase::Waiting, pid: None, deaths: 0, last_end: None });
-        let (stop, stopped) = oneshot::channel();
-        let keeper = Keeper { service: service.name.clone(), command, stop_timeout: service.stop_timeout, say };
-        let task = tokio::spawn(keeper.keep_running(stopped));
-        let running = Running { tree: tree.to_owned(), state: state.clone(), stop, task };
-        self.running().insert(service.name.clone(), running);
-        Ok(state)
+        Ok(Keeper { service: service.name.clone(), command, stop_timeout: service.stop_timeout, say })
     }
 
     async fn stop(&self, name: &Name) {

@@ -28,7 +28,7 @@ async fn web(answer: &'static [u8]) -> u16 {
 }
 
 /// A program that does what a shell would.
-fn script(path: &Path, text: &str) -> String {
+pub(crate) fn script(path: &Path, text: &str) -> String {
     std::fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).unwrap();
     path.to_str().unwrap().to_owned()

@@ -92,6 +92,109 @@ async fn a_service_that_does_not_stay_up_rolls_the_patch_back() {
     worker.site().installer.services().stop_all().await;
 }
 
+/// A systemd of one unit, in some files: what its unit serves is what was installed when it was started last.
+struct Systemd {
+    directory: PathBuf,
+}
+
+impl Systemd {
+    fn of(endpoint: &Endpoint) -> Self {
+        let systemd = Self { directory: endpoint.path("systemd") };
+        std::fs::create_dir(&systemd.directory).unwrap();
+        ["starts 1", "restarts 0", "state active", "serving 1.0.1"].into_iter().for_each(|word| systemd.has(word));
+        // Each trouble happens once.
+        let script = r#"
+            cd @DIR || exit 1
+            once() { [ -e $1 ] && rm $1; }
+            case $1 in
+            restart)
+                once refuses && exit 1
+                once ignores && exit 0
+                echo $(($(cat starts) + 1)) > starts
+                @CURRENT/bin/version > serving
+                if once breaks; then echo failed; else echo active; fi > state;;
+            show)
+                echo ActiveState=$(cat state)
+                echo InvocationID=i$(cat starts)
+                echo MainPID=1
+                echo NRestarts=$(cat restarts);;
+            esac"#;
+        let current = endpoint.data().join("installs/acme/widget/stable/current");
+        let script = script.replace("@DIR", &systemd.directory.display().to_string());
+        let script = script.replace("@CURRENT", &current.display().to_string());
+        crate::house::script(&systemd.directory.join("systemctl"), &script);
+        systemd
+    }
+
+    /// A name and what is in its file from now on.
+    fn has(&self, word: &str) {
+        let (name, value) = word.split_once(' ').unwrap();
+        std::fs::write(self.directory.join(name), format!("{value}\n")).unwrap();
+    }
+
+    fn starts(&self) -> String {
+        std::fs::read_to_string(self.directory.join("starts")).unwrap().trim().to_owned()
+    }
+
+    fn serves(&self, version: &str) -> List<HealthCheck, { ledger::limits::HEALTH_CHECKS_MAX }> {
+        let serving = self.directory.join("serving");
+        List::new(vec![says(&format!("/bin/cat {}", serving.display()), version)]).unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_service_that_systemd_runs_is_restarted_by_it_and_judged_then() {
+    let world = World::new();
+    let node = world.node().await;
+    let unit = "[services.widget]\nunit = \"widget.service\"\nready_wait_ms = 50\n";
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let systemd = Systemd::of(&endpoint);
+    let systemctl = systemd.directory.join("systemctl");
+    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\n"));
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let mut worker = endpoint.worker().await;
+    let runs = async || Some(view(worker.site())).filter(|view| view.phase == Phase::Running);
+    assert_eq!(eventually("the unit", runs).await.pid, Some(1));
+    assert_eq!(systemd.starts(), "1", "whatever runs is left alone");
+
+    let good = approved(&world, 2, tree_of("1.0.2"), |manifest| manifest.health = systemd.serves("1.0.2"));
+    let settled = worker.apply(&good.to_string(), None).await.unwrap();
+    assert_eq!((settled.outcome, settled.reason), (Outcome::Applied, None));
+    assert_eq!(systemd.starts(), "2");
+
+    // Whatever keeps the old process running, it is not what was to be judged.
+    let refused = [
+        ("refuses", "systemctl restart -- widget.service: exit status: 1", "3"),
+        ("ignores", "unit widget.service was not started anew by systemctl restart", "4"),
+        ("breaks", "unit widget.service is \"failed\" after systemctl restart", "6"),
+    ];
+    for (release, (trouble, evidence, starts)) in (3..).zip(refused) {
+        systemd.has(&format!("{trouble} once"));
+        let patch = approved(&world, release, tree_of("1.0.3"), |_| {});
+        let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+        let reason = settled.reason.unwrap();
+        assert_eq!((settled.outcome, reason.code), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{reason}");
+        assert!(reason.detail.as_str().contains(evidence), "{evidence:?} in {reason}");
+        assert_eq!(systemd.starts(), starts, "{trouble}");
+    }
+
+    // One that dies while it is judged, and that systemd starts again at once.
+    let dies = approved(&world, 6, tree_of("1.0.4"), |manifest| {
+        let dies = format!("/bin/cp {0}/starts {0}/restarts", systemd.directory.display());
+        manifest.health = List::new(vec![says(&dies, "")]).unwrap();
+    });
+    let settled = worker.apply(&dies.to_string(), None).await.unwrap();
+    let reason = settled.reason.unwrap();
+    assert_eq!((settled.outcome, reason.code), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{reason}");
+    assert!(reason.detail.as_str().contains("died and was started again by systemd"), "{reason}");
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+    let serving = std::fs::read_to_string(systemd.directory.join("serving")).unwrap();
+    assert_eq!(serving.trim(), "1.0.2", "it was restarted on the way back, too");
+    let starts = systemd.starts();
+    worker.site().installer.services().stop_all().await;
+    assert_eq!(systemd.starts(), starts, "whatever runs goes on without the agent");
+}
+
 #[tokio::test]
 async fn a_service_that_dies_is_started_again() {
     let world = World::new();
