@@ -9,7 +9,8 @@ help:
 	@echo "                      directories of them, where packages cannot be had by name"
 	@echo "make test             everything CI runs"
 	@echo "make test-long        nodes, and every kind of installer, killed at 200 random moments (KILLS=…);"
-	@echo "                      fails where a kind cannot be tried at all"
+	@echo "                      fails where a kind cannot be tried at all; drills that draw lots, ten"
+	@echo "                      times as long (DRILL_TIMES=…)"
 	@echo "make setup            install what building needs, and build RocksDB once (others do it first);"
 	@echo "                      make setup-tests also what only tests need"
 	@echo "make build            build all programs"
@@ -45,10 +46,13 @@ test: setup-tests
 	@scripts/test
 
 KILLS ?= 200
+DRILL_TIMES ?= 10
+LONG_DRILLS := tampered-proofs check-and-use power-cut
 test-long: setup-tests
 	COUNTERSIGN_NOTHING_LEFT_OUT=1 COUNTERSIGN_KILLS=$(KILLS) $(CARGO) test -p agent --test it killed_at_random -- --nocapture
 	$(CARGO) build --workspace --bins
 	KILLS=$(KILLS) $(CARGO) test -p tests --test promises killing:: -- --nocapture
+	$(TARGET)/countersign-attack $(addprefix --drill ,$(LONG_DRILLS)) --times $(DRILL_TIMES)
 
 check: setup-tests
 	$(CARGO) fmt --all --check

@@ -53,6 +53,8 @@ pub struct Script {
     pub drills: Vec<Drill>,
     /// Where everything goes; must not exist, or be empty.
     pub dir: PathBuf,
+    /// What is drawn or spread is played so many times as often: moments to be killed at, places to be changed.
+    pub times: usize,
     /// Leave the ledger running.
     pub keep: bool,
 }
@@ -71,6 +73,7 @@ pub async fn play(script: &Script, say: &mut dyn FnMut(&str)) -> Result<Report, 
     let running = EndsWithUs::over(&ledger);
     say("raising a ledger of four validators and a site");
     let mut stage = Stage::raise(&ledger, &script.dir.join(WORK)).await?;
+    stage.times = script.times;
     let mut reports = Vec::new();
     for drill in &script.drills {
         let report = drill.play(&mut stage).await;

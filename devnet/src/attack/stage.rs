@@ -76,6 +76,8 @@ pub struct Stage {
     work: PathBuf,
     /// Hosts made so far.
     pub(super) hosts: u32,
+    /// What a drill draws or spreads, it plays so many times as often.
+    pub(super) times: usize,
 }
 
 /// A patch, packed.
@@ -109,7 +111,7 @@ impl Stage {
     pub fn over(devnet: Devnet, work: &Path) -> Result<Self, AttackError> {
         fs::create_dir_all(work).map_err(AttackError::io(format!("cannot make {}", work.display())))?;
         let work = work.canonicalize().map_err(AttackError::io("cannot resolve the directory"))?;
-        Ok(Self { devnet, work, hosts: 0 })
+        Ok(Self { devnet, work, hosts: 0, times: 1 })
     }
 
     /// A place for something a drill makes.
@@ -201,18 +203,13 @@ impl Stage {
         archive: &[u8],
     ) -> Result<Packed, AttackError> {
         let packed = self.pack(product, release, &[]).await?;
-        let manifest = packed.directory.join("manifest.json");
-        let read = fs::read(&manifest).map_err(AttackError::io("cannot read a packed manifest"))?;
-        let unlike =
-            |what: &str| AttackError::Answer { from: "countersign patch pack".to_owned(), answer: what.to_owned() };
-        let mut document: Value = serde_json::from_slice(&read).map_err(|_| unlike("no JSON"))?;
         let mut hasher = PayloadHasher::default();
         hasher.update(archive);
         let digests = hasher.finish();
-        let artifact = document.pointer_mut("/artifacts/0").ok_or_else(|| unlike("no artifact"))?;
-        (artifact["size"], artifact["blake3"]) = (json!(digests.size), json!(digests.blake3.to_string()));
-        artifact["sha256"] = json!(digests.sha256.to_string());
-        fs::write(&manifest, document.to_string()).map_err(AttackError::io("cannot write a packed manifest"))?;
+        packed.rewrite("/artifacts/0", |artifact| {
+            (artifact["size"], artifact["blake3"]) = (json!(digests.size), json!(digests.blake3.to_string()));
+            artifact["sha256"] = json!(digests.sha256.to_string());
+        })?;
         let place = packed.directory.join("artifacts").join(digests.blake3.to_string());
         fs::write(place, archive).map_err(AttackError::io("cannot write an artifact"))?;
         Ok(packed)
@@ -298,6 +295,17 @@ impl Packed {
     /// Where it lies.
     pub(super) fn path(&self) -> String {
         self.directory.display().to_string()
+    }
+
+    /// Writes a part of its manifest anew, whatever a packer would say of it.
+    pub(super) fn rewrite(&self, part: &str, change: impl FnOnce(&mut Value)) -> Result<(), AttackError> {
+        let manifest = self.directory.join("manifest.json");
+        let read = fs::read(&manifest).map_err(AttackError::io("cannot read a packed manifest"))?;
+        let unlike =
+            |what: &str| AttackError::Answer { from: "countersign patch pack".to_owned(), answer: what.to_owned() };
+        let mut document: Value = serde_json::from_slice(&read).map_err(|_| unlike("no JSON"))?;
+        change(document.pointer_mut(part).ok_or_else(|| unlike("not all of a manifest"))?);
+        fs::write(&manifest, document.to_string()).map_err(AttackError::io("cannot write a packed manifest"))
     }
 
     /// What a vendor would sign.

@@ -22,7 +22,7 @@ use terminal::{Answer, EXIT_REFUSED, EXIT_USAGE, ErrorView, Format, note as say}
     version,
     after_help = "\
 Every drill has a control: the same thing unaltered succeeds, so that a refusal means something. Not every threat has \
-a drill: secrets on disks, floods, disks that are full and more are held by the project's tests, which its README names.
+a drill: floods, disks that are full and more are held by the project's tests, which its README names.
 Exit codes: 0 every attack was refused by the check its drill promises, or finished from the honest source where that \
 is the promise; 1 something got through, or was refused by another check; 2 usage or environment.
 JSON: {\"version\", \"as_promised\", \"ms\", \"drills\": [{\"name\", \"attack\", \"outcome\" (as-promised, not-played, \
@@ -35,6 +35,7 @@ Examples:
   countersign attack
   countersign attack --list
   countersign attack --drill freeze --drill hostile-archives -o json
+  countersign attack --drill power-cut --times 10
   countersign attack --dir /tmp/drills --keep"
 )]
 struct Arguments {
@@ -47,6 +48,10 @@ struct Arguments {
     /// Where everything goes; must not exist, or be empty; a temporary directory, removed at the end, if not given
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Play so many times as much of what drills draw or spread: moments an agent is killed at (20), places a proof is
+    /// changed at (96), hosts whose artifact is exchanged (10)
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    times: u16,
     /// Leave the ledger running and its files where they are, and say where to look
     #[arg(long)]
     keep: bool,
@@ -89,7 +94,8 @@ async fn execute(arguments: &Arguments, drills: Vec<Drill>) -> Result<Answer, At
         None => Some(tempfile::Builder::new().prefix("countersign-attack-").tempdir()?),
     };
     let dir = arguments.dir.clone().or_else(|| temporary.as_ref().map(|made| made.path().to_owned()));
-    let script = Script { drills, dir: dir.unwrap_or_default(), keep: arguments.keep };
+    let times = usize::from(arguments.times);
+    let script = Script { drills, dir: dir.unwrap_or_default(), times, keep: arguments.keep };
     let played = attack::play(&script, &mut say).await?;
     if arguments.keep {
         if let Some(kept) = temporary {
@@ -112,7 +118,7 @@ fn show_around(dir: &Path) {
 }
 
 fn list(drills: &[Drill]) -> Answer {
-    let text: Vec<String> = drills.iter().map(|drill| format!("{:<22} {}", drill.name, drill.attack)).collect();
+    let text: Vec<String> = drills.iter().map(|drill| format!("{:<24} {}", drill.name, drill.attack)).collect();
     let views: Vec<_> = drills.iter().map(|it| json!({ "name": it.name, "attack": it.attack })).collect();
     Answer::new(text.join("\n"), &json!({ "drills": views }))
 }

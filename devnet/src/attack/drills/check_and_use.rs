@@ -24,7 +24,7 @@ pub(super) const DRILL: Drill = Drill {
 };
 
 const PRODUCT: &str = "vendor-a/check-and-use";
-/// Hosts that are asked while somebody races against them, for each of the two places.
+/// Hosts that are asked while somebody races against them, for each of the two places; more of them on demand.
 const HOSTS: usize = 5;
 /// Exchanges that there must have been, for it to have been a race.
 const EXCHANGES_MIN: u64 = 2_000;
@@ -106,7 +106,7 @@ async fn race<E: FnMut() -> bool + Send + 'static>(
     exchange: impl Fn(&Host) -> E,
 ) -> Result<Ended, AttackError> {
     let (mut ended, signed) = (Ended::default(), stage.packed_files(PRODUCT, 1)?);
-    for _ in 0..HOSTS {
+    for _ in 0..HOSTS * stage.times {
         let host = stage.host(kind)?;
         let racer = Racer::start(exchange(&host));
         let ending = host.apply(patch).await?;

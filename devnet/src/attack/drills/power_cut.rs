@@ -20,7 +20,7 @@ pub(super) const DRILL: Drill = Drill {
 };
 
 const PRODUCT: &str = "vendor-a/power-cut";
-/// Moments at which it is killed.
+/// Moments at which it is killed; more of them on demand.
 const KILLS: usize = 20;
 /// What they are drawn from.
 const SEED: u64 = 7;
@@ -52,7 +52,7 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     played.tried("killed while it looks whether it is healthy", Promise::RefusedBy(&["interrupted"]), ending);
 
     let mut dice = StdRng::seed_from_u64(SEED);
-    for _ in 0..KILLS {
+    for _ in 0..KILLS * stage.times {
         let after = longest.mul_f64(dice.random());
         let moment = async {
             tokio::time::sleep(after).await;

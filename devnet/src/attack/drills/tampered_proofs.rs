@@ -15,7 +15,7 @@ pub(super) const DRILL: Drill = Drill {
 };
 
 const PRODUCT: &str = "vendor-a/tampered-proofs";
-/// Places, evenly over the file, that the verifier is given.
+/// Places, evenly over the file, that the verifier is given; more of them on demand.
 const PLACES: usize = 96;
 /// Of so many of them one is given to an agent, too.
 const EVERY: usize = 12;
@@ -31,8 +31,9 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     let host = stage.host(Kind { products: &[PRODUCT], nodes: &[&relay.url], ..Kind::default() })?;
 
     let (mut verified, mut applied) = (Vec::new(), Vec::new());
-    for number in 0..PLACES {
-        let (place, bit) = (number * proof.len() / PLACES, number % 8);
+    let places = PLACES * stage.times;
+    for number in 0..places {
+        let (place, bit) = (number * proof.len() / places, number % 8);
         let mut altered = proof.clone();
         altered[place] ^= 1 << bit;
         let file = stage.write("altered.proof", &altered)?;
