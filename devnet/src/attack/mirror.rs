@@ -37,6 +37,8 @@ pub(super) enum Lies {
     Drips,
     /// It sends everybody on to itself.
     InCircles,
+    /// It sends everybody on to another server: the beginning of its address, and its port.
+    Elsewhere(&'static str, u16),
     /// The head of its answers never ends.
     HugeHead,
 }
@@ -45,6 +47,7 @@ pub(super) enum Lies {
 pub(super) struct Mirror {
     /// Where it is.
     pub(super) url: String,
+    port: u16,
     lies: Arc<Mutex<Lies>>,
     asked: Arc<AtomicU64>,
     sent: Arc<AtomicU64>,
@@ -74,7 +77,7 @@ impl Mirror {
                 tokio::spawn(async move { drop(serving.answer(stream).await) });
             }
         });
-        Ok(Self { url: format!("http://{address}"), lies, asked, sent, serving })
+        Ok(Self { url: format!("http://{address}"), port: address.port(), lies, asked, sent, serving })
     }
 
     /// From now on it lies so.
@@ -82,7 +85,12 @@ impl Mirror {
         *self.lies.lock().unwrap_or_else(PoisonError::into_inner) = lies;
     }
 
-    /// How often it was asked for anything.
+    /// The port it listens on.
+    pub(super) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// How often it was asked for anything: connections, also of whoever says nothing.
     pub(super) fn asked(&self) -> u64 {
         self.asked.load(Ordering::Relaxed)
     }
@@ -111,8 +119,12 @@ impl Serving {
         let lies = *self.lies.lock().unwrap_or_else(PoisonError::into_inner);
         let is_tree = path.ends_with(".tree");
         match lies {
-            Lies::InCircles => {
-                let on = format!("HTTP/1.1 302 Found\r\nlocation: {path}\r\ncontent-length: 0\r\n\r\n");
+            Lies::InCircles | Lies::Elsewhere(..) => {
+                let to = match lies {
+                    Lies::Elsewhere(start, port) => format!("{start}:{port}{path}"),
+                    _ => path,
+                };
+                let on = format!("HTTP/1.1 302 Found\r\nlocation: {to}\r\ncontent-length: 0\r\n\r\n");
                 return self.send(&mut stream, on.as_bytes()).await;
             }
             Lies::HugeHead => {

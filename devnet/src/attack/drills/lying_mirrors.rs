@@ -25,6 +25,12 @@ const PRODUCT: &str = "vendor-a/lying-mirrors";
 const PATIENCE: &str = "[download]\nminimum_bytes_per_s = 4096\npatience_ms = 1000\n";
 /// What may be sent beyond an artifact before a mirror notices that nobody listens: buffers on the way.
 const BEYOND_MAX: u64 = 8 * 1024 * 1024;
+/// How a mirror may call another server: by another name, as another port of its own host, without a scheme.
+const ELSEWHERE: [(&str, &str); 3] = [
+    ("sent on to another host", "http://localhost"),
+    ("sent on to another port", "http://127.0.0.1"),
+    ("sent on to another host, by what is no address", "//localhost"),
+];
 /// What each lie is refused by.
 const LIES: [(Lies, &str, &[&str]); 7] = [
     (Lies::WrongBytes, "wrong bytes", &["artifact-digest"]),
@@ -73,8 +79,35 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     // Seven times endless would be without a bound; each of the lies is let go by itself.
     let times = 2 * LIES.len() as u64;
     played.measured("bytes a lying mirror sent", liar.sent(), times * (size + BEYOND_MAX));
+    led_elsewhere(stage, &patch, (&liar, alone), &Mirror::of(&shelf).await?, &mut played).await?;
     spoiled_cache(stage, &patch, (&empty.url, &honest.url), &mut played).await?;
     Ok(played)
+}
+
+/// A mirror sends hosts on to a server that has the artifact, and that nobody named to them: it might be any of their
+/// network's. Nobody even connects to it.
+async fn led_elsewhere(
+    stage: &mut Stage,
+    patch: &str,
+    (liar, alone): (&Mirror, Kind<'_>),
+    other: &Mirror,
+    played: &mut Played,
+) -> Result<(), AttackError> {
+    for (tried, start) in ELSEWHERE {
+        liar.tell(Lies::Elsewhere(start, other.port()));
+        let ending = stage.host(alone)?.apply(patch).await?;
+        played.tried(tried, Promise::RefusedBy(&["artifact-unavailable"]), ending);
+    }
+    played.measured("connections to whom a mirror named", other.asked(), 0);
+
+    liar.tell(Lies::Elsewhere("http://localhost", other.port()));
+    let named = format!("{}redirects_to = [\"localhost\"]\n", alone.more);
+    let named = Kind { more: &named, ..alone };
+    played.control("sent on to whom the configuration names", stage.host(named)?.apply(patch).await?);
+    match other.asked() {
+        0 => Err(AttackError::Stage("nobody was sent on".to_owned())),
+        _ => Ok(()),
+    }
 }
 
 fn source(url: &str) -> String {
