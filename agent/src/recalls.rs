@@ -114,7 +114,8 @@ impl Recalls {
         match back.filter(|before| before.patch.is_none_or(|patch| self.of(patch).is_none())) {
             None => "install another version".to_owned(),
             Some(Before { version, .. }) => {
-                let version = if version.as_str().is_empty() { "nothing" } else { version.as_str() };
+                let version =
+                    if version.as_str().is_empty() { "nothing".to_owned() } else { terminal::escape(version.as_str()) };
                 let digits = &patch.to_string()[..DIGITS];
                 format!("install another version, or `countersign-agent rollback {digits}` (back to {version})")
             }

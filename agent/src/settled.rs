@@ -7,6 +7,7 @@ use ledger::receipt::{Health, Outcome, Reason, ReasonCode};
 use policy::schedule::Wait;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use terminal::escape;
 
 /// How an update ended: everything a receipt says but its number.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -152,10 +153,11 @@ impl fmt::Display for Settled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.outcome)?;
         if let Some(reason) = &self.reason {
-            write!(f, ": {reason}")?;
+            write!(f, ": {}", escape(&reason.to_string()))?;
         }
-        let shown =
-            |version: &Version| if version.as_str().is_empty() { "nothing".to_owned() } else { version.to_string() };
+        let shown = |version: &Version| {
+            if version.as_str().is_empty() { "nothing".to_owned() } else { escape(version.as_str()) }
+        };
         match self.from_version == self.to_version {
             true => write!(f, " (installed: {})", shown(&self.to_version)),
             false => write!(f, " ({} → {})", shown(&self.from_version), shown(&self.to_version)),

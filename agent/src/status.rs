@@ -35,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use terminal::escape;
 use tokio::sync::watch;
 
 /// An agent's state.
@@ -348,6 +349,7 @@ impl fmt::Display for Status {
         }
         for InstalledStatus { product, channel, version, release, not_over, .. } in &self.installed {
             let judged = if not_over.is_some() { ", NOT JUDGED: its update is not over" } else { "" };
+            let version = escape(version.as_str());
             writeln!(f, "installed  {product} {version} (channel {channel}, release {release}){judged}")?;
         }
         if let Some(said) = &self.interrupted {

@@ -32,6 +32,7 @@ use policy::schedule::Leave;
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
+use terminal::escape;
 
 /// What a check says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -329,7 +330,8 @@ fn shown(tried: &Tried, next: String, told: &Told) -> String {
 }
 
 fn about(manifest: &PatchManifest) -> String {
-    let PatchManifest { product, version, channel, release, .. } = manifest;
+    let PatchManifest { product, channel, release, .. } = manifest;
+    let version = escape(manifest.version.as_str());
     format!("{product} {version} (channel {channel}, release {release})")
 }
 
@@ -346,7 +348,7 @@ impl fmt::Display for Why {
                 Verdict::No => "NO",
                 Verdict::Unknown => "-",
             };
-            writeln!(f, "{part:<6} {check:<12} {verdict:<4} {said}")?;
+            writeln!(f, "{part:<6} {check:<12} {verdict:<4} {}", escape(said))?;
         }
         for step in &self.would {
             writeln!(f, "would      {step}")?;

@@ -61,6 +61,7 @@ fn unreadable(said: &str) -> Finding {
 }
 
 fn not_told(installed: &InstalledStatus, why: &str) -> Finding {
-    let said = format!("whether {} {} was recalled cannot be told: {why}", installed.product, installed.version);
+    let version = terminal::escape(installed.version.as_str());
+    let said = format!("whether {} {version} was recalled cannot be told: {why}", installed.product);
     Finding::warn("installed", said, "see the nodes below: one that answers proves it")
 }

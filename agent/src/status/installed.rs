@@ -11,6 +11,7 @@ use ledger::bounded::{Name, Product, Sentence, Version};
 use ledger::id::PatchId;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
+use terminal::escape;
 
 /// Something installed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,7 +58,8 @@ impl InstalledStatus {
     #[must_use]
     pub fn recall(&self) -> Option<String> {
         let RecalledStatus { height, reason, .. } = self.recalled.clone()?;
-        Some(format!("{} {} was {}", self.product, self.version, Recall { height, reason }))
+        let version = escape(self.version.as_str());
+        Some(format!("{} {version} was {}", self.product, Recall { height, reason }))
     }
 }
 

@@ -63,7 +63,9 @@ impl There {
         match (under_way.open.as_ref().filter(of_it), against_file) {
             (Some(_), _) => format!("it is installed, and what replaces it is under way: {}", under_way.check.said),
             (None, Some(against)) => format!("it is installed; this file proves nothing of it, because of {against}"),
-            (None, None) => format!("it is installed ({} {})", self.of.product, self.tree.meta.version),
+            (None, None) => {
+                format!("it is installed ({} {})", self.of.product, terminal::escape(self.tree.meta.version.as_str()))
+            }
         }
     }
 }

@@ -11,6 +11,7 @@ use ledger::moment::Span;
 use ledger::patch::{Artifact, PatchManifest, Reboot};
 use policy::{Restart, Subscription};
 use std::time::Duration;
+use terminal::escape;
 
 /// Whether the manifest can be what it says it is.
 pub(super) fn plan(manifest: &PatchManifest, kinds: &Kinds) -> Checked {
@@ -36,14 +37,14 @@ pub(super) fn room(manifest: &PatchManifest, data: &DataDir) -> Result<Checked, 
 pub(super) fn steps(manifest: &PatchManifest, config: &Config) -> Result<Vec<String>, FileError> {
     let of = Subscription { product: manifest.product.clone(), channel: manifest.channel.clone() };
     let installed = installs::installed(&DataDir::at(config.data_dir.clone()).installs(), &of)?;
-    let from = installed.map_or_else(|| "nothing".to_owned(), |installed| installed.meta.version.to_string());
+    let from = installed.map_or_else(|| "nothing".to_owned(), |installed| escape(installed.meta.version.as_str()));
     let fetch = |(artifact, deltas): (&Artifact, Vec<&Artifact>)| {
         let or = if deltas.is_empty() { "" } else { ", or a delta where what it starts from is here" };
         format!("fetch {} ({} bytes){or}", artifact.name, artifact.size)
     };
     let mut steps: Vec<_> = manifest.payloads().into_iter().map(fetch).collect();
     let kind = policy::kind_words(manifest.installer);
-    steps.push(format!("install {kind}: {} {from} → {}", of.product, manifest.version));
+    steps.push(format!("install {kind}: {} {from} → {}", of.product, escape(manifest.version.as_str())));
     steps.extend(restart(manifest.reboot, config.policy.restart));
     let named = |service: &&crate::config::Service| service.of == of || manifest.services.contains(&service.name);
     let services = config.services.iter().filter(named);

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 #[serde(tag = "outcome", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum NoAttempt {
     /// It is there, and its update is over.
-    #[error("installed already ({version}){}", .recalled.as_ref().map_or_else(String::new, |recall| format!(", but it was {recall}")))]
+    #[error("installed already ({}){}", terminal::escape(.version.as_str()), .recalled.as_ref().map_or_else(String::new, |recall| format!(", but it was {recall}")))]
     InstalledAlready {
         /// The patch.
         patch: PatchId,
