@@ -34,6 +34,13 @@ pub(super) fn steal(file: &Path) -> Result<Stolen, AttackError> {
     Ok(Stolen(SecretKey::from_seed(&seed)))
 }
 
+/// Bytes in which a part is written otherwise, once.
+pub(super) fn rewritten(bytes: &[u8], part: &[u8], otherwise: &[u8]) -> Result<Vec<u8>, AttackError> {
+    let unlike = || AttackError::Stage("what is to be written otherwise is not there".to_owned());
+    let at = bytes.windows(part.len()).position(|window| window == part).ok_or_else(unlike)?;
+    Ok([&bytes[..at], otherwise, &bytes[at + part.len()..]].concat())
+}
+
 /// This machine's clock.
 pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -62,11 +69,15 @@ impl Stolen {
 impl Stage {
     /// Offers a transaction to the site's node.
     pub(super) async fn submit(&self, transaction: &SignedTransaction) -> Result<Ending, AttackError> {
+        self.submit_bytes(transaction.transaction.payload.noun(), encode(transaction)).await
+    }
+
+    /// Offers bytes that are said to be a transaction.
+    pub(super) async fn submit_bytes(&self, noun: &str, transaction: Vec<u8>) -> Result<Ending, AttackError> {
         let mut client = client::connect(&self.site()?.grpc, &self.devnet.ca).await?;
-        let request = SubmitRequest { transaction: encode(transaction), wait_ms: WAIT_MS };
-        match client.submit(request).await {
+        match client.submit(SubmitRequest { transaction, wait_ms: WAIT_MS }).await {
             Ok(answer) if answer.get_ref().state() == TransactionState::Finalised => {
-                Ok(Ending::Done { what: format!("{} was finalised", transaction.transaction.payload.noun()) })
+                Ok(Ending::Done { what: format!("{noun} was finalised") })
             }
             Ok(answer) => Ok(Ending::Neither { what: format!("it is {:?}", answer.get_ref().state()) }),
             Err(status) => refused(status),

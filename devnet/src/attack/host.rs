@@ -12,6 +12,7 @@ use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Output;
 
 /// Permission bits of others than a file's user.
 const OTHERS: u32 = 0o077;
@@ -78,7 +79,11 @@ impl Stage {
 }
 
 impl Host {
-    async fn ask(&self, command: &[&str]) -> Result<(Option<i32>, Result<Value, AttackError>, String), AttackError> {
+    /// Has its program do something; the exit code, the answer for programs, and what it said to people.
+    pub(super) async fn ask(
+        &self,
+        command: &[&str],
+    ) -> Result<(Option<i32>, Result<Value, AttackError>, String), AttackError> {
         let config = self.agent.config.display().to_string();
         let arguments: Vec<&str> = command.iter().copied().chain(["--config", &config, "-o", "json"]).collect();
         let output = tool::output("countersign-agent", &arguments).await?;
@@ -160,6 +165,13 @@ impl Host {
         let data =
             fs::metadata(&self.agent.data_dir).map_err(AttackError::io("cannot look at the agent's directory"))?;
         Ok(u64::from(data.permissions().mode() & OTHERS))
+    }
+
+    /// What its program writes about something, for people or for programs, whatever comes of it.
+    pub(super) async fn written(&self, command: &[&str], format: &str) -> Result<Output, AttackError> {
+        let config = self.agent.config.display().to_string();
+        let arguments: Vec<&str> = command.iter().copied().chain(["--config", &config, "-o", format]).collect();
+        tool::output("countersign-agent", &arguments).await
     }
 
     /// What it would be asked to install, in a process of its own that is killed (SIGKILL) when `moment` is over, if it has

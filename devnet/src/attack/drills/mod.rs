@@ -9,6 +9,7 @@ mod dependency_confusion;
 mod downgrade;
 mod eclipse;
 mod endless_data;
+mod extraneous_dependencies;
 mod fast_forward;
 mod freeze;
 mod hostile_archives;
@@ -19,10 +20,13 @@ mod power_cut;
 mod recalled;
 mod replay;
 mod rollback_of_the_view;
+mod second_encodings;
+mod secrets_on_disk;
 mod slow_retrieval;
 mod split_view;
 mod stolen_endpoint_key;
 mod stolen_vendor_key;
+mod stored_injection;
 mod tampered_proofs;
 mod validator_swap;
 mod wrong_device;
@@ -30,15 +34,17 @@ mod wrong_device;
 use super::Drill;
 
 /// All drills, in the order they are played.
-pub const DRILLS: [Drill; 26] = [
+pub const DRILLS: [Drill; 30] = [
     arbitrary_software::DRILL,
     endless_data::DRILL,
     slow_retrieval::DRILL,
     lying_mirrors::DRILL,
     wrong_device::DRILL,
+    extraneous_dependencies::DRILL,
     stolen_vendor_key::DRILL,
     approvers_minus_one::DRILL,
     tampered_proofs::DRILL,
+    second_encodings::DRILL,
     mix_and_match::DRILL,
     freeze::DRILL,
     eclipse::DRILL,
@@ -54,7 +60,9 @@ pub const DRILLS: [Drill; 26] = [
     hostile_archives::DRILL,
     check_and_use::DRILL,
     power_cut::DRILL,
+    secrets_on_disk::DRILL,
     stolen_endpoint_key::DRILL,
     replay::DRILL,
     decoding_bombs::DRILL,
+    stored_injection::DRILL,
 ];
