@@ -3,7 +3,9 @@
 
 use crate::table::{Table, X, Y, decisions, guarded, logged, proposals, said, votes};
 use crate::traps::{H, amnesiac, leave, table, table_in_turn};
-use consensus::{Alarm, Effect, LogEntry, Message, Signed, SignedKind, SkipReason, Timer, TimerKind, VoteKind};
+use consensus::{
+    Alarm, Effect, GuardRecord, LogEntry, Message, Signed, SignedKind, SkipReason, Timer, TimerKind, VoteKind,
+};
 use ledger::id::BlockHash;
 
 /// A log torn in an early round knows the lock of that round; the guard file knows the later one, and that one is it.
@@ -36,6 +38,26 @@ fn the_lock_of_the_guard_file_outlives_an_earlier_one_in_a_torn_log() {
             let [proposal] = proposals(&effects).try_into().expect("round 5 is our turn, and nothing is built");
             assert_eq!((proposal.body.block, proposal.body.pol_round), (Y, Some(2)));
         }
+    }
+}
+
+/// The guard file of another key, which signed in this height, in a later round, and in a later height.
+#[test]
+fn what_another_key_has_signed_binds_nobody() {
+    let table = table();
+    let later = [table.precommit(0, H, 0, Some(Y)), table.prevote(0, H, 3, None), table.prevote(0, H + 9, 0, None)];
+    for foreign in later {
+        let record = GuardRecord { slot: 0, signed: Signed::Vote(foreign), binding: None };
+        let mut table = Table::with_guard(4, 1, vec![record]);
+        assert_eq!(table.start(H), Table::of(4, 1).start(H), "as if there were no guard file");
+        let mut effects = table.hear_proposal(table.proposal(H, 0, None, X));
+        effects.extend(table.judged(H, X, true));
+        for n in [0, 2] {
+            effects.extend(table.hear_vote(table.prevote(n, H, 0, Some(X))));
+        }
+        let expected = [(VoteKind::Prevote, 0, Some(X)), (VoteKind::Precommit, 0, Some(X))];
+        assert_eq!(said(&effects), expected, "after {foreign:?}");
+        assert!(!effects.iter().any(|effect| matches!(effect, Effect::Alarm(_))), "{effects:?}");
     }
 }
 
