@@ -11,6 +11,7 @@ mod flood;
 mod forks;
 mod heights;
 mod hostile;
+mod judge;
 mod ledger_controls;
 mod ledger_kept;
 mod ledger_sim;

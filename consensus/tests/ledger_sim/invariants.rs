@@ -2,6 +2,7 @@
 
 use super::cast::Cast;
 use super::vault::{SharedVault, Vault};
+use crate::judge;
 use crate::sim::invariants as voting;
 use consensus::member::{Member, MempoolLimits, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX};
 use consensus::{Evidence, Message};
@@ -156,6 +157,9 @@ impl Watch {
         let (height, round) = (block.header.height, certificate.round);
         if let Err(error) = certificate.verify(&block.header, &self.cast.chain_id(), self.auditor.set_of(height)) {
             self.violations.push(Violation::Certificate { height, detail: error.to_string() });
+        } else if !judge::is_final(certificate, &self.cast.chain_id(), self.auditor.set_of(height)) {
+            let detail = "a second judge does not believe it".to_owned();
+            self.violations.push(Violation::Certificate { height, detail });
         }
         if self.calm && round > 0 {
             self.violations.push(Violation::RoundWasted { height, round });

@@ -1,9 +1,11 @@
 //! What must hold after every event, whatever happened before. Each is a sentence.
 
 use super::block::Block;
+use crate::judge;
 use crate::shadow::Differs;
 use consensus::{Alarm, Evidence, Kept, Message, ProposalBody, Refusal, Replica, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
+use ledger::encoding::encode;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
@@ -39,6 +41,8 @@ pub(crate) struct Invariants {
     chain: ChainId,
     pub(crate) honest: BTreeSet<PublicKey>,
     decided: BTreeMap<u64, BlockHash>,
+    /// Those that were looked at twice.
+    certificates: BTreeSet<Vec<u8>>,
     votes: BTreeMap<(PublicKey, u64, u32, VoteKind), VoteBody>,
     proposals: BTreeMap<(PublicKey, u64, u32), ProposalBody>,
     pub(crate) accused: BTreeSet<PublicKey>,
@@ -52,6 +56,7 @@ impl Invariants {
             chain,
             honest: BTreeSet::new(),
             decided: BTreeMap::new(),
+            certificates: BTreeSet::new(),
             votes: BTreeMap::new(),
             proposals: BTreeMap::new(),
             accused: BTreeSet::new(),
@@ -71,6 +76,11 @@ impl Invariants {
     pub(crate) fn every_certificate_passes_the_check(&mut self, certificate: &Certificate, validators: &ValidatorSet) {
         if let Err(error) = certificate.check(&self.chain, validators) {
             self.violations.push(Violation::Certificate { height: certificate.height, detail: error.to_string() });
+        } else if self.certificates.insert(encode(certificate))
+            && !judge::is_final(certificate, &self.chain, validators)
+        {
+            let detail = "a second judge does not believe it".to_owned();
+            self.violations.push(Violation::Certificate { height: certificate.height, detail });
         }
     }
 
