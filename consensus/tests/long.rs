@@ -3,6 +3,7 @@
 //! `make sim SEEDS=… FIRST_SEED=…`. What fails is named with the command that plays it again.
 
 use crate::ledger_simulation as ledgers;
+use crate::sim::rng::Rng;
 use crate::simulation::{self as replicas, chosen};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -43,6 +44,8 @@ struct Total {
     simulated_us: u64,
     faults: u64,
     violations: u64,
+    /// Of everything that happened in all of them, in whatever order they were played.
+    hash: u64,
 }
 
 impl Total {
@@ -64,10 +67,11 @@ fn a_long_run_of_every_kind() {
             let played = KINDS.map(|kind| play(kind, seed));
             let mut total = total.lock().unwrap();
             total.seeds += 1;
-            for one in played {
+            for (kind, one) in played.into_iter().enumerate() {
                 total.simulated_us += one.simulated_us;
                 total.faults += one.faults;
                 total.violations += one.violations.len() as u64;
+                total.hash = total.hash.wrapping_add(mark(one.hash, seed, kind));
             }
             if total.seeds.is_multiple_of(every) {
                 println!("so far: {}", total.line());
@@ -77,8 +81,15 @@ fn a_long_run_of_every_kind() {
     let workers = std::thread::available_parallelism().map_or(1, usize::from);
     std::thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
     let total = total.into_inner().unwrap();
+    println!("event hash of all: {:016x}", total.hash);
     println!("{}", total.line());
     assert_eq!((total.violations, total.seeds), (0, seeds.end - seeds.start));
+}
+
+/// One number for what happened in a world, and for which world it was.
+fn mark(hash: u64, seed: u64, kind: usize) -> u64 {
+    let world = Rng::new(seed).next().wrapping_add(kind as u64);
+    Rng::new(hash ^ Rng::new(world).next()).next()
 }
 
 /// Plays one world; what panics is a violation too.
