@@ -218,6 +218,7 @@ fn an_endpoint_that_takes_any_header_is_caught() {
     assert_eq!(first_of("none", 2, |seed| with_a_liar(seed, |_| {}).around.watch.all().first().cloned()), None);
     let play = |seed| with_a_liar(seed, |client| client.credulous = true);
     caught("headers taken without certificates", |it| matches!(it, Violation::LightClient { .. }), play);
+    caught("headers of blocks far ahead taken", |it| matches!(it, Violation::LightClientAhead { .. }), play);
 }
 
 #[test]

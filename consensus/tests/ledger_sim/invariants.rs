@@ -68,6 +68,10 @@ pub(crate) enum Violation {
     HonestDisconnected { by: usize, peer: usize, why: String },
     #[error("the light client accepted {accepted} in height {height}, the chain has {chain}")]
     LightClient { height: u64, accepted: BlockHash, chain: BlockHash },
+    #[error(
+        "the light client accepted {accepted} in height {height}, and {decided} is the highest that anybody honest has"
+    )]
+    LightClientAhead { height: u64, accepted: BlockHash, decided: u64 },
     #[error("the light client cannot be shown what is true: {0}")]
     Unprovable(String),
     #[error("memory of member {member}: {what}")]
@@ -287,7 +291,26 @@ impl Watch {
     /// The light client believes a header.
     pub(crate) fn accepted(&mut self, height: u64, hash: BlockHash) {
         self.accepted.entry(height).or_default().insert(hash);
+        self.the_light_client_accepts_nothing_far_above_the_chain(height, hash);
         self.the_light_client_accepts_only_what_is_in_the_chain(height);
+    }
+
+    /// A certificate has signatures of honest members, who sign for no height before they have written the one below it.
+    fn the_light_client_accepts_nothing_far_above_the_chain(&mut self, height: u64, accepted: BlockHash) {
+        let decided = self.decided();
+        if height > decided + 1 {
+            self.violations.push(Violation::LightClientAhead { height, accepted, decided });
+        }
+    }
+
+    /// The highest block an honest member ever had.
+    fn decided(&self) -> u64 {
+        self.agreed.last_key_value().map_or(0, |(height, _)| *height)
+    }
+
+    /// Whether every header that the light client believes could be compared.
+    pub(crate) fn everything_accepted_is_decided(&self) -> bool {
+        self.accepted.last_key_value().is_none_or(|(height, _)| *height <= self.decided())
     }
 
     /// A header may be shown before any honest member has written it; it is compared when one has.

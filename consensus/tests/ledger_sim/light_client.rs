@@ -16,6 +16,9 @@ use ledger::state::record::{PatchRecord, RecordKey};
 use ledger::state::{StateView as _, tree};
 use ledger::validators::ValidatorSet;
 
+/// How far above the chain a liar tells of a block.
+const FAR: u64 = 1_000;
+
 pub(crate) struct LightClient {
     trust: TrustRoot,
     cast: &'static Cast,
@@ -140,9 +143,14 @@ pub(crate) fn lie(shown: Shown, vault: &Vault, key: &SecretKey, cast: &Cast, rng
             Shown::Proof(bytes)
         }
         Shown::Head(_, certificate, links) => {
-            let time_ms = vault.tip.header.time_ms + rng.between(1, 5);
+            let ahead_ms = rng.between(1, 5);
+            let time_ms = vault.tip.header.time_ms + ahead_ms;
             let built = execution::propose(&vault.memory, &vault.tip, [], time_ms, key.public());
-            let header = built.expect("memory does not fail").0.block.header;
+            let mut header = built.expect("memory does not fail").0.block.header;
+            if ahead_ms == 5 {
+                // Where there is nothing yet to compare it with.
+                header.height += FAR;
+            }
             let mut forged = certificate;
             if rng.once_in(2) {
                 (forged.height, forged.block) = (header.height, header.hash());

@@ -353,6 +353,7 @@ impl World {
                 && world.held().is_empty()
                 && known.iter().all(|(key, offence)| world.around.watch.is_on_the_ledger(*key, offence))
                 && world.around.watch.unconvicted().is_empty()
+                && world.around.watch.everything_accepted_is_decided()
         };
         self.run(self.around.now_us + within_us, is_done);
         if !self.around.watch.found_something() && !is_done(self) {
