@@ -1,6 +1,8 @@
 //! Clusters that are built wrong on purpose. Each must be caught: a simulation that never finds anything
 //! is no evidence.
 
+use crate::oracle::QUORUM;
+use crate::shadow::Shadow;
 use crate::sim::block::{Block, CHAIN, secret, set_of};
 use crate::sim::faults;
 use crate::sim::host::{Flaws, Sets};
@@ -209,6 +211,21 @@ fn replicas_without_timers_stand_still_and_are_caught() {
     assert_eq!(first_violation("none", silent(Flaws::default())), None);
     let violation = first_violation("no timers", silent(Flaws { no_timers: true, ..Flaws::default() }));
     assert!(matches!(violation, Some(Violation::NoProgress(_))), "{violation:?}");
+}
+
+/// An oracle that counts wrong by one, behind every replica.
+#[test]
+fn an_oracle_whose_quorum_is_2f_says_something_else_and_is_caught() {
+    let followed = |seed: u64, quorum: usize| {
+        let mut world = World::calm(4, seed);
+        world.hosts.iter_mut().for_each(|host| host.shadow = Some(Shadow::with_quorum(host.me(), quorum)));
+        world.boot();
+        world.run(1_000_000, |_| false);
+        world
+    };
+    assert_eq!(first_violation("none", |seed| followed(seed, QUORUM)), None);
+    let violation = first_violation("an oracle with a quorum of 2f", |seed| followed(seed, QUORUM - 1));
+    assert!(matches!(violation, Some(Violation::Differs(_))), "{violation:?}");
 }
 
 /// No host built wrong around a replica makes one of these: a replica checks its evidence itself before it shows it, and

@@ -26,10 +26,11 @@ pub(crate) struct Played {
 /// A kind of worlds: the test that plays one of them again, and what plays it.
 type Kind = (&'static str, fn(u64) -> Played);
 
-const KINDS: [Kind; 9] = [
+const KINDS: [Kind; 10] = [
     ("four_validators", |seed| replicas::FOUR.played(seed)),
     ("seven_validators", |seed| replicas::SEVEN.played(seed)),
     ("restless_validators", |seed| replicas::RESTLESS.played(seed)),
+    ("followed_validators", |seed| replicas::FOLLOWED.played(seed)),
     ("ledgers_of_four", |seed| ledgers::FOUR.played(seed)),
     ("ledgers_of_seven", |seed| ledgers::SEVEN.played(seed)),
     ("restless_ledgers", |seed| ledgers::RESTLESS.played(seed)),

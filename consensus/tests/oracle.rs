@@ -12,7 +12,7 @@ use ledger::id::BlockHash;
 use std::collections::{BTreeMap, BTreeSet};
 
 const VALIDATORS: usize = 4;
-/// 2f + 1.
+/// 2f + 1 of four; and as many of three, of whom none may be a liar.
 pub(crate) const QUORUM: usize = 3;
 const MORE_THAN_F: usize = 2;
 
@@ -77,6 +77,11 @@ impl Oracle {
 
     pub(crate) fn round(&self) -> u32 {
         self.round
+    }
+
+    /// Line 47, of the round it is in.
+    pub(crate) fn has_heard_that_it_is_over(&self) -> bool {
+        self.voters(self.round, Step::Precommit) >= self.quorum
     }
 
     fn is_in_turn(&self) -> bool {
@@ -167,7 +172,7 @@ impl Oracle {
             self.vote(Step::Precommit, None);
             return true;
         }
-        if self.voters(round, Step::Precommit) >= self.quorum && self.once(47, round) {
+        if self.has_heard_that_it_is_over() && self.once(47, round) {
             self.deeds.push(Deed::Schedule(round, TimerKind::Precommit));
             return true;
         }

@@ -3,8 +3,8 @@
 //! each with the same proposals, votes and decisions.
 //!
 //! It knows nothing of what our replica does besides the paper: when a certificate of a height is shown to the replica,
-//! the shadow leaves it until the next one begins. Nor does it forget or restart: it is put beside replicas in honest
-//! worlds where nobody loses power, and whose validators stay the same.
+//! the shadow leaves it until the next one begins. So it does when the replica restarts, with a guard file and a log that
+//! the paper does not have, and where the replica does not validate. It is put beside replicas in honest worlds.
 
 use crate::lockstep::{Core as _, Deed, H, Step};
 use crate::oracle::{Oracle, QUORUM, Word};
@@ -41,7 +41,10 @@ pub(crate) struct Differs {
 
 pub(crate) struct Shadow {
     me: PublicKey,
+    quorum: usize,
     height: u64,
+    /// The height that is begun next was begun before.
+    restarts: bool,
     /// None before the first height, and after somebody has shown a certificate of this one.
     oracle: Option<(Oracle, ValidatorSet)>,
     judged: BTreeSet<BlockHash>,
@@ -60,9 +63,16 @@ pub(crate) struct Shadow {
 
 impl Shadow {
     pub(crate) fn of(me: PublicKey) -> Self {
+        Self::with_quorum(me, QUORUM)
+    }
+
+    /// One that counts otherwise than it should, or not.
+    pub(crate) fn with_quorum(me: PublicKey, quorum: usize) -> Self {
         Self {
             me,
+            quorum,
             height: 0,
+            restarts: false,
             oracle: None,
             judged: BTreeSet::new(),
             unjudged: Vec::new(),
@@ -72,6 +82,13 @@ impl Shadow {
             agreed: 0,
             late: 0,
         }
+    }
+
+    /// The replica is made anew, and with it all it keeps of what came early.
+    pub(crate) fn restart(&mut self) {
+        self.restarts = true;
+        self.early.clear();
+        self.early_verdicts.clear();
     }
 
     /// What the replica was given, and what it did.
@@ -164,13 +181,15 @@ impl Shadow {
         let place = |key: &PublicKey| validators.position(key);
         let turn = |round| place(&proposer(validators, height, round)).expect("a proposer is of the set");
         let count = u32::try_from(validators.len()).expect("few");
-        let me = place(&self.me).expect("everybody validates");
-        let mut oracle = Oracle::new(me, QUORUM, (0..count).map(turn).collect()).waiting_for_values();
-        let mut deeds = oracle.start();
         let is_next = height == self.height + 1;
-        (self.height, self.oracle) = (height, Some((oracle, validators.clone())));
+        (self.height, self.oracle) = (height, None);
         (self.judged, self.unjudged, self.said) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (early, verdicts) = (std::mem::take(&mut self.early), std::mem::take(&mut self.early_verdicts));
+        let restarts = std::mem::take(&mut self.restarts);
+        let Some(me) = place(&self.me).filter(|_| !restarts) else { return Vec::new() };
+        let mut oracle = Oracle::new(me, self.quorum, (0..count).map(turn).collect()).waiting_for_values();
+        let mut deeds = oracle.start();
+        self.oracle = Some((oracle, validators.clone()));
         if is_next {
             verdicts.into_iter().for_each(|block| deeds.extend(self.judged(block)));
             early.into_values().flatten().for_each(|message| deeds.extend(self.hear(&message)));
@@ -182,7 +201,8 @@ impl Shadow {
         match message {
             Message::Vote(vote) => self.tell(vote.voter, word(vote)),
             Message::Polka(polka) => polka.votes().flat_map(|vote| self.tell(vote.voter, word(&vote))).collect(),
-            // The core looks at no proof of a round that it has entered, or left; and then nobody remembers what is in it.
+            // The core looks at no proof of a round that it has entered, or left, or knows to be over; and then nobody remembers
+            // what is in it.
             Message::Skip(skip) if !self.is_looked_at(skip) => Vec::new(),
             Message::Skip(skip) => skip.votes().flat_map(|vote| self.tell(vote.voter, word(&vote))).collect(),
             Message::Proposal(proposal) if self.judged.contains(&proposal.body.block) => self.propose(proposal.body),
@@ -201,7 +221,8 @@ impl Shadow {
     fn is_looked_at(&self, skip: &Skip) -> bool {
         self.oracle.as_ref().is_some_and(|(oracle, _)| match skip.reason {
             SkipReason::Ahead => skip.round > oracle.round(),
-            SkipReason::Over => skip.round >= oracle.round(),
+            SkipReason::Over if skip.round == oracle.round() => !oracle.has_heard_that_it_is_over(),
+            SkipReason::Over => skip.round > oracle.round(),
         })
     }
 
@@ -222,7 +243,8 @@ impl Shadow {
 
     fn tell(&mut self, from: PublicKey, word: Word) -> Vec<Deed<Word>> {
         let Some((oracle, set)) = &mut self.oracle else { return Vec::new() };
-        let place = set.position(&from).expect("only validators speak");
+        // The replica heeds nobody else either.
+        let Some(place) = set.position(&from) else { return Vec::new() };
         oracle.hear(place, word)
     }
 }

@@ -10,16 +10,22 @@ use crate::sim::host::Sets;
 use crate::sim::rng::Rng;
 use crate::sim::world::World;
 use ledger::validators::ValidatorSet;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::rc::Rc;
 
 const FAULTS_UNTIL_US: u64 = 6_000_000;
 const PROGRESS_WITHIN_US: u64 = 30_000_000;
 
+const TWINS: &str = "twins";
+const FORGER: &str = "forger";
+/// Who means harm in a run, at most one of them.
+const LIARS: [&str; 2] = [TWINS, FORGER];
+
 /// What one seed came to.
 #[derive(Debug, PartialEq, Eq)]
 struct Outcome {
+    liar: Option<&'static str>,
     /// Of everything that happened.
     hash: u64,
     violations: Vec<String>,
@@ -28,6 +34,9 @@ struct Outcome {
     faults: BTreeMap<&'static str, u64>,
     accused: usize,
     alarms: usize,
+    /// Decisions the oracles agree with, and those after round 0.
+    agreed: u64,
+    late: u64,
     moved_on_after_us: u64,
 }
 
@@ -56,28 +65,12 @@ fn restless_validators_agree_and_move_on_whenever_they_crash() {
     check("restless_validators", &RESTLESS, 0..60);
 }
 
-/// The seeds of `FOUR` in whose worlds everybody is honest and validates, without what goes wrong with machines: there an
-/// oracle follows every replica, word for word.
+/// An oracle follows every replica, word for word, through whatever happens: where nobody means harm.
 #[test]
-fn oracles_say_in_the_worlds_of_four_what_the_replicas_say() {
-    let (mut worlds, mut agreed, mut late) = (0, 0, 0);
-    for seed in chosen(0..400).filter(|seed| !matches!(seed % 5, 1 | 3) && !seed.is_multiple_of(4)) {
-        let (mut world, mut plan) = world_of(seed, &FOUR);
-        plan.retain(|(_, fault)| fault.is_of_the_network());
-        world.hosts.iter_mut().for_each(|host| host.shadow = Some(Shadow::of(host.me())));
-        world.plan(plan);
-        world.boot();
-        world.run(FAULTS_UNTIL_US, |_| false);
-        let again = format!("FIRST_SEED={seed} SEEDS=1 cargo test -p consensus oracles_say -- --nocapture");
-        let hash = world.hash();
-        assert_eq!(world.watch.violations, vec![], "seed {seed}, event hash {hash:016x}; play it again: {again}");
-        for shadow in world.hosts.iter().filter_map(|host| host.shadow.as_ref()) {
-            (agreed, late) = (agreed + shadow.agreed, late + shadow.late);
-        }
-        worlds += 1;
-    }
-    println!("oracles: {worlds} worlds, {agreed} decisions agree, {late} of them after round 0");
-    assert!(number("SEEDS").is_some() || (agreed > 10_000 && late > 100), "{agreed} {late}");
+fn followed_validators_say_what_the_oracles_say() {
+    let done = check("followed_validators", &FOLLOWED, 0..200);
+    let [agreed, late] = [AGREED, LATE].map(|what| done.get(what).copied().unwrap_or_default());
+    assert!(are_chosen() || (agreed > 10_000 && late > 100), "{agreed} decisions agree, {late} of them late");
 }
 
 /// Draws what goes wrong among so many hosts until then.
@@ -87,11 +80,22 @@ type Plan = fn(&mut Rng, usize, u64) -> Vec<(u64, Fault)>;
 pub(crate) struct Kind {
     count: usize,
     plan: Plan,
+    /// Everything that goes wrong in its plans.
+    faults: &'static [&'static str],
+    liars: &'static [&'static str],
+    /// An oracle behind every replica.
+    followed: bool,
 }
 
-pub(crate) const FOUR: Kind = Kind { count: 4, plan: faults::draw };
-pub(crate) const SEVEN: Kind = Kind { count: 7, plan: faults::draw };
-pub(crate) const RESTLESS: Kind = Kind { count: 4, plan: faults::restless };
+pub(crate) const FOUR: Kind =
+    Kind { count: 4, plan: faults::draw, faults: &faults::DRAWN, liars: &LIARS, followed: false };
+pub(crate) const SEVEN: Kind = Kind { count: 7, ..FOUR };
+pub(crate) const RESTLESS: Kind = Kind { plan: faults::restless, faults: &faults::RESTLESS, ..FOUR };
+pub(crate) const FOLLOWED: Kind = Kind { liars: &[], followed: true, ..FOUR };
+
+/// Decisions a replica and the oracle behind it both came to, and those of them after the first round.
+const AGREED: &str = "decisions the oracles agree with";
+const LATE: &str = "late decisions the oracles agree with";
 
 impl Kind {
     /// One world of it, for a long run.
@@ -101,9 +105,10 @@ impl Kind {
     }
 }
 
-/// Plays seeds, each twice.
-fn check(test: &str, kind: &Kind, seeds: Range<u64>) {
-    let mut done: BTreeMap<&'static str, u64> = BTreeMap::new();
+/// Plays seeds, each twice, and says how often there was what. Where nobody has chosen other seeds, everything goes wrong in
+/// some of them that can, and every kind of liar is caught.
+fn check(test: &str, kind: &Kind, seeds: Range<u64>) -> BTreeMap<&'static str, u64> {
+    let (mut done, mut faults, mut caught) = (BTreeMap::new(), BTreeMap::new(), BTreeSet::new());
     for seed in chosen(seeds) {
         let outcome = play(seed, kind);
         let again = format!("FIRST_SEED={seed} SEEDS=1 LOUD=1 cargo test -p consensus {test} -- --nocapture");
@@ -113,15 +118,30 @@ fn check(test: &str, kind: &Kind, seeds: Range<u64>) {
             println!("{test} {seed}: {outcome:?}");
         }
         for (fault, times) in outcome.faults {
-            *done.entry(fault).or_default() += times;
+            *faults.entry(fault).or_default() += times;
         }
-        *done.entry("heights decided").or_default() += outcome.heights;
+        for (what, times) in [("heights", outcome.heights), (AGREED, outcome.agreed), (LATE, outcome.late)] {
+            *done.entry(what).or_default() += times;
+        }
+        caught.extend(outcome.liar.filter(|_| outcome.accused > 0));
     }
-    println!("{test}: {done:?}");
+    println!("{test}: {done:?}, {faults:?}, caught {caught:?}");
+    if !are_chosen() {
+        expect_every_fault(kind.faults, &faults);
+        let liars: BTreeSet<&str> = kind.liars.iter().copied().collect();
+        assert_eq!(caught, liars, "who was caught");
+    }
+    done
+}
+
+/// Nothing that is on the list was never drawn, or changed nothing whenever it was; and nothing is missing on it.
+pub(crate) fn expect_every_fault(named: &[&'static str], done: &BTreeMap<&'static str, u64>) {
+    let (done, named): (BTreeSet<_>, BTreeSet<_>) = (done.keys().collect(), named.iter().collect());
+    assert_eq!(done, named, "what went wrong, and what is said to");
 }
 
 fn play(seed: u64, kind: &Kind) -> Outcome {
-    let (mut world, plan) = world_of(seed, kind);
+    let (mut world, plan, liar) = world_of(seed, kind);
     world.loud = number("LOUD").is_some();
     world.plan(plan);
     world.boot();
@@ -129,39 +149,49 @@ fn play(seed: u64, kind: &Kind) -> Outcome {
     world.heal();
     world.expect_progress(3, PROGRESS_WITHIN_US);
     world.expect_no_alarm_without_a_crash();
+    let shadows = || world.hosts.iter().filter_map(|host| host.shadow.as_ref());
     Outcome {
+        liar,
         hash: world.hash(),
         violations: world.watch.violations.iter().map(ToString::to_string).collect(),
         heights: world.highest(),
         rounds_max: world.hosts.iter().map(|host| host.rounds_max).max().unwrap_or(0),
-        faults: world.faults_done,
         accused: world.watch.accused.len(),
         alarms: world.watch.alarms.len(),
+        agreed: shadows().map(|shadow| shadow.agreed).sum(),
+        late: shadows().map(|shadow| shadow.late).sum(),
         moved_on_after_us: world.now_us.saturating_sub(FAULTS_UNTIL_US),
+        faults: world.faults_done,
     }
 }
 
-/// The cluster of a seed, and what will go wrong in it.
-fn world_of(seed: u64, kind: &Kind) -> (World, Vec<(u64, Fault)>) {
+/// The cluster of a seed, what will go wrong in it, and who means harm.
+fn world_of(seed: u64, kind: &Kind) -> (World, Vec<(u64, Fault)>, Option<&'static str>) {
     let count = kind.count;
     let mut rng = Rng::new(seed);
     // At most f of them: one.
-    let (with_twin, with_mischief) = (seed % 5 == 3, seed % 5 == 1);
-    let sets = sets(count, seed.is_multiple_of(4) && !with_twin && !with_mischief);
+    let liar = match seed % 5 {
+        3 => Some(TWINS),
+        1 => Some(FORGER),
+        _ => None,
+    };
+    let liar = liar.filter(|liar| kind.liars.contains(liar));
+    let sets = sets(count, seed.is_multiple_of(4) && liar.is_none());
     let mut world = World::with_sets(count, Sets(Rc::new(sets)), rng.between(20_000, 300_000), rng.next());
-    if with_twin {
+    if liar == Some(TWINS) {
         world.add_twin(rng.index(count));
         world.twins_hear_all = rng.once_in(2);
     }
-    if with_mischief {
+    if liar == Some(FORGER) {
         world.add_mischief(rng.index(count));
     }
     for host in &mut world.hosts {
         host.clock_percent = rng.between(70, 140);
         host.batches = rng.once_in(2);
+        host.shadow = kind.followed.then(|| Shadow::of(host.me()));
     }
     let plan = (kind.plan)(&mut rng, world.hosts.len(), FAULTS_UNTIL_US);
-    (world, plan)
+    (world, plan, liar)
 }
 
 /// The validators of each height; when they change, one leaves for some heights and comes back.
@@ -182,6 +212,11 @@ pub(crate) fn chosen(seeds: Range<u64>) -> Range<u64> {
             first..first + count.unwrap_or(1)
         }
     }
+}
+
+/// Whether a person has chosen the seeds.
+pub(crate) fn are_chosen() -> bool {
+    number("FIRST_SEED").or(number("SEEDS")).is_some()
 }
 
 #[allow(clippy::disallowed_methods, reason = "the one place where a person chooses seeds")]

@@ -43,10 +43,55 @@ pub(crate) enum Fault {
     },
 }
 
+/// What goes wrong in the plans of [`draw`], by name.
+pub(crate) const DRAWN: [&str; 11] = [
+    CRASH,
+    "log lost",
+    "bit rot",
+    "power out",
+    "all logs lost",
+    "partition",
+    "one-way partition",
+    "mend",
+    "loss",
+    "repeat",
+    "slow",
+];
+/// Those of them in which nobody loses power, and no disk anything.
+pub(crate) const OF_THE_NETWORK: [&str; 6] = ["partition", "one-way partition", "mend", "loss", "repeat", "slow"];
+/// … and in those of [`restless`].
+pub(crate) const RESTLESS: [&str; 2] = [CRASH, "loss"];
+
+const CRASH: &str = "crash";
+
+/// What a loss of power counts as that was to harm a disk too. Where there was nothing to harm it is a crash, and of a machine that
+/// was off it is nothing.
+pub(crate) fn power_lost(name: &'static str, harmed: bool, was_up: bool) -> Option<&'static str> {
+    if harmed { Some(name) } else { was_up.then_some(CRASH) }
+}
+
+/// Sets something, and says whether it was otherwise before.
+pub(crate) fn changes<T: PartialEq>(what: &mut T, to: T) -> bool {
+    let changed = *what != to;
+    *what = to;
+    changed
+}
+
 impl Fault {
-    /// Nobody loses power, and no disk anything.
-    pub(crate) fn is_of_the_network(&self) -> bool {
-        matches!(self, Self::Part { .. } | Self::Mend | Self::Loss { .. } | Self::Repeat { .. } | Self::Slow { .. })
+    pub(crate) const fn name(&self) -> &'static str {
+        match self {
+            Self::Crash { .. } => CRASH,
+            Self::LoseLog { .. } => "log lost",
+            Self::Rot { .. } => "bit rot",
+            Self::PowerOut { lose_logs: false, .. } => "power out",
+            Self::PowerOut { lose_logs: true, .. } => "all logs lost",
+            Self::Part { one_way: false, .. } => "partition",
+            Self::Part { one_way: true, .. } => "one-way partition",
+            Self::Mend => "mend",
+            Self::Loss { .. } => "loss",
+            Self::Repeat { .. } => "repeat",
+            Self::Slow { .. } => "slow",
+        }
     }
 }
 

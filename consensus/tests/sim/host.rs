@@ -82,8 +82,10 @@ pub(crate) struct Host {
     pub(crate) replica: Option<Replica>,
     /// Counts the times it was started; what was due in an earlier life is not.
     pub(crate) life: u64,
-    /// Die after so many effects of the next list that has them.
-    pub(crate) crash_after: Option<usize>,
+    /// Die after so many effects of the next list that has them, and of what.
+    pub(crate) crash_after: Option<(usize, &'static str)>,
+    /// What it has died of since the world last looked.
+    pub(crate) suffered: Option<&'static str>,
     pub(crate) sets: Sets,
     /// How long it holds back a height while idle.
     pub(crate) pace_us: u64,
@@ -116,6 +118,7 @@ impl Host {
             replica: None,
             life: 0,
             crash_after: None,
+            suffered: None,
             sets,
             pace_us,
             clock_percent: 100,
@@ -155,6 +158,9 @@ impl Host {
     pub(crate) fn boot(&mut self, now_us: u64, watch: &mut Invariants) -> Vec<Out> {
         self.now_us = now_us;
         self.life += 1;
+        if let Some(shadow) = self.shadow.as_mut().filter(|_| self.life > 1) {
+            shadow.restart();
+        }
         let (guard, scan) = self.disk.journal.open();
         let guard = if self.flaws.no_guard { Vec::new() } else { guard };
         let chain = if self.flaws.other_chain { ChainId([9; 32]) } else { CHAIN };
@@ -304,12 +310,13 @@ impl Host {
             watch.memory_stays_bounded(replica);
         }
         self.rounds_max = self.rounds_max.max(replica.round().unwrap_or(0));
-        let dies_after = self.crash_after.filter(|after| *after < effects.len());
+        let dies_after = self.crash_after.filter(|(after, _)| *after < effects.len());
         self.effects += effects.len() as u64;
         for (place, effect) in effects.into_iter().enumerate() {
-            if dies_after == Some(place) {
+            if let Some((_, of)) = dies_after.filter(|(after, _)| *after == place) {
                 // The world sees a host that is down and starts it again later.
                 self.crash();
+                self.suffered = Some(of);
                 return;
             }
             self.perform(effect, out, watch);

@@ -136,9 +136,10 @@ impl<B: Clone> Journal<B> {
         (self.guard.values().cloned().collect(), scan)
     }
 
-    /// The vote log is gone, as after a disk was replaced or a file removed.
-    pub(crate) fn lose_log(&mut self) {
+    /// The vote log is gone, as after a disk was replaced or a file removed. Whether there was anything in it.
+    pub(crate) fn lose_log(&mut self) -> bool {
         self.log.fill(0);
+        self.tail.offset() > 0
     }
 
     /// The guard file is gone: what no honest operator may let happen.
@@ -146,10 +147,11 @@ impl<B: Clone> Journal<B> {
         self.guard.clear();
     }
 
-    /// One bit of the log turns.
-    pub(crate) fn rot(&mut self, rng: &mut Rng) {
+    /// One bit of the log turns. Whether there was anything in it.
+    pub(crate) fn rot(&mut self, rng: &mut Rng) -> bool {
         let used = self.tail.offset().max(1);
         let place = rng.index(used);
         self.log[place] ^= 1 << rng.between(0, 7);
+        self.tail.offset() > 0
     }
 }

@@ -1,7 +1,7 @@
 //! The world: hosts, the network between them, time, and what happens next.
 
 use super::block::{CHAIN, secret, set_of};
-use super::faults::Fault;
+use super::faults::{Fault, OF_THE_NETWORK, changes, power_lost};
 use super::host::{Host, Out, Sets, Wake};
 use super::invariants::{Invariants, Violation};
 use super::network::{Network, Packet};
@@ -162,67 +162,68 @@ impl World {
         self.take(host, out);
     }
 
+    /// A fault comes. It counts where it changes something; a loss of power that waits for its moment counts when that has come.
     fn strike(&mut self, fault: Fault) {
-        let name = match fault {
+        let name = fault.name();
+        let as_named = |struck: bool| struck.then_some(name);
+        let struck = match fault {
             Fault::Crash { host, after_effects, down_us } => {
-                self.hosts[host].crash_after = Some(after_effects);
-                self.down_us.insert(host, down_us);
-                "crash"
+                self.lose_power_later(host, after_effects, down_us, name);
+                None
             }
             Fault::LoseLog { host, down_us } => {
-                self.switch_off(host, down_us);
-                self.hosts[host].disk.journal.lose_log();
-                "log lost"
+                let was_up = self.switch_off(host, down_us);
+                power_lost(name, self.hosts[host].disk.journal.lose_log(), was_up)
             }
             Fault::Rot { host, down_us } => {
-                self.switch_off(host, down_us);
+                let was_up = self.switch_off(host, down_us);
                 let mut rng = self.rng.fork();
-                self.hosts[host].disk.journal.rot(&mut rng);
-                "bit rot"
+                power_lost(name, self.hosts[host].disk.journal.rot(&mut rng), was_up)
             }
             Fault::PowerOut { after_effects, lose_logs, down_us } => {
+                let (mut harmed, mut was_up) = (false, false);
                 for host in 0..self.hosts.len() {
-                    self.hosts[host].crash_after = Some(after_effects);
-                    self.down_us.insert(host, down_us);
+                    self.lose_power_later(host, after_effects, down_us, name);
                     if lose_logs {
-                        self.switch_off(host, down_us);
-                        self.hosts[host].disk.journal.lose_log();
+                        was_up |= self.switch_off(host, down_us);
+                        harmed |= self.hosts[host].disk.journal.lose_log();
                     }
                 }
-                if lose_logs { "all logs lost" } else { "power out" }
+                power_lost(name, harmed, was_up)
             }
-            Fault::Part { group, one_way } => {
-                self.network.part(&group, self.hosts.len(), one_way);
-                "partition"
-            }
-            Fault::Mend => {
-                self.network.cut.clear();
-                "mend"
-            }
-            Fault::Loss { percent } => {
-                self.network.loss_percent = percent;
-                "loss"
-            }
-            Fault::Repeat { percent } => {
-                self.network.repeat_percent = percent;
-                "repeat"
-            }
-            Fault::Slow { max_us } => {
-                self.network.delay_us.1 = max_us;
-                "slow"
-            }
+            Fault::Part { group, one_way } => as_named(self.network.part(&group, self.hosts.len(), one_way)),
+            Fault::Mend => as_named(self.network.mend()),
+            Fault::Loss { percent } => as_named(changes(&mut self.network.loss_percent, percent)),
+            Fault::Repeat { percent } => as_named(changes(&mut self.network.repeat_percent, percent)),
+            Fault::Slow { max_us } => as_named(changes(&mut self.network.delay_us.1, max_us)),
         };
-        *self.faults_done.entry(name).or_default() += 1;
+        self.count(struck);
         self.note(&[4, self.now_us]);
     }
 
-    fn switch_off(&mut self, host: usize, down_us: u64) {
+    fn count(&mut self, struck: Option<&'static str>) {
+        if let Some(name) = struck {
+            *self.faults_done.entry(name).or_default() += 1;
+        }
+    }
+
+    fn lose_power_later(&mut self, host: usize, after_effects: usize, down_us: u64, name: &'static str) {
+        self.hosts[host].crash_after = Some((after_effects, name));
+        self.down_us.insert(host, down_us);
+    }
+
+    /// Whether it was on.
+    fn switch_off(&mut self, host: usize, down_us: u64) -> bool {
+        let was_up = self.hosts[host].is_up();
         self.hosts[host].crash();
         self.schedule(self.now_us + down_us, Event::Restart { host });
+        was_up
     }
 
     /// What came out of a host becomes events.
     fn take(&mut self, host: usize, out: Vec<Out>) {
+        let suffered = self.hosts[host].suffered.take();
+        self.count(suffered);
         for out in out {
             match out {
                 Out::Packet { to, packet } => self.send(host, to, packet),
@@ -289,8 +290,7 @@ impl World {
 
     /// The guard never has to step in, as long as nobody loses power.
     pub(crate) fn expect_no_alarm_without_a_crash(&mut self) {
-        let harmless = ["partition", "mend", "loss", "repeat", "slow"];
-        let crashed = self.faults_done.keys().any(|fault| !harmless.contains(fault));
+        let crashed = self.faults_done.keys().any(|fault| !OF_THE_NETWORK.contains(fault));
         if let Some(alarm) = self.watch.alarms.first().filter(|_| !crashed) {
             self.watch.violations.push(Violation::Alarm(alarm.to_string()));
         }
