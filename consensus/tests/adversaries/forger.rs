@@ -1,6 +1,9 @@
 //! The forger: a validator that says whatever may hurt, with bad signatures, stolen names, of a foreign
 //! chain; and nonsense, and old news.
 
+use super::{Adversary, Stage};
+use crate::ledger_sim::cast::Cast;
+use crate::ledger_sim::vault::Vault;
 use crate::sim::rng::Rng;
 use consensus::member::{PEER_VERSION, PeerMessage};
 use consensus::{Message, Polka, ProposalBody, RoundVote, SignedProposal, SignedVote, Skip, SkipReason, VoteKind};
@@ -10,6 +13,8 @@ use ledger::encoding::encode;
 use ledger::id::{BlockHash, ChainId};
 use ledger::key::{PublicKey, SecretKey, Signature};
 use ledger::validators::ValidatorSet;
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 
 /// Old messages kept to be said again at a bad time.
 const MEMORY: usize = 64;
@@ -126,14 +131,15 @@ fn nonsense(rng: &mut Rng) -> BlockHash {
 }
 
 /// In the simulation of whole members it forges messages between nodes too.
-impl super::Adversary for Forger {
+impl Adversary for Forger {
     fn hears(&mut self, message: &PeerMessage) {
-        if self.heard.len() < MEMORY {
-            self.heard.push(encode(message));
+        if self.heard.len() == MEMORY {
+            self.heard.remove(0);
         }
+        self.heard.push(encode(message));
     }
 
-    fn speaks(&mut self, stage: &mut super::Stage<'_>) -> Vec<(usize, Vec<u8>)> {
+    fn speaks(&mut self, stage: &mut Stage<'_>) -> Vec<(usize, Vec<u8>)> {
         let message = match stage.rng.between(0, 9) {
             0 => {
                 let length = stage.rng.index(300);
@@ -153,6 +159,11 @@ impl super::Adversary for Forger {
                 bytes[last] ^= 1;
                 PeerMessage::Transactions(List::new(vec![Blob::new(bytes).unwrap()]).unwrap())
             }
+            // What somebody else said, as if it were its own.
+            5 if !self.heard.is_empty() && !stage.peers.is_empty() => {
+                let bytes = stage.rng.pick(&self.heard).clone();
+                return vec![(*stage.rng.pick(&stage.peers), bytes)];
+            }
             _ => PeerMessage::Consensus(self.message(
                 stage.height,
                 stage.round,
@@ -162,4 +173,23 @@ impl super::Adversary for Forger {
         };
         stage.one_hears(&message)
     }
+}
+
+/// And the latest of it.
+#[test]
+fn what_the_forger_has_heard_it_says_again() {
+    let cast = Cast::of(4);
+    let (vault, mut rng) = (RefCell::new(Vault::new(&cast.genesis)), Rng::new(1));
+    let key = cast.validators[0].validator.as_ref().unwrap();
+    let mut forger = Forger::new(key.clone(), cast.chain_id());
+    let status = |height| PeerMessage::Status { height };
+    (0..100).for_each(|height| forger.hears(&status(height)));
+    let mut said = BTreeSet::new();
+    for _ in 0..2_000 {
+        let (chain, vault, peers) = (cast.chain_id(), vault.borrow(), vec![1, 2]);
+        let mut stage = Stage { key, chain, vault, height: 1, round: 0, wall_ms: 0, peers, rng: &mut rng };
+        said.extend(forger.speaks(&mut stage).into_iter().map(|(_, bytes)| bytes));
+    }
+    let again: Vec<u64> = (0..100).filter(|height| said.contains(&encode(&status(*height)))).collect();
+    assert!(again.len() > 32 && again.iter().all(|height| *height >= 36), "{again:?}");
 }

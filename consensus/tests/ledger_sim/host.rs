@@ -43,6 +43,9 @@ pub(crate) enum Out {
     Unlink {
         peer: usize,
     },
+    PowerGoes {
+        after_us: u64,
+    },
 }
 
 /// Ways in which a host is not built as it should be, for showing that the invariants notice.
@@ -96,6 +99,9 @@ pub(crate) struct Host {
     pub(crate) place: usize,
     pub(crate) person: Person,
     pub(crate) adversary: Option<Box<dyn Adversary>>,
+    /// As what it means harm, if it does; and how often it has.
+    pub(crate) liar: Option<&'static str>,
+    pub(crate) deeds: u64,
     /// Loses guard and log in every crash, and means it.
     pub(crate) forgets: bool,
     pub(crate) flaws: Flaws,
@@ -135,6 +141,8 @@ impl Host {
             place,
             person,
             adversary: None,
+            liar: None,
+            deeds: 0,
             forgets: false,
             flaws: Flaws::default(),
             vault: SharedVault(Rc::new(RefCell::new(Vault::new(genesis)))),
@@ -389,8 +397,12 @@ impl Host {
 
     /// What an adversary does besides, now and then.
     pub(crate) fn make_mischief(&mut self, around: &Surroundings) -> Vec<Out> {
-        let Some(mut adversary) = self.adversary.take().filter(|_| self.is_up()) else { return Vec::new() };
+        if !self.is_up() {
+            return Vec::new();
+        }
+        let Some(mut adversary) = self.adversary.take() else { return Vec::new() };
         let said = adversary.speaks(&mut self.stage(around));
+        self.deeds += said.len() as u64;
         self.adversary = Some(adversary);
         said.into_iter().map(|(to, bytes)| Out::Bytes { to, bytes }).collect()
     }

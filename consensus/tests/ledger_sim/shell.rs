@@ -5,6 +5,8 @@ use super::host::{Host, Out};
 use super::surroundings::Surroundings;
 use consensus::Message;
 use consensus::member::{Action, Alarm, PeerMessage, To};
+/// How long after a proposal who forgets loses power.
+const FORGETS_AFTER_US: u64 = 10_000;
 
 impl Host {
     /// All actions of a turn share one sync.
@@ -90,6 +92,11 @@ impl Host {
                 for to in self.receivers(&to, around) {
                     self.send(to, message.clone(), out, around);
                 }
+                let proposes = matches!(message, PeerMessage::Consensus(Message::Proposal(_)));
+                if self.forgets && proposes && self.rng.once_in(2) {
+                    // Once others have it: what is under way is lost with its connection.
+                    out.push(Out::PowerGoes { after_us: FORGETS_AFTER_US });
+                }
             }
             Action::SendBlocks { to, from, count } => {
                 for to in self.receivers(&To::Peer(to), around) {
@@ -134,6 +141,8 @@ impl Host {
         let PeerMessage::Consensus(message) = message else { return };
         if honest {
             around.watch.no_honest_validator_signs_two_things(message);
+        } else {
+            around.watch.voting.contradictions_of_liars_are_counted(message);
         }
         if let Message::Vote(vote) = message
             && Some(vote.voter) == self.person.validator.as_ref().map(ledger::key::SecretKey::public)
@@ -162,9 +171,11 @@ impl Host {
             out.push(Out::Frame { to, message });
             return;
         };
-        for message in adversary.sends(&mut self.stage(around), to, message) {
-            out.push(Out::Frame { to, message });
-        }
+        // How far it is is what it may lie about to get into the game; the game is something else.
+        let is_a_boast = matches!(message, PeerMessage::Hello { .. } | PeerMessage::Status { .. });
+        let instead = adversary.sends(&mut self.stage(around), to, message.clone());
+        self.deeds += u64::from(!is_a_boast && instead != [message]);
+        out.extend(instead.into_iter().map(|message| Out::Frame { to, message }));
         self.adversary = Some(adversary);
     }
 }

@@ -19,6 +19,8 @@ use std::rc::Rc;
 
 const FIRST_PROOF_US: u64 = 700_000;
 const MISCHIEF_EVERY_US: u64 = 60_000;
+/// How long who forgets is gone.
+const FORGOTTEN_WITHIN_US: u64 = 5_000;
 
 pub(super) enum Happening {
     Frame {
@@ -296,6 +298,10 @@ impl World {
                     self.schedule(self.around.now_us + after_us, Happening::Ring { host, life, alarm, token });
                 }
                 Out::Unlink { peer } => self.unlink(host, peer),
+                Out::PowerGoes { after_us } => {
+                    let fault = Fault::Crash { host, after_actions: 0, down_us: FORGOTTEN_WITHIN_US };
+                    self.schedule(self.around.now_us + after_us, Happening::Fault(fault));
+                }
             }
         }
         if !self.hosts[host].is_up() {
@@ -339,6 +345,29 @@ impl World {
     fn evidence_kept(&self) -> BTreeSet<(PublicKey, Offence)> {
         let charges = self.honest().flat_map(|host| &host.evidence).filter_map(|evidence| evidence.charge().ok());
         charges.flat_map(|charge| charge.keys.into_iter().map(move |key| (key, charge.offence))).collect()
+    }
+
+    /// Who has meant harm how often: by what it made of its member's words and said besides, or, where it only says what its
+    /// member says, by contradicting itself.
+    pub(crate) fn deeds(&self) -> BTreeMap<&'static str, u64> {
+        let contradicted = |host: &Host| {
+            let key = host.person.validator.as_ref().map(SecretKey::public);
+            key.and_then(|key| self.around.watch.voting.contradicted.get(&key)).copied().unwrap_or(0)
+        };
+        let mut deeds = BTreeMap::new();
+        for (liar, host) in self.hosts.iter().filter_map(|host| Some((host.liar?, host))) {
+            *deeds.entry(liar).or_default() += host.deeds + contradicted(host);
+        }
+        deeds
+    }
+
+    /// Whose key the ledger has convicted.
+    pub(crate) fn caught(&self) -> BTreeSet<&'static str> {
+        let convicted: BTreeSet<PublicKey> = self.around.watch.convicted.keys().map(|(key, _)| *key).collect();
+        let is_caught = |host: &&Host| {
+            host.person.validator.as_ref().is_some_and(|validator| convicted.contains(&validator.public()))
+        };
+        self.hosts.iter().filter(is_caught).filter_map(|host| host.liar).collect()
     }
 
     /// All members reach one tip, some blocks on, and what they held has become final.

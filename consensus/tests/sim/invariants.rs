@@ -46,6 +46,8 @@ pub(crate) struct Invariants {
     votes: BTreeMap<(PublicKey, u64, u32, VoteKind), VoteBody>,
     proposals: BTreeMap<(PublicKey, u64, u32), ProposalBody>,
     pub(crate) accused: BTreeSet<PublicKey>,
+    /// How often liars have signed one thing and then another.
+    pub(crate) contradicted: BTreeMap<PublicKey, u64>,
     pub(crate) violations: Vec<Violation>,
     pub(crate) alarms: Vec<Alarm>,
 }
@@ -60,6 +62,7 @@ impl Invariants {
             votes: BTreeMap::new(),
             proposals: BTreeMap::new(),
             accused: BTreeSet::new(),
+            contradicted: BTreeMap::new(),
             violations: Vec::new(),
             alarms: Vec::new(),
         }
@@ -92,6 +95,22 @@ impl Invariants {
             Message::Skip(skip) => skip.votes().for_each(|vote| self.one_vote(&vote)),
             Message::WantProposal { .. } | Message::Decided(_) => {}
         }
+    }
+
+    /// What a member says that runs twice, or forgets. (What others make of their members' words is not looked at.)
+    pub(crate) fn contradictions_of_liars_are_counted(&mut self, message: &Message) {
+        let (author, contradicts) = match message {
+            Message::Vote(SignedVote { kind, body, voter, .. }) => {
+                let first = self.votes.entry((*voter, body.height, body.round, *kind)).or_insert(*body);
+                (*voter, first != body)
+            }
+            Message::Proposal(SignedProposal { body, proposer, .. }) => {
+                let first = self.proposals.entry((*proposer, body.height, body.round)).or_insert(*body);
+                (*proposer, first != body)
+            }
+            _ => return,
+        };
+        *self.contradicted.entry(author).or_default() += u64::from(contradicts);
     }
 
     fn one_vote(&mut self, vote: &SignedVote) {
