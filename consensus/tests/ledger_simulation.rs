@@ -20,7 +20,7 @@ use crate::ledger_sim::surroundings::Clock;
 use crate::ledger_sim::world::World;
 use crate::long::Played;
 use crate::sim::rng::Rng;
-use crate::simulation::{are_chosen, chosen, number};
+use crate::simulation::{are_chosen, chosen, expect_every_fault, number};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
@@ -106,17 +106,19 @@ struct Outcome {
 /// What many seeds came to.
 #[derive(Default)]
 struct Done {
+    faults: BTreeMap<&'static str, u64>,
     deeds: BTreeMap<&'static str, u64>,
     caught: BTreeMap<&'static str, u64>,
 }
 
 impl Done {
-    /// Every one of these liars does harm in some of the seeds, and those are convicted who can be. Of seeds that a person
-    /// has chosen nothing is known.
-    fn expect(&self, liars: &[&'static str]) {
+    /// Everything goes wrong in some of the seeds that can, every one of these liars does harm, and those are convicted who can be.
+    /// Of seeds that a person has chosen nothing is known.
+    fn expect(&self, faults: &[&'static str], liars: &[&'static str]) {
         if are_chosen() {
             return;
         }
+        expect_every_fault(faults, &self.faults);
         for liar in liars {
             assert!(self.deeds.get(liar).is_some_and(|deeds| *deeds > 0), "{liar} did nothing: {:?}", self.deeds);
             let is_caught = !CONVICTABLE.contains(liar) || self.caught.contains_key(liar);
@@ -142,7 +144,7 @@ fn calm_members_decide_every_height_in_its_first_round() {
 
 #[test]
 fn ledgers_of_four_agree_and_move_on_whatever_happens() {
-    check("ledgers_of_four", &FOUR, 0..140).expect(&LIARS);
+    check("ledgers_of_four", &FOUR, 0..140).expect(&faults::DRAWN, &LIARS);
 }
 
 #[test]
@@ -152,12 +154,13 @@ fn ledgers_of_seven_agree_and_move_on_whatever_happens() {
 
 #[test]
 fn restless_ledgers_agree_and_move_on_whenever_they_crash() {
-    check("restless_ledgers", &RESTLESS, 0..40);
+    check("restless_ledgers", &RESTLESS, 0..40).expect(&faults::RESTLESS, &[]);
 }
 
 #[test]
 fn forgetful_ledgers_agree_and_move_on_when_a_disk_is_lost_or_set_back() {
-    check("forgetful_ledgers", &FORGETFUL, 0..40);
+    let faults = [&faults::DRAWN[..], &faults::FORGOTTEN].concat();
+    check("forgetful_ledgers", &FORGETFUL, 0..40).expect(&faults, &[]);
 }
 
 #[test]
@@ -189,12 +192,12 @@ fn who_lost_its_disk_votes_again_when_it_cannot_contradict_itself() {
 
 #[test]
 fn deceived_ledgers_agree_and_move_on_whoever_speaks_in_others_names() {
-    check("deceived_ledgers", &DECEIVED, 0..24).expect(&DECEIVERS);
+    check("deceived_ledgers", &DECEIVED, 0..24).expect(&faults::DRAWN, &DECEIVERS);
 }
 
 #[test]
 fn moving_ledgers_agree_and_move_on_while_their_validators_change() {
-    check("moving_ledgers", &MOVING, 0..60);
+    check("moving_ledgers", &MOVING, 0..60).expect(&faults::DRAWN, &[]);
 }
 
 /// What they were: whoever lacks a block's own transactions goes on asking for them, and asks whoever voted
@@ -223,7 +226,7 @@ fn seeds_that_failed_once_are_kept() {
 
 /// Plays seeds, each twice.
 fn check(test: &str, kind: &Kind, seeds: Range<u64>) -> Done {
-    let (mut all, mut done, mut simulated_us, mut faults) = (Done::default(), BTreeMap::<&str, u64>::new(), 0, 0);
+    let (mut all, mut done, mut simulated_us) = (Done::default(), BTreeMap::<&str, u64>::new(), 0);
     let seeds = chosen(seeds);
     let many = seeds.clone().count();
     for seed in seeds {
@@ -234,9 +237,8 @@ fn check(test: &str, kind: &Kind, seeds: Range<u64>) -> Done {
         if number("SEEDS").is_some() {
             eprintln!("{test} {seed}: {outcome:?}");
         }
-        faults += outcome.faults.values().sum::<u64>();
         for (fault, times) in outcome.faults {
-            *done.entry(fault).or_default() += times;
+            *all.faults.entry(fault).or_default() += times;
         }
         for (liar, deeds) in outcome.deeds {
             *all.deeds.entry(liar).or_default() += deeds;
@@ -253,9 +255,10 @@ fn check(test: &str, kind: &Kind, seeds: Range<u64>) -> Done {
         *done.entry("events").or_default() += outcome.events;
         simulated_us += outcome.simulated_us;
     }
-    let (hours, Done { deeds, caught }) = (simulated_us as f64 / 3.6e9, &all);
-    println!("{test}: {many} seeds, {hours:.2} simulated hours, {faults} faults: {done:?}");
-    println!("{test}: deeds {deeds:?}, runs in which these were convicted {caught:?}");
+    let (hours, Done { faults, deeds, caught }) = (simulated_us as f64 / 3.6e9, &all);
+    let many_faults: u64 = faults.values().sum();
+    println!("{test}: {many} seeds, {hours:.2} simulated hours, {many_faults} faults: {done:?}");
+    println!("{test}: faults {faults:?}, deeds {deeds:?}, runs in which these were convicted {caught:?}");
     all
 }
 

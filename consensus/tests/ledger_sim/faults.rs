@@ -84,17 +84,48 @@ pub(crate) enum Fault {
     },
 }
 
+/// What goes wrong in the plans of [`draw`], by name.
+pub(crate) const DRAWN: [&str; 18] = [
+    "crash",
+    CRASH_AT_COMMIT,
+    "log lost",
+    "bit rot",
+    DISK_FULL,
+    JOURNAL_FULL,
+    "power out",
+    "power out, logs lost",
+    "partition",
+    "one-way partition",
+    "mend",
+    "connection lost",
+    "loss",
+    "repeat",
+    "reorder",
+    "in order again",
+    "slow",
+    "clock step",
+];
+/// … in those of [`restless`] …
+pub(crate) const RESTLESS: [&str; 5] = ["crash", CRASH_AT_COMMIT, DISK_FULL, JOURNAL_FULL, "loss"];
+/// … and in those of [`forgetful`] besides.
+pub(crate) const FORGOTTEN: [&str; 3] = ["disk lost", "backup", "set back"];
+
+pub(crate) const CRASH_AT_COMMIT: &str = "crash at commit";
+pub(crate) const DISK_FULL: &str = "disk full";
+pub(crate) const JOURNAL_FULL: &str = "journal full";
+
 impl Fault {
     pub(crate) const fn name(&self) -> &'static str {
         match self {
             Self::Crash { .. } => "crash",
-            Self::CrashAtCommit { .. } => "crash at commit",
+            Self::CrashAtCommit { .. } => CRASH_AT_COMMIT,
             Self::LoseLog { .. } => "log lost",
             Self::LoseDisk { .. } => "disk lost",
             Self::BackUp { .. } => "backup",
             Self::SetBack { .. } => "set back",
             Self::Rot { .. } => "bit rot",
-            Self::DiskFull { .. } => "disk full",
+            Self::DiskFull { journal: false, .. } => DISK_FULL,
+            Self::DiskFull { journal: true, .. } => JOURNAL_FULL,
             Self::PowerOut { lose_logs: false, .. } => "power out",
             Self::PowerOut { lose_logs: true, .. } => "power out, logs lost",
             Self::Part { one_way: false, .. } => "partition",
@@ -103,7 +134,8 @@ impl Fault {
             Self::Unlink { .. } => "connection lost",
             Self::Loss { .. } => "loss",
             Self::Repeat { .. } => "repeat",
-            Self::Reorder { .. } => "reorder",
+            Self::Reorder { on: true } => "reorder",
+            Self::Reorder { on: false } => "in order again",
             Self::Slow { .. } => "slow",
             Self::ClockStep { .. } => "clock step",
         }

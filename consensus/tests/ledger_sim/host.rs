@@ -1,6 +1,7 @@
 //! One machine: a member, its disk, its clock, and the shell around it as the node has it.
 
 use super::cast::Person;
+use super::faults::{CRASH_AT_COMMIT, DISK_FULL};
 use super::invariants::{ENDLESS, POOL};
 use super::surroundings::{Clock, Surroundings};
 use super::vault::{Power, SharedVault, Vault};
@@ -114,8 +115,10 @@ pub(crate) struct Host {
     pub(crate) member: Option<Member<SharedVault>>,
     /// Counts the times it was started; what was due in an earlier life is not.
     pub(crate) life: u64,
-    /// Die after so many actions of the next list that has them.
-    pub(crate) crash_after: Option<usize>,
+    /// Die after so many actions of the next list that has them, and of what.
+    pub(crate) crash_after: Option<(usize, &'static str)>,
+    /// What it has died of since the world last looked.
+    pub(crate) suffered: Option<&'static str>,
     /// Nothing can be appended to the journal either.
     pub(crate) journal_full: bool,
     pub(crate) clock: Clock,
@@ -152,6 +155,7 @@ impl Host {
             member: None,
             life: 0,
             crash_after: None,
+            suffered: None,
             journal_full: false,
             clock: Clock::TRUE,
             batch: 1,
@@ -303,12 +307,8 @@ impl Host {
                         return out;
                     }
                 }
-                Err(_) if self.vault.look().full => {
-                    self.stop();
-                    return out;
-                }
-                Err(_) => {
-                    self.crash();
+                Err(why) => {
+                    self.fail(&why, around);
                     return out;
                 }
             }
@@ -335,11 +335,26 @@ impl Host {
             }
             match self.step(Event::Written, around) {
                 Ok(more) => actions.extend(more),
-                Err(_) if self.vault.look().full => self.stop(),
-                Err(_) => self.crash(),
+                Err(why) => self.fail(&why, around),
             }
         }
         self.is_up()
+    }
+
+    /// There was no room for a block, or no power. For any other reason nobody honest gives up.
+    fn fail(&mut self, why: &Fatal, around: &mut Surroundings) {
+        if self.vault.look().full {
+            self.stop();
+            self.suffered = Some(DISK_FULL);
+            return;
+        }
+        let power_went = std::mem::take(&mut self.vault.0.borrow_mut().power_went);
+        self.crash();
+        if power_went {
+            self.suffered = Some(CRASH_AT_COMMIT);
+        } else if self.is_honest(around) {
+            around.watch.nobody_gives_up_while_its_disk_works(self.place, &why.to_string());
+        }
     }
 
     fn step(&mut self, event: Event, around: &mut Surroundings) -> Result<Vec<Action>, Fatal> {
@@ -437,7 +452,7 @@ impl Host {
         Vec::new()
     }
 
-    /// Power goes at the next commit.
+    /// Power goes at the next commit, if it comes to one.
     pub(crate) fn lose_power_at_commit(&mut self, power: Power) {
         self.vault.0.borrow_mut().power = Some(power);
     }

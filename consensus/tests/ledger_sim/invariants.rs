@@ -321,6 +321,10 @@ impl Watch {
         }
     }
 
+    pub(crate) fn nobody_gives_up_while_its_disk_works(&mut self, member: usize, why: &str) {
+        self.violations.push(Violation::Alarm { member, what: format!("it gave up: {why}") });
+    }
+
     /// Alarms that mean a bug, whatever happened.
     pub(crate) fn no_alarm_is_a_bug(&mut self, member: usize, what: &str) {
         self.alarms += 1;

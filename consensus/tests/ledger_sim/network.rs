@@ -100,8 +100,9 @@ impl Network {
             .collect()
     }
 
-    /// Two groups that do not hear each other; or, one-way, one that is not heard.
-    pub(crate) fn part(&mut self, group: &BTreeSet<usize>, hosts: usize, one_way: bool) {
+    /// Two groups that do not hear each other; or, one-way, one that is not heard. Whether more is cut than was before.
+    pub(crate) fn part(&mut self, group: &BTreeSet<usize>, hosts: usize, one_way: bool) -> bool {
+        let before = self.cut.len();
         for from in 0..hosts {
             for to in 0..hosts {
                 let leaves = group.contains(&from) && !group.contains(&to);
@@ -111,5 +112,13 @@ impl Network {
                 }
             }
         }
+        self.cut.len() > before
+    }
+
+    /// Whether anything was cut.
+    pub(crate) fn mend(&mut self) -> bool {
+        let was_cut = !self.cut.is_empty();
+        self.cut.clear();
+        was_cut
     }
 }

@@ -1,6 +1,7 @@
 //! What the node's shell does with a member's actions: durable things first, then everything that can be
 //! seen from outside; and power may go between any two of them.
 
+use super::faults::JOURNAL_FULL;
 use super::host::{Host, Out};
 use super::surroundings::Surroundings;
 use consensus::Message;
@@ -26,13 +27,14 @@ impl Host {
             }
         }
         let all = writes.len() + 1 + shows.len();
-        let dies_after = self.crash_after.filter(|after| *after < all);
+        let dies_after = self.crash_after.filter(|(after, _)| *after < all);
         let shown_first = self.flaws.sends_first;
         let mut done = 0;
         let mut survives = |host: &mut Self| {
             done += 1;
-            if dies_after == Some(done - 1) {
+            if let Some((_, of)) = dies_after.filter(|(after, _)| *after == done - 1) {
                 host.crash();
+                host.suffered = Some(of);
             }
             host.is_up()
         };
@@ -52,6 +54,7 @@ impl Host {
                 // What was written before waits in the page cache, and gets to the disk in the end.
                 self.journal.sync();
                 self.stop();
+                self.suffered = Some(JOURNAL_FULL);
                 return;
             }
             self.write(action);

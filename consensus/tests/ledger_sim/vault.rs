@@ -42,6 +42,8 @@ pub(crate) struct Vault {
     /// No room: nothing can be written.
     pub(crate) full: bool,
     pub(crate) power: Option<Power>,
+    /// It has gone.
+    pub(crate) power_went: bool,
     /// A flaw: what it says of these records, whatever the ledger has.
     pub(crate) lies: BTreeMap<StateKey, Option<Record>>,
     /// A flaw: it does not know what is final.
@@ -62,6 +64,7 @@ impl Vault {
             genesis_set: genesis.genesis.validators.clone(),
             full: false,
             power: None,
+            power_went: false,
             lies: BTreeMap::new(),
             forgets_finality: false,
         }
@@ -155,6 +158,7 @@ impl Chain for SharedVault {
             return Err(StorageError::new("simulated disk", "no space left"));
         }
         let power = vault.power.take();
+        vault.power_went = power.is_some();
         if power != Some(Power::GoesBefore) {
             vault.write(executed, certificate);
         }

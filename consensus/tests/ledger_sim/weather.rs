@@ -3,6 +3,7 @@
 use super::faults::Fault;
 use super::host::{Disk, Host};
 use super::world::{Happening, World};
+use crate::sim::faults::{changes, power_lost};
 use consensus::member::{Admittance, has_left};
 use ledger::key::SecretKey;
 use std::collections::BTreeSet;
@@ -47,46 +48,54 @@ impl World {
         self.schedule(self.around.now_us, Happening::Peer { host, life, peer, up });
     }
 
-    pub(super) fn unlink(&mut self, one: usize, other: usize) {
-        if self.network.disconnect(one, other) {
+    /// Whether there was a connection.
+    pub(super) fn unlink(&mut self, one: usize, other: usize) -> bool {
+        let was_there = self.network.disconnect(one, other);
+        if was_there {
             self.notice(one, other, false);
             self.notice(other, one, false);
         }
+        was_there
     }
 
-    /// A fault happens.
+    /// A fault comes. It counts where it changes something; what waits for its moment (power that goes in the middle of
+    /// something, a disk that has no room) counts when that has come.
     pub(super) fn strike(&mut self, fault: Fault) {
         if self.healed {
             return;
         }
-        *self.faults_done.entry(fault.name()).or_default() += 1;
         self.note(&[5, self.around.now_us]);
-        match fault {
+        let name = fault.name();
+        let as_named = |struck: bool| struck.then_some(name);
+        let struck = match fault {
             Fault::Crash { host, after_actions, down_us } => {
-                self.hosts[host].crash_after = Some(after_actions);
-                self.down_us.insert(host, down_us);
+                self.lose_power_later(host, after_actions, down_us, name);
+                None
             }
             Fault::CrashAtCommit { host, power, down_us } => {
                 self.hosts[host].lose_power_at_commit(power);
                 self.down_us.insert(host, down_us);
+                None
             }
             Fault::LoseLog { host, down_us } => {
-                self.switch_off(host, down_us);
-                self.hosts[host].journal.lose_log();
+                let was_up = self.switch_off(host, down_us);
+                power_lost(name, self.hosts[host].journal.lose_log(), was_up)
             }
             Fault::LoseDisk { host, down_us } => {
-                self.change_disk(host, down_us, Disk::new(&self.cast.genesis));
+                as_named(self.change_disk(host, down_us, Disk::new(&self.cast.genesis)))
             }
-            Fault::BackUp { host } => self.hosts[host].back_up(),
+            Fault::BackUp { host } => {
+                self.hosts[host].back_up();
+                Some(name)
+            }
             Fault::SetBack { host, down_us } => {
-                if let Some(disk) = self.hosts[host].backup.clone() {
-                    self.change_disk(host, down_us, disk);
-                }
+                let backup = self.hosts[host].backup.clone();
+                as_named(backup.is_some_and(|disk| self.change_disk(host, down_us, disk)))
             }
             Fault::Rot { host, down_us } => {
-                self.switch_off(host, down_us);
+                let was_up = self.switch_off(host, down_us);
                 let mut rng = self.rng.fork();
-                self.hosts[host].journal.rot(&mut rng);
+                power_lost(name, self.hosts[host].journal.rot(&mut rng), was_up)
             }
             Fault::DiskFull { host, journal, down_us } => {
                 self.down_us.insert(host, down_us);
@@ -95,40 +104,58 @@ impl World {
                 } else {
                     self.hosts[host].vault.0.borrow_mut().full = true;
                 }
+                None
             }
             Fault::PowerOut { after_actions, lose_logs, down_us } => {
+                let (mut harmed, mut was_up) = (false, false);
                 for host in 0..self.hosts.len() {
-                    self.down_us.insert(host, down_us);
                     if lose_logs {
-                        self.switch_off(host, down_us);
-                        self.hosts[host].journal.lose_log();
+                        was_up |= self.switch_off(host, down_us);
+                        harmed |= self.hosts[host].journal.lose_log();
                     } else {
-                        self.hosts[host].crash_after = Some(after_actions);
+                        self.lose_power_later(host, after_actions, down_us, name);
                     }
                 }
+                power_lost(name, harmed, was_up)
             }
             Fault::Part { group, one_way, breaks_links } => {
-                self.network.part(&group, self.hosts.len(), one_way);
+                let mut struck = self.network.part(&group, self.hosts.len(), one_way);
                 for (one, other) in self.network.cut.clone() {
                     if breaks_links {
-                        self.unlink(one, other);
+                        struck |= self.unlink(one, other);
                     }
                 }
+                as_named(struck)
             }
-            Fault::Mend => self.network.cut.clear(),
-            Fault::Unlink { one, other } => self.unlink(one, other),
-            Fault::Loss { percent } => self.network.loss_percent = percent,
-            Fault::Repeat { percent } => self.network.repeat_percent = percent,
-            Fault::Reorder { on } => self.network.reorders = on,
-            Fault::Slow { max_us } => self.network.delay_us.1 = max_us,
-            Fault::ClockStep { host, by_ms } => self.hosts[host].clock.offset_ms += by_ms,
+            Fault::Mend => as_named(self.network.mend()),
+            Fault::Unlink { one, other } => as_named(self.unlink(one, other)),
+            Fault::Loss { percent } => as_named(changes(&mut self.network.loss_percent, percent)),
+            Fault::Repeat { percent } => as_named(changes(&mut self.network.repeat_percent, percent)),
+            Fault::Reorder { on } => as_named(changes(&mut self.network.reorders, on)),
+            Fault::Slow { max_us } => as_named(changes(&mut self.network.delay_us.1, max_us)),
+            Fault::ClockStep { host, by_ms } => {
+                self.hosts[host].clock.offset_ms += by_ms;
+                as_named(by_ms != 0)
+            }
+        };
+        self.count(struck);
+    }
+
+    pub(super) fn count(&mut self, struck: Option<&'static str>) {
+        if let Some(name) = struck {
+            *self.faults_done.entry(name).or_default() += 1;
         }
     }
 
+    fn lose_power_later(&mut self, host: usize, after_actions: usize, down_us: u64, name: &'static str) {
+        self.hosts[host].crash_after = Some((after_actions, name));
+        self.down_us.insert(host, down_us);
+    }
+
     /// Power off, and another disk. Only where the chains of every quorum show what is missing on it: what nobody can know, nobody
-    /// can heed.
-    fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) {
-        let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return };
+    /// can heed. Whether it was done.
+    fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) -> bool {
+        let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return false };
         // Whichever quorum it hears when it starts: the one that is least far is made of those with the lowest chains.
         let quorum = self.cast.set().quorum();
         let validators = self.hosts[..self.cast.validators.len()].iter().filter(|other| other.place != host);
@@ -144,5 +171,6 @@ impl World {
             self.hosts[host].disk_becomes(disk);
             self.around.watch.nothing_is_asked_of_a_lost_disk(host);
         }
+        shows
     }
 }

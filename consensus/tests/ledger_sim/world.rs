@@ -266,10 +266,13 @@ impl World {
         self.take(host, out);
     }
 
-    pub(crate) fn switch_off(&mut self, host: usize, down_us: u64) {
+    /// Whether it was on.
+    pub(crate) fn switch_off(&mut self, host: usize, down_us: u64) -> bool {
+        let was_up = self.hosts[host].is_up();
         self.hosts[host].crash();
         self.down_us.insert(host, down_us);
         self.take(host, Vec::new());
+        was_up
     }
 
     /// Puts an event where the host will find it.
@@ -290,6 +293,8 @@ impl World {
     /// What came out of a host happens to others.
     pub(super) fn take(&mut self, host: usize, out: Vec<Out>) {
         let life = self.hosts[host].life;
+        let suffered = self.hosts[host].suffered.take();
+        self.count(suffered);
         for out in out {
             match out {
                 Out::Frame { to, message } => self.send(host, to, &message),
@@ -297,7 +302,9 @@ impl World {
                 Out::Alarm { alarm, token, after_us } => {
                     self.schedule(self.around.now_us + after_us, Happening::Ring { host, life, alarm, token });
                 }
-                Out::Unlink { peer } => self.unlink(host, peer),
+                Out::Unlink { peer } => {
+                    self.unlink(host, peer);
+                }
                 Out::PowerGoes { after_us } => {
                     let fault = Fault::Crash { host, after_actions: 0, down_us: FORGOTTEN_WITHIN_US };
                     self.schedule(self.around.now_us + after_us, Happening::Fault(fault));
