@@ -10,7 +10,7 @@ use crate::sim::invariants::Violation;
 use crate::sim::network::Packet;
 use crate::sim::rng::Rng;
 use crate::sim::world::World;
-use consensus::{Evidence, SignedVote, VoteKind};
+use consensus::{Evidence, Kept, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use std::fmt::{Debug, Display};
 use std::rc::Rc;
@@ -213,6 +213,28 @@ fn replicas_without_timers_stand_still_and_are_caught() {
     assert!(matches!(violation, Some(Violation::NoProgress(_))), "{violation:?}");
 }
 
+/// A key on two machines, and nobody has said that its owner means harm: who hears both accuses it.
+#[test]
+fn evidence_against_somebody_honest_is_caught() {
+    let twins = |seed: u64, trusted: bool| {
+        let mut world = World::calm(4, seed);
+        world.add_twin(0);
+        world.twins_hear_all = true;
+        if trusted {
+            world.watch.honest.insert(secret(0).public());
+        }
+        world.boot();
+        world.run(3_000_000, |_| false);
+        world
+    };
+    assert_eq!(first_violation("none", |seed| twins(seed, false)), None);
+    let accused = |violation: &Violation| matches!(violation, Violation::HonestAccused(_));
+    let violation = first_of("a key on two machines, called honest", SEEDS, |seed| {
+        twins(seed, true).watch.violations.into_iter().find(accused)
+    });
+    assert!(violation.is_some());
+}
+
 /// An oracle that counts wrong by one, behind every replica.
 #[test]
 fn an_oracle_whose_quorum_is_2f_says_something_else_and_is_caught() {
@@ -230,6 +252,17 @@ fn an_oracle_whose_quorum_is_2f_says_something_else_and_is_caught() {
 
 /// No host built wrong around a replica makes one of these: a replica checks its evidence itself before it shows it, and
 /// bounds what it keeps. So the two are asked directly.
+#[test]
+fn more_than_a_replica_may_keep_is_noticed() {
+    let mut world = World::calm(4, 1);
+    let kept = |count| vec![Kept { what: "proposals", count: 1, most: 2 }, Kept { what: "votes", count, most: 2 }];
+    world.watch.memory_stays_bounded(kept(2));
+    assert_eq!(world.watch.violations, vec![]);
+    world.watch.memory_stays_bounded(kept(3));
+    let found = first_of("one vote too many kept", 1, |_| world.watch.violations.first().cloned());
+    assert_eq!(found, Some(Violation::Memory(3, "votes", 2)));
+}
+
 #[test]
 fn evidence_that_does_not_check_is_noticed() {
     let keys: Vec<_> = (0..4).map(secret).collect();

@@ -9,7 +9,7 @@ use crate::adversaries::{Adversary, Stage};
 use crate::sim::journal::Journal;
 use crate::sim::rng::Rng;
 use consensus::member::{Action, Alarm, Event, Fatal, Member, MemberConfig, Memory, Now, OwnWords, PeerMessage};
-use consensus::{Evidence, GuardRecord, Timeouts};
+use consensus::{Evidence, GuardRecord, LogEntry, Signed, Timeouts};
 use ledger::block::Block;
 use ledger::certificate::Certificate;
 use ledger::execution;
@@ -58,7 +58,7 @@ pub(crate) struct Flaws {
     pub(crate) no_log: bool,
     /// Messages leave before what they depend on is on disk.
     pub(crate) sends_first: bool,
-    /// Starts and answers as if nothing had been before; reads guard and log later.
+    /// Starts and answers before its log is read: it has its guard file, and reads the log later.
     pub(crate) answers_before_replay: bool,
     /// Timers of consensus are not cancelled, and handed over as if they were of the newest height.
     pub(crate) untagged_timers: bool,
@@ -74,6 +74,15 @@ pub(crate) struct Flaws {
     pub(crate) endless_pool: bool,
     /// The newest block is still in a cache when the commit says it is written.
     pub(crate) lazy_commit: bool,
+}
+
+/// Whether a word of its own is in a log.
+fn is_in(log: &[LogEntry], signed: &Signed) -> bool {
+    log.iter().any(|entry| match (entry, signed) {
+        (LogEntry::Vote(logged), Signed::Vote(vote)) => logged == vote,
+        (LogEntry::Proposal(logged), Signed::Proposal(proposal)) => logged == proposal,
+        _ => false,
+    })
 }
 
 /// Everything a machine keeps.
@@ -119,6 +128,8 @@ pub(crate) struct Host {
     pub(crate) crash_after: Option<(usize, &'static str)>,
     /// What it has died of since the world last looked.
     pub(crate) suffered: Option<&'static str>,
+    /// Up to this height its guard may know words that its log does not have.
+    pub(super) lacks_words_until: u64,
     /// Nothing can be appended to the journal either.
     pub(crate) journal_full: bool,
     pub(crate) clock: Clock,
@@ -156,6 +167,7 @@ impl Host {
             life: 0,
             crash_after: None,
             suffered: None,
+            lacks_words_until: 0,
             journal_full: false,
             clock: Clock::TRUE,
             batch: 1,
@@ -192,11 +204,15 @@ impl Host {
         self.timers.clear();
         let height = self.height() + 1;
         let (guard, scan) = self.journal.open();
-        let log = if remembers { scan.entries_of(height) } else { Vec::new() };
+        let log = scan.entries_of(height);
+        if guard.iter().any(|record| record.height() == height && !is_in(&log, &record.signed)) {
+            self.lacks_words_until = self.lacks_words_until.max(height);
+        }
+        let log = if remembers { log } else { Vec::new() };
         if log.is_empty() && remembers {
             self.journal.start_over();
         }
-        let guard = if self.flaws.no_guard || !remembers { Vec::new() } else { guard };
+        let guard = if self.flaws.no_guard { Vec::new() } else { guard };
         let kept = self.journal.bodies().iter().filter(|block| block.header.height == height);
         let bodies = kept.filter_map(|block| Some((block.clone(), around.door.verify_all(block)?))).collect();
         // Who means harm does not listen to itself.
@@ -265,6 +281,13 @@ impl Host {
     pub(crate) fn disk_becomes(&mut self, disk: Disk) {
         *self.vault.0.borrow_mut() = disk.vault;
         (self.journal, self.evidence) = (disk.journal, disk.evidence);
+        // Others may tell it at any time what it has said.
+        self.lacks_words_until = u64::MAX;
+    }
+
+    /// Whether everything its guard knows of the height it is in, or of the one it has just left, is in its log too.
+    pub(super) fn has_a_whole_log(&self) -> bool {
+        self.height() > self.lacks_words_until
     }
 
     /// The process ends, and the machine stays up: what was written is there.

@@ -82,6 +82,8 @@ pub(crate) enum Violation {
     NoProgress(String),
     #[error("alarm at honest {member}: {what}")]
     Alarm { member: usize, what: String },
+    #[error("the guard of honest {member}, whose log was whole, had to step in: {what}")]
+    GuardSteppedIn { member: usize, what: String },
 }
 
 pub(crate) struct Watch {
@@ -318,6 +320,13 @@ impl Watch {
         let (Some(chain), Some(accepted)) = (self.agreed.get(&height), self.accepted.get(&height)) else { return };
         if let Some(wrong) = accepted.iter().find(|hash| *hash != chain) {
             self.violations.push(Violation::LightClient { height, accepted: *wrong, chain: *chain });
+        }
+    }
+
+    /// What it said is in the log, with everything that led to it; so the core says it again, and nothing else.
+    pub(crate) fn the_guard_never_steps_in_where_the_log_is_whole(&mut self, member: usize, what: &str) {
+        if what.starts_with("refused to sign") || what.starts_with("refused to prevote") {
+            self.violations.push(Violation::GuardSteppedIn { member, what: what.to_owned() });
         }
     }
 

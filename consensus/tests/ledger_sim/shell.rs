@@ -6,6 +6,7 @@ use super::host::{Host, Out};
 use super::surroundings::Surroundings;
 use consensus::Message;
 use consensus::member::{Action, Alarm, PeerMessage, To};
+
 /// How long after a proposal who forgets loses power.
 const FORGETS_AFTER_US: u64 = 10_000;
 
@@ -135,7 +136,12 @@ impl Host {
                 }
             }
             Action::Evidence(evidence) if honest => around.watch.evidence_names_only_who_did_it(&evidence),
-            Action::Alarm(what) if honest => around.watch.no_alarm_is_a_bug(self.place, &what),
+            Action::Alarm(what) if honest => {
+                around.watch.no_alarm_is_a_bug(self.place, &what);
+                if self.has_a_whole_log() {
+                    around.watch.the_guard_never_steps_in_where_the_log_is_whole(self.place, &what);
+                }
+            }
             _ => {}
         }
     }

@@ -21,6 +21,8 @@ const FIRST_PROOF_US: u64 = 700_000;
 const MISCHIEF_EVERY_US: u64 = 60_000;
 /// How long who forgets is gone.
 const FORGOTTEN_WITHIN_US: u64 = 5_000;
+/// When a flawed host reads its log: after it has found others again, and has waited for a proposal.
+const LATE_READING_US: u64 = 1_500_000;
 
 pub(super) enum Happening {
     Frame {
@@ -253,7 +255,7 @@ impl World {
         }
         let remembers = remembers && (!flawed || self.hosts[host].is_up());
         if flawed && !remembers {
-            self.schedule(self.around.now_us + 30_000, Happening::Restart { host, remembers: true });
+            self.schedule(self.around.now_us + LATE_READING_US, Happening::Restart { host, remembers: true });
         }
         self.hosts[host].vault.0.borrow_mut().full = false;
         self.hosts[host].journal_full = false;

@@ -307,7 +307,7 @@ impl Host {
             effects.sort_by_key(|effect| !matches!(effect, Effect::Append(_) | Effect::Guard(_)));
         }
         if self.honest {
-            watch.memory_stays_bounded(replica);
+            watch.memory_stays_bounded(replica.kept());
         }
         self.rounds_max = self.rounds_max.max(replica.round().unwrap_or(0));
         let dies_after = self.crash_after.filter(|(after, _)| *after < effects.len());

@@ -3,7 +3,7 @@
 use super::block::Block;
 use crate::judge;
 use crate::shadow::Differs;
-use consensus::{Alarm, Evidence, Kept, Message, ProposalBody, Refusal, Replica, SignedProposal, SignedVote, VoteKind};
+use consensus::{Alarm, Evidence, Kept, Message, ProposalBody, Refusal, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::encode;
 use ledger::id::{BlockHash, ChainId};
@@ -135,8 +135,8 @@ impl Invariants {
         }
     }
 
-    pub(crate) fn memory_stays_bounded(&mut self, replica: &Replica) {
-        let over = replica.kept().into_iter().find(|kept| !kept.is_bounded());
+    pub(crate) fn memory_stays_bounded(&mut self, kept: Vec<Kept>) {
+        let over = kept.into_iter().find(|kept| !kept.is_bounded());
         self.violations.extend(over.map(|Kept { what, count, most }| Violation::Memory(count, what, most)));
     }
 
