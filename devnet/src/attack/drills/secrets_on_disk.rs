@@ -39,8 +39,9 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     played.control("a key, sealed", said(&sealed, &["key", "seal"]).await?);
 
     for host in [&mut plain, &mut sealed] {
-        stage.start(host).await?;
+        // By hand, and then as an agent that runs for a while: it applies by itself what it finds.
         let ending = host.apply(&patch).await?;
+        stage.start(host).await?;
         stage.stop(host)?;
         played.control(format!("a patch, on {}", host.agent.name), ending);
     }
