@@ -10,6 +10,7 @@ mod door;
 mod greetings;
 mod queue;
 mod silence;
+mod speakers;
 mod stays;
 mod streams;
 mod swarm;
@@ -31,6 +32,7 @@ use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, StreamProtocol};
 use queue::{Queues, Way};
 use rustix::net::{AddressFamily, SocketType, sockopt};
+use speakers::Speakers;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -118,7 +120,8 @@ pub async fn start(
     let control = swarm.behaviour().streams.new_control();
     let network = Network { outbounds: Arc::default(), queues: Queues::default(), disconnects, control };
     let told = Arc::new(config.peers.iter().map(|peer| peer.key).collect());
-    let door = Door { verifier, store, told, network: network.clone(), events, readers: Readers::default() };
+    let (readers, speakers) = (Readers::default(), Speakers::default());
+    let door = Door { verifier, store, told, network: network.clone(), events, readers, speakers };
     for (protocol, way) in [(URGENT, Way::Urgent), (BULK, Way::Bulk)] {
         let incoming = swarm::accept(&network.control, protocol)?;
         tokio::spawn(door.clone().receive(way, incoming));

@@ -3,7 +3,7 @@
 use super::Network;
 use super::aside::{ASIDE_PER_PEER_MAX, Aside, Batch};
 use super::queue::Way;
-use super::stays::WORDLESS_MAX;
+use super::speakers::Speakers;
 use super::streams::Outbound;
 use super::swarm::node_key;
 use crate::artifacts::Artifacts;
@@ -22,7 +22,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use store::Store;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::AbortHandle;
-use tokio::time::timeout;
 
 /// Artifacts on their way to one peer at once.
 const TRANSFERS_PER_PEER_MAX: usize = 8;
@@ -38,6 +37,8 @@ pub(super) struct Door {
     pub(super) events: Inbox,
     /// Who reads what each peer says.
     pub(super) readers: Readers,
+    /// Who says anything.
+    pub(super) speakers: Speakers,
 }
 
 /// The tasks that read peers' streams: of each peer and way one, the newest.
@@ -72,8 +73,6 @@ enum DoorError {
     Decode(#[from] ledger::encoding::DecodeError),
     #[error("a transaction that does not verify: {0}")]
     Transaction(#[from] ledger::transaction::TransactionError),
-    #[error("it said nothing for {} s", WORDLESS_MAX.as_secs())]
-    Wordless,
     #[error(transparent)]
     Stopping(#[from] Stopping),
 }
@@ -145,11 +144,6 @@ impl Door {
         }
     }
 
-    /// Whether a peer has a stream for what is urgent that is read.
-    pub(super) fn reads(&self, peer: &PublicKey) -> bool {
-        self.readers().get(&(*peer, Way::Urgent)).is_some_and(|reader| !reader.is_finished())
-    }
-
     /// The lock's holder only moves handles, so a panic elsewhere cannot have left it half-way.
     fn readers(&self) -> MutexGuard<'_, HashMap<(PublicKey, Way), AbortHandle>> {
         self.readers.lock().unwrap_or_else(PoisonError::into_inner)
@@ -165,12 +159,9 @@ impl Door {
         let (aside, (put, mut waiting)) = (Aside::default(), mpsc::channel(ASIDE_PER_PEER_MAX));
         let reading = async {
             loop {
-                let frame = read_frame(&mut stream);
-                let bytes = match way {
-                    // Everybody has something to say here every second.
-                    Way::Urgent => timeout(WORDLESS_MAX, frame).await.map_err(|_| DoorError::Wordless)??,
-                    Way::Bulk => frame.await?,
-                };
+                let bytes = read_frame(&mut stream).await?;
+                // That this node has no time for more is nobody's silence.
+                let _heard = (way == Way::Urgent).then(|| self.speakers.says_something(peer));
                 let Some(parsed) = self.parse(peer, bytes).await? else { continue };
                 let (batch, asked_for) = match parsed {
                     Parsed::Event(event) => {

@@ -1,5 +1,5 @@
-//! What a peer may do for a while, and not for ever: learn here that its key was retired, or be connected and keep no
-//! stream to say anything on.
+//! What a peer may do for a while, and not for ever: learn here that its key was retired, or be connected and say
+//! nothing.
 
 use ledger::key::PublicKey;
 use std::collections::{HashMap, HashSet};

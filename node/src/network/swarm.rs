@@ -125,9 +125,10 @@ pub(super) async fn drive(
                     tracing::info!(peer = %key, "a node whose key was retired has been here for long enough");
                     disconnect(&mut swarm, &key);
                 }
-                let silent = swarm.connected_peers().filter_map(node_key).filter(|key| !door.reads(key)).collect();
+                let silent = door.speakers.silent(swarm.connected_peers().filter_map(node_key));
                 for key in wordless.over(now, &silent) {
-                    tracing::warn!(peer = %key, "disconnecting a peer: it keeps no stream to say anything on");
+                    let seconds = WORDLESS_MAX.as_secs();
+                    tracing::warn!(peer = %key, seconds, "disconnecting a peer: it says nothing");
                     disconnect(&mut swarm, &key);
                 }
                 let own = node_key(swarm.local_peer_id());
