@@ -12,13 +12,15 @@ use ledger::block::Header;
 use ledger::certificate::Certificate;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
+use ledger::limits;
 use ledger::validators::ValidatorSet;
-use std::ops::RangeInclusive;
 
 /// How much later than the moment when it had caught up a block must be before a member that has forgotten speaks at
 /// the height behind it. A header is at most 2 s ahead of an honest validator's clock
 /// ([`ledger::limits::CLOCK_AHEAD_MS_MAX`]); the rest is what two honest clocks may differ.
 pub const SILENCE_MS: u64 = 10_000;
+/// Blocks looked back for a signature of a key: whoever votes is in most certificates.
+const BLOCKS_LOOKED_AT: usize = 2 * limits::VALIDATORS_MAX;
 /// Rounds of a height whose messages a guard surely has, counted back from the latest.
 const ROUNDS_KNOWN: u32 = 8;
 
@@ -57,10 +59,10 @@ impl OwnWords {
         self.height
     }
 
-    /// The heights of a chain beside the guard that are to be searched for signatures which it does not know, up to this
-    /// tip.
-    pub fn to_be_looked_at(&self, tip: u64) -> RangeInclusive<u64> {
-        self.height.max(1)..=tip
+    /// The heights of a chain beside the guard that are to be searched for signatures which it does not know, from this
+    /// tip down.
+    pub fn to_be_looked_at(&self, tip: u64) -> impl Iterator<Item = u64> + use<> {
+        (self.height.max(1)..=tip).rev().take(BLOCKS_LOOKED_AT)
     }
 
     fn learn(&mut self, record: &GuardRecord) {

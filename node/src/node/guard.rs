@@ -13,9 +13,6 @@ use ledger::limits;
 use ledger::validators::ValidatorSet;
 use store::Store;
 
-/// Blocks looked back for a signature of this key: whoever votes is in most certificates.
-const BLOCKS_LOOKED_AT: usize = 2 * limits::VALIDATORS_MAX;
-
 /// What the guard of this node's validating key is good for.
 ///
 /// # Errors
@@ -55,7 +52,7 @@ pub(super) fn memory(
 fn forgotten(store: &Store, genesis: &GenesisBlock, words: &OwnWords) -> Result<Option<u64>, NodeError> {
     let tip = store.tip().header.height;
     let sets = Sets::read(store, genesis)?;
-    for height in words.to_be_looked_at(tip).rev().take(BLOCKS_LOOKED_AT) {
+    for height in words.to_be_looked_at(tip) {
         if store.certificate(height)?.is_some_and(|certificate| words.lack(&certificate, sets.at(height))) {
             return Ok(Some(height));
         }
