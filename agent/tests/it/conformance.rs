@@ -30,6 +30,8 @@ use tests::Dice;
 /// How many random moments each kind is killed at.
 const KILLS: &str = "COUNTERSIGN_KILLS";
 const KILLS_DEFAULT: usize = 4;
+/// From so many on, that next to none of them was within an update is no chance.
+const KILLS_THAT_TELL: usize = 100;
 /// Room for everything of the agent's own.
 const DATA_MEGABYTES: usize = 256;
 /// A reason that cannot be: no release is this one.
@@ -285,7 +287,7 @@ async fn killed_at_random<B: Bench>() {
     assert!(!run_child(&host.endpoint, Some(case.sick), false, Duration::MAX).await);
     let longest = u64::try_from(unhindered.elapsed().as_millis()).unwrap();
     let kills = std::env::var(KILLS).ok().map_or(KILLS_DEFAULT, |kills| kills.parse().unwrap());
-    let mut dice = Dice::new(7);
+    let (mut dice, mut within) = (Dice::new(7), 0);
     for round in 0..kills {
         let (power_cut, after_ms) = (round % 2 == 1, dice.below(longest + 1));
         let patch = if dice.below(2) == 0 { case.healthy } else { case.sick };
@@ -302,6 +304,7 @@ async fn killed_at_random<B: Bench>() {
             host.bench.restarts();
         }
         let began = journal_is_open(&host.endpoint);
+        within += usize::from(died && began);
         host.send_receipts().await;
         if died && !began && case.world.receipts().len() == receipts {
             // Whatever is done has a receipt before it is over: this one was not begun.
@@ -316,6 +319,7 @@ async fn killed_at_random<B: Bench>() {
             host = case.host::<B>(false).await;
         }
     }
+    assert!(kills < KILLS_THAT_TELL || within >= kills / 10, "{within} of {kills} moments were within an update");
 }
 
 fn journal_is_open(endpoint: &Endpoint) -> bool {

@@ -116,6 +116,21 @@ async fn a_slow_source_is_left_for_the_next() {
     assert_eq!(case.nodes[1].asked().fetches, [0]);
 }
 
+/// Fast enough in every window, and never through.
+#[tokio::test]
+async fn a_source_that_is_slow_for_ever_is_left_when_the_time_for_all_of_it_is_over() {
+    let mut case = Case::new(&[Artifacts::Dripping]).await;
+    case.endpoint.download = "minimum_bytes_per_s = 1\ndeadline_ms = 1500".to_owned();
+    case.endpoint.configure("");
+    let reason = case.apply().await.reason.unwrap();
+    assert_eq!(reason.code, ReasonCode::ArtifactUnavailable);
+    assert!(reason.detail.as_str().contains("the deadline is over"), "{reason}");
+    assert!(case.endpoint.installed().is_none());
+    // Which is no reason to begin anew: what came is here.
+    case.nodes[0].behave(|manners| manners.artifacts = Artifacts::Honest);
+    assert_eq!(case.apply().await.outcome, Outcome::Applied);
+}
+
 #[tokio::test]
 async fn one_honest_source_among_five_is_enough() {
     let liars = [Artifacts::FlipAt(100_000), Artifacts::Missing, Artifacts::EndsAfter(150_000), Artifacts::Shorter];

@@ -7,13 +7,13 @@ use super::endpoint::{Endpoint, says};
 use super::rpm;
 use ledger::bounded::{Name, Text};
 use ledger::patch::{HealthCheck, InstallerKind, Probe, Reboot};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
-/// Everything of a host that can be told apart: mode, owner, content or target, attributes.
+/// Everything of a host that can be told apart: mode, owner, content or target, attributes, names of one file.
 pub(crate) type Snapshot = BTreeMap<String, (u32, u32, u32, Vec<u8>)>;
 
 /// A kind of patch with a host to try it on.
@@ -64,6 +64,7 @@ pub(crate) trait InPlace: Bench {
 /// Takes everything in, but what is said to be of no account.
 pub(crate) fn snapshot(root: &Path, of_no_account: &[&str]) -> Snapshot {
     let (mut seen, mut waiting) = (Snapshot::new(), vec![root.to_owned()]);
+    let mut names: BTreeMap<(u64, u64), BTreeSet<String>> = BTreeMap::new();
     while let Some(directory) = waiting.pop() {
         for entry in fs::read_dir(&directory).unwrap() {
             let path = entry.unwrap().path();
@@ -78,11 +79,18 @@ pub(crate) fn snapshot(root: &Path, of_no_account: &[&str]) -> Snapshot {
                 waiting.push(path.clone());
                 Vec::new()
             } else if metadata.is_file() {
+                names.entry((metadata.dev(), metadata.ino())).or_default().insert(name.clone());
                 [fs::read(&path).unwrap(), attribute(&path)].concat()
             } else {
                 Vec::new()
             };
             seen.insert(name, (metadata.mode(), metadata.uid(), metadata.gid(), content));
+        }
+    }
+    for same in names.into_values().filter(|names| names.len() > 1) {
+        let line = format!("\nlinked: {}", same.iter().map(String::as_str).collect::<Vec<_>>().join(", "));
+        for name in &same {
+            seen.get_mut(name).unwrap().3.extend(line.as_bytes());
         }
     }
     seen
