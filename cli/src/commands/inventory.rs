@@ -16,6 +16,7 @@ use ledger::key::PublicKey;
 use proto::v1::ListInventoriesRequest;
 use reader::Reader;
 use serde::Serialize;
+use std::collections::BTreeSet;
 use terminal::{Answer, EXIT_DONE, EXIT_REFUSED, escape};
 
 /// Hosts of one organisation that are looked at for an alarm: a node that never stops is left.
@@ -178,7 +179,11 @@ impl Alarm {
             looked_at: usize,
             hosts: Vec<HostView>,
         }
-        let is_meant = |host: &HostView| !self.but.iter().any(|but| host.is_called(but));
+        let mut silent = BTreeSet::new();
+        for but in &self.but {
+            silent.insert(resolve_endpoint(&reader.connection, but).await?);
+        }
+        let is_meant = |host: &HostView| !silent.contains(&host.key());
         let (all, more) = hosts(reader, HOSTS_MAX).await?;
         if more {
             return Err(NodeError::Unbelievable(format!("more than {HOSTS_MAX} hosts")).into());

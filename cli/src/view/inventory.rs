@@ -163,9 +163,9 @@ impl HostView {
         self.host.status == "active"
     }
 
-    /// Whether this is its name, its key or the beginning of its key.
-    pub(crate) fn is_called(&self, name: &str) -> bool {
-        self.host.name == name || self.host.key.to_string().starts_with(name)
+    /// Its key.
+    pub(crate) fn key(&self) -> PublicKey {
+        self.host.key
     }
 
     /// Its rows of the alarm: one for everything that does not work.
