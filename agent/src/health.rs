@@ -9,7 +9,6 @@ use crate::installer::installs::{self, InstalledTree, VersionId};
 use crate::installer::under_way::{UnderWay, under_way};
 use crate::inventory::Gatherer;
 use crate::probes::{At, Prober};
-use crate::proofs;
 use crate::services::{Phase, ServiceView, Services};
 use crate::settled::chain;
 use crate::shelf::Shelf;
@@ -293,12 +292,10 @@ impl Monitor {
         is_ill.then(|| format!("service {}: {how}", service.name))
     }
 
-    /// The manifest of what a patch brought, from the proof that was kept of it; none of a baseline. The patch's name is its
-    /// digest, so it is that one, whoever wrote the file.
+    /// The manifest of what a patch brought, from the proof that was kept of it; none of a baseline.
     fn manifest(&self, installed: &InstalledTree) -> Result<Option<PatchManifest>, String> {
         let Some(patch) = installed.meta.patch else { return Ok(None) };
-        let proof = Shelf::at(&self.data.proofs()).proof(patch).map_err(|error| chain(&error))?;
-        let manifest = proof.as_deref().and_then(proofs::claimed).filter(|manifest| manifest.id() == patch);
+        let manifest = Shelf::at(&self.data.proofs()).manifest(patch).map_err(|error| chain(&error))?;
         manifest.map(Some).ok_or_else(|| format!("its checks are not known: there is no proof of patch {patch} here"))
     }
 }

@@ -7,6 +7,7 @@ use crate::files::{self, FileError, failed};
 use crate::proofs::{self, Offer};
 use ledger::id::PatchId;
 use ledger::limits;
+use ledger::patch::PatchManifest;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,15 @@ impl Shelf {
     /// [`FileError`].
     pub fn proof(&self, patch: PatchId) -> Result<Option<Vec<u8>>, FileError> {
         files::read_if_there(&self.path(patch), limits::PROOF_BYTES_MAX)
+    }
+
+    /// What a patch says of itself, from its proof. The patch's name is its digest, so it is that one, whoever wrote the file.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn manifest(&self, patch: PatchId) -> Result<Option<PatchManifest>, FileError> {
+        let claimed = self.proof(patch)?.as_deref().and_then(proofs::claimed);
+        Ok(claimed.filter(|manifest| manifest.id() == patch))
     }
 
     fn changed(&self, patch: PatchId) -> Option<SystemTime> {

@@ -109,9 +109,9 @@ name = @NAME@
 # stop_timeout_ms = 10000            # then it is killed
 # ready_wait_ms = 300                # it must stay up this long to count as started
 # A service that systemd runs: it is restarted by systemctl when its product is patched, and must be up then.
-# [services.nginx]
-# product = "acme/nginx"
-# unit = "nginx.service"
+# [services.valkey-exporter]
+# product = "acme/valkey"
+# unit = "valkey-exporter.service"
 
 # Values for {name} in service commands and health probes.
 # [parameters]
@@ -316,6 +316,7 @@ mod tests {
         std::fs::write(&path, uncommented.collect::<Vec<_>>().join("\n")).unwrap();
         let config = Config::read(&path).unwrap();
         assert_eq!(config.services[0].command.len(), 3);
+        assert_eq!(config.services[1].unit.as_deref(), Some("valkey-exporter.service"));
         assert_eq!(config.policy.pause.as_ref().unwrap().reason, "stock-taking");
         assert_eq!(config.policy.schedule.windows.len(), 2);
         assert_eq!((config.sources.len(), config.cache.is_some()), (5, true));

@@ -194,10 +194,7 @@ impl Installer {
         job.begun.by_hand = true;
         // From here on an agent that is interrupted goes on going back.
         self.journal.begin(job.begun.clone())?;
-        let of = |service: &&crate::config::Service| {
-            service.of.product == job.begun.product && service.of.channel == job.begun.channel
-        };
-        let affected: Vec<_> = self.services.all().iter().filter(of).cloned().collect();
+        let affected = self.affected_by(&job.begun);
         let settled = self.restore(&kind, &job, against, &affected, log).await;
         self.note_owed_restart(&*kind, &settled, log);
         Ok(settled)

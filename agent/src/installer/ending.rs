@@ -90,7 +90,7 @@ impl Installer {
         Settled::rolled_back(&job.begun, against)
     }
 
-    fn fail(&self, job: &Job, against: Reason, trouble: &str, log: &mut AttemptLog) -> Settled {
+    pub(super) fn fail(&self, job: &Job, against: Reason, trouble: &str, log: &mut AttemptLog) -> Settled {
         log.line(&format!("ROLLING BACK FAILED: {trouble}"));
         let detail = format!("{}; and rolling back failed: {trouble}", against.detail);
         Settled::failed(&job.begun, reason(against.code, detail), version_there(job))

@@ -65,7 +65,7 @@ impl Installer {
         let look = look.unwrap_or_else(|died| Err(died.into_file_error()))?;
         let boot_id = self.restarts.boot_id().ok();
         let observed = Observed { current: job.place.current()?, look, boot_id, now_ms };
-        let affected: Vec<_> = self.services.all().iter().filter(|service| service.of == of).cloned().collect();
+        let affected = self.affected_by(&job.begun);
         self.unfinished = false;
         self.overtaken = None;
         let settled = match recover::recover(self.journal.records(), &observed) {
@@ -80,7 +80,10 @@ impl Installer {
             Plan::Discard { begun, reason } => {
                 log.line("the old version is in place, what was made of the new one is thrown away");
                 self.discard(&kind, &job, &mut log).await?;
-                Settled::rolled_back(&begun, reason)
+                match self.restart_units(&affected, &mut log).await {
+                    Ok(()) => Settled::rolled_back(&begun, reason),
+                    Err(trouble) => self.fail(&job, reason, &trouble.to_string(), &mut log),
+                }
             }
             Plan::RollBack { reason, .. } => self.restore(&kind, &job, reason, &affected, &mut log).await,
             Plan::Overtaken { reason, there, .. } => {

@@ -14,6 +14,7 @@ use crate::attempt_log::AttemptLog;
 use crate::config::Service;
 use crate::files::FileError;
 use crate::settled::{Refusal, chain, reason};
+use crate::shelf::Shelf;
 use ledger::bounded::Name;
 use ledger::patch::PatchManifest;
 use ledger::receipt::{Reason, ReasonCode};
@@ -33,9 +34,8 @@ impl Installer {
     }
 
     async fn start_those(&self, which: impl Fn(&Service) -> bool) {
-        let running: Vec<_> = self.services.views().into_iter().filter(|view| view.tree.is_some()).collect();
         for service in self.services.all() {
-            if !which(service) || running.iter().any(|view| view.service == service.name) {
+            if !which(service) || self.services.looks_after(service) {
                 continue;
             }
             let started = match self.judged_tree(service) {
@@ -74,6 +74,15 @@ impl Installer {
         self.services.all().iter().filter(|service| is_of(service, begun) || named(service)).cloned().collect()
     }
 
+    /// The same when only the journal knows of the update: what its manifest says, the proof that was kept of it says.
+    pub(super) fn affected_by(&self, begun: &Begun) -> Vec<Service> {
+        match Shelf::at(&self.data.proofs()).manifest(begun.patch) {
+            Ok(Some(manifest)) => self.affected(begun, &manifest),
+            // Those of its product all the same.
+            Ok(None) | Err(_) => self.services.all().iter().filter(|service| is_of(service, begun)).cloned().collect(),
+        }
+    }
+
     /// Says which services a manifest names that nobody restarts here.
     pub(super) fn say_who_is_unknown(&self, manifest: &PatchManifest, log: &mut AttemptLog) {
         let is_known = |name: &Name| self.services.all().iter().any(|service| service.name == *name);
@@ -89,6 +98,14 @@ impl Installer {
             self.restart_one(service).await?;
         }
         Ok(())
+    }
+
+    /// Restarts what goes on without an agent, if it may have been started from what is gone again: the way back ended before
+    /// it came to that.
+    pub(super) async fn restart_units(&self, affected: &[Service], log: &mut AttemptLog) -> Result<(), Reason> {
+        let may_have_been_started = self.journal.records().contains(&Record::Switching);
+        let units: Vec<_> = affected.iter().filter(|service| service.unit.is_some()).cloned().collect();
+        if may_have_been_started { self.restart(&units, log).await } else { Ok(()) }
     }
 
     async fn restart_one(&self, service: &Service) -> Result<(), Reason> {

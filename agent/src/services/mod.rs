@@ -26,7 +26,7 @@ use tokio::process::{Child, Command};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use units::{Asked, Units, Watcher};
+use units::{Asked, Seen, Units, Watcher};
 
 /// Wait before a service that died is started again, at first …
 const BACKOFF_MIN: Duration = Duration::from_millis(200);
@@ -106,7 +106,7 @@ struct State {
 }
 
 struct Running {
-    tree: PathBuf,
+    tree: Option<PathBuf>,
     state: watch::Receiver<State>,
     /// Whom to ask for a look, where somebody else runs it.
     look: Option<mpsc::Sender<Asked>>,
@@ -150,21 +150,27 @@ impl Services {
     }
 
     /// Stops a service if it runs, and starts it from a tree, if there is one. It counts as started once
-    /// it has stayed up for its `ready_wait`; if it does not, it is still tried again and again.
+    /// it has stayed up for its `ready_wait`; if it does not, it is still tried again and again. One that systemd runs is
+    /// restarted by it; where nothing of its own is installed, only if it is up.
     ///
     /// # Errors
     /// [`ServiceError`].
     pub async fn restart(&self, service: &Service, tree: Option<&Path>) -> Result<(), ServiceError> {
         self.stop(&service.name).await;
-        let Some(tree) = tree else { return Ok(()) };
         let ended = |ended| ServiceError::Ended { service: service.name.clone(), ended };
-        let restarted = match &service.unit {
-            Some(unit) => self.units.restart(unit).await,
-            None => Ok(()),
+        let state = match (&service.unit, tree) {
+            (None, None) => return Ok(()),
+            (None, Some(tree)) => self.start(service, tree)?,
+            (Some(unit), tree) => match self.units.restart(unit, tree.is_some()).await {
+                Ok(None) => return Ok(()),
+                Ok(Some(seen)) => self.watch(service, unit, tree, Some(seen)),
+                Err(why) => {
+                    // It is watched in any case.
+                    drop(self.watch(service, unit, tree, None));
+                    return Err(ended(why));
+                }
+            },
         };
-        // It is watched in any case.
-        let state = self.start(service, tree)?;
-        restarted.map_err(ended)?;
         match timeout(service.ready_wait, death(state)).await {
             Ok(why) => Err(ended(why)),
             Err(_) => self.check(service).await,
@@ -179,8 +185,19 @@ impl Services {
         match (&service.unit, tree) {
             (None, tree) => self.restart(service, tree).await,
             (Some(_), None) => Ok(()),
-            (Some(_), Some(tree)) => self.start(service, tree).map(drop),
+            (Some(unit), tree) => {
+                drop(self.watch(service, unit, tree, None));
+                // Nobody is told that it does not run before anybody has looked.
+                let _ = self.check(service).await;
+                Ok(())
+            }
         }
+    }
+
+    /// Whether a service is kept running, or watched.
+    #[must_use]
+    pub fn looks_after(&self, service: &Service) -> bool {
+        self.running().contains_key(&service.name)
     }
 
     /// Makes sure that a service never died since it was started on purpose.
@@ -203,21 +220,26 @@ impl Services {
         }
     }
 
-    /// Keeps a service running, or watches who does.
     fn start(&self, service: &Service, tree: &Path) -> Result<watch::Receiver<State>, ServiceError> {
         let (say, state) = watch::channel(State { phase: Phase::Waiting, pid: None, deaths: 0, last_end: None });
         let (stop, stopped) = oneshot::channel();
-        let (look, task) = match &service.unit {
-            Some(unit) => {
-                let (name, unit, units) = (service.name.clone(), unit.clone(), self.units.clone());
-                let (ask, asked) = mpsc::channel(1);
-                (Some(ask), tokio::spawn(Watcher { service: name, unit, units, say }.watch(asked, stopped)))
-            }
-            None => (None, tokio::spawn(self.keeper(service, tree, say)?.keep_running(stopped))),
-        };
-        let running = Running { tree: tree.to_owned(), state: state.clone(), look, stop, task };
+        let task = tokio::spawn(self.keeper(service, tree, say)?.keep_running(stopped));
+        let running = Running { tree: Some(tree.to_owned()), state: state.clone(), look: None, stop, task };
         self.running().insert(service.name.clone(), running);
         Ok(state)
+    }
+
+    /// Watches a unit, from what was seen of it on.
+    fn watch(&self, service: &Service, unit: &str, tree: Option<&Path>, seen: Option<Seen>) -> watch::Receiver<State> {
+        let (say, state) = watch::channel(State { phase: Phase::Waiting, pid: None, deaths: 0, last_end: None });
+        let (stop, stopped) = oneshot::channel();
+        let (ask, asked) = mpsc::channel(1);
+        let (name, unit, units) = (service.name.clone(), unit.to_owned(), self.units.clone());
+        let task = tokio::spawn(Watcher::new(name, unit, units, say, seen).watch(asked, stopped));
+        let tree = tree.map(Path::to_owned);
+        let running = Running { tree, state: state.clone(), look: Some(ask), stop, task };
+        self.running().insert(service.name.clone(), running);
+        state
     }
 
     fn keeper(&self, service: &Service, tree: &Path, say: watch::Sender<State>) -> Result<Keeper, ServiceError> {
@@ -273,7 +295,7 @@ impl Services {
                 pid: state.as_ref().and_then(|state| state.pid),
                 deaths: state.as_ref().map_or(0, |state| state.deaths),
                 last_end: state.and_then(|state| state.last_end),
-                tree: running.map(|running| running.tree.clone()),
+                tree: running.and_then(|running| running.tree.clone()),
             }
         };
         self.services.iter().map(view).collect()

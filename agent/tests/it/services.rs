@@ -1,9 +1,13 @@
 //! Services: they run from the version that is installed, and from nothing else.
 
+use crate::crash::child;
+use crate::following::Daemon;
 use crate::support::archive::{Archive, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved, says};
 use crate::support::eventually;
 use crate::support::node::World;
+use agent::control::{Answer, Request, ask};
+use agent::data::DataDir;
 use agent::services::{Phase, ServiceView};
 use agent::site::Site;
 use ledger::bounded::{List, Name, SortedList, Text};
@@ -111,7 +115,7 @@ impl Systemd {
                 once refuses && exit 1
                 once ignores && exit 0
                 echo $(($(cat starts) + 1)) > starts
-                @CURRENT/bin/version > serving
+                if [ -e @CURRENT ]; then @CURRENT/bin/version; else echo nothing; fi > serving
                 if once breaks; then echo failed; else echo active; fi > state;;
             show)
                 echo ActiveState=$(cat state)
@@ -132,8 +136,17 @@ impl Systemd {
         std::fs::write(self.directory.join(name), format!("{value}\n")).unwrap();
     }
 
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.directory.join(name)).unwrap().trim().to_owned()
+    }
+
     fn starts(&self) -> String {
-        std::fs::read_to_string(self.directory.join("starts")).unwrap().trim().to_owned()
+        self.read("starts")
+    }
+
+    /// What runs says of itself.
+    fn served(&self) -> String {
+        self.read("serving")
     }
 
     fn serves(&self, version: &str) -> List<HealthCheck, { ledger::limits::HEALTH_CHECKS_MAX }> {
@@ -188,11 +201,49 @@ async fn a_service_that_systemd_runs_is_restarted_by_it_and_judged_then() {
     assert_eq!((settled.outcome, reason.code), (Outcome::RolledBack, ReasonCode::ServiceFailed), "{reason}");
     assert!(reason.detail.as_str().contains("died and was started again by systemd"), "{reason}");
     assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
-    let serving = std::fs::read_to_string(systemd.directory.join("serving")).unwrap();
-    assert_eq!(serving.trim(), "1.0.2", "it was restarted on the way back, too");
+    assert_eq!(systemd.served(), "1.0.2", "it was restarted on the way back, too");
     let starts = systemd.starts();
     worker.site().installer.services().stop_all().await;
+    drop(worker);
+    // An agent that begins says nothing of it that nobody has seen.
+    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\nwatch = \"1h\"\n"));
+    let daemon = Daemon::start(&endpoint);
+    let looked = async || {
+        let answer = ask(&DataDir::at(endpoint.data()), &Request::Status {}).await.ok()??;
+        let Answer::Status(status) = answer else { return None };
+        status.health.into_iter().next()
+    };
+    assert_eq!(eventually("a look", looked).await.trouble, None);
+    daemon.stop().await;
     assert_eq!(systemd.starts(), starts, "whatever runs goes on without the agent");
+}
+
+/// What came first is gone again, and so is what ran of it.
+#[tokio::test]
+async fn a_unit_is_restarted_on_the_way_back_to_nothing_and_after_an_agent_that_died_on_it() {
+    let world = World::new();
+    let node = world.node().await;
+    let unit = "[services.widget]\nunit = \"widget.service\"\nready_wait_ms = 50\n";
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let systemd = Systemd::of(&endpoint);
+    let systemctl = systemd.directory.join("systemctl");
+    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\n"));
+    let sick = approved(&world, 1, tree_of("1.0.1"), |manifest| manifest.health = systemd.serves("never"));
+    assert_eq!(endpoint.apply(sick).await.outcome, Outcome::RolledBack);
+    assert_eq!((systemd.starts().as_str(), endpoint.version()), ("3", None));
+
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let sick = approved(&world, 2, tree_of("1.0.2"), |manifest| manifest.health = systemd.serves("never"));
+    // It is back, and its agent dies before it comes to the services.
+    let restored = 10;
+    let before: u32 = systemd.starts().parse().unwrap();
+    assert!(child(&endpoint, Some(sick), restored).await);
+    assert_eq!(endpoint.version().as_deref(), Some("1.0.1"));
+    assert_eq!(systemd.starts(), (before + 1).to_string(), "it runs what is gone");
+    assert_eq!(systemd.served(), "1.0.2");
+    let mut site = endpoint.open();
+    assert_eq!(site.recover().await.unwrap().unwrap().outcome, Outcome::RolledBack);
+    assert_eq!(systemd.served(), "1.0.1");
 }
 
 #[tokio::test]
