@@ -28,10 +28,7 @@ impl Figure {
     /// From samples, held against a number of the same unit.
     pub(crate) fn new(name: &'static str, unit: &'static str, mut samples: Vec<f64>, against: (&str, f64)) -> Self {
         samples.sort_by(f64::total_cmp);
-        let at = |share: usize| {
-            let place = (samples.len() * share / 100).min(samples.len().saturating_sub(1));
-            samples.get(place).copied().unwrap_or(f64::NAN)
-        };
+        let at = |share| percentile(&samples, share);
         let median = at(50);
         Self {
             name,
@@ -78,6 +75,19 @@ impl Figure {
             (true, false) => " (MISSED)",
         }
     }
+}
+
+/// The one below which so many of a hundred sorted samples are.
+fn percentile(sorted: &[f64], share: usize) -> f64 {
+    let place = (sorted.len() * share / 100).min(sorted.len().saturating_sub(1));
+    sorted.get(place).copied().unwrap_or(f64::NAN)
+}
+
+/// The one below which 99 of a hundred samples are.
+pub(crate) fn p99(samples: &[f64]) -> f64 {
+    let mut sorted = samples.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    percentile(&sorted, 99)
 }
 
 fn machine() -> String {

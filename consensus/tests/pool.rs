@@ -454,9 +454,9 @@ fn a_block_is_no_longer_than_a_few_quiet_ones() {
     let [few, many] = [1, 1_000].map(|count| crowded.pool.for_block(count, BYTES_MAX));
     crowded.pool.took(&few, 10);
     crowded.pool.took(&many, 210);
-    assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 400, "80 ms, at a fifth of one each");
+    assert_eq!(crowded.pool.for_block(1_000, BYTES_MAX).len(), 150, "30 ms, at a fifth of one each");
     assert!(crowded.pool.is_ripe(1_000, BYTES_MAX));
-    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 400)]));
+    assert_eq!(crowded.block(1_000, BYTES_MAX), counts([("depot", 150)]));
 }
 
 /// A block is full when its bytes are, however few transactions these are.

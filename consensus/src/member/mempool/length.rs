@@ -2,26 +2,27 @@
 //! whoever comes next does not wait for much.
 //!
 //! A height takes a while however little is in its block, for votes and disks; and every transaction adds to that.
-//! A block whose transactions take eight times as long as the rest of its height uses eight ninths of what the
-//! ledger can do, and twice as many would add a twentieth. What both take is measured on blocks of this node, so
+//! A block whose transactions take three times as long as the rest of its height uses three quarters of what the
+//! ledger can do, and whoever comes while it is made waits for four times as long as usual. What both take is measured on blocks of this node, so
 //! that it holds on quick and slow machines, in one house and around the world. So is the share of a block that one
 //! organisation gets beside another that has little to say: on a line around the world, where a height takes hundreds
 //! of milliseconds whatever is in it, sixteen transactions would be next to nothing.
 //!
 //! A block with a few dozen transactions says nothing of either: too many to be quiet, and what each adds is less than
-//! what votes and disks vary by. Nor does it need to: no bound is lower than four shares. But what a quiet height
-//! takes is forgotten when none was seen for long. If lines became slower meanwhile, their time would be taken for that
-//! of the transactions, and blocks would stay at the least there is for as long as the load lasts. Nobody suffers from
-//! longer ones then: whoever has little to say gets blocks of his own, and these are quiet ones.
+//! what votes and disks vary by. Nor does it need to: no bound is lower than four shares.
+//!
+//! A load that lasts leaves no block quiet. If lines became slower meanwhile, their time would be taken for that of the
+//! transactions, and blocks would stay at the least there is. So one of many is made short on purpose, to see. The
+//! second is, too, of a node that had no quiet one yet: nobody can tell how long a block takes of which nothing is known.
 
 /// How many times as long as a quiet height the transactions of a block may take.
-const TIMES_QUIET: u64 = 8;
+const TIMES_QUIET: u64 = 3;
 /// How many shares take as long as a quiet height.
 const SHARES_OF_QUIET: u64 = 2;
 /// Of a new measurement, one part of so many counts.
 const PARTS: u64 = 8;
-/// Blocks of this node, none of them quiet, after which nothing is known any more.
-const KNOWN_BLOCKS: u64 = 64;
+/// Blocks of this node, none of them quiet, after which one is made short.
+const KNOWN_BLOCKS: u64 = 16;
 
 /// What blocks took lately.
 pub(super) struct Length {
@@ -44,15 +45,14 @@ impl Length {
     /// kibibytes it has begun: what is long takes long to send and to hash.
     pub(super) fn took(&mut self, places: usize, milliseconds: u64) {
         let took = milliseconds.saturating_mul(1_000);
-        if places < self.few {
+        // What was made short to see counts, however long its transactions are: there may be no others.
+        if places < self.few || self.is_to_see() {
             self.quiet = Some(blend(self.quiet, took));
             self.blocks = 0;
             return;
         }
         self.blocks += 1;
-        if self.blocks >= KNOWN_BLOCKS {
-            (self.quiet, self.each) = (None, None);
-        } else if let Some(quiet) = self.quiet.filter(|_| places >= 4 * self.few) {
+        if let Some(quiet) = self.quiet.filter(|_| places >= self.least()) {
             let added = took.saturating_sub(quiet).saturating_mul(1_000);
             self.each = Some(blend(self.each, added / places as u64));
         }
@@ -67,10 +67,23 @@ impl Length {
 
     /// Transactions of a block, at most so many.
     pub(super) fn most(&self, transactions: usize) -> usize {
-        let (Some(quiet), Some(each)) = (self.quiet, self.each) else { return transactions };
-        let length = (TIMES_QUIET * quiet).saturating_mul(1_000).checked_div(each).unwrap_or(u64::MAX);
-        let length = usize::try_from(length).unwrap_or(usize::MAX).max(4 * self.few);
-        transactions.min(length)
+        if self.is_to_see() {
+            return transactions.min(self.few - 1).max(1);
+        }
+        let Some(quiet) = self.quiet else { return transactions };
+        let nanoseconds = quiet.saturating_mul(1_000 * TIMES_QUIET);
+        let length = self.each.map_or(0, |each| nanoseconds.checked_div(each).unwrap_or(u64::MAX));
+        transactions.min(usize::try_from(length).unwrap_or(usize::MAX).max(self.least()))
+    }
+
+    /// Transactions of a block, however long they take.
+    fn least(&self) -> usize {
+        self.few.saturating_mul(4)
+    }
+
+    /// Whether the next block says what a quiet height takes.
+    fn is_to_see(&self) -> bool {
+        self.blocks >= if self.quiet.is_some() { KNOWN_BLOCKS } else { 1 }
     }
 }
 
@@ -88,17 +101,21 @@ mod tests {
     }
 
     #[test]
-    fn a_block_takes_no_more_than_nine_times_as_long_as_a_quiet_one() {
+    fn a_block_takes_no_more_than_four_times_as_long_as_a_quiet_one() {
         let mut length = Length::new(16);
         assert_eq!(length.most(1_000), 1_000, "nothing is known yet");
+        length.took(1_000, milliseconds(1_000));
+        assert_eq!(length.most(1_000), 15, "nothing is known of quiet heights");
+        length.took(15, 6);
+        assert_eq!(length.most(1_000), 64, "nothing is known of transactions");
         for _ in 0..40 {
             length.took(1, milliseconds(1));
             let most = length.most(1_000);
             length.took(most, milliseconds(most));
         }
         let most = length.most(1_000);
-        assert!((230..=250).contains(&most), "{most}");
-        assert_eq!(length.most(100), 100, "what is configured stays the bound");
+        assert!((85..=95).contains(&most), "{most}");
+        assert_eq!(length.most(80), 80, "what is configured stays the bound");
     }
 
     /// Where a height takes long whatever is in it, a share is larger; and never smaller than is configured.
@@ -115,25 +132,34 @@ mod tests {
         }
     }
 
-    /// Lines become slower while there is nothing but load: blocks do not stay short for ever.
+    /// Lines become slower while there is nothing but load: one block of seventeen is short, and tells.
     #[test]
-    fn what_was_not_measured_for_long_is_forgotten() {
+    fn blocks_become_longer_with_the_lines_though_none_is_quiet_of_itself() {
         let mut length = Length::new(16);
         for _ in 0..40 {
             length.took(1, milliseconds(1));
             length.took(200, milliseconds(200));
         }
-        let mut blocks = 0;
-        while length.most(1_000) < 1_000 {
-            let most = length.most(1_000);
+        let mut short = 0;
+        for _ in 0..20 * (KNOWN_BLOCKS + 1) {
+            let most = length.most(5_000);
+            short += usize::from(most < 16);
             length.took(most, 300 + milliseconds(most));
-            blocks += 1;
         }
-        // The last block above is one of them.
-        assert_eq!((blocks, length.share()), (KNOWN_BLOCKS - 1, 16));
-        length.took(1, 300);
-        length.took(1_000, 500);
-        assert!(length.most(5_000) > 5_000 / 2, "{}", length.most(5_000));
+        assert_eq!(short, 20);
+        // Three times 300 milliseconds, of a fifth each.
+        assert!((4_000..=4_700).contains(&length.most(5_000)), "{}", length.most(5_000));
+    }
+
+    /// Where every transaction is a long one, no block is quiet, and no block stays short for that.
+    #[test]
+    fn long_transactions_are_measured_like_others() {
+        let mut length = Length::new(16);
+        for _ in 0..100 {
+            let most = length.most(1_000);
+            length.took(4 * most, milliseconds(most));
+        }
+        assert!(length.most(1_000) >= 64, "{}", length.most(1_000));
     }
 
     #[test]
@@ -147,6 +173,7 @@ mod tests {
         length.took(200, 10 * milliseconds(200));
         assert!(length.most(1_000) * 3 > before, "{} after {before}", length.most(1_000));
         for _ in 0..20 {
+            length.took(1, milliseconds(1));
             length.took(200, milliseconds(200));
         }
         assert!(length.most(1_000) * 10 > before * 9, "{} after {before}", length.most(1_000));
