@@ -28,6 +28,12 @@ pub fn tree_bytes(size: u64) -> u64 {
     size.div_ceil(GROUP_BYTES).saturating_sub(1).saturating_mul(PAIR_BYTES)
 }
 
+/// The payload of no bytes, which is everywhere: a delta from it is a payload compressed (protocol.md 7.14).
+#[must_use]
+pub fn nothing() -> Digest {
+    Digest::blake3(&[])
+}
+
 /// A publisher's leave to store one artifact on a node: bounded before the first byte arrives.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UploadGrant {

@@ -4,7 +4,7 @@
 use super::partial::hash;
 use super::{Origins, Share, download, file_name, room, sibling};
 use crate::files::{self, FileError, failed};
-use ledger::artifact::PayloadHasher;
+use ledger::artifact::{PayloadHasher, nothing};
 use ledger::id::Digest;
 use ledger::patch::Artifact;
 use std::fs::{self, File};
@@ -18,6 +18,8 @@ const MADE_SUFFIX: &str = ".made";
 const PIECE_BYTES: usize = 64 * 1024;
 /// Smallest and largest window of zstd, as powers of two.
 const WINDOW_LOG: (u32, u32) = (10, 31);
+/// Largest window of what starts from nothing: what every decoder of zstd takes (RFC 8878, section 3.1.1.1.2).
+const WINDOW_LOG_ALONE: u32 = 23;
 
 /// Why a payload was not made; it is fetched whole then.
 #[derive(Debug, thiserror::Error)]
@@ -83,11 +85,14 @@ pub async fn make(
     None
 }
 
-/// The payload a delta starts from, if it is here, and its size.
-fn base(directory: &Path, blake3: Digest) -> Option<(PathBuf, u64)> {
+/// The payload a delta starts from, if it is here, and its size. Nothing is everywhere, and in no file.
+fn base(directory: &Path, blake3: Digest) -> Option<(Option<PathBuf>, u64)> {
+    if blake3 == nothing() {
+        return Some((None, 0));
+    }
     let path = directory.join(file_name(&blake3));
     let metadata = fs::symlink_metadata(&path).ok().filter(fs::Metadata::is_file)?;
-    Some((path, metadata.len()))
+    Some((Some(path), metadata.len()))
 }
 
 /// What making takes: the base, and the window of the decoder.
@@ -98,17 +103,18 @@ fn memory(base: u64, whole: u64) -> u64 {
 /// The window that reaches from the end of the payload to the beginning of what it starts from.
 fn window_log(base: u64, whole: u64) -> u32 {
     let largest = base.max(whole).max(1);
-    (largest.ilog2() + 1).clamp(WINDOW_LOG.0, WINDOW_LOG.1)
+    let most = if base == 0 { WINDOW_LOG_ALONE } else { WINDOW_LOG.1 };
+    (largest.ilog2() + 1).clamp(WINDOW_LOG.0, most)
 }
 
 /// Makes it, checks it, and gives it its name. Blocking.
 fn made(
     whole: &Artifact,
     delta: io::Result<File>,
-    (from, base): &(Digest, PathBuf),
+    (from, base): &(Digest, Option<PathBuf>),
     path: &Path,
 ) -> Result<(), NotMade> {
-    let bytes = read_base(base, *from)?;
+    let bytes = base.as_ref().map_or(Ok(Vec::new()), |base| read_base(base, *from))?;
     let new = sibling(path, MADE_SUFFIX);
     files::remove(&new)?;
     let done = delta.map_err(failed("read", path)).map_err(NotMade::from).and_then(|delta| {

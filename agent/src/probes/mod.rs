@@ -322,3 +322,43 @@ fn shown(observation: &Observation) -> String {
         Observation::Impossible(why) => why.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Containers as Contained;
+    use ledger::bounded::Argument;
+    use std::path::PathBuf;
+
+    /// Whatever a manifest says of attempts and pauses, and a house of soaking: health comes to an end.
+    #[tokio::test(start_paused = true)]
+    async fn all_checks_together_are_over_after_an_hour() {
+        let room = tempfile::tempdir().unwrap();
+        let launcher = Launcher::new(PathBuf::from("/bin/false"), room.path());
+        let contained = Contained::default();
+        let rpm = config::Rpm {
+            enabled: false,
+            root: room.path().to_owned(),
+            database: PathBuf::new(),
+            lock_wait: Duration::ZERO,
+            deadline: Duration::ZERO,
+        };
+        let minute = Duration::from_secs(60);
+        let prober = |soak| {
+            let (checks, systemctl) = (Vec::new(), String::new());
+            let health = Health { checks, soak, interval: minute, watch: minute, systemctl };
+            let containers = Containers::new(room.path().to_owned(), &contained);
+            Prober::new(launcher.clone(), containers, Parameters::default(), health, &rpm)
+        };
+        // Nothing is known of this port, so that every attempt fails at once.
+        let port = Argument::new("{port}").unwrap();
+        let never = HealthCheck { probe: Probe::Tcp { port }, timeout_ms: 1000, attempts: 1000, interval_ms: 60_000 };
+        let mut log = AttemptLog::begin(room.path(), 1, ledger::id::PatchId([1; 32]));
+        for (checks, soak) in [(vec![never], Duration::ZERO), (Vec::new(), 2 * HEALTH_DEADLINE)] {
+            let begun = Instant::now();
+            let failure = prober(soak).examine(&checks, At::Host(room.path()), &mut log).await.unwrap_err();
+            assert_eq!((failure.probe.as_str(), failure.cause.as_str()), ("health checks", "not over after 3600s"));
+            assert_eq!(begun.elapsed().as_secs(), HEALTH_DEADLINE.as_secs());
+        }
+    }
+}

@@ -109,6 +109,35 @@ async fn what_cannot_be_made_is_fetched_whole() {
     }
 }
 
+/// A payload compressed by itself, with a window of so many bytes (a power of two).
+fn compressed(new: &[u8], window_log: u32) -> Vec<u8> {
+    let mut encoder = zstd::stream::write::Encoder::new(Vec::new(), 3).unwrap();
+    encoder.window_log(window_log).unwrap();
+    encoder.write_all(new).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A delta from nothing needs nothing on the host: it is the payload compressed.
+#[tokio::test]
+async fn a_host_that_has_nothing_fetches_the_payload_compressed() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "").patient();
+    let case = Case { world, node, endpoint };
+    let delta = compressed(&release(2), 20);
+    let (length, patch) = (delta.len() as u64, case.second(2, delta, Digest::blake3(b"")));
+    let sent = case.apply(patch).await;
+    assert!(length < whole() / 2 && sent < whole() * 3 / 4, "{sent} sent, {length} of {}", whole());
+}
+
+/// What is in a frame does not decide how much memory the agent takes.
+#[tokio::test]
+async fn what_is_compressed_with_a_larger_window_than_is_allowed_is_fetched_whole() {
+    let case = Case::new().await;
+    let patch = case.second(2, compressed(&release(2), 25), Digest::blake3(b""));
+    assert!(case.apply(patch).await >= whole());
+}
+
 #[tokio::test]
 async fn what_a_delta_starts_from_is_looked_at_before_it_is_used() {
     let case = Case::new().await;

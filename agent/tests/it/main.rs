@@ -25,6 +25,7 @@ mod house;
 mod images;
 mod inventory;
 mod life;
+mod missing_tools;
 mod own_program;
 mod pace;
 mod recalls;

@@ -1,10 +1,12 @@
 //! What a dry run says of room is what an update asks for: of every kind of patch.
 
 use crate::support::bench::{Bench, Files, Packages, Rpms, Tree};
+use crate::support::containers::Images;
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved_set};
 use crate::support::left_out;
 use crate::support::node::World;
+use crate::support::scripts::Scripts;
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Outcome, ReasonCode};
@@ -30,7 +32,11 @@ fn needed(said: &str) -> String {
     said.split("), ").next().unwrap().to_owned()
 }
 
-async fn a_dry_run_asks_for_the_room_that_an_update_asks_for<B: Bench>() {
+/// Megabytes of a disk with room for what nobody can reckon before it is there: an image that is unpacked is larger than
+/// its layers, and beside a script 64 MiB stay free.
+const ROOMY: usize = 192;
+
+async fn a_dry_run_asks_for_the_room_that_an_update_asks_for<B: Bench>(megabytes: usize) {
     let mut bench = match B::new() {
         Ok(bench) => bench,
         Err(why) => return left_out(&why),
@@ -38,7 +44,7 @@ async fn a_dry_run_asks_for_the_room_that_an_update_asks_for<B: Bench>() {
     let world = World::new();
     let node = world.node().await;
     let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
-    let Some(_mount) = Mount::small(&endpoint.data(), 64) else {
+    let Some(_mount) = Mount::small(&endpoint.data(), megabytes) else {
         return left_out("only root may mount a small disk");
     };
     bench.build(&endpoint);
@@ -69,20 +75,30 @@ async fn a_dry_run_asks_for_the_room_that_an_update_asks_for<B: Bench>() {
 
 #[tokio::test]
 async fn of_directory_trees() {
-    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Tree>().await;
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Tree>(64).await;
 }
 
 #[tokio::test]
 async fn of_debian_packages() {
-    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Packages>().await;
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Packages>(64).await;
 }
 
 #[tokio::test]
 async fn of_rpm_packages() {
-    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Rpms>().await;
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Rpms>(64).await;
 }
 
 #[tokio::test]
 async fn of_file_sets() {
-    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Files>().await;
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Files>(64).await;
+}
+
+#[tokio::test]
+async fn of_container_images() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Images>(ROOMY).await;
+}
+
+#[tokio::test]
+async fn of_scripts() {
+    a_dry_run_asks_for_the_room_that_an_update_asks_for::<Scripts>(ROOMY).await;
 }

@@ -3,10 +3,10 @@
 
 use crate::crash::child;
 use crate::support::bench::{Bench, Rpms, Snapshot, differences};
-use crate::support::endpoint::{Endpoint, approved_set, hear, says};
+use crate::support::endpoint::{Endpoint, approved_set, canary, hear, says};
 use crate::support::left_out;
 use crate::support::node::{Node, World};
-use crate::support::rpm::{DATABASE, Rpm, bystander, install, packages, pair};
+use crate::support::rpm::{self, DATABASE, Rpm, bystander, install, packages, pair};
 use agent::installer::journal::{Moment, Record};
 use agent::settled::Settled;
 use agent::worker::Worker;
@@ -126,6 +126,40 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
         ("a byte changed", changed, "hostile.rpm"),
     ] {
         case.is_refused(what, vec![("hostile.rpm", bytes)], ReasonCode::ArchiveUnsafe, evidence).await;
+    }
+}
+
+/// Packages that `rpmbuild` does not make: their headers were altered, and their digests made right again.
+#[tokio::test]
+async fn altered_packages_are_refused_by_name_and_touch_nothing() {
+    let Some(mut case) = Case::new().await else { return };
+    let outside = tempfile::tempdir().unwrap();
+    let check = canary(&outside.path().join("canary"));
+    let honest = Rpm::new("hostile", "1")
+        .file("/dir0/first", "x")
+        .file("/dir0/secnd", "x")
+        .making("ln -s /etc $B/link; chmod 0604 $B/dir0/first")
+        .having("/link")
+        .bytes();
+    let mode = |of: u16| [&of.to_be_bytes()[..], &0o100_644_u16.to_be_bytes()].concat();
+    let was = mode(0o100_604);
+    let device = |kind: u16| mode(kind | 0o604);
+    for (what, from, to, evidence) in [
+        ("climbs", &b"/dir0/"[..], &b"/../0/"[..], "`..`"),
+        ("relative", b"/dir0/", b"adir0/", "no name"),
+        ("through its own link", b"/dir0/", b"/link/", "no directory"),
+        ("twice", b"secnd", b"first", "twice"),
+        ("not UTF-8", b"secnd", b"s\xff\xfend", "not UTF-8"),
+        ("escape sequence", b"secnd", b"s\x1b[2J", "control characters"),
+        ("a name that is a path", b"secnd", b"../..", "`..`"),
+        ("character device", &was, &device(0o020_000), "character device"),
+        ("block device", &was, &device(0o060_000), "block device"),
+        ("named pipe", &was, &device(0o010_000), "named pipe"),
+        ("setuid", &was, &device(0o104_000), "setuid"),
+    ] {
+        let altered = vec![("hostile.rpm", rpm::altered(&honest, from, to))];
+        case.is_refused(what, altered, ReasonCode::ArchiveUnsafe, evidence).await;
+        check();
     }
 }
 

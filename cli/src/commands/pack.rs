@@ -4,8 +4,8 @@ use crate::failure::Failure;
 use crate::files;
 use crate::pack::manifest::{Description, Patience, parse_command, parse_port, parse_relation, parse_target};
 use crate::pack::{
-    CONTAINER_NAME, FILE_SET_NAME, IMAGE_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed, SCRIPT_NAME,
-    Shape, TREE_NAME, pack, pack_image, pack_packages,
+    CONTAINER_NAME, Deltas, FILE_SET_NAME, IMAGE_NAME, LIMITS, MANIFEST_FILE, Package, PackageFormat, Packed,
+    SCRIPT_NAME, Shape, TREE_NAME, pack, pack_image, pack_packages,
 };
 use crate::tables::facts;
 use crate::time::parse_milliseconds;
@@ -153,6 +153,9 @@ pub struct Pack {
     /// out when it saves less than an eighth, as between packages, which are compressed
     #[arg(long, value_name = "DIR")]
     delta_from: Vec<PathBuf>,
+    /// Put each payload there compressed, too (zstd): hosts fetch that, where it saves an eighth at least
+    #[arg(long)]
+    compress: bool,
 }
 
 #[derive(Serialize)]
@@ -176,20 +179,21 @@ impl Pack {
             let belongs = "--rollback belongs to --kind debian and --kind rpm";
             return Err(Failure::usage(belongs, "other kinds go back by themselves"));
         }
+        let beside = Deltas { from: &self.delta_from, compressed: self.compress };
         let packed = match (format, self.kind) {
             (Some(format), _) => {
                 let describe = |artifacts| description.manifest(artifacts);
                 let (new, old) = (&self.inputs, &self.rollback);
-                pack_packages(new, old, &self.out, format, LIMITS, &self.delta_from, describe)?
+                pack_packages(new, old, &self.out, format, LIMITS, beside, describe)?
             }
             (None, InstallerKind::ImageSlot) => {
                 if self.reboot == Reboot::Never {
                     let runs = "an image runs when the host has restarted";
                     return Err(Failure::usage(runs, "--reboot required"));
                 }
-                if !self.delta_from.is_empty() {
-                    let none = "no host keeps an image that a delta could start from";
-                    return Err(Failure::usage(none, "leave --delta-from out"));
+                if !self.delta_from.is_empty() || self.compress {
+                    let none = "no host keeps an image that a delta could start from, and a squashfs is compressed";
+                    return Err(Failure::usage(none, "leave --delta-from and --compress out"));
                 }
                 let name = Name::new(IMAGE_NAME).expect("the name of an image is a name");
                 pack_image(&self.inputs, &self.out, |image| description.manifest(vec![(name, image)]))?
@@ -203,7 +207,7 @@ impl Pack {
                 };
                 let name = Name::new(name).expect("the names of packed trees are names");
                 let describe = |artifact| description.manifest(vec![(name, artifact)]);
-                pack(&self.inputs, &self.out, LIMITS, shape, &self.delta_from, describe)?
+                pack(&self.inputs, &self.out, LIMITS, shape, beside, describe)?
             }
         };
         Ok(self.answer(&packed))

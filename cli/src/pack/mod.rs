@@ -23,6 +23,7 @@ mod rpm;
 mod tree;
 
 pub use debian::{Package, STATUS_DIRECTORY};
+pub use deltas::Deltas;
 pub use error::{EntryProblem, OutOfProportion, PackError};
 pub use image::{IMAGE_NAME, pack_image};
 pub use limits::{LIMITS, Limits};
@@ -80,7 +81,7 @@ pub enum Shape {
 const AGENTS_PREFIX: &str = ".countersign-";
 
 /// Packs inputs as one tree into `out`, which must not be there yet. `describe` makes the manifest once
-/// length and digests of the artifact are known. Deltas are added `from` earlier patches.
+/// length and digests of the artifact are known. Deltas are put beside it.
 ///
 /// # Errors
 /// [`PackError`] names the input, the entry, and what is wrong with it; nothing is left behind then.
@@ -89,7 +90,7 @@ pub fn pack(
     out: &Path,
     limits: Limits,
     shape: Shape,
-    from: &[PathBuf],
+    beside: Deltas<'_>,
     describe: impl FnOnce(PayloadDigests) -> Result<PatchManifest, PackError>,
 ) -> Result<Packed, PackError> {
     check_places(inputs, out)?;
@@ -106,7 +107,7 @@ pub fn pack(
         return Err(PackError::Empty(inputs[0].clone()));
     }
     let artifact = staging.write_artifact(&tree)?;
-    let manifest = deltas::add(&staging, describe(artifact)?, from)?;
+    let manifest = deltas::add(&staging, describe(artifact)?, beside)?;
     let (entries, tree_bytes) = (tree.entries(), tree.bytes());
     staging.finish(&manifest)?;
     Ok(Packed { manifest, entries, tree_bytes, packages })

@@ -5,7 +5,7 @@ use super::debian::{self, Package};
 use super::error::PackError;
 use super::limits::Limits;
 use super::output::Staging;
-use super::{Packed, check_package, check_places, deltas, rpm};
+use super::{Deltas, Packed, check_package, check_places, deltas, rpm};
 use ledger::artifact::PayloadDigests;
 use ledger::bounded::Name;
 use ledger::patch::{GO_BACK_PREFIX, PatchManifest};
@@ -41,8 +41,8 @@ impl PackageFormat {
     }
 }
 
-/// Packs packages to install, and packages to go back to, into `out`, which must not be there yet, with deltas `from`
-/// earlier patches.
+/// Packs packages to install, and packages to go back to, into `out`, which must not be there yet, with deltas
+/// beside them.
 ///
 /// # Errors
 /// [`PackError`] names the package and what is wrong with it; nothing is left behind then.
@@ -52,7 +52,7 @@ pub fn pack_packages(
     out: &Path,
     format: PackageFormat,
     limits: Limits,
-    from: &[PathBuf],
+    beside: Deltas<'_>,
     describe: impl FnOnce(Vec<(Name, PayloadDigests)>) -> Result<PatchManifest, PackError>,
 ) -> Result<Packed, PackError> {
     let all: Vec<PathBuf> = new.iter().chain(old).cloned().collect();
@@ -69,7 +69,7 @@ pub fn pack_packages(
     // In whatever order they are given.
     artifacts.sort_by(|(a, _), (b, _)| a.cmp(b));
     packages.sort_by(|a, b| a.name.cmp(&b.name));
-    let manifest = deltas::add(&staging, describe(artifacts)?, from)?;
+    let manifest = deltas::add(&staging, describe(artifacts)?, beside)?;
     staging.finish(&manifest)?;
     Ok(Packed { manifest, entries: 0, tree_bytes: 0, packages })
 }

@@ -56,6 +56,23 @@ fn a_delta_makes_the_payload_before_it_out_of_the_earlier_one() {
 }
 
 #[test]
+fn a_compressed_payload_is_a_delta_from_nothing() {
+    let hands = Hands::new();
+    two(&hands);
+    let packed = pack(&hands, "compressed", &["2.tar", "--compress"]).done().json();
+    let ((name, new, size), (compressed, delta, delta_size)) = (artifact(&packed, 0), artifact(&packed, 1));
+    assert_eq!(packed["artifacts"][1]["delta_from"], Digest::blake3(b"").to_string());
+    assert_eq!(compressed, format!("{name}.zst"));
+    assert!(delta_size < size / 2, "{delta_size} of {size}");
+    let payload = |blake3: Digest| hands.read(&format!("compressed/artifacts/{blake3}"));
+    assert_eq!(zstd::decode_all(payload(delta).as_slice()).unwrap(), payload(new), "as zstd itself reads it");
+
+    // Beside a delta from an earlier one, and behind it.
+    let both = pack(&hands, "both", &["2.tar", "--compress", "--delta-from", "one"]).done().json();
+    assert_eq!((artifact(&both, 2).1, both["artifacts"].as_array().unwrap().len()), (delta, 3));
+}
+
+#[test]
 fn a_delta_that_saves_nothing_is_left_out() {
     let hands = Hands::new();
     let (first, _) = two(&hands);

@@ -210,9 +210,14 @@ fn the_limits_of_a_tree_hold() {
     let problem = |entries: &[crate::archives::Entry]| {
         let hands = Hands::new();
         let input = hands.write("input", tar(entries));
-        let error = cli::pack::pack(&[input], &hands.path("out"), small, cli::pack::Shape::Tree, &[], |_| {
-            panic!("nothing to describe")
-        })
+        let error = cli::pack::pack(
+            &[input],
+            &hands.path("out"),
+            small,
+            cli::pack::Shape::Tree,
+            cli::pack::Deltas::default(),
+            |_| panic!("nothing to describe"),
+        )
         .unwrap_err();
         assert_eq!(left_behind(&hands), ["input"]);
         error.to_string()

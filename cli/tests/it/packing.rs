@@ -392,7 +392,16 @@ fn no_byte_of_an_rpm_package_is_taken_at_its_word() {
         let input = hands.write("a.rpm", bytes);
         let enough = |_| Err(cli::pack::PackError::Inputs("enough was read".to_owned()));
         let format = cli::pack::PackageFormat::Rpm;
-        cli::pack::pack_packages(&[input], &[], &hands.path("out"), format, cli::pack::LIMITS, &[], enough).unwrap_err()
+        cli::pack::pack_packages(
+            &[input],
+            &[],
+            &hands.path("out"),
+            format,
+            cli::pack::LIMITS,
+            cli::pack::Deltas::default(),
+            enough,
+        )
+        .unwrap_err()
     };
     assert_eq!(identify(&honest).to_string(), "enough was read");
     for place in 0..honest.len() {

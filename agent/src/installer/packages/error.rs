@@ -21,6 +21,9 @@ pub(in crate::installer) enum ManagerError {
     /// It would take something away that the patch does not name.
     #[error("what the patch does not name would be changed: {0}")]
     Extraneous(String),
+    /// What a package says of itself.
+    #[error("it has a name that is not UTF-8")]
+    NotText,
 }
 
 impl ManagerError {
@@ -28,7 +31,7 @@ impl ManagerError {
         match self {
             Self::Tool(error) => error.is_disk_full(),
             Self::File(error) | Self::Turn(TurnError::File(error)) => error.is_disk_full(),
-            Self::Turn(TurnError::Locked { .. }) | Self::Extraneous(_) => false,
+            Self::Turn(TurnError::Locked { .. }) | Self::Extraneous(_) | Self::NotText => false,
         }
     }
 

@@ -129,11 +129,12 @@ impl Rpm {
         Ok(Paths::parse(&String::from_utf8_lossy(&tool.read(LISTING_BYTES_MAX)?)))
     }
 
-    /// What a package file says of itself.
+    /// What a package file says of itself. A name that is no text would be another one as text, and whatever is looked
+    /// after by its name would be, too.
     pub(super) fn ask(&self, package: &Path, format: &str, limit: u64) -> Result<String, ManagerError> {
         let tool =
             self.rpm(LOOK_PATIENCE).args(["--query", "--package", "--queryformat", format, "--"]).args([package]);
-        Ok(String::from_utf8_lossy(&tool.read(limit)?).into_owned())
+        String::from_utf8(tool.read(limit)?).map_err(|_| ManagerError::NotText)
     }
 
     /// Whether a package file is whole. Whose it is the ledger says.

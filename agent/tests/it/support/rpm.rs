@@ -80,6 +80,57 @@ fn build(spec: &str) -> Vec<u8> {
     fs::read(room.path().join("RPMS/made.rpm")).unwrap()
 }
 
+/// A package of which something in its header is something else, of the same length, with digests that are right again:
+/// `rpmbuild` makes no such package, but whoever wants to can.
+pub(crate) fn altered(package: &[u8], from: &[u8], to: &[u8]) -> Vec<u8> {
+    let header = header(package);
+    let found: Vec<_> = package[header.clone()].windows(from.len()).enumerate().filter(|(_, it)| *it == from).collect();
+    let [(place, _)] = found[..] else { panic!("{from:?} is there {} times", found.len()) };
+    let mut altered = package.to_owned();
+    altered[header.start + place..][..to.len()].copy_from_slice(to);
+    assert_eq!(from.len(), to.len());
+    for (program, covered) in
+        [("sha256sum", header.clone()), ("sha1sum", header.clone()), ("md5sum", header.start..package.len())]
+    {
+        let [before, after] = [package, &altered].map(|bytes| digest(program, &bytes[covered.clone()]));
+        // In hexadecimal, or as it is.
+        let ways = [
+            (before.clone().into_bytes(), after.clone().into_bytes()),
+            (hex::decode(before).unwrap(), hex::decode(after).unwrap()),
+        ];
+        for (before, after) in ways {
+            while let Some(place) = altered[..header.start].windows(before.len()).position(|it| it == before) {
+                altered[place..][..after.len()].copy_from_slice(&after);
+            }
+        }
+    }
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, &altered).unwrap();
+    let checked = Command::new("rpm").args(["--checksig", "--nosignature"]).arg(file.path()).output().unwrap();
+    assert!(checked.status.success(), "or it would be refused for its digests alone");
+    altered
+}
+
+/// Where the header of a package is: behind its lead and its signatures.
+fn header(package: &[u8]) -> std::ops::Range<usize> {
+    const LEAD: usize = 96;
+    let length = |begin: usize| {
+        let word = |at: usize| u32::from_be_bytes(package[begin + at..][..4].try_into().unwrap()) as usize;
+        assert_eq!(package[begin..][..3], [0x8e, 0xad, 0xe8]);
+        16 + 16 * word(8) + word(12)
+    };
+    let begin = LEAD + length(LEAD).next_multiple_of(8);
+    begin..begin + length(begin)
+}
+
+/// What a program of coreutils says of these bytes.
+fn digest(program: &str, bytes: &[u8]) -> String {
+    let mut file = tempfile::NamedTempFile::new().unwrap();
+    std::io::Write::write_all(&mut file, bytes).unwrap();
+    let said = Command::new(program).arg(file.path()).output().unwrap();
+    String::from_utf8(said.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
 /// A program and its library, each in exactly the other's version, with a bit of everything a package may have.
 pub(crate) fn pair(version: &str) -> [Vec<u8>; 2] {
     let app = Rpm::new("app", version)
