@@ -130,6 +130,24 @@ fn what_a_height_leaves_behind_goes_with_it() {
     assert!(began.is_none_or(|began| cancelled < began), "{actions:?}");
 }
 
+/// What is in a block can be proven once another follows: that one is not waited for as long as for a heartbeat.
+#[test]
+fn a_block_with_transactions_is_sealed_soon_and_an_empty_one_is_not() {
+    let (mut stand, _) = Stand::in_a_circle();
+    let parameters = stand.cast.genesis.genesis.parameters.clone();
+    let next = |actions: &[Action]| {
+        let after = |a: &Action| match a {
+            Action::Schedule { alarm: Alarm::NextHeight { .. }, after_ms } => Some(*after_ms),
+            _ => None,
+        };
+        actions.iter().filter_map(after).collect::<Vec<_>>()
+    };
+    let transaction = stand.cast.jobs[0].transaction.clone();
+    assert!(parameters.seal_ms < parameters.heartbeat_ms);
+    assert_eq!(next(&stand.finalise(vec![transaction])), [parameters.seal_ms]);
+    assert_eq!(next(&stand.finalise(Vec::new())), [parameters.heartbeat_ms]);
+}
+
 /// Who has no vote begins no height: for its next block it depends on others, and asks for it without waiting for a
 /// decision of its own.
 #[test]
@@ -154,6 +172,19 @@ fn when_what_was_asked_for_is_here_the_rest_is_asked_for() {
     stand.finalise(Vec::new());
     let actions = stand.finalise(Vec::new());
     assert_eq!(asked_for_blocks(&actions), vec![peer]);
+}
+
+/// A block now and then is an answer that never ends: after a while the rest is asked of another.
+#[test]
+fn who_takes_long_for_all_that_was_asked_is_not_waited_for() {
+    let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+    let [slow, other] = [0, 1].map(|place| &Cast::of(4).validators[place]);
+    let mut actions = stand.greet_from(slow, Some(public(slow)), 60);
+    actions.extend(stand.greet_from(other, Some(public(other)), 50));
+    assert_eq!(asked_for_blocks(&actions), vec![slow.node.public()]);
+    // One in each second.
+    let asked: Vec<_> = (0..12).flat_map(|_| asked_for_blocks(&stand.finalise(Vec::new()))).collect();
+    assert_eq!(asked, vec![other.node.public()]);
 }
 
 /// The shell closes the connection, and says so later. Meanwhile nobody asks the liar again.

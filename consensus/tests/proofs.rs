@@ -143,6 +143,18 @@ fn a_forged_late_vote_hides_nobodys_true_ones() {
     assert_eq!(accused(&stage.hear_vote(stage.prevote(2, H, 1, Some(Y)))), vec![(liar, OffenceKind::Prevote)]);
 }
 
+/// A late vote is kept before anybody has looked at its signature: it is no half of any evidence, not even against whoever
+/// sent it.
+#[test]
+fn a_forged_late_vote_convicts_not_even_its_sender() {
+    let mut stage = table();
+    stage.decide(H, X);
+    let lie = SignedVote { signature: Signature([7; 64]), ..stage.prevote(2, H, 1, Some(X)) };
+    for vote in [lie, stage.prevote(2, H, 1, Some(Y))] {
+        assert_eq!(accused(&stage.hear_vote(vote)), vec![], "{vote:?}");
+    }
+}
+
 /// The key of somebody who had no vote in this height proves nothing by signing twice in it.
 #[test]
 fn late_votes_of_strangers_convict_nobody() {

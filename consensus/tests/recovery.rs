@@ -8,6 +8,32 @@ use consensus::{
 };
 use ledger::id::BlockHash;
 
+/// A guard file that does not know why it is bound, and a log that ends before our word on another block: the core says it
+/// anew while the log is read, and has no lock of its own that would keep it from that.
+#[test]
+fn what_binds_us_binds_while_the_log_is_read() {
+    let precommit = table().precommit(1, H, 0, Some(X));
+    let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(precommit), binding: None }];
+    let mut bound = Table::with_guard(4, 1, guard.clone());
+    let mut effects = bound.start(H);
+    for round in [0, 1] {
+        let skip = bound.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, round);
+        effects.extend(bound.hear(2, Message::Skip(skip)));
+        effects.extend(bound.ring(H, round, TimerKind::Precommit));
+    }
+    effects.extend(bound.hear_proposal(bound.proposal(H, 2, None, Y)));
+    effects.extend(bound.judged(H, Y, true));
+    let nil = (VoteKind::Prevote, 2, None);
+    assert_eq!(said(&effects).last(), Some(&nil), "not Y, while bound to X");
+    let mut log = logged(&effects);
+    let own =
+        |entry: &LogEntry| matches!(entry, LogEntry::Vote(vote) if vote.voter == bound.key(1) && vote.body.round == 2);
+    log.truncate(log.iter().position(own).expect("it is logged"));
+
+    let mut again = Table::with_guard(4, 1, guard);
+    assert_eq!(said(&again.restart(H, log)), vec![nil], "nor after the crash");
+}
+
 /// A log torn in an early round knows the lock of that round; the guard file knows the later one, and that one is it.
 #[test]
 fn the_lock_of_the_guard_file_outlives_an_earlier_one_in_a_torn_log() {
@@ -39,6 +65,29 @@ fn the_lock_of_the_guard_file_outlives_an_earlier_one_in_a_torn_log() {
             assert_eq!((proposal.body.block, proposal.body.pol_round), (Y, Some(2)));
         }
     }
+}
+
+/// A block that was proposed again, on the strength of an earlier quorum: of that quorum nothing is left when the log is
+/// lost, and the block binds as one that was proposed for the first time, and is proposed again by us.
+#[test]
+fn the_lock_on_a_block_that_was_proposed_again_outlives_the_log() {
+    let mut table = table();
+    leave(&mut table, 0);
+    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 1, X)));
+    leave(&mut table, 1);
+    let mut effects = table.hear_proposal(table.proposal(H, 2, Some(1), X));
+    effects.extend(table.judged(H, X, true));
+    for n in [0, 2] {
+        effects.extend(table.hear_vote(table.prevote(n, H, 2, Some(X))));
+    }
+    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 2, Some(X))));
+    let mut again = Table::with_guard(4, 1, guarded(&effects));
+    again.start(H);
+    (2..4).for_each(|round| leave(&mut again, round));
+    let skip = again.skip(&[0, 2, 3], VoteKind::Precommit, SkipReason::Over, H, 4);
+    again.hear(2, Message::Skip(skip));
+    let [proposal] = proposals(&again.ring(H, 4, TimerKind::Precommit)).try_into().expect("round 5 is our turn");
+    assert_eq!((proposal.body.block, proposal.body.pol_round), (X, Some(2)));
 }
 
 /// The guard file of another key, which signed in this height, in a later round, and in a later height.
@@ -161,6 +210,22 @@ fn the_reason_kept_with_a_precommit_is_a_quorum_of_prevotes() {
     let voters: Vec<_> = binding.polka.votes().map(|vote| vote.voter).collect();
     assert_eq!(voters, [0, 1, 2].map(|n| table.key(n)));
     assert!(binding.polka.votes().all(|vote| vote.verify(&crate::sim::block::CHAIN).is_ok()));
+}
+
+/// Whoever proposes two blocks in a round leaves no doubt about which of them we precommitted: after the loss of the log,
+/// the one that is proposed in our reason passes for judged.
+#[test]
+fn the_reason_kept_with_a_precommit_has_the_proposal_of_its_block() {
+    let mut table = table();
+    table.hear_proposal(table.proposal(H, 0, None, Y));
+    table.hear_proposal(table.proposal(H, 0, None, X));
+    let mut effects = table.judged(H, X, true);
+    for n in [0, 2, 3] {
+        effects.extend(table.hear_vote(table.prevote(n, H, 0, Some(X))));
+    }
+    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 0, Some(X))));
+    let binding = guarded(&effects).pop().and_then(|record| record.binding).expect("its reason");
+    assert_eq!((binding.proposal.body.block, binding.polka.block), (X, X));
 }
 
 /// In one list of effects, what was signed is written to the guard file and to the log before it is sent.

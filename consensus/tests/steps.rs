@@ -95,8 +95,61 @@ fn with_a_vote_goes_to_disk_whatever_it_depends_on() {
     for vote in votes(&actions) {
         let guarded = |a: &Action| matches!(a, Action::WriteGuard(record) if record.signed == Signed::Vote(vote));
         let logged = |a: &Action| matches!(a, Action::AppendLog(LogEntry::Vote(known)) if *known == vote);
-        assert!(actions.iter().any(guarded) && actions.iter().any(logged), "{vote:?}");
+        let sent = |a: &Action| matches!(a, Action::Send { message: PeerMessage::Consensus(Message::Vote(it)), .. } if *it == vote);
+        let [guarded, logged, sent] =
+            [&guarded as &dyn Fn(&Action) -> bool, &logged, &sent].map(|it| actions.iter().position(it));
+        assert!(guarded.max(logged) < sent && guarded.min(logged).is_some(), "before it is sent: {vote:?}");
     }
+}
+
+/// What was kept for the next height is looked at when that begins; whoever ends the one before has not sent it.
+#[test]
+fn who_decides_a_height_is_not_to_blame_for_what_another_sent_for_the_next() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let executed = stand.block(others[0], stand.now.wall_ms);
+    let block = executed.block.header.hash();
+    stand.hear_block(others[0], &executed.block.header, &[]);
+    let body = VoteBody { height: H + 1, round: 0, block: None };
+    let key = others[0].validator.as_ref().unwrap();
+    let vote = SignedVote::sign(VoteKind::Prevote, body, key, &stand.cast.chain_id());
+    let forged = SignedVote { signature: ledger::key::Signature([7; 64]), ..vote };
+    stand.say(others[0], PeerMessage::Consensus(Message::Vote(forged)));
+    stand.step(Event::Gossiped {
+        peer: others[0].node.public(),
+        transactions: vec![stand.cast.jobs[0].transaction.clone()],
+    });
+    stand.wait(1_000);
+    let mut actions = Vec::new();
+    for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+        for person in others.iter().rev() {
+            actions.extend(stand.hear_vote(person, kind, block));
+            // So the decision waits for nothing, and is carried out while whoever completes it is heard.
+            actions.extend(stand.step(Event::Written));
+        }
+    }
+    let begins =
+        |a: &&Action| matches!(a, Action::Schedule { alarm: Alarm::Consensus(timer), .. } if timer.height == H + 1);
+    assert!(actions.iter().filter(begins).count() > 0, "the next height has begun: {actions:?}");
+    assert_eq!(parting(&actions), None);
+}
+
+/// The others vote for it because this node has its body: after a crash it must have it still.
+#[test]
+fn with_a_proposal_goes_to_disk_the_block_it_is_of() {
+    let mut stand = Stand::of(Stand::in_turn_of_all(0), BTreeSet::new());
+    for other in (1..4).map(Stand::in_turn_of_all) {
+        stand.greet(other, Some(public(other)));
+    }
+    let actions = stand.step(Event::Due(Alarm::NextHeight { height: H }));
+    let place = |wanted: &dyn Fn(&Action) -> bool| actions.iter().position(wanted);
+    let block = |action: &Action| match action {
+        Action::Send { message: PeerMessage::Consensus(Message::Proposal(proposal)), .. } => Some(proposal.body.block),
+        _ => None,
+    };
+    let sent = place(&|a| block(a).is_some()).expect("it is its turn");
+    let kept =
+        place(&|a| matches!(a, Action::KeepBody(kept) if Some(kept.block.header.hash()) == block(&actions[sent])));
+    assert!(kept.is_some_and(|kept| kept < sent), "{actions:?}");
 }
 
 /// A verdict must depend on nothing but the block and its chain: other clocks may see this block in time.

@@ -376,6 +376,20 @@ fn a_later_quorum_sets_us_free_however_long_ago_it_was() {
     assert_eq!(said(&effects), vec![(VoteKind::Prevote, 300, Some(Y))], "{effects:?}");
 }
 
+/// The last quorum is known for ever, and not the one that was seen last.
+#[test]
+fn a_later_quorum_sets_us_free_though_an_earlier_one_is_shown_after_it() {
+    let mut table = amnesiac(|_| true);
+    leave(&mut table, 0);
+    leave(&mut table, 1);
+    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 2, Y)));
+    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 1, BlockHash([9; 32]))));
+    (2..300).for_each(|round| leave(&mut table, round));
+    let mut effects = table.hear_proposal(table.proposal(H, 300, Some(2), Y));
+    effects.extend(table.judged(H, Y, true));
+    assert_eq!(said(&effects), vec![(VoteKind::Prevote, 300, Some(Y))], "{effects:?}");
+}
+
 #[test]
 fn a_later_quorum_for_another_block_sets_us_free() {
     let mut table = amnesiac(|record| {

@@ -1,7 +1,7 @@
 //! When a validator may speak: it listens first, and keeps silent where it has forgotten what it said.
 
 use crate::ledger_sim::cast::{Cast, Person};
-use crate::stand::{Disk, Stand, caught, public, said};
+use crate::stand::{Disk, Stand, caught, parting, public, said};
 use consensus::member::{Action, Alarm, Event, Memory, PeerMessage, SILENCE_MS};
 use consensus::{GuardRecord, Message, ProposalBody, Signed, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
@@ -116,6 +116,38 @@ fn a_quorum_is_one_of_those_who_validate_now() {
     assert!(!begins(&mut again));
     again.greet_from(stays, Some(public(stays)), 2);
     assert!(begins(&mut again));
+}
+
+/// A block fixes who validates in the height after the next: in the next those do who did before.
+#[test]
+fn whoever_is_about_to_go_validates_once_more() {
+    let changed = |stays: [u32; 2]| {
+        let mut stand = told(&[0, 0]);
+        let stays = stays.map(|turn| public(Stand::in_turn_of_all(turn)));
+        let left = stand.cast.set().validators().iter().filter(|one| stays.contains(&one.key)).cloned().collect();
+        let change = stand.decision(Change::SetValidators { validators: ValidatorSet::new(left).unwrap() });
+        stand.finalise_without(public(me()), change);
+        stand.restarted(me(), Memory::Whole)
+    };
+    let [goes, stays] = [0, 1].map(Stand::in_turn_of_all);
+    let mut stand = changed([1, 3]);
+    stand.greet_from(stays, Some(public(stays)), 1);
+    assert!(!begins(&mut stand), "two of two would be a quorum, two of four are none");
+    stand.greet_from(goes, Some(public(goes)), 1);
+    assert!(begins(&mut stand));
+    let body = VoteBody { height: 2, round: 0, block: None };
+    let key = goes.validator.as_ref().unwrap();
+    let vote = SignedVote::sign(VoteKind::Prevote, body, key, &stand.cast.chain_id());
+    let actions = stand.say(goes, PeerMessage::Consensus(Message::Vote(vote)));
+    assert_eq!(parting(&actions), None, "it has a vote");
+    // The member itself.
+    let mut stand = changed([0, 1]);
+    for other in [goes, stays] {
+        stand.greet_from(other, Some(public(other)), 1);
+    }
+    assert!(begins(&mut stand));
+    blocks_of_others(&mut stand, 1);
+    assert!(!begins(&mut stand));
 }
 
 #[test]
@@ -418,6 +450,25 @@ fn words_of_its_own_in_a_certificate_that_it_decides_by_count_as_well() {
     assert!(!begins(&mut stand));
 }
 
+/// It says something, and before it has decided the block comes by sync, with a certificate that has its own word.
+#[test]
+fn words_that_it_has_just_said_are_no_news_when_others_finalised_by_them() {
+    let (mut stand, others) = Stand::in_a_circle();
+    assert!(begins(&mut stand));
+    let executed = stand.block(others[0], stand.now.wall_ms);
+    let header = executed.block.header.clone();
+    let mut actions = stand.hear_block(others[0], &header, &[]);
+    for other in &others {
+        actions.extend(stand.hear_vote(other, VoteKind::Prevote, header.hash()));
+    }
+    assert_eq!(said(&actions).last(), Some(&(VoteKind::Precommit, Some(header.hash()))));
+    let certificate = stand.certificate(&[others[0], others[1], me()], header.hash());
+    let peer = others[0].node.public();
+    let actions = stand.step(Event::Synced { peer, block: executed.block, transactions: Vec::new(), certificate });
+    assert_eq!(stand.vault.look().height(), 1);
+    assert!(!says_that_it_forgot(&actions), "{actions:?}");
+}
+
 /// Two machines with one key, or one that forgot in the middle of a height: another hands on what the key said.
 #[test]
 fn words_of_its_own_that_others_hand_on_silence_it_at_once() {
@@ -500,6 +551,21 @@ fn words_of_its_own_are_heard_before_the_height_begins() {
     let other = Stand::in_turn_of_all(0);
     assert!(!says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(forged))));
     assert!(says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(own))));
+}
+
+/// A proposal says as much as a vote; one that somebody forged says nothing, or else any validator could silence any other.
+#[test]
+fn a_proposal_of_its_own_is_heard_before_the_height_begins_and_a_forged_one_is_not() {
+    let mut stand = told(&[0]);
+    let block = stand.block(me(), stand.now.wall_ms).block.header.hash();
+    let body = ProposalBody { height: 1, round: 0, pol_round: None, block };
+    let own = SignedProposal::sign(body, me().validator.as_ref().unwrap(), &stand.cast.chain_id());
+    let forged = SignedProposal { signature: ledger::key::Signature([7; 64]), ..own };
+    for (proposal, expected) in [(forged, false), (own, true)] {
+        let message = PeerMessage::Consensus(Message::Proposal(proposal));
+        let actions = stand.say(Stand::in_turn_of_all(0), message);
+        assert_eq!(says_that_it_forgot(&actions), expected, "{actions:?}");
+    }
 }
 
 /// It was in the middle of that height when it ended, and others say again what it said.
