@@ -43,9 +43,22 @@ impl Ballots {
 
     /// A vote that this one contradicts: of the same validator, in the same place, for something else.
     pub(crate) fn contradicted_by(&self, vote: &SignedVote) -> Option<SignedVote> {
-        let variants = self.votes.get(&place(vote))?;
-        let (block, signature) = variants.iter().find(|(block, _)| *block != vote.body.block)?;
-        Some(SignedVote { body: VoteBody { block: *block, ..vote.body }, signature: *signature, ..*vote })
+        self.all_contradicted_by(vote).next()
+    }
+
+    /// All of them.
+    pub(crate) fn all_contradicted_by(&self, vote: &SignedVote) -> impl Iterator<Item = SignedVote> + use<> {
+        let vote = *vote;
+        let variants = self.votes.get(&place(&vote)).cloned().unwrap_or_default();
+        let others = variants.into_iter().filter(move |(block, _)| *block != vote.body.block);
+        others.map(move |(block, signature)| SignedVote { body: VoteBody { block, ..vote.body }, signature, ..vote })
+    }
+
+    /// Forgets a vote.
+    pub(crate) fn forget(&mut self, vote: &SignedVote) {
+        if let Some(variants) = self.votes.get_mut(&place(vote)) {
+            variants.retain(|known| *known != (vote.body.block, vote.signature));
+        }
     }
 
     /// How many votes there are, in so many places.

@@ -75,8 +75,8 @@ impl Past {
     ) -> Result<(), Refusal> {
         let Some(validators) = &self.validators else { return Ok(()) };
         for vote in message.votes(validators) {
-            let contradicted = self.ballots.contradicted_by(&vote).into_iter().chain(self.late.contradicted_by(&vote));
-            for other in contradicted {
+            let contradicted = self.ballots.contradicted_by(&vote).into_iter();
+            for other in contradicted.chain(self.late.all_contradicted_by(&vote)) {
                 let evidence = Evidence::Votes(other, vote);
                 let Ok(charge) = evidence.charge() else { continue };
                 let offence = (vote.voter, charge.offence);
@@ -84,10 +84,13 @@ impl Past {
                     continue;
                 }
                 vote.verify(chain)?;
-                // The other one may never have been looked at.
-                if evidence.check(chain).is_ok() {
-                    self.accused.insert(offence);
-                    found.push(evidence);
+                // The other one may never have been looked at. A forged one keeps no true one out.
+                match other.verify(chain) {
+                    Ok(()) => {
+                        self.accused.insert(offence);
+                        found.push(evidence);
+                    }
+                    Err(_) => self.late.forget(&other),
                 }
             }
             if from == Some(vote.voter) && self.late.len() < HEARD_MAX {

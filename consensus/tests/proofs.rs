@@ -155,6 +155,24 @@ fn a_forged_late_vote_convicts_not_even_its_sender() {
     }
 }
 
+/// … nor does it hide what he really said.
+#[test]
+fn a_forged_late_vote_hides_no_two_true_ones() {
+    let mut stage = table();
+    stage.decide(H, X);
+    let true_one = stage.prevote(2, H, 1, Some(X));
+    let lie = |block| SignedVote {
+        signature: Signature([block; 64]),
+        ..stage.prevote(2, H, 1, Some(BlockHash([block; 32])))
+    };
+    let liar = true_one.voter;
+    // As many as are kept of a place.
+    for vote in [lie(7), lie(8), lie(9), true_one] {
+        assert_eq!(accused(&stage.hear_vote(vote)), vec![], "{vote:?}");
+    }
+    assert_eq!(accused(&stage.hear_vote(stage.prevote(2, H, 1, Some(Y)))), vec![(liar, OffenceKind::Prevote)]);
+}
+
 /// The key of somebody who had no vote in this height proves nothing by signing twice in it.
 #[test]
 fn late_votes_of_strangers_convict_nobody() {
