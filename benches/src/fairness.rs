@@ -8,8 +8,8 @@ use futures::StreamExt as _;
 use ledger::transaction::Payload;
 use proto::v1::SubmitRequest;
 use proto::v1::ledger_client::LedgerClient;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 use tonic::transport::Channel;
 
@@ -28,10 +28,24 @@ const TARGET: f64 = 2.0;
 const RISE: Duration = Duration::from_secs(3);
 /// How often both are measured, in turn. A machine stands still now and then, for as long as some submissions take
 /// together; of so many rounds the one in the middle says what the ledger does.
-const ROUNDS: u64 = 5;
+const ROUNDS: u64 = 3;
 
 /// A connection of the flood.
-type Pouring = tokio::task::JoinHandle<Result<(), tonic::Status>>;
+type Pouring = tokio::task::JoinHandle<Result<(), String>>;
+
+/// What the flood is made of, and what came of it.
+#[derive(Clone)]
+struct Load {
+    fresh: Arc<Mutex<std::vec::IntoIter<Vec<u8>>>>,
+    flood: Arc<Flood>,
+}
+
+impl Load {
+    /// One that was never sent.
+    fn next(&self) -> Option<Vec<u8>> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner).next()
+    }
+}
 
 /// What came of a flood.
 #[derive(Default)]
@@ -45,23 +59,24 @@ impl World<'_> {
     /// A vendor publishes, alone and then beside a site whose endpoints send `capacity` ten times over; and so again.
     pub(crate) async fn measure_fairness(
         &self,
-        receipts: &[Vec<u8>],
+        receipts: std::vec::IntoIter<Vec<u8>>,
         capacity: u64,
         arguments: &Arguments,
     ) -> Result<(), Failure> {
-        let flood = Arc::new(Flood::default());
+        let load = Load { fresh: Arc::new(Mutex::new(receipts)), flood: Arc::default() };
         let (mut alone, mut flooded, mut ratios, mut seconds) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
-        for (round, receipts) in (0..ROUNDS).zip(receipts.chunks(receipts.len().div_ceil(ROUNDS as usize).max(1))) {
+        for round in 0..ROUNDS {
+            self.await_silence().await?;
             let quiet = self.others(2 * round, arguments.seconds).await?;
-            let floods = self.flood(receipts, TIMES * capacity, &flood).await?;
+            let floods = self.flood(&load, TIMES * capacity).await?;
             let begun = Instant::now();
             tokio::time::sleep(RISE).await;
             let beside = self.others(2 * round + 1, arguments.seconds).await;
-            flood.stop.store(true, Ordering::Relaxed);
+            load.flood.stop.store(true, Ordering::Relaxed);
+            seconds += begun.elapsed().as_secs_f64();
             for flood in floods {
                 flood.await??;
             }
-            seconds += begun.elapsed().as_secs_f64();
             let beside = beside?;
             ratios.push(p99(&beside) / p99(&quiet));
             alone.extend(quiet);
@@ -73,7 +88,7 @@ impl World<'_> {
         for figure in [alone, flooded, ratios] {
             figure.publish(&arguments.results)?;
         }
-        let (taken, refused) = (flood.taken.load(Ordering::Relaxed), flood.refused.load(Ordering::Relaxed));
+        let (taken, refused) = (load.flood.taken.load(Ordering::Relaxed), load.flood.refused.load(Ordering::Relaxed));
         let answered = (taken + refused) as f64 / seconds;
         crate::print(&format!(
             "  of the flood's {} per second, {answered:.0} were read, {:.0} taken",
@@ -83,16 +98,28 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Waits until nothing that was taken is still on its way: whoever is alone is alone.
+    async fn await_silence(&self) -> Result<(), Failure> {
+        let mut before = self.finalised().await?;
+        loop {
+            tokio::time::sleep(RISE).await;
+            let now = self.finalised().await?;
+            if now == before {
+                return Ok(());
+            }
+            before = now;
+        }
+    }
+
     /// Begins a flood of so many per second.
-    async fn flood(&self, receipts: &[Vec<u8>], rate: u64, flood: &Arc<Flood>) -> Result<Vec<Pouring>, Failure> {
-        flood.stop.store(false, Ordering::Relaxed);
+    async fn flood(&self, load: &Load, rate: u64) -> Result<Vec<Pouring>, Failure> {
+        load.flood.stop.store(false, Ordering::Relaxed);
         let mut clients = Vec::new();
         for _ in 0..CONNECTIONS {
             clients.extend(connect(self.devnet).await?);
         }
-        let (share, rate) = (receipts.len().div_ceil(clients.len()).max(1), rate / clients.len() as u64);
-        let clients = std::iter::zip(clients, receipts.chunks(share));
-        Ok(clients.map(|(client, load)| tokio::spawn(pour(client, load.to_vec(), rate, flood.clone()))).collect())
+        let rate = rate / clients.len() as u64;
+        Ok(clients.into_iter().map(|client| tokio::spawn(pour(client, load.clone(), rate))).collect())
     }
 
     /// Patches of a vendor at a steady rate, at each validator in turn: how long each takes to be final.
@@ -121,34 +148,44 @@ impl World<'_> {
     }
 }
 
-/// Sends a load over one stream at a steady rate, over and over: what was refused may be taken the next time, what
-/// was taken is known.
-async fn pour(
-    mut client: LedgerClient<Channel>,
-    load: Vec<Vec<u8>>,
-    rate: u64,
-    flood: Arc<Flood>,
-) -> Result<(), tonic::Status> {
+/// Sends a load over one stream at a steady rate: what is refused once more, and else what was never sent.
+///
+/// # Errors
+/// Nothing is left to be sent: it would be no flood any more.
+async fn pour(mut client: LedgerClient<Channel>, load: Load, rate: u64) -> Result<(), String> {
     let (sender, receiver) = tokio::sync::mpsc::channel(4 * BURST);
-    let pouring = flood.clone();
-    tokio::spawn(async move {
+    let (sent, mut unanswered) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    let (again, mut refused) = tokio::sync::mpsc::unbounded_channel::<Vec<u8>>();
+    let pouring = load.clone();
+    let pour = tokio::spawn(async move {
         let begun = Instant::now();
-        for (place, transaction) in load.iter().cycle().enumerate() {
+        for place in 0.. {
             if place % BURST == 0 {
                 let due = Duration::from_secs_f64(place as f64 / rate as f64);
                 tokio::time::sleep(due.saturating_sub(begun.elapsed())).await;
             }
+            let Some(transaction) = refused.try_recv().ok().or_else(|| pouring.next()) else {
+                return Err("the flood has nothing left to send: fewer --seconds".to_owned());
+            };
             let request = SubmitRequest { transaction: transaction.clone(), wait_ms: 0 };
-            if pouring.stop.load(Ordering::Relaxed) || sender.send(request).await.is_err() {
-                return;
+            if pouring.flood.stop.load(Ordering::Relaxed) || sender.send(request).await.is_err() {
+                break;
             }
+            let _ = sent.send(transaction);
         }
+        Ok(())
     });
     let requests = tokio_stream::wrappers::ReceiverStream::new(receiver);
-    let mut answers = client.submit_stream(requests).await?.into_inner();
+    let mut answers = client.submit_stream(requests).await.map_err(|status| status.to_string())?.into_inner();
     while let Some(answer) = answers.next().await {
-        let count = if answer?.refusal.is_some() { &flood.refused } else { &flood.taken };
-        count.fetch_add(1, Ordering::Relaxed);
+        // Answers come in the order asked.
+        let of = unanswered.recv().await;
+        if answer.map_err(|status| status.to_string())?.refusal.is_some() {
+            load.flood.refused.fetch_add(1, Ordering::Relaxed);
+            let _ = of.map(|transaction| again.send(transaction));
+        } else {
+            load.flood.taken.fetch_add(1, Ordering::Relaxed);
+        }
     }
-    Ok(())
+    pour.await.map_err(|error| error.to_string())?
 }

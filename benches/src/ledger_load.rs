@@ -79,7 +79,7 @@ async fn measure_on(arguments: &Arguments, limit: &SignatureLimit, devnet: &mut 
         }
     }
     if arguments.wants("others") {
-        world.measure_fairness(receipts.as_slice(), arguments.rate, arguments).await?;
+        world.measure_fairness(receipts, arguments.rate, arguments).await?;
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ use tonic::transport::Channel;
 const BURST: usize = 32;
 
 impl World<'_> {
-    async fn finalised(&self) -> Result<u64, Failure> {
+    pub(crate) async fn finalised(&self) -> Result<u64, Failure> {
         let mut client = self.clients[0].clone();
         Ok(client.get_status(GetStatusRequest {}).await?.into_inner().transactions)
     }

@@ -19,7 +19,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tonic::transport::Channel;
 
 /// Endpoints that write receipts.
-const ENDPOINTS: usize = 500;
+const ENDPOINTS: usize = 1_200;
 /// Patches they write them about, so that no receipt waits for another.
 const PATCHES: usize = 360;
 /// A signed receipt is padded to this.

@@ -58,7 +58,20 @@ impl Ballots {
     pub(crate) fn forget(&mut self, vote: &SignedVote) {
         if let Some(variants) = self.votes.get_mut(&place(vote)) {
             variants.retain(|known| *known != (vote.body.block, vote.signature));
+            if variants.is_empty() {
+                self.votes.remove(&place(vote));
+            }
         }
+    }
+
+    /// Whether anything is known of this validator in this place.
+    pub(crate) fn has_place_of(&self, vote: &SignedVote) -> bool {
+        self.votes.contains_key(&place(vote))
+    }
+
+    /// In how many places something is known of a validator.
+    pub(crate) fn places_of(&self, voter: &PublicKey) -> usize {
+        self.votes.keys().filter(|(_, _, of)| of == voter).count()
     }
 
     /// How many votes there are, in so many places.

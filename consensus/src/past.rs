@@ -17,6 +17,9 @@ const ANSWERS_MAX: u32 = 16;
 /// Votes remembered, to tell one that is only late from one that is repeated.
 pub(crate) const HEARD_MAX: usize = 4_096;
 
+/// Late votes of one validator that are kept: it may say what it likes of any round.
+const LATE_OF_ONE_MAX: usize = 64;
+
 /// The last height we decided.
 #[derive(Debug, Default)]
 pub(crate) struct Past {
@@ -93,7 +96,12 @@ impl Past {
                     Err(_) => self.late.forget(&other),
                 }
             }
-            if from == Some(vote.voter) && self.late.len() < HEARD_MAX {
+            let has_room = self.late.len() < HEARD_MAX && self.late.places_of(&vote.voter) < LATE_OF_ONE_MAX;
+            if from == Some(vote.voter) && has_room && !self.late.contains(&vote) {
+                // A place has few variants. Whatever takes one beside another is a true one.
+                if self.late.has_place_of(&vote) {
+                    vote.verify(chain)?;
+                }
                 self.late.insert(&vote);
             }
         }

@@ -161,16 +161,46 @@ fn a_forged_late_vote_hides_no_two_true_ones() {
     let mut stage = table();
     stage.decide(H, X);
     let true_one = stage.prevote(2, H, 1, Some(X));
-    let lie = |block| SignedVote {
+    let [first, second, third] = [7, 8, 9].map(|block| SignedVote {
         signature: Signature([block; 64]),
         ..stage.prevote(2, H, 1, Some(BlockHash([block; 32])))
-    };
+    });
     let liar = true_one.voter;
-    // As many as are kept of a place.
-    for vote in [lie(7), lie(8), lie(9), true_one] {
-        assert_eq!(accused(&stage.hear_vote(vote)), vec![], "{vote:?}");
+    let is_refused = |effects: &[Effect]| effects.iter().any(|effect| matches!(effect, Effect::Refused { .. }));
+    assert!(!is_refused(&stage.hear_vote(first)), "nobody looks at the first");
+    for vote in [second, third] {
+        assert!(is_refused(&stage.hear_vote(vote)), "{vote:?}");
     }
+    assert_eq!(accused(&stage.hear_vote(true_one)), vec![]);
     assert_eq!(accused(&stage.hear_vote(stage.prevote(2, H, 1, Some(Y)))), vec![(liar, OffenceKind::Prevote)]);
+}
+
+/// Not even by as many of the same as are kept: none is, beside another, that is not true.
+#[test]
+fn forged_late_votes_for_one_block_hide_no_true_one() {
+    let mut stage = table();
+    stage.decide(H, X);
+    let [for_x, for_y] = [X, Y].map(|block| stage.prevote(2, H, 1, Some(block)));
+    for signature in [7, 8, 9] {
+        stage.hear_vote(SignedVote { signature: Signature([signature; 64]), ..for_y });
+    }
+    assert_eq!(accused(&stage.hear_vote(for_y)), vec![]);
+    assert_eq!(accused(&stage.hear_vote(for_x)), vec![(for_x.voter, OffenceKind::Prevote)]);
+}
+
+/// One validator's late votes of many rounds are not all that is kept.
+#[test]
+fn late_votes_of_one_validator_leave_room_for_the_others() {
+    let mut stage = table();
+    stage.decide(H, X);
+    for round in 1..6_000 {
+        stage.hear_vote(stage.prevote(2, H, round, Some(X)));
+    }
+    for block in [X, Y] {
+        let vote = stage.prevote(3, H, 1, Some(block));
+        let expected = if block == X { vec![] } else { vec![(vote.voter, OffenceKind::Prevote)] };
+        assert_eq!(accused(&stage.hear_vote(vote)), expected);
+    }
 }
 
 /// The key of somebody who had no vote in this height proves nothing by signing twice in it.

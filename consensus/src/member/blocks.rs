@@ -116,6 +116,7 @@ impl<C: Chain> Member<C> {
             self.actions.push(Action::Dropped { id: transaction.id(), rejection });
         }
         let block = executed.block.header.hash();
+        self.mempool.proposed();
         self.built = Some((block, self.now.steady_ms));
         self.bodies.name(block);
         self.keep(block, Arc::new(executed), Body::New);

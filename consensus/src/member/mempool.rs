@@ -299,8 +299,12 @@ impl Mempool {
         taken
     }
 
-    /// A block of this node with these transactions was final in its first round, so long after it was begun:
-    /// blocks to come are as long as this allows.
+    /// A block of this node is proposed.
+    pub fn proposed(&mut self) {
+        self.length.proposed();
+    }
+
+    /// The one proposed last, with these transactions, was final in its first round, so long after it was begun: blocks to come are as long as this allows.
     pub fn took(&mut self, transactions: &[VerifiedTransaction], milliseconds: u64) {
         let places = transactions.iter().map(|transaction| transaction.bytes().len().div_ceil(PLACE_BYTES));
         self.length.took(places.sum(), milliseconds);

@@ -12,8 +12,9 @@
 //! what votes and disks vary by. Nor does it need to: no bound is lower than four shares.
 //!
 //! A load that lasts leaves no block quiet. If lines became slower meanwhile, their time would be taken for that of the
-//! transactions, and blocks would stay at the least there is. So one of many is made short on purpose, to see. The
-//! second is, too, of a node that had no quiet one yet: nobody can tell how long a block takes of which nothing is known.
+//! transactions, and blocks would stay at the least there is. So one of many is made short on purpose, to see: one, however
+//! it ends. The second is, too, of a node that had no quiet one yet: nobody can tell how long a block takes of which
+//! nothing is known.
 
 /// How many times as long as a quiet height the transactions of a block may take.
 const TIMES_QUIET: u64 = 3;
@@ -32,27 +33,36 @@ pub(super) struct Length {
     quiet: Option<u64>,
     /// Nanoseconds that each place adds.
     each: Option<u64>,
-    /// Blocks since there was a quiet one.
+    /// Blocks since there was a quiet one, or one was made short.
     blocks: u64,
+    /// Whether the last one was made short, to see.
+    looks: bool,
 }
 
 impl Length {
     pub(super) fn new(few: usize) -> Self {
-        Self { few: few.max(1), quiet: None, each: None, blocks: 0 }
+        Self { few: few.max(1), quiet: None, each: None, blocks: 0, looks: false }
     }
 
-    /// A block of this node was proposed and became final in its first round. A transaction has as many places as
+    /// A block of this node is proposed.
+    pub(super) fn proposed(&mut self) {
+        self.looks = self.is_to_see();
+        self.blocks = if self.looks { 0 } else { self.blocks.saturating_add(1) };
+    }
+
+    /// The one proposed last became final in its first round. A transaction has as many places as
     /// kibibytes it has begun: what is long takes long to send and to hash.
     pub(super) fn took(&mut self, places: usize, milliseconds: u64) {
         let took = milliseconds.saturating_mul(1_000);
-        // What was made short to see counts, however long its transactions are: there may be no others.
-        if places < self.few || self.is_to_see() {
+        if places < self.few {
             self.quiet = Some(blend(self.quiet, took));
             self.blocks = 0;
-            return;
-        }
-        self.blocks += 1;
-        if let Some(quiet) = self.quiet.filter(|_| places >= self.least()) {
+        } else if self.looks {
+            // There may be none but long transactions. What these take themselves is no part of a quiet height: rather
+            // too little is taken for one than too much, which would make blocks longer.
+            let part = took.saturating_mul(self.few as u64) / places.max(1) as u64;
+            self.quiet = Some(blend(self.quiet, part));
+        } else if let Some(quiet) = self.quiet.filter(|_| places >= self.least()) {
             let added = took.saturating_sub(quiet).saturating_mul(1_000);
             self.each = Some(blend(self.each, added / places as u64));
         }
@@ -68,7 +78,7 @@ impl Length {
     /// Transactions of a block, at most so many.
     pub(super) fn most(&self, transactions: usize) -> usize {
         if self.is_to_see() {
-            return transactions.min(self.few - 1).max(1);
+            return transactions.min((self.few - 1).max(1));
         }
         let Some(quiet) = self.quiet else { return transactions };
         let nanoseconds = quiet.saturating_mul(1_000 * TIMES_QUIET);
@@ -88,12 +98,20 @@ impl Length {
 }
 
 fn blend(old: Option<u64>, new: u64) -> u64 {
-    old.map_or(new, |old| ((PARTS - 1) * old + new) / PARTS)
+    old.map_or(new, |old| old.saturating_mul(PARTS - 1).saturating_add(new) / PARTS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Length {
+        /// A block that is proposed, and final in its first round.
+        fn block(&mut self, places: usize, milliseconds: u64) {
+            self.proposed();
+            self.took(places, milliseconds);
+        }
+    }
 
     /// A ledger whose heights take six milliseconds, and a fifth of one for each transaction.
     fn milliseconds(transactions: usize) -> u64 {
@@ -104,14 +122,14 @@ mod tests {
     fn a_block_takes_no_more_than_four_times_as_long_as_a_quiet_one() {
         let mut length = Length::new(16);
         assert_eq!(length.most(1_000), 1_000, "nothing is known yet");
-        length.took(1_000, milliseconds(1_000));
+        length.block(1_000, milliseconds(1_000));
         assert_eq!(length.most(1_000), 15, "nothing is known of quiet heights");
-        length.took(15, 6);
+        length.block(15, 6);
         assert_eq!(length.most(1_000), 64, "nothing is known of transactions");
         for _ in 0..40 {
-            length.took(1, milliseconds(1));
+            length.block(1, milliseconds(1));
             let most = length.most(1_000);
-            length.took(most, milliseconds(most));
+            length.block(most, milliseconds(most));
         }
         let most = length.most(1_000);
         assert!((85..=95).contains(&most), "{most}");
@@ -125,8 +143,8 @@ mod tests {
             let mut length = Length::new(16);
             assert_eq!(length.share(), 16, "nothing is known yet");
             for _ in 0..40 {
-                length.took(1, height);
-                length.took(200, height + 40);
+                length.block(1, height);
+                length.block(200, height + 40);
             }
             assert!(expected.contains(&length.share()), "{} of {height} ms", length.share());
         }
@@ -137,44 +155,71 @@ mod tests {
     fn blocks_become_longer_with_the_lines_though_none_is_quiet_of_itself() {
         let mut length = Length::new(16);
         for _ in 0..40 {
-            length.took(1, milliseconds(1));
-            length.took(200, milliseconds(200));
+            length.block(1, milliseconds(1));
+            length.block(200, milliseconds(200));
         }
         let mut short = 0;
         for _ in 0..20 * (KNOWN_BLOCKS + 1) {
             let most = length.most(5_000);
             short += usize::from(most < 16);
-            length.took(most, 300 + milliseconds(most));
+            length.block(most, 300 + milliseconds(most));
         }
         assert_eq!(short, 20);
         // Three times 300 milliseconds, of a fifth each.
         assert!((4_000..=4_700).contains(&length.most(5_000)), "{}", length.most(5_000));
     }
 
-    /// Where every transaction is a long one, no block is quiet, and no block stays short for that.
+    /// Where every transaction is a long one, no block is quiet, and none is longer for that.
     #[test]
-    fn long_transactions_are_measured_like_others() {
+    fn long_transactions_make_no_quiet_height() {
         let mut length = Length::new(16);
-        for _ in 0..100 {
+        for _ in 0..1_000 {
+            // A block that is made short has eight kibibytes of each.
             let most = length.most(1_000);
-            length.took(4 * most, milliseconds(most));
+            let places = if most < 16 { 8 * most } else { most };
+            length.block(places, milliseconds(places));
         }
-        assert!(length.most(1_000) >= 64, "{}", length.most(1_000));
+        let most = (0..2)
+            .map(|_| {
+                length.proposed();
+                length.most(1_000)
+            })
+            .max()
+            .unwrap();
+        assert!((64..=110).contains(&most), "{most}");
+    }
+
+    /// A short block that came to nothing is one, and the next is as long as before.
+    #[test]
+    fn whoever_learns_nothing_does_not_go_on_looking() {
+        let mut length = Length::new(16);
+        for _ in 0..40 {
+            length.block(1, milliseconds(1));
+            length.block(200, milliseconds(200));
+        }
+        let lengths: Vec<_> = (0..2 * KNOWN_BLOCKS)
+            .map(|_| {
+                let most = length.most(1_000);
+                length.proposed();
+                most
+            })
+            .collect();
+        assert_eq!(lengths.iter().filter(|most| **most < 16).count(), 1, "{lengths:?}");
     }
 
     #[test]
     fn a_machine_that_stumbles_once_is_not_judged_by_it() {
         let mut length = Length::new(16);
         for _ in 0..40 {
-            length.took(1, milliseconds(1));
-            length.took(200, milliseconds(200));
+            length.block(1, milliseconds(1));
+            length.block(200, milliseconds(200));
         }
         let before = length.most(1_000);
-        length.took(200, 10 * milliseconds(200));
+        length.block(200, 10 * milliseconds(200));
         assert!(length.most(1_000) * 3 > before, "{} after {before}", length.most(1_000));
         for _ in 0..20 {
-            length.took(1, milliseconds(1));
-            length.took(200, milliseconds(200));
+            length.block(1, milliseconds(1));
+            length.block(200, milliseconds(200));
         }
         assert!(length.most(1_000) * 10 > before * 9, "{} after {before}", length.most(1_000));
     }
@@ -182,12 +227,12 @@ mod tests {
     #[test]
     fn the_bound_is_never_lower_than_four_shares_nor_in_the_way_where_transactions_cost_nothing() {
         let mut length = Length::new(16);
-        length.took(1, 0);
-        length.took(1_000, 5_000);
+        length.block(1, 0);
+        length.block(1_000, 5_000);
         assert_eq!(length.most(1_000), 64);
         let mut length = Length::new(16);
-        length.took(1, 20);
-        length.took(1_000, 20);
+        length.block(1, 20);
+        length.block(1_000, 20);
         assert_eq!(length.most(1_000), 1_000);
     }
 }
