@@ -11,7 +11,8 @@ use agent::installer::unpack;
 use cli::genesis_spec;
 use cli::pack::manifest::{parse_command, parse_label, parse_port, parse_relation, parse_target};
 use cli::pack::{
-    ARTIFACTS_DIRECTORY, Limits, MANIFEST_FILE, PackError, PackageFormat, Shape, pack, pack_packages, read_packed,
+    ARTIFACTS_DIRECTORY, Deltas, Limits, MANIFEST_FILE, PackError, PackageFormat, Shape, pack, pack_packages,
+    read_packed,
 };
 use cli::proposal_spec;
 use cli::time::{parse_duration, parse_milliseconds, parse_moment, show, show_duration};
@@ -90,7 +91,7 @@ fn pack_as(shape: Shape, input: &Path, out: &str) -> Result<PatchManifest, PackE
         let artifacts = List::new(vec![artifact("tree.tar", digests)]).expect("one is within the bound");
         Ok(PatchManifest { artifacts, installer: InstallerKind::DirectoryTree, ..manifest() })
     };
-    let packed = pack(&[input.to_owned()], &out, LIMITS, shape, &[], describe);
+    let packed = pack(&[input.to_owned()], &out, LIMITS, shape, Deltas::default(), describe);
     assert!(packed.is_ok() || !out.exists(), "something is left behind");
     packed.map(|packed| packed.manifest)
 }
@@ -119,7 +120,7 @@ fn identify(input: &Path, format: PackageFormat) {
         Err(PackError::Inputs(format!("{name} is not described here")))
     };
     let (packed, taken) =
-        peak_of(|| pack_packages(&[input.to_owned()], &[], &out, format, LIMITS, &[], enough).map(drop));
+        peak_of(|| pack_packages(&[input.to_owned()], &[], &out, format, LIMITS, Deltas::default(), enough).map(drop));
     assert!(taken <= PACK_BYTES_MAX, "{taken} bytes of memory");
     assert!(!out.exists(), "something is left behind");
     is_made_inert(&packed.expect_err("nothing is described").to_string());
