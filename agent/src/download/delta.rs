@@ -77,6 +77,8 @@ pub async fn make(
             Ok(Err(NotMade::Lies(why))) => {
                 tracing::warn!(delta = %delta.name, why, "a delta lies; it is not used again, the whole is fetched");
                 origins.lies(delta.blake3);
+                // Whoever signed one that lies may have signed more: the whole is what cannot be in vain.
+                return None;
             }
             Ok(Err(error)) => tracing::warn!(delta = %delta.name, %error, "a delta is not used"),
             Err(error) => tracing::warn!(delta = %delta.name, %error, "a delta is not used"),
@@ -174,5 +176,22 @@ pub fn decode(
     match (digests.size, digests.blake3, digests.sha256) == (whole.size, whole.blake3, whole.sha256) {
         true => Ok(()),
         false => Err(NotMade::Lies(format!("{} bytes, BLAKE3 {}", digests.size, digests.blake3))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1024 * 1024;
+
+    /// What is compressed by itself takes eight mebibytes at most, whatever its length; a delta from a payload takes
+    /// that payload and a window that reaches over it.
+    #[test]
+    fn memory_is_bounded_by_the_window_that_what_is_compressed_may_have() {
+        assert_eq!(memory(0, 4 * 1024 * MIB), 8 * MIB);
+        assert_eq!(memory(0, MIB), 2 * MIB);
+        assert_eq!(memory(0, 0), 1 << WINDOW_LOG.0);
+        assert_eq!(memory(MIB, 4 * 1024 * MIB), MIB + (1 << WINDOW_LOG.1));
     }
 }

@@ -176,7 +176,7 @@ impl Installer {
         let directory = self.data.downloads();
         log.line(&format!("fetching {} ({} bytes, BLAKE3 {})", artifact.name, artifact.size, artifact.blake3));
         if let Some(from) = download::delta::make(artifact, deltas, origins, first, &directory).await {
-            log.line("made out of a delta and what was installed before");
+            log.line("made out of a delta");
             from.iter().for_each(|share| log.line(&format!("of the delta, {share}")));
         }
         let bytes = download::download(artifact, origins, first, &directory).await?;

@@ -39,7 +39,7 @@ pub(super) fn steps(manifest: &PatchManifest, config: &Config) -> Result<Vec<Str
     let installed = installs::installed(&DataDir::at(config.data_dir.clone()).installs(), &of)?;
     let from = installed.map_or_else(|| "nothing".to_owned(), |installed| escape(installed.meta.version.as_str()));
     let fetch = |(artifact, deltas): (&Artifact, Vec<&Artifact>)| {
-        let or = if deltas.is_empty() { "" } else { ", or a delta where what it starts from is here" };
+        let or = if deltas.is_empty() { "" } else { ", or a delta, where it is of use" };
         format!("fetch {} ({} bytes){or}", artifact.name, artifact.size)
     };
     let mut steps: Vec<_> = manifest.payloads().into_iter().map(fetch).collect();

@@ -73,6 +73,28 @@ fn whole() -> u64 {
 }
 
 #[tokio::test]
+async fn after_a_delta_that_lies_no_other_is_tried() {
+    let case = Case::new().await;
+    let lies: Vec<Vec<u8>> = (3..6).map(|number| delta(&release(1), &release(number))).collect();
+    let named: Vec<Artifact> = (0_u32..)
+        .zip(&lies)
+        .map(|(number, bytes)| {
+            let named = manifest(&case.world, 2, bytes).artifacts[0].clone();
+            let name = Name::new(format!("tree.tar.delta-{number}")).unwrap();
+            Artifact { name, delta_from: Some(Digest::blake3(&release(1))), ..named }
+        })
+        .collect();
+    lies.into_iter().for_each(|bytes| case.world.store(bytes));
+    let patch = approved(&case.world, 2, release(2), |manifest| {
+        let whole = manifest.artifacts[0].clone();
+        manifest.artifacts = List::new([vec![whole], named].concat()).unwrap();
+    });
+    let before = case.node.asked().fetches.len();
+    assert!(case.apply(patch).await >= whole());
+    assert_eq!(case.node.asked().fetches.len() - before, 2, "one delta, and the whole");
+}
+
+#[tokio::test]
 async fn a_host_that_has_what_a_delta_starts_from_fetches_the_delta_alone() {
     let case = Case::new().await;
     let delta = delta(&release(1), &release(2));

@@ -153,7 +153,8 @@ pub struct Pack {
     /// out when it saves less than an eighth, as between packages, which are compressed
     #[arg(long, value_name = "DIR")]
     delta_from: Vec<PathBuf>,
-    /// Put each payload there compressed, too (zstd): hosts fetch that, where it saves an eighth at least
+    /// Put each payload there compressed, too (zstd), where that saves an eighth at least: hosts fetch that instead, unless a
+    /// delta is smaller
     #[arg(long)]
     compress: bool,
 }
@@ -192,7 +193,7 @@ impl Pack {
                     return Err(Failure::usage(runs, "--reboot required"));
                 }
                 if !self.delta_from.is_empty() || self.compress {
-                    let none = "no host keeps an image that a delta could start from, and a squashfs is compressed";
+                    let none = "an image travels as it is: no host keeps one that a delta could start from, and a squashfs is compressed";
                     return Err(Failure::usage(none, "leave --delta-from and --compress out"));
                 }
                 let name = Name::new(IMAGE_NAME).expect("the name of an image is a name");

@@ -9,6 +9,7 @@ use crate::files::{self, FileError};
 use ledger::artifact::nothing;
 use ledger::bounded::{List, Name};
 use ledger::id::Digest;
+use ledger::limits::ARTIFACTS_MAX;
 use ledger::patch::{Artifact, PatchManifest, PayloadEncoding};
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -34,26 +35,27 @@ pub struct Deltas<'a> {
     pub compressed: bool,
 }
 
-/// Adds deltas from payloads of earlier patches, and from nothing, each after what it makes: those that save something. A
-/// payload starts from the one of the same name.
+/// Adds deltas from payloads of earlier patches, and from nothing, each after what it makes: those that save something, as
+/// long as the patch has places. A payload starts from the one of the same name.
 pub(super) fn add(staging: &Staging, manifest: PatchManifest, deltas: Deltas<'_>) -> Result<PatchManifest, PackError> {
     let earlier = deltas.from.iter().map(|directory| read_packed(directory)).collect::<Result<Vec<_>, _>>()?;
     if earlier.is_empty() && !deltas.compressed {
         return Ok(manifest);
     }
     let mut artifacts: Vec<Artifact> = Vec::new();
+    let mut places = ARTIFACTS_MAX.saturating_sub(manifest.artifacts.len());
     for whole in manifest.artifacts.iter() {
         artifacts.push(whole.clone());
-        for packed in &earlier {
-            let delta = match base(packed, whole) {
-                Some(base) => delta(staging, whole, packed, base)?,
-                None => None,
-            };
-            // Two earlier patches may have had the same payload.
-            artifacts.extend(delta.filter(|delta| !artifacts.iter().any(|known| known.name == delta.name)));
-        }
-        if deltas.compressed && !whole.is_to_go_back_to() {
-            artifacts.extend(made_from(staging, whole, &[], (nothing(), named(whole, COMPRESSED_SUFFIX)?))?);
+        for start in starts(whole, &earlier, deltas.compressed)? {
+            // Two earlier patches may have had the same payload, and two long names may be one when they are cut.
+            let is_named = |known: &Artifact| known.name == start.name;
+            if places == 0 || artifacts.iter().chain(manifest.artifacts.iter()).any(is_named) {
+                continue;
+            }
+            if let Some(delta) = delta(staging, whole, start)? {
+                artifacts.push(delta);
+                places -= 1;
+            }
         }
     }
     let artifacts = List::new(artifacts).map_err(|error| PackError::Bound { field: "artifacts".to_owned(), error })?;
@@ -70,36 +72,43 @@ fn base<'a>(packed: &'a PackedPatch, whole: &Artifact) -> Option<&'a Artifact> {
     payloads.find(fits).filter(|base| is_payload && base.size <= DELTA_BYTES_MAX)
 }
 
-fn delta(
-    staging: &Staging,
-    whole: &Artifact,
-    packed: &PackedPatch,
-    base: &Artifact,
-) -> Result<Option<Artifact>, PackError> {
-    let path = packed.artifact(&base.blake3);
-    let unread = |source| FileError::Read { what: "artifact", path: path.clone(), source };
-    let mut bytes = Vec::new();
-    files::open(&path, "artifact")?.take(base.size).read_to_end(&mut bytes).map_err(unread)?;
-    let name = named(whole, &format!(".delta-{}", &base.blake3.to_string()[..16]))?;
-    made_from(staging, whole, &bytes, (base.blake3, name))
+/// What a delta starts from, and what it is called.
+struct Start {
+    from: Digest,
+    /// Where the payload is, and how long; nothing is in no file.
+    base: Option<(PathBuf, u64)>,
+    name: Name,
 }
 
-/// A delta from these bytes, if it saves something.
-fn made_from(
-    staging: &Staging,
-    whole: &Artifact,
-    bytes: &[u8],
-    (from, name): (Digest, Name),
-) -> Result<Option<Artifact>, PackError> {
+/// All that deltas of a payload start from here.
+fn starts(whole: &Artifact, earlier: &[PackedPatch], compressed: bool) -> Result<Vec<Start>, PackError> {
+    let of_earlier = earlier.iter().filter_map(|packed| {
+        let base = base(packed, whole)?;
+        let name = named(whole, &format!(".delta-{}", &base.blake3.to_string()[..16]));
+        let path = packed.artifact(&base.blake3);
+        Some(name.map(|name| Start { from: base.blake3, base: Some((path, base.size)), name }))
+    });
+    let alone = (compressed && !whole.is_to_go_back_to())
+        .then(|| named(whole, COMPRESSED_SUFFIX).map(|name| Start { from: nothing(), base: None, name }));
+    of_earlier.chain(alone).collect()
+}
+
+/// A delta from there, if it saves something.
+fn delta(staging: &Staging, whole: &Artifact, start: Start) -> Result<Option<Artifact>, PackError> {
+    let mut base = Vec::new();
+    if let Some((path, size)) = start.base {
+        let mut from = files::open(&path, "artifact")?.take(size);
+        let unread = |source| FileError::Read { what: "artifact", path, source };
+        from.read_to_end(&mut base).map_err(unread)?;
+    }
     let new = files::open(&staging.artifact(&whole.blake3), "artifact")?;
-    let digests = staging.write(|sink| encode(bytes, new, whole.size, sink))?;
+    let digests = staging.write(|sink| encode(&base, new, whole.size, sink))?;
     if whole.size.saturating_sub(digests.size) < whole.size / SAVED_PARTS {
         staging.remove(&digests.blake3)?;
         return Ok(None);
     }
-    let (encoding, delta_from) = (PayloadEncoding::Identity, Some(from));
-    let (size, blake3, sha256) = (digests.size, digests.blake3, digests.sha256);
-    Ok(Some(Artifact { name, size, blake3, sha256, encoding, delta_from }))
+    let (size, blake3, sha256, encoding) = (digests.size, digests.blake3, digests.sha256, PayloadEncoding::Identity);
+    Ok(Some(Artifact { name: start.name, size, blake3, sha256, encoding, delta_from: Some(start.from) }))
 }
 
 /// As `zstd --patch-from` does it: the whole of what it starts from is in the window, however long ago.
