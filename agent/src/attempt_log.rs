@@ -6,6 +6,7 @@ use crate::files::{self, FileError, failed};
 use crate::receipts::run_of;
 use ledger::bounded::Text;
 use ledger::id::{Digest, PatchId};
+use serde::Serialize;
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -17,6 +18,8 @@ const LOG_BYTES_MAX: usize = 256 * 1024;
 const LINE_BYTES_MAX: usize = 2 * 1024;
 /// Logs kept.
 const LOGS_KEPT: usize = 100;
+/// Digits of a patch's id in the name of a log.
+const PATCH_DIGITS: usize = 12;
 
 /// A log being written. Failing to write it stops nothing: an update is more important than its story.
 #[derive(Debug)]
@@ -30,7 +33,7 @@ impl AttemptLog {
     /// Begins, or goes on with, the log of an attempt.
     #[must_use]
     pub fn begin(logs: &Path, run: u64, patch: PatchId) -> Self {
-        let path = logs.join(format!("run-{run:08}-{}.log", &patch.to_string()[..12]));
+        let path = Kept { run, patch: patch.to_string()[..PATCH_DIGITS].to_owned() }.path(logs);
         let mut options = OpenOptions::new();
         options.append(true).create(true).mode(files::PRIVATE_FILE_MODE);
         let opened = options.open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
@@ -77,6 +80,78 @@ impl AttemptLog {
 pub fn newest_run(logs: &Path) -> Result<u64, FileError> {
     let names = files::names(logs)?.into_iter();
     Ok(names.filter_map(|name| run_of(name.strip_prefix("run-")?)).max().unwrap_or(0))
+}
+
+/// An attempt that there is a log of.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Kept {
+    /// Which attempt of this host, counted from 1.
+    pub run: u64,
+    /// The beginning of the patch's id.
+    pub patch: String,
+}
+
+/// What such a log says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Logged {
+    /// Whose it is.
+    #[serde(flatten)]
+    pub of: Kept,
+    /// BLAKE3 of it: the `log_digest` of the attempt's receipt, unless somebody changed it since.
+    pub digest: Digest,
+    /// What was done, in that order.
+    pub lines: Vec<Line>,
+}
+
+/// One line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Line {
+    /// When, by this host's clock.
+    pub at_ms: u64,
+    /// What.
+    pub text: String,
+}
+
+impl Kept {
+    /// Whether the attempt may be about this patch: its id, or the beginning of one.
+    #[must_use]
+    pub fn is_about(&self, patch: &str) -> bool {
+        let patch = patch.to_ascii_lowercase();
+        self.patch.starts_with(&patch) || (patch.len() > PATCH_DIGITS && patch.starts_with(&self.patch))
+    }
+
+    fn of(name: &str) -> Option<Self> {
+        let (run, patch) = name.strip_prefix("run-")?.strip_suffix(".log")?.split_once('-')?;
+        Some(Self { run: run.parse().ok()?, patch: patch.to_owned() })
+    }
+
+    fn path(&self, logs: &Path) -> PathBuf {
+        logs.join(format!("run-{:08}-{}.log", self.run, self.patch))
+    }
+
+    /// Reads its log.
+    ///
+    /// # Errors
+    /// [`FileError`].
+    pub fn read(self, logs: &Path) -> Result<Logged, FileError> {
+        let bytes = files::read(&self.path(logs), LOG_BYTES_MAX)?;
+        let line = |line: &str| {
+            let (at_ms, text) = line.split_once(' ').and_then(|(at, text)| Some((at.parse().ok()?, text)))?;
+            Some(Line { at_ms, text: text.to_owned() })
+        };
+        let lines = String::from_utf8_lossy(&bytes).lines().filter_map(line).collect();
+        Ok(Logged { of: self, digest: Digest::blake3(&bytes), lines })
+    }
+}
+
+/// The attempts that there are logs of, the oldest first.
+///
+/// # Errors
+/// [`FileError`].
+pub fn kept(logs: &Path) -> Result<Vec<Kept>, FileError> {
+    let mut kept: Vec<_> = files::names(logs)?.iter().filter_map(|name| Kept::of(name)).collect();
+    kept.sort_by_key(|kept| kept.run);
+    Ok(kept)
 }
 
 /// Removes all but the newest logs.

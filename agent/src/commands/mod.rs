@@ -7,6 +7,7 @@ mod enroll;
 mod init;
 mod inventory;
 mod key;
+mod log;
 mod new_host;
 mod rollback;
 mod settling;
@@ -65,6 +66,7 @@ Examples:
   countersign-agent apply 66c5d1
   countersign-agent status -o json
   countersign-agent why 66c5d1
+  countersign-agent log 66c5d1
   countersign-agent rollback 66c5d1
   countersign-agent doctor
   countersign-agent inventory
@@ -96,6 +98,7 @@ enum Command {
     Rollback(rollback::Rollback),
     Status(status::Status),
     Why(why::Why),
+    Log(log::Log),
     Doctor(doctor::Doctor),
     Inventory(inventory::Inventory),
     Key(key::Key),
@@ -135,6 +138,7 @@ pub(crate) fn run(cli: Cli) -> Result<Answer, Failure> {
         Command::Rollback(rollback) => rollback.run(),
         Command::Status(status) => status.run(),
         Command::Why(why) => why.run(),
+        Command::Log(log) => log.run(),
         Command::Doctor(doctor) => doctor.run(),
         Command::Inventory(inventory) => inventory.run(),
         Command::Key(key) => key.run(),

@@ -518,6 +518,50 @@ async fn what_cannot_be_proven_yet_is_no_fault_of_the_configuration() {
     assert!(ended.err.contains("cannot be proven yet") && ended.err.contains(hint), "{}", ended.err);
 }
 
+/// What came of attempts, and what their probes said, is there to be read without looking for files.
+#[tokio::test]
+async fn log_tells_what_attempts_did_and_is_what_their_receipts_name() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let config = endpoint.config_path();
+    let log = async |more: &[&str]| agent(&[&["log", "--config", text(&config)], more].concat()).await;
+    let nothing = log(&[]).await;
+    assert_eq!((nothing.code, nothing.out.as_str()), (0, "nothing was tried on this host yet\n"), "{}", nothing.err);
+
+    let good = approved(&world, 1, tree_of("1.0.1"), |_| {}).to_string();
+    let sick = approved(&world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.health = List::new(vec![says("/usr/bin/printf \\033[2Jill", "well")]).unwrap();
+    });
+    let sick = sick.to_string();
+    for (patch, code) in [(&good, 0), (&sick, 1)] {
+        assert_eq!(agent(&["apply", patch, "--config", text(&config)]).await.code, code);
+    }
+    let all = log(&[]).await.out;
+    let rows: Vec<_> = all.lines().collect();
+    assert!(rows[0].starts_with("run 2") && rows[0].contains(&sick[..12]) && rows[0].contains("rolled back"), "{all}");
+    assert!(rows[1].starts_with("run 1") && rows[1].contains(&good[..12]) && rows[1].contains("applied"), "{all}");
+
+    let of_sick = log(&[&sick]).await.out;
+    assert!(of_sick.contains("rolling back: ") && of_sick.contains("[2Jill"), "{of_sick}");
+    assert!(!of_sick.contains('\u{1b}'), "nothing acts on a terminal");
+    let (short, tail) = (log(&[&sick[..6]]).await.out, log(&["--run", "2", "--tail", "1"]).await.out);
+    assert_eq!(short, of_sick);
+    assert_eq!(
+        tail.lines().collect::<Vec<_>>()[2..],
+        of_sick.lines().collect::<Vec<_>>()[of_sick.lines().count() - 1..]
+    );
+    let as_json: serde_json::Value = serde_json::from_str(&log(&["--run", "2", "-o", "json"]).await.out).unwrap();
+    let receipts = world.receipts();
+    let named: Vec<_> = receipts.iter().map(|receipt| receipt.log_digest.to_string()).collect();
+    assert_eq!(as_json["digest"], *named.last().unwrap());
+
+    for wrong in [&["0000"][..], &["--run", "7"], &[&good, "--run", "2"]] {
+        let ended = log(wrong).await;
+        assert!(ended.code == 2 && ended.err.contains("no log of such an attempt"), "{wrong:?}: {}", ended.err);
+    }
+}
+
 #[tokio::test]
 async fn help_has_examples() {
     for command in [
@@ -528,6 +572,7 @@ async fn help_has_examples() {
         &["apply", "--help"],
         &["status", "--help"],
         &["why", "--help"],
+        &["log", "--help"],
         &["doctor", "--help"],
         &["rollback", "--help"],
     ] {
