@@ -203,6 +203,20 @@ fn late_votes_of_one_validator_leave_room_for_the_others() {
     }
 }
 
+/// … nor does it close the places that it has taken: what is true in one of them is kept beside what nobody looked at.
+#[test]
+fn no_room_for_more_rounds_is_room_for_a_true_vote_beside_a_forged_one() {
+    let mut stage = table();
+    stage.decide(H, X);
+    for round in 1..6_000 {
+        let vote = stage.prevote(2, H, round, Some(Y));
+        stage.hear_vote(SignedVote { signature: Signature([7; 64]), ..vote });
+    }
+    let [for_x, for_y] = [X, Y].map(|block| stage.prevote(2, H, 1, Some(block)));
+    assert_eq!(accused(&stage.hear_vote(for_y)), vec![]);
+    assert_eq!(accused(&stage.hear_vote(for_x)), vec![(for_x.voter, OffenceKind::Prevote)]);
+}
+
 /// The key of somebody who had no vote in this height proves nothing by signing twice in it.
 #[test]
 fn late_votes_of_strangers_convict_nobody() {

