@@ -87,6 +87,7 @@ pub fn read_transaction(bytes: &[u8]) {
         return assert!(verdict.is_err(), "verified, and cannot be read");
     };
     assert_eq!(signer, Some(signed.transaction.signer));
+    assert_eq!(SignedTransaction::claimed_weight(bytes), signed.transaction.payload.weight());
     let parsed = signed.clone().verify(&story::get().chain());
     match (verdict, parsed) {
         (Ok(by_bytes), Ok(by_value)) => {

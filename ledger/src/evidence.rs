@@ -154,6 +154,15 @@ impl Evidence {
         Ok(charge)
     }
 
+    /// How many signatures have to hold for it to prove anything; none of them looked at.
+    #[must_use]
+    pub fn signature_count(&self) -> usize {
+        match self {
+            Self::Votes(..) | Self::Proposals(..) => 2,
+            Self::Certificates(two) => two.one.certificate.signer_count() + two.other.certificate.signer_count(),
+        }
+    }
+
     /// What it says, no signature looked at: for refusing early, never for convicting anybody.
     ///
     /// # Errors

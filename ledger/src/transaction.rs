@@ -165,6 +165,17 @@ impl Payload {
         }
     }
 
+    /// What it takes to look at it, in ordinary transactions: 1, and one for each signature in an accusation's evidence
+    /// and each change of a proposal. As it says itself, nothing checked; so it can be known before anything is.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Accuse { evidence } => 1 + evidence.signature_count(),
+            Self::Propose { proposal } => 1 + proposal.changes.len(),
+            _ => 1,
+        }
+    }
+
     /// The patch it is about, if it is about one.
     #[must_use]
     pub fn patch(&self) -> Option<PatchId> {
@@ -254,6 +265,12 @@ const SIGNATURE_BYTES: usize = 64;
 /// Where the signer stands in an encoding: after the version and the chain id.
 const SIGNER_OFFSET: usize = 2 + 32;
 
+/// Where the number of the payload's kind does: after the signer, the nonce and the expiry.
+const KIND_OFFSET: usize = SIGNER_OFFSET + 32 + 8 + 8;
+
+/// The kinds that may weigh more than 1 ([`Payload::weight`]).
+const HEAVY_KINDS: [u32; 2] = [8, 10];
+
 impl SignedTransaction {
     /// Parses and verifies bytes from outside: the only way they become believed.
     ///
@@ -291,6 +308,20 @@ impl SignedTransaction {
     pub fn claimed_id(bytes: &[u8]) -> Option<TransactionId> {
         let body = bytes.get(..bytes.len().checked_sub(SIGNATURE_BYTES)?)?;
         Some(TransactionId(derive(&context::TRANSACTION_ID, body)))
+    }
+
+    /// An encoding of a kind that may weigh more than 1, parsed and nothing else.
+    #[must_use]
+    pub fn claimed_heavy(bytes: &[u8]) -> Option<Self> {
+        let kind = u32::from_le_bytes(*bytes.get(KIND_OFFSET..)?.first_chunk()?);
+        if HEAVY_KINDS.contains(&kind) { decode(bytes).ok() } else { None }
+    }
+
+    /// What it takes to look at an encoding ([`Payload::weight`]), nothing checked. What is none is refused before
+    /// anything that takes long.
+    #[must_use]
+    pub fn claimed_weight(bytes: &[u8]) -> usize {
+        Self::claimed_heavy(bytes).map_or(1, |signed| signed.transaction.payload.weight())
     }
 
     fn verify_encoded(self, bytes: &[u8], chain: &ChainId) -> Result<VerifiedTransaction, TransactionError> {

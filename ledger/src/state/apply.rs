@@ -6,7 +6,7 @@ use super::record::{
 };
 use super::rejection::{ApplyError, Rejection};
 use super::storage::StateStorage;
-use super::{State, StateView as _};
+use super::{State, StateView};
 use crate::approval::{ApprovalRule, Decision, Standing};
 use crate::bounded::List;
 use crate::id::PatchId;
@@ -14,10 +14,41 @@ use crate::key::PublicKey;
 use crate::limits;
 use crate::patch::PatchManifest;
 use crate::receipt::{Outcome, Receipt};
-use crate::transaction::{Payload, VerifiedTransaction};
+use crate::transaction::{Payload, Transaction, VerifiedTransaction};
 
 /// Records one transaction writes.
 pub(super) type Written = Vec<(RecordKey, Record)>;
+
+/// Whether the signer of an accusation may bring one: all that the rules can say of it before its evidence is checked,
+/// which takes as long as hundreds of transactions. Of other transactions it says nothing.
+///
+/// # Errors
+/// As [`State::apply`].
+pub fn may_accuse(records: &impl StateView, transaction: &Transaction) -> Result<(), ApplyError> {
+    match transaction.payload {
+        Payload::Accuse { .. } => member(records, transaction.signer, transaction.payload.kind(), Role::Node).map(drop),
+        _ => Ok(()),
+    }
+}
+
+fn member(records: &impl StateView, key: PublicKey, kind: &'static str, role: Role) -> Result<KeyOwner, ApplyError> {
+    let Some(owner) = records.key_owner(key)? else {
+        // An endpoint's key is known, it just has another use: say that.
+        let actual = match records.endpoint(key)? {
+            Some(_) => "endpoint".to_owned(),
+            None => return Err(Rejection::UnknownKey(key).into()),
+        };
+        return Err(Rejection::WrongRole { kind, key, needed: role.name(), actual }.into());
+    };
+    if owner.role != role {
+        let actual = owner.role.to_string();
+        return Err(Rejection::WrongRole { kind, key, needed: role.name(), actual }.into());
+    }
+    if owner.status != KeyStatus::Active {
+        return Err(Rejection::KeyNotActive { key, status: owner.status }.into());
+    }
+    Ok(owner)
+}
 
 impl<S: StateStorage> State<'_, S> {
     pub(super) fn judge(&self, transaction: &VerifiedTransaction, position: Position) -> Result<Written, ApplyError> {
@@ -83,22 +114,7 @@ impl<S: StateStorage> State<'_, S> {
 
     /// The owner of a member's key that is active and has this role.
     fn member(&self, key: PublicKey, kind: &'static str, role: Role) -> Result<KeyOwner, ApplyError> {
-        let Some(owner) = self.key_owner(key)? else {
-            // An endpoint's key is known, it just has another use: say that.
-            let actual = match self.endpoint(key)? {
-                Some(_) => "endpoint".to_owned(),
-                None => return Err(Rejection::UnknownKey(key).into()),
-            };
-            return Err(Rejection::WrongRole { kind, key, needed: role.name(), actual }.into());
-        };
-        if owner.role != role {
-            let actual = owner.role.to_string();
-            return Err(Rejection::WrongRole { kind, key, needed: role.name(), actual }.into());
-        }
-        if owner.status != KeyStatus::Active {
-            return Err(Rejection::KeyNotActive { key, status: owner.status }.into());
-        }
-        Ok(owner)
+        member(self, key, kind, role)
     }
 
     fn publish(

@@ -13,6 +13,7 @@ pub mod root;
 pub mod storage;
 pub mod tree;
 
+pub use apply::may_accuse;
 pub use record::{Record, RecordKey, StateKey};
 pub use rejection::{ApplyError, Rejection};
 

@@ -4,17 +4,17 @@
 use crate::support::offences::*;
 use crate::support::world::{World, certify, validator_set};
 use crate::support::{key, name};
-use ledger::bounded::List;
+use ledger::bounded::{List, Notes, Sentence};
 use ledger::certificate::CertificateError;
 use ledger::encoding::{decode, encode};
 use ledger::evidence::{Charge, Evidence, EvidenceError, Offence, OffenceKind, TwoCertificates};
-use ledger::governance::Change;
-use ledger::id::ChainId;
-use ledger::key::{PublicKey, SecretKey};
+use ledger::governance::{Change, Proposal};
+use ledger::id::{ChainId, PatchId};
+use ledger::key::{PublicKey, SecretKey, Signature};
 use ledger::limits;
 use ledger::state::record::{RecordKey, RecordedOffence};
-use ledger::state::{Rejection, StateView as _};
-use ledger::transaction::Payload;
+use ledger::state::{ApplyError, Rejection, StateView as _, may_accuse};
+use ledger::transaction::{Payload, SignedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
 use ledger::vote::{SignedProposal, SignedVote, VoteKind};
 
@@ -285,6 +285,46 @@ fn that_a_key_was_never_convicted_can_be_proven() {
     }
 }
 
+/// Whoever has to check it knows before that it takes long, and for whom he would.
+#[test]
+fn what_an_accusation_weighs_and_who_may_bring_it_is_known_before_a_signature_is_checked() {
+    let mut world = World::new();
+    let mut signed = |who: &str, payload| world.transaction(who, payload).signed().clone();
+    let three = ["acme", "north", "south"];
+    let all = ["acme", "north", "south", "west"];
+    for (evidence, weight) in [
+        (two_votes(ACME, 7), 3),
+        (two_proposals(ACME, 7), 3),
+        (two_certificates((0, 0), &three, &three), 7),
+        (two_certificates((0, 0), &three, &all), 8),
+    ] {
+        let mut accusation = signed("north/node", accuse(evidence));
+        assert_eq!(accusation.transaction.payload.weight(), weight);
+        accusation.signature = Signature([0; 64]);
+        let bytes = encode(&accusation);
+        assert_eq!(SignedTransaction::claimed_weight(&bytes), weight, "whoever signed it");
+        // What does not parse is refused before a signature of it is looked at.
+        assert_eq!(SignedTransaction::claimed_weight(&bytes[..bytes.len() - 1]), 1);
+    }
+    let changes = [1, 2].map(|number| Change::RevokeKey { key: key(&number.to_string()).public() });
+    let proposal = Proposal { changes: List::new(changes.to_vec()).unwrap(), note: Notes::default(), closes_at_ms: 1 };
+    assert_eq!(SignedTransaction::claimed_weight(&encode(&signed("acme/governor", Payload::Propose { proposal }))), 3);
+    let recall = Payload::Recall { patch: PatchId([1; 32]), reason: Sentence::cut("broken") };
+    let recall = signed("stranger", recall);
+    assert_eq!(SignedTransaction::claimed_weight(&encode(&recall)), 1);
+    assert_eq!(SignedTransaction::claimed_weight(&[10; 80]), 1);
+
+    // As the rules say it afterwards.
+    for who in ["stranger", "acme/publisher", "acme/governor"] {
+        let by = world.transaction(who, accuse(two_votes(ACME, 7)));
+        let refused = world.judge(&by).unwrap_err();
+        assert_eq!(may_accuse(&world.storage, by.transaction()), Err(ApplyError::Rejected(refused)), "{who}");
+    }
+    let by = world.transaction("north/node", accuse(two_votes(ACME, 7)));
+    assert_eq!(may_accuse(&world.storage, by.transaction()), Ok(()));
+    assert_eq!(may_accuse(&world.storage, &recall.transaction), Ok(()), "of other kinds it says nothing");
+}
+
 /// The largest evidence there can be is a transaction that there can be.
 #[test]
 fn evidence_of_the_largest_set_fits_a_transaction() {
@@ -303,5 +343,6 @@ fn evidence_of_the_largest_set_fits_a_transaction() {
     assert_eq!(evidence.check(&chain()).unwrap().keys.len(), limits::VALIDATORS_MAX);
     let mut world = World::new();
     let transaction = world.transaction("north/node", accuse(evidence));
+    assert_eq!(transaction.payload().weight(), 1 + 2 * limits::VALIDATORS_MAX);
     assert!(transaction.bytes().len() < limits::TRANSACTION_BYTES_MAX / 2, "{} bytes", transaction.bytes().len());
 }
