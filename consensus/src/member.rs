@@ -16,6 +16,7 @@ mod candidates;
 mod chain;
 mod effects;
 mod event;
+mod finality;
 mod forks;
 mod mempool;
 mod message;
@@ -29,6 +30,7 @@ pub use admittance::{Admittance, has_left};
 pub use allowance::WORDS_MAX;
 pub use chain::Chain;
 pub use event::{Alarm, Event, Now, Ticket};
+pub use finality::{certifiers, is_final};
 pub use forks::LOOK_BACK_MAX;
 pub use mempool::{
     Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source,

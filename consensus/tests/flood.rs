@@ -1,13 +1,19 @@
 //! A member that says far more than anybody has to is sent away, and the others do not notice.
 
-use crate::ledger_sim::cast::{Cast, Person};
+use crate::ledger_sim::cast::{Cast, Person, secret};
 use crate::stand::{Stand, asked_for_blocks, parting, public};
 use consensus::member::{Action, Alarm, BLOCKS_PER_REQUEST_MAX, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
-use ledger::block::Block;
-use ledger::certificate::Certificate;
+use consensus::{Evidence, SignedVote, VoteKind};
+use ledger::block::{Block, Header};
+use ledger::bounded::Name;
+use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::decode;
+use ledger::evidence::{CertifiedHeader, TwoCertificates};
 use ledger::id::BlockHash;
-use ledger::transaction::VerifiedTransaction;
+use ledger::key::SecretKey;
+use ledger::limits;
+use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
 
 fn flooder() -> &'static Person {
@@ -137,4 +143,50 @@ fn transactions_and_blocks_that_nobody_needs_cost_more() {
     // Of four requests at a time, and not of five.
     let free = 4 * BLOCKS_PER_REQUEST_MAX;
     assert_eq!((asked, late), (4, free + (WORDS_MAX - 1) / 128));
+}
+
+/// Evidence of a made-up set: all of it holds, and it convicts nobody here.
+fn heavy_accusation(stand: &mut Stand, accuser: &SecretKey) -> VerifiedTransaction {
+    let chain = Cast::of(4).chain_id();
+    let keys: Vec<_> = (0..limits::VALIDATORS_MAX).map(|number| secret(&format!("sybil {number}"))).collect();
+    let organisation = Name::new("sybils").unwrap();
+    let validator = |key: &SecretKey| Validator { key: key.public(), organisation: organisation.clone() };
+    let validators = ValidatorSet::new(keys.iter().map(validator).collect()).unwrap();
+    let certified = |time_ms| {
+        let header = Header { height: 9, time_ms, validators_hash: validators.hash(), ..Cast::of(4).genesis.header };
+        let body = VoteBody { height: 9, round: 0, block: Some(header.hash()) };
+        let votes = keys.iter().map(|key| SignedVote::sign(VoteKind::Precommit, body, key, &chain));
+        let signed: Vec<_> = votes.map(|vote| (vote.voter, vote.signature)).collect();
+        CertifiedHeader { certificate: Certificate::assemble(9, 0, header.hash(), &signed, &validators), header }
+    };
+    let (one, other) = (certified(1), certified(2));
+    let evidence = Evidence::Certificates(Box::new(TwoCertificates { validators, one, other }));
+    stand.sign(accuser, Payload::Accuse { evidence })
+}
+
+/// One accusation may take as long to verify as 257 other transactions, and it is counted as so many.
+#[test]
+fn accusations_that_nobody_needs_cost_what_their_signatures_do() {
+    let peer = flooder().node.public();
+    let mut stand = met();
+    let accusation = heavy_accusation(&mut stand, &secret("stranger"));
+    let weight = 1 + 2 * u32::try_from(limits::VALIDATORS_MAX).unwrap();
+    assert_eq!(accusation.payload().weight(), weight as usize);
+    let passed_on = || Event::Gossiped { peer, transactions: vec![accusation.clone(); 8] };
+    assert_eq!(times(&mut stand, |stand| stand.step(passed_on())), (WORDS_MAX - 257) / (1 + weight));
+    let mut stand = met();
+    let given = || Event::Given { peer, transactions: vec![accusation.clone(); 8] };
+    assert_eq!(times(&mut stand, |stand| stand.step(given())), (WORDS_MAX - 257) / (1 + weight));
+
+    // In finalised blocks, too: the last of those that it was asked for, and of others.
+    let mut stand = met();
+    stand.finalise(Vec::new());
+    let (block, certificate) = stand.vault.look().block(1).unwrap();
+    let full = || vec![accusation.clone(); 46];
+    let far = || Event::Synced { peer, block: block.clone(), transactions: full(), certificate: certificate.clone() };
+    assert_eq!(times(&mut stand, |stand| stand.step(far())), WORDS_MAX / (128 + 46 * weight / 4));
+    let mut stand = met();
+    stand.finalise(Vec::new());
+    stand.say(flooder(), PeerMessage::Status { height: 1_000 });
+    assert_eq!(times(&mut stand, |stand| stand.step(far())), (WORDS_MAX - 1) / (46 * (weight - 1) / 4));
 }

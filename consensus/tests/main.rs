@@ -7,6 +7,7 @@ mod bodies;
 mod bounds;
 mod controls;
 mod false_chains;
+mod finality;
 mod flood;
 mod forks;
 mod heights;

@@ -16,10 +16,14 @@ pub use quick::{QUICK_BATCH_MAX, QUICK_PER_ADDRESS, QUICK_PER_KEY, QUICK_PER_NET
 
 use crate::crew::{Crew, Stopping};
 use crate::origin::Origin;
+use consensus::member::is_final;
+use ledger::block::Block;
+use ledger::certificate::Certificate;
 use ledger::encoding::encode;
 use ledger::id::{ChainId, Digest};
 use ledger::key::PublicKey;
 use ledger::transaction::{SignedTransaction, TransactionError, VerifiedTransaction};
+use ledger::validators::ValidatorSet;
 use quick::Quick;
 use rayon::ThreadPoolBuildError;
 use std::collections::HashMap;
@@ -45,6 +49,12 @@ pub enum Haste {
     Quick,
     /// When the machine has time.
     StepsBack,
+}
+
+/// Whether so many transactions weigh so much more than their number that they are never checked as fast as anything else
+/// for want of room: honest nodes pass no such thing on.
+pub(crate) fn is_heavy(weight: usize, transactions: usize) -> bool {
+    weight - transactions > QUICK_BATCH_MAX
 }
 
 /// What came of a batch, in its order.
@@ -100,12 +110,12 @@ impl Verifier {
         crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
-    /// How soon so many transactions are checked that a peer brings: at once, what it was asked for and a few at a time,
-    /// as long as these are not many in a second.
+    /// How soon transactions of this weight are checked that a peer brings: at once, what it was asked for and a few at a
+    /// time, as long as these are not many in a second.
     #[must_use]
-    pub fn haste_of(&self, peer: PublicKey, transactions: usize, asked_for: bool) -> Haste {
-        let may_be = asked_for || transactions <= QUICK_BATCH_MAX;
-        if may_be && self.rates().admits_of_peer(peer, transactions) { Haste::Quick } else { Haste::StepsBack }
+    pub fn haste_of(&self, peer: PublicKey, weight: usize, asked_for: bool) -> Haste {
+        let may_be = asked_for || weight <= QUICK_BATCH_MAX;
+        if may_be && self.rates().admits_of_peer(peer, weight) { Haste::Quick } else { Haste::StepsBack }
     }
 
     async fn each(&self, crew: &Crew, transactions: Vec<Vec<u8>>) -> Result<Verdicts, Stopping> {
@@ -113,17 +123,29 @@ impl Verifier {
         crew.run(move || transactions.iter().map(|bytes| this.verify(bytes)).collect()).await
     }
 
-    /// Checks the transactions of a block, all or none.
+    /// Checks the transactions of a finalised block, all or none: none, where it is known who must have certified it and
+    /// these have not, or have certified other transactions. Then the certificate says it all.
     ///
     /// # Errors
     /// [`Stopping`]; inside, the first transaction that does not verify.
     pub async fn block(
         &self,
-        transactions: Vec<SignedTransaction>,
+        block: Block,
+        certificate: Certificate,
+        certifiers: Option<ValidatorSet>,
     ) -> Result<Result<Vec<VerifiedTransaction>, TransactionError>, Stopping> {
         let this = self.clone();
-        // Whoever lacks a block is behind already.
-        self.quick.run(move || transactions.iter().map(|signed| this.verify(&encode(signed))).collect()).await
+        let weight: usize = block.transactions.iter().map(|signed| signed.transaction.payload.weight()).sum();
+        // Whoever lacks a block is behind already. But much evidence in one that nobody may have made final steps back.
+        let is_quick = certifiers.is_some() || !is_heavy(weight, block.transactions.len());
+        let crew = if is_quick { &self.quick } else { &self.in_background };
+        crew.run(move || {
+            if certifiers.is_some_and(|set| !is_final(&block, &certificate, &this.chain, &set)) {
+                return Ok(Vec::new());
+            }
+            block.transactions.iter().map(|signed| this.verify(&encode(signed))).collect()
+        })
+        .await
     }
 
     fn verify(&self, bytes: &[u8]) -> Result<VerifiedTransaction, TransactionError> {
@@ -165,11 +187,16 @@ impl Met {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ledger::block::PROTOCOL_VERSION;
-    use ledger::bounded::Sentence;
+    use ::tests::Scenario;
+    use ledger::block::{Header, PROTOCOL_VERSION};
+    use ledger::bounded::{List, Name, Sentence};
+    use ledger::certificate::VoteBody;
     use ledger::id::PatchId;
     use ledger::key::SecretKey;
+    use ledger::merkle;
     use ledger::transaction::{Payload, Transaction};
+    use ledger::validators::Validator;
+    use ledger::vote::{SignedVote, VoteKind};
 
     const CHAIN: ChainId = ChainId([7; 32]);
 
@@ -210,8 +237,46 @@ mod tests {
         let verifier = Verifier::new(CHAIN).expect("threads");
         let mut forged = recall(2);
         forged.transaction.nonce = 1;
-        let verdict = verifier.block(vec![recall(1), forged]).await.expect("not stopping");
-        assert!(matches!(verdict, Err(TransactionError::Signature(_))));
+        let (block, certificate, certifiers) = finalised(vec![recall(1), forged]);
+        let verdict = verifier.block(block.clone(), certificate.clone(), Some(certifiers)).await.expect("not stopping");
+        assert!(matches!(verdict, Err(TransactionError::Signature(_))), "a quorum signed it");
+        let verdict = verifier.block(block, certificate, None).await.expect("not stopping");
+        assert!(matches!(verdict, Err(TransactionError::Signature(_))), "nobody knows who must have");
+    }
+
+    /// Whoever is to have made it final has not: no transaction of it is looked at, or else the forged one would be found.
+    #[tokio::test]
+    async fn of_a_block_that_is_not_final_no_transaction_is_looked_at() {
+        let verifier = Verifier::new(CHAIN).expect("threads");
+        let mut forged = recall(2);
+        forged.transaction.nonce = 1;
+        let (block, certificate, certifiers) = finalised(vec![recall(1), forged]);
+        let none = Certificate::assemble(1, 0, block.header.hash(), &[], &certifiers);
+        let verdict = verifier.block(block.clone(), none, Some(certifiers.clone())).await.expect("not stopping");
+        assert_eq!(verdict, Ok(Vec::new()), "no certificate");
+        let other = Block { header: finalised(vec![recall(1)]).0.header, ..block };
+        let verdict = verifier.block(other, certificate, Some(certifiers)).await.expect("not stopping");
+        assert_eq!(verdict, Ok(Vec::new()), "of another block");
+        assert!(verifier.met().young.is_empty());
+    }
+
+    /// A block of these, and a set whose one validator signed it.
+    fn finalised(transactions: Vec<SignedTransaction>) -> (Block, Certificate, ValidatorSet) {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let validator = Validator { key: key.public(), organisation: Name::new("acme").expect("a name") };
+        let set = ValidatorSet::new(vec![validator]).expect("a set");
+        let leaves: Vec<_> = transactions.iter().map(encode).collect();
+        let header = Header {
+            height: 1,
+            tx_count: u32::try_from(leaves.len()).expect("few"),
+            tx_root: merkle::root(leaves.iter().map(Vec::as_slice)),
+            validators_hash: set.hash(),
+            ..Scenario::new(1).genesis().header.clone()
+        };
+        let body = VoteBody { height: 1, round: 0, block: Some(header.hash()) };
+        let vote = SignedVote::sign(VoteKind::Precommit, body, &key, &CHAIN);
+        let certificate = Certificate::assemble(1, 0, header.hash(), &[(vote.voter, vote.signature)], &set);
+        (Block { header, transactions: List::new(transactions).expect("few") }, certificate, set)
     }
 
     /// Memory has a bound: however many come, two generations are kept.

@@ -34,7 +34,9 @@ impl<C: Chain> Member<C> {
             let was_here = self.mempool.contains(&transaction.id());
             // No answer, and little blame: a transaction may have been right when the peer passed it on.
             let admitted = self.admit(transaction, Source::Peer)?;
-            vain += usize::from(was_here || admitted.is_err());
+            if was_here || admitted.is_err() {
+                vain += transaction.payload().weight();
+            }
         }
         let words = 1 + u32::try_from(vain / VAIN_TRANSACTIONS_PER_WORD).unwrap_or(u32::MAX - 1);
         self.spends(peer, words);

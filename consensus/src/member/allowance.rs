@@ -5,6 +5,7 @@
 //! while it is away, too.
 
 use ledger::key::PublicKey;
+use ledger::transaction::VerifiedTransaction;
 use std::collections::BTreeMap;
 
 /// Words of who has said nothing for long. A peer that is not heard for five seconds has gone, and what an honest one says
@@ -16,14 +17,23 @@ const WORDS_PER_MS: u64 = 1;
 const WORDS_PER_BLOCK: u32 = 64;
 /// Words of who is let in again.
 const WORDS_TO_COME_BACK: u32 = WORDS_MAX / 2;
-/// Transactions for a word, of those that were here or that the rules refuse: each was verified for nothing.
+/// Transactions for a word, of those that were here or that the rules refuse: each was verified for nothing, and counts
+/// what it weighs.
 pub(super) const VAIN_TRANSACTIONS_PER_WORD: usize = 8;
 /// Words for coming: a validator's node is told what waits, and every one is greeted.
 pub(super) const CONNECTION_WORDS: u32 = 256;
 /// Words for a finalised block that it was not asked for.
-pub(super) const VAIN_BLOCK_WORDS: u32 = 128;
-/// … and transactions in it for one more, as far as they were verified: a tenth of the time that they took.
-pub(super) const VAIN_VERIFIED_PER_WORD: u32 = 4;
+const VAIN_BLOCK_WORDS: u32 = 128;
+/// … and transactions in it for one more, as far as they were verified, by their weight: a tenth of the time that they took.
+const VAIN_VERIFIED_PER_WORD: usize = 4;
+
+/// Words for a finalised block that is of no use, and these of its transactions were verified. What was asked for may come
+/// late, and costs nothing; but for what nobody has to say: evidence whose signatures are more than its transactions.
+pub(super) fn words_for_vain_block(verified: &[VerifiedTransaction], was_asked: bool) -> u32 {
+    let weight: usize = verified.iter().map(|transaction| transaction.payload().weight()).sum();
+    let (words, counted) = if was_asked { (0, weight - verified.len()) } else { (VAIN_BLOCK_WORDS, weight) };
+    words + u32::try_from(counted / VAIN_VERIFIED_PER_WORD).unwrap_or(WORDS_MAX)
+}
 
 /// What one peer has left.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
-use super::allowance::{VAIN_BLOCK_WORDS, VAIN_VERIFIED_PER_WORD};
+use super::allowance::words_for_vain_block;
 use super::bodies::Asking;
 use super::mempool::PassedOver;
 use super::voice::Voice;
@@ -296,9 +296,9 @@ impl<C: Chain> Member<C> {
         }
         if height != self.next_height() {
             // Late, or here already by another way: that is nobody's fault.
-            if !was_asked {
-                let of_transactions = u32::try_from(transactions.len()).unwrap_or(u32::MAX) / VAIN_VERIFIED_PER_WORD;
-                self.spends(peer, VAIN_BLOCK_WORDS.saturating_add(of_transactions));
+            let words = words_for_vain_block(&transactions, was_asked);
+            if words > 0 {
+                self.spends(peer, words);
             }
             return Ok(());
         }

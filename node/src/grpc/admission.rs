@@ -5,10 +5,11 @@ use super::{Services, wall_ms};
 use crate::desk::{Asked, Claim, Claimant, NoClaim, Place};
 use crate::origin::Origin;
 use consensus::member::Event;
+use ledger::block::PROTOCOL_VERSION;
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
-use ledger::state::{ApplyError, BlockContext, State, StateView as _};
+use ledger::state::{ApplyError, BlockContext, State, StateView as _, may_accuse};
 use ledger::transaction::{SignedTransaction, VerifiedTransaction};
 use proto::v1;
 use tonic::Status;
@@ -34,14 +35,17 @@ impl Services {
         let mut places = Vec::with_capacity(transactions.len());
         let mut roomy = Vec::with_capacity(transactions.len());
         for transaction in transactions {
-            let place = self.claim_for(origin, &transaction)?;
+            let place = match self.claim_for(origin, &transaction)? {
+                Ok(place) => self.may_bring(&transaction).map(|()| place),
+                Err(full) => Err(full.into()),
+            };
             if place.is_ok() {
                 roomy.push(transaction);
             }
             places.push(place);
         }
         let mut verified = self.verifier.offered(origin, roomy).await.map_err(|_| Refused::stopping())?.into_iter();
-        let welcome = |place: Result<Option<Claim>, NoClaim>| {
+        let welcome = |place: Result<Option<Claim>, Refused>| {
             let place = place?;
             let verdict = verified.next().ok_or_else(Refused::stopping)?;
             let transaction = verdict.inspect_err(|_| self.desk.forged(origin))?;
@@ -72,6 +76,25 @@ impl Services {
         match self.desk.claim(Claimant { origin, signer, organisation }) {
             Err(NoClaim::NoRoom(_) | NoClaim::Key { .. }) if self.is_known(transaction)? => Ok(Ok(None)),
             claimed => Ok(claimed.map(Some)),
+        }
+    }
+
+    /// Whether an accusation is brought by a key that may bring one, before anything of it is checked: or else anybody would
+    /// have hundreds of signatures checked by one of his own. That it names somebody else's key is found out by the first.
+    fn may_bring(&self, bytes: &[u8]) -> Result<(), Refused> {
+        let Some(SignedTransaction { transaction, .. }) = SignedTransaction::claimed_heavy(bytes) else {
+            return Ok(());
+        };
+        // Of another ledger, or a later one: that is said first, and costs nothing.
+        if transaction.version != PROTOCOL_VERSION || transaction.chain_id != self.store.chain_id() {
+            return Ok(());
+        }
+        match may_accuse(&*self.store, &transaction) {
+            Ok(()) => Ok(()),
+            // Whoever asks again is answered, whatever has become of the key.
+            Err(ApplyError::Rejected(_)) if self.is_known(bytes)? => Ok(()),
+            Err(ApplyError::Rejected(rejection)) => Err(rejection.into()),
+            Err(ApplyError::Storage(error)) => Err(Refused::internal(error)),
         }
     }
 

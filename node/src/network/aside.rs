@@ -19,13 +19,16 @@ pub(super) struct Batch {
     pub(super) transactions: Vec<Vec<u8>>,
     signers: BTreeSet<PublicKey>,
     bytes: usize,
+    /// What they weigh, as they say.
+    pub(super) weight: usize,
 }
 
 impl Batch {
     pub(super) fn new(transactions: Vec<Vec<u8>>) -> Self {
         let signers = transactions.iter().filter_map(|bytes| SignedTransaction::claimed_signer(bytes)).collect();
         let bytes = transactions.iter().map(Vec::len).sum();
-        Self { transactions, signers, bytes }
+        let weight = transactions.iter().map(|bytes| SignedTransaction::claimed_weight(bytes)).sum();
+        Self { transactions, signers, bytes, weight }
     }
 }
 

@@ -9,13 +9,17 @@ use super::swarm::node_key;
 use crate::artifacts::Artifacts;
 use crate::crew::Stopping;
 use crate::shell::Inbox;
-use crate::verifier::{Haste, Verifier};
-use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, TransactionBytes, has_left};
+use crate::verifier::{Haste, Verifier, is_heavy};
+use consensus::member::{
+    Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, TransactionBytes, certifiers, has_left,
+};
 use futures::{AsyncRead, AsyncReadExt as _, StreamExt as _};
+use ledger::block::Header;
 use ledger::bounded::List;
 use ledger::encoding::decode;
 use ledger::frame::{LENGTH_BYTES, announced};
 use ledger::key::PublicKey;
+use ledger::validators::ValidatorSet;
 use libp2p::PeerId;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -170,7 +174,7 @@ impl Door {
                     }
                     Parsed::Transactions { batch, asked_for } => (batch, asked_for),
                 };
-                let is_quick = self.verifier.haste_of(peer, batch.transactions.len(), asked_for) == Haste::Quick;
+                let is_quick = self.verifier.haste_of(peer, batch.weight, asked_for) == Haste::Quick;
                 // What was asked for is in a block already, in the order it has there.
                 let may_overtake = asked_for || !aside.comes_before(&batch);
                 if way == Way::Bulk && !(is_quick && may_overtake) && aside.takes(&batch) {
@@ -181,7 +185,10 @@ impl Door {
                 if !asked_for {
                     aside.let_pass(&batch).await;
                 }
-                self.hear_transactions(peer, batch.transactions, Haste::Quick, asked_for).await?;
+                // What there is no room for is checked at once, but for what honest nodes do not bring.
+                let steps_back = !is_quick && is_heavy(batch.weight, batch.transactions.len());
+                let haste = if steps_back { Haste::StepsBack } else { Haste::Quick };
+                self.hear_transactions(peer, batch.transactions, haste, asked_for).await?;
             }
         };
         let stepping_back = async {
@@ -211,8 +218,17 @@ impl Door {
         Ok(self.events.send(event).await.map_err(|_| Stopping)?)
     }
 
-    /// From bytes to what they say; nothing, where that is of no use. Signatures of blocks are verified here, and of nothing
-    /// from who is not listened to.
+    /// The newest height here, and who must have certified a header after it, as far as that is known then.
+    fn certifiers(&self, header: &Header) -> (u64, Option<ValidatorSet>) {
+        // Of one moment: the sets are those of the two heights after this one.
+        let view = self.store.view();
+        let Ok(tip) = view.tip() else { return (self.store.tip().header.height, None) };
+        let tip = tip.header.height;
+        (tip, certifiers(&view, tip, header).ok().flatten())
+    }
+
+    /// From bytes to what they say; nothing, where that is of no use. Signatures of blocks are verified here, the certificate's
+    /// first where it is known whose it must be, and of nothing from who is not listened to.
     async fn parse(&self, peer: PublicKey, bytes: Vec<u8>) -> Result<Option<Parsed>, DoorError> {
         let message = decode(&bytes)?;
         let event = match message {
@@ -226,13 +242,13 @@ impl Door {
             PeerMessage::FinalisedBlock { block, certificate } => {
                 let height = block.header.height;
                 self.network.heard_height(&peer, height);
-                let tip = self.store.tip().header.height;
+                let (tip, certifiers) = self.certifiers(&block.header);
                 let transactions = match height {
                     // Of a block of the past nothing but its certificate may be of use.
                     _ if height <= tip => Vec::new(),
                     // Nobody asked for it.
                     _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(None),
-                    _ => self.verifier.block(block.transactions.to_vec()).await??,
+                    _ => self.verifier.block(block.clone(), certificate.clone(), certifiers).await??,
                 };
                 Event::Synced { peer, block, transactions, certificate }
             }

@@ -10,7 +10,9 @@ use std::hash::Hash;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// Signatures of a batch that may be quick: a block's worth of one organisation while others have little to say.
+/// Signatures of a batch that may be quick: a block's worth of one organisation while others have little to say. Here and
+/// below a transaction counts what it weighs: an accusation has the signatures of its evidence besides its own, and a
+/// proposal counts one more for each of its changes.
 pub const QUICK_BATCH_MAX: usize = 16;
 /// Signatures a second of one key, as transactions name it: nobody who waits for finality in between says more. All
 /// of it is a few hundredths of a core.
@@ -56,25 +58,33 @@ impl Quick {
     /// Whether what comes from somewhere is checked at once; if so, it counts.
     pub(super) fn admits(&mut self, origin: Origin, transactions: &[Vec<u8>]) -> bool {
         let now = Instant::now();
-        transactions.len() <= QUICK_BATCH_MAX && transactions.iter().all(|bytes| self.admits_one(origin, bytes, now))
+        transactions.len() <= QUICK_BATCH_MAX && {
+            let weights: Vec<usize> = transactions.iter().map(|it| SignedTransaction::claimed_weight(it)).collect();
+            let mut weighed = transactions.iter().zip(&weights);
+            weights.iter().sum::<usize>() <= QUICK_BATCH_MAX
+                && weighed.all(|(bytes, weight)| self.admits_one(origin, bytes, *weight, now))
+        }
     }
 
-    fn admits_one(&mut self, origin: Origin, transaction: &[u8], now: Instant) -> bool {
+    fn admits_one(&mut self, origin: Origin, transaction: &[u8], weight: usize, now: Instant) -> bool {
         // What names nobody is refused without a look at its signature.
         let Some(signer) = SignedTransaction::claimed_signer(transaction) else { return true };
         let network = origin.network(Width::Company);
-        let has = self.networks.has(&network, now) && self.addresses.has(&origin, now) && self.keys.has(&signer, now);
+        let count = u32::try_from(weight).unwrap_or(u32::MAX);
+        let has = self.networks.has_many(&network, count, now)
+            && self.addresses.has_many(&origin, count, now)
+            && self.keys.has_many(&signer, count, now);
         if has {
-            self.networks.spend(network, now);
-            self.addresses.spend(origin, now);
-            self.keys.spend(signer, now);
+            self.networks.spend_many(network, count, now);
+            self.addresses.spend_many(origin, count, now);
+            self.keys.spend_many(signer, count, now);
         }
         has
     }
 
-    /// Whether so many that a peer brings are checked at once; if so, they count.
-    pub(super) fn admits_of_peer(&mut self, peer: PublicKey, transactions: usize) -> bool {
-        let (now, count) = (Instant::now(), u32::try_from(transactions).unwrap_or(u32::MAX));
+    /// Whether what a peer brings is checked at once, of this weight; if so, it counts.
+    pub(super) fn admits_of_peer(&mut self, peer: PublicKey, weight: usize) -> bool {
+        let (now, count) = (Instant::now(), u32::try_from(weight).unwrap_or(u32::MAX));
         let has = self.peers.has_many(&peer, count, now);
         if has {
             self.peers.spend_many(peer, count, now);
@@ -112,10 +122,6 @@ impl<K: Eq + Hash> Rate<K> {
         self.whole_at.len() < REMEMBERED_MAX
     }
 
-    fn spend(&mut self, who: K, now: Instant) {
-        self.spend_many(who, 1, now);
-    }
-
     fn spend_many(&mut self, who: K, count: u32, now: Instant) {
         let whole_at = self.whole_at.entry(who).or_insert(now);
         *whole_at = now.max(*whole_at) + self.each.saturating_mul(count);
@@ -125,12 +131,16 @@ impl<K: Eq + Hash> Rate<K> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use ::tests::Scenario;
     use ledger::block::PROTOCOL_VERSION;
-    use ledger::bounded::Sentence;
+    use ledger::bounded::{Name, Sentence};
+    use ledger::certificate::Certificate;
     use ledger::encoding::encode;
-    use ledger::id::{ChainId, PatchId};
+    use ledger::evidence::{CertifiedHeader, Evidence, TwoCertificates};
+    use ledger::id::{BlockHash, ChainId, PatchId};
     use ledger::key::Signature;
     use ledger::transaction::{Payload, Transaction};
+    use ledger::validators::{Validator, ValidatorSet};
     use std::net::IpAddr;
 
     fn origin(address: &str) -> Origin {
@@ -185,6 +195,40 @@ mod tests {
         assert!(rates.admits(origin("192.0.3.1"), &long[1..]));
     }
 
+    /// An accusation by this signer of these rounds, with all signatures that a set of so many has; none of them holds.
+    fn accusation(signer: PublicKey, validators: u32) -> Vec<u8> {
+        let organisation = Name::new("sybils").unwrap();
+        let validator = |number| Validator { key: key(number), organisation: organisation.clone() };
+        let validators = ValidatorSet::new((0..validators).map(validator).collect()).unwrap();
+        let signed: Vec<_> = validators.validators().iter().map(|it| (it.key, Signature([0; 64]))).collect();
+        let certified = |block: u8| {
+            let certificate = Certificate::assemble(9, 0, BlockHash([block; 32]), &signed, &validators);
+            CertifiedHeader { header: Scenario::new(1).genesis().header.clone(), certificate }
+        };
+        let (one, other) = (certified(1), certified(2));
+        let evidence = Evidence::Certificates(Box::new(TwoCertificates { validators, one, other }));
+        let (version, chain_id) = (PROTOCOL_VERSION, ChainId([7; 32]));
+        let payload = Payload::Accuse { evidence };
+        let transaction = Transaction { version, chain_id, signer, nonce: 0, expires_at_ms: 1, payload };
+        encode(&SignedTransaction { transaction, signature: Signature([0; 64]) })
+    }
+
+    /// One that carries hundreds of signatures is no short batch, and one that carries a few counts them.
+    #[tokio::test(start_paused = true)]
+    async fn an_accusation_counts_as_many_as_it_carries() {
+        let mut rates = Quick::default();
+        assert!(!rates.admits(origin("192.0.2.1"), &[accusation(key(900), 128)]));
+        assert!(!rates.admits(origin("192.0.2.1"), &[accusation(key(900), 8)]), "seventeen");
+        assert_eq!(quick(&mut rates, "192.0.2.1", 1, 1_000), QUICK_PER_KEY, "what steps back takes nothing");
+        tokio::time::advance(BURST).await;
+        let (small, weight) = (accusation(key(901), 4), 9);
+        let times = (0..1_000).filter(|_| rates.admits(origin("192.0.2.1"), std::slice::from_ref(&small))).count();
+        assert_eq!(u32::try_from(times).unwrap(), QUICK_PER_KEY / weight);
+        let other = accusation(key(902), 4);
+        assert!(!rates.admits(origin("192.0.3.1"), &[other.clone(), other.clone()]), "of a batch, all together");
+        assert!(rates.admits(origin("192.0.3.1"), &[other]));
+    }
+
     /// What one peer brings takes nothing of what others have, and more than a second's worth steps back at once.
     #[tokio::test(start_paused = true)]
     async fn what_a_peer_brings_is_counted_by_itself() {
@@ -214,7 +258,7 @@ mod tests {
         let mut rate: Rate<u32> = Rate::new(1);
         for number in 0..3 * u32::try_from(REMEMBERED_MAX).unwrap() {
             if rate.has(&number, Instant::now()) {
-                rate.spend(number, Instant::now());
+                rate.spend_many(number, 1, Instant::now());
             }
         }
         assert_eq!(rate.whole_at.len(), REMEMBERED_MAX);

@@ -12,6 +12,7 @@ use ledger::certificate::VoteBody;
 use ledger::encoding::encode;
 use ledger::evidence::Evidence;
 use ledger::id::BlockHash;
+use ledger::key::SecretKey;
 use ledger::state::record::Role;
 use ledger::transaction::{Payload, SignedTransaction};
 use proto::v1::{Conviction, GetTransactionRequest, ListConvictionsRequest};
@@ -88,6 +89,14 @@ async fn two_votes_of_one_key_end_as_one_conviction_however_many_nodes_saw_them(
     assert_refused(&nodes[0].submit(&again, 0).await.unwrap_err(), Code::AlreadyExists, "already-convicted");
     let honest = accuse(stage.prevote(1, 1), stage.prevote(2, 2));
     assert_refused(&nodes[0].submit(&honest, 0).await.unwrap_err(), Code::InvalidArgument, "evidence");
+
+    // By whom it may not be brought is looked at before its evidence, which proves nothing here.
+    let stranger = SecretKey::from_seed(&[77; 32]);
+    let payload = Payload::Accuse { evidence: Evidence::Votes(stage.prevote(1, 1), stage.prevote(2, 2)) };
+    let strange = stage.world.signed(&stranger, payload.clone());
+    assert_refused(&nodes[0].submit(&strange, 0).await.unwrap_err(), Code::PermissionDenied, "unknown-key");
+    let governor = stage.world.signed(&stage.world.key(ORGANISATIONS[1], Role::Governor), payload);
+    assert_refused(&nodes[0].submit(&governor, 0).await.unwrap_err(), Code::PermissionDenied, "wrong-role");
 
     // Filters and pages.
     let of = |key: Vec<u8>| ListConvictionsRequest { key, page_size: 1, ..Default::default() };
