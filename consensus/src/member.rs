@@ -26,6 +26,7 @@ mod voice;
 
 pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, Parting, To};
+pub use admission::takes_long;
 pub use admittance::{Admittance, has_left};
 pub use allowance::WORDS_MAX;
 pub use chain::Chain;
@@ -43,6 +44,7 @@ pub use voice::{Memory, OwnWords, SILENCE_MS};
 
 use crate::{Evidence, GuardRecord, Input, LogEntry, Replica, ReplicaConfig, Timeouts};
 use accusations::Accusations;
+use admission::GIVEN_LONG_MAX;
 use blocks::Body;
 use bodies::{Asking, Bodies};
 use candidates::Candidates;
@@ -191,9 +193,8 @@ impl<C: Chain> Member<C> {
                 self.heard_how_far()?;
             }
             Event::Said { peer, message } => self.said(peer, message)?,
-            Event::Gossiped { peer, transactions } | Event::Given { peer, transactions } => {
-                self.gossiped(peer, transactions)?;
-            }
+            Event::Gossiped { peer, transactions } => self.heard_transactions(peer, &transactions, usize::MAX)?,
+            Event::Given { peer, transactions } => self.heard_transactions(peer, &transactions, GIVEN_LONG_MAX)?,
             Event::Synced { peer, block, transactions, certificate } => {
                 self.synced(peer, block, transactions, &certificate)?;
             }

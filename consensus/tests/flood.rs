@@ -9,6 +9,7 @@ use ledger::bounded::Name;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::decode;
 use ledger::evidence::{CertifiedHeader, TwoCertificates};
+use ledger::governance::Change;
 use ledger::id::BlockHash;
 use ledger::key::SecretKey;
 use ledger::limits;
@@ -189,4 +190,43 @@ fn accusations_that_nobody_needs_cost_what_their_signatures_do() {
     stand.finalise(Vec::new());
     stand.say(flooder(), PeerMessage::Status { height: 1_000 });
     assert_eq!(times(&mut stand, |stand| stand.step(far())), (WORDS_MAX - 1) / (46 * (weight - 1) / 4));
+}
+
+/// Sixty-three changes that are possible, and one that is not.
+fn impossible() -> Vec<Change> {
+    let parameters = Cast::of(4).genesis.genesis.parameters.clone();
+    let mut changes = vec![Change::SetParameters { parameters }; limits::CHANGES_MAX - 1];
+    changes.push(Change::RetireKey { key: secret("stranger").public() });
+    changes
+}
+
+/// No count of open proposals has them: they leave no trace.
+#[test]
+fn proposals_that_are_not_possible_cost_by_their_changes_and_ballots_that_nobody_needs_a_word() {
+    let peer = flooder().node.public();
+    let mut stand = met();
+    let proposed = stand.decision_of(impossible());
+    let changes = u32::try_from(limits::CHANGES_MAX).unwrap();
+    for (transaction, words) in [(&proposed[0], 1 + (1 + changes) / 8 + 32 + changes), (&proposed[1], 2)] {
+        let mut stand = met();
+        let event = || Event::Gossiped { peer, transactions: vec![transaction.clone()] };
+        let heard = times(&mut stand, |stand| stand.step(event()));
+        assert_eq!(heard, (WORDS_MAX - 257) / words, "{}", transaction.payload().kind());
+    }
+}
+
+/// What is given is heard all at once, before anything that is passed on.
+#[test]
+fn of_proposals_that_are_given_one_is_looked_at_and_of_those_passed_on_all() {
+    let peer = flooder().node.public();
+    let mut stand = met();
+    let parameters = Cast::of(4).genesis.genesis.parameters.clone();
+    let mut proposed = || stand.decision(Change::SetParameters { parameters: parameters.clone() }).swap_remove(0);
+    let given = [proposed(), proposed(), proposed(), Cast::of(4).jobs[0].transaction.clone()];
+    let mut stand = met();
+    stand.step(Event::Given { peer, transactions: given.to_vec() });
+    let pool = |stand: &Stand| given.each_ref().map(|transaction| stand.member.mempool().contains(&transaction.id()));
+    assert_eq!(pool(&stand), [true, false, false, true]);
+    stand.step(Event::Gossiped { peer, transactions: given.to_vec() });
+    assert_eq!(pool(&stand), [true; 4]);
 }

@@ -1,11 +1,22 @@
 //! Transactions: admitted to the pool by the rules as they stand now, and passed on.
 
-use super::allowance::VAIN_TRANSACTIONS_PER_WORD;
+use super::allowance::{VAIN_TRANSACTIONS_PER_WORD, WORDS_MAX, words_for_refusal};
 use super::{Action, Admittance, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
 use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
-use ledger::transaction::VerifiedTransaction;
+use ledger::transaction::{Payload, VerifiedTransaction};
+
+/// Transactions that take long and are looked at of those that a peer gives at once. These are of a block that is about to
+/// be judged; they come before everything that is passed on, all together, and the pool can do without them.
+pub(super) const GIVEN_LONG_MAX: usize = 1;
+
+/// Whether the rules may take milliseconds over a transaction, where others take a small part of one: changes are all tried
+/// out, and a hundred keys that are accused looked up. Between two of these there must be time for what is urgent.
+#[must_use]
+pub fn takes_long(transaction: &VerifiedTransaction) -> bool {
+    matches!(transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. } | Payload::Accuse { .. })
+}
 
 impl<C: Chain> Member<C> {
     pub(super) fn offered(&mut self, offers: Vec<(VerifiedTransaction, Ticket)>) -> Result<(), Fatal> {
@@ -24,21 +35,33 @@ impl<C: Chain> Member<C> {
         self.wake_for_transactions()
     }
 
-    pub(super) fn gossiped(&mut self, peer: PublicKey, transactions: Vec<VerifiedTransaction>) -> Result<(), Fatal> {
+    /// A peer passed on transactions, and no more of those that take long are looked at than this.
+    pub(super) fn heard_transactions(
+        &mut self,
+        peer: PublicKey,
+        transactions: &[VerifiedTransaction],
+        long_max: usize,
+    ) -> Result<(), Fatal> {
         if self.meet(peer)? != Admittance::Heard {
             return Ok(());
         }
-        let mut vain = 0;
-        for transaction in &transactions {
+        let (mut words, mut vain, mut long) = (1, 0, 0);
+        for transaction in transactions {
             self.bodies.offer(&peer, transaction);
             let was_here = self.mempool.contains(&transaction.id());
-            // No answer, and little blame: a transaction may have been right when the peer passed it on.
-            let admitted = self.admit(transaction, Source::Peer)?;
-            if was_here || admitted.is_err() {
+            let is_long = takes_long(transaction);
+            if was_here || is_long && long == long_max {
                 vain += transaction.payload().weight();
+                continue;
+            }
+            long += usize::from(is_long);
+            // No answer, and little blame: a transaction may have been right when the peer passed it on.
+            if let Err(refused) = self.admit(transaction, Source::Peer)? {
+                vain += transaction.payload().weight();
+                words += words_for_refusal(transaction.payload(), &refused);
             }
         }
-        let words = 1 + u32::try_from(vain / VAIN_TRANSACTIONS_PER_WORD).unwrap_or(u32::MAX - 1);
+        words += u32::try_from(vain / VAIN_TRANSACTIONS_PER_WORD).unwrap_or(WORDS_MAX);
         self.spends(peer, words);
         self.look_again_at_bodies()?;
         self.wake_for_transactions()

@@ -4,8 +4,10 @@
 //! to say about them. Who has none left is sent away, and is not let in before half of them are back; they are counted
 //! while it is away, too.
 
+use super::OfferError;
 use ledger::key::PublicKey;
-use ledger::transaction::VerifiedTransaction;
+use ledger::state::Rejection;
+use ledger::transaction::{Payload, VerifiedTransaction};
 use std::collections::BTreeMap;
 
 /// Words of who has said nothing for long. A peer that is not heard for five seconds has gone, and what an honest one says
@@ -20,6 +22,11 @@ const WORDS_TO_COME_BACK: u32 = WORDS_MAX / 2;
 /// Transactions for a word, of those that were here or that the rules refuse: each was verified for nothing, and counts
 /// what it weighs.
 pub(super) const VAIN_TRANSACTIONS_PER_WORD: usize = 8;
+/// Words for a proposal or a ballot that the rules refuse, besides: its records are larger than any others.
+const VAIN_GOVERNING_WORDS: u32 = 1;
+/// Words for a proposal whose changes are not possible, and one more for each of them. All of them were tried out, on
+/// everything that is on record of all members, and it leaves no trace that would count.
+const IMPOSSIBLE_WORDS: u32 = 32;
 /// Words for coming: a validator's node is told what waits, and every one is greeted.
 pub(super) const CONNECTION_WORDS: u32 = 256;
 /// Words for a finalised block that it was not asked for.
@@ -33,6 +40,17 @@ pub(super) fn words_for_vain_block(verified: &[VerifiedTransaction], was_asked: 
     let weight: usize = verified.iter().map(|transaction| transaction.payload().weight()).sum();
     let (words, counted) = if was_asked { (0, weight - verified.len()) } else { (VAIN_BLOCK_WORDS, weight) };
     words + u32::try_from(counted / VAIN_VERIFIED_PER_WORD).unwrap_or(WORDS_MAX)
+}
+
+/// Words for a transaction that was not taken, besides what it weighs.
+pub(super) fn words_for_refusal(payload: &Payload, refused: &OfferError) -> u32 {
+    match (payload, refused) {
+        (Payload::Propose { proposal }, OfferError::Rejected(Rejection::Change(_))) => {
+            IMPOSSIBLE_WORDS + u32::try_from(proposal.changes.len()).unwrap_or(WORDS_MAX)
+        }
+        (Payload::Propose { .. } | Payload::Ballot { .. }, OfferError::Rejected(_)) => VAIN_GOVERNING_WORDS,
+        _ => 0,
+    }
 }
 
 /// What one peer has left.

@@ -2,7 +2,7 @@
 //! takes more than its bytes.
 
 use crate::shares::Queues;
-use consensus::member::{Event, PeerMessage};
+use consensus::member::{Event, PeerMessage, takes_long};
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
 use std::sync::Arc;
@@ -29,6 +29,8 @@ pub const BULK_OF_CLIENTS_BYTES_MAX: usize = BULK_BYTES_MAX / 2;
 /// Transactions of a batch taken out at once; the rest stays until what is urgent was heard. Some of them take half a
 /// millisecond, and a vote that waits for a whole batch comes many times as late.
 pub(super) const TRANSACTIONS_AT_ONCE_MAX: usize = 64;
+/// … and of these such as take many times as long as others ([`takes_long`]).
+const LONG_AT_ONCE_MAX: usize = 1;
 /// More than any consensus message has: the votes of 128 validators.
 const CONSENSUS_BYTES: usize = 16 * 1024;
 /// More than any other event has.
@@ -185,9 +187,10 @@ impl Events {
     /// Takes out the beginning of a batch. What it takes in memory is given back when all of it was taken out.
     fn begin(&mut self, mut held: Held) -> Event {
         let rest = match &mut held.event {
-            Event::Offered(offers) => rest_of(offers).map(Event::Offered),
+            Event::Offered(offers) => rest_of(offers, |(transaction, _)| transaction).map(Event::Offered),
             Event::Gossiped { peer, transactions } => {
-                rest_of(transactions).map(|transactions| Event::Gossiped { peer: *peer, transactions })
+                let rest = rest_of(transactions, |transaction| transaction);
+                rest.map(|transactions| Event::Gossiped { peer: *peer, transactions })
             }
             _ => None,
         };
@@ -199,8 +202,15 @@ impl Events {
 }
 
 /// What is left of a batch, if it is more than is taken out at once.
-fn rest_of<T>(batch: &mut Vec<T>) -> Option<Vec<T>> {
-    (batch.len() > TRANSACTIONS_AT_ONCE_MAX).then(|| batch.split_off(TRANSACTIONS_AT_ONCE_MAX))
+fn rest_of<T>(batch: &mut Vec<T>, transaction: impl Fn(&T) -> &VerifiedTransaction) -> Option<Vec<T>> {
+    let mut long = 0;
+    let is_one_too_many = |it: &T| {
+        long += usize::from(takes_long(transaction(it)));
+        long > LONG_AT_ONCE_MAX
+    };
+    let first = batch.iter().take(TRANSACTIONS_AT_ONCE_MAX).position(is_one_too_many);
+    let first = first.unwrap_or(TRANSACTIONS_AT_ONCE_MAX);
+    (batch.len() > first).then(|| batch.split_off(first))
 }
 
 #[cfg(test)]
@@ -210,7 +220,12 @@ mod tests {
     use consensus::Message;
     use consensus::member::Ticket;
     use futures::FutureExt as _;
+    use ledger::block::PROTOCOL_VERSION;
+    use ledger::bounded::{List, Notes};
+    use ledger::governance::Proposal;
+    use ledger::id::ChainId;
     use ledger::key::SecretKey;
+    use ledger::transaction::{Payload, Transaction};
 
     fn peer(seed: u8) -> PublicKey {
         SecretKey::from_seed(&[seed; 32]).public()
@@ -311,6 +326,38 @@ mod tests {
             }
         }
         assert_eq!(parts, vec![TRANSACTIONS_AT_ONCE_MAX, TRANSACTIONS_AT_ONCE_MAX, 1]);
+    }
+
+    /// Proposals take long, and between two of them is heard what is urgent; whoever brings them.
+    #[tokio::test]
+    async fn of_what_takes_long_one_is_taken_out_at_once() {
+        let (inbox, mut events) = inbox();
+        let (quick, long) = (transaction(), proposal());
+        let mixed: Vec<_> =
+            [&quick, &long, &quick, &long, &long, &quick].map(VerifiedTransaction::clone).into_iter().collect();
+        let offers = mixed.iter().map(|transaction| (transaction.clone(), Ticket(0))).collect();
+        for event in [Event::Gossiped { peer: peer(1), transactions: mixed }, Event::Offered(offers)] {
+            assert!(goes_in(&inbox, event));
+            let mut parts = Vec::new();
+            while let Some(Some(event)) = events.recv().now_or_never() {
+                match event {
+                    Event::Gossiped { transactions, .. } => parts.push(transactions.len()),
+                    Event::Offered(offers) => parts.push(offers.len()),
+                    _ => continue,
+                }
+                assert!(goes_in(&inbox, said(peer(2))));
+                assert!(matches!(events.recv().await, Some(Event::Said { .. })), "it goes first");
+            }
+            assert_eq!(parts, vec![3, 1, 2]);
+        }
+    }
+
+    fn proposal() -> VerifiedTransaction {
+        let key = SecretKey::from_seed(&[9; 32]);
+        let proposal = Proposal { changes: List::default(), note: Notes::default(), closes_at_ms: 1 };
+        let (version, chain_id, payload) = (PROTOCOL_VERSION, ChainId([7; 32]), Payload::Propose { proposal });
+        let transaction = Transaction { version, chain_id, signer: key.public(), nonce: 0, expires_at_ms: 1, payload };
+        transaction.sign(&key).verify(&chain_id).unwrap()
     }
 
     /// A message for consensus, from a peer.
