@@ -7,6 +7,7 @@
 //! so (`RUN-PATCH-open`), at once, because nobody knows how long it stays like that; and one of its end. A receipt's number is given when it is signed: the ledger wants exactly
 //! one more than the last, and the last is what the ledger says.
 
+mod patience;
 mod signer;
 mod told;
 
@@ -27,12 +28,14 @@ use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::receipt::Receipt;
 use ledger::transaction::{Payload, SignedTransaction, Transaction};
+use patience::{Patience, Wait};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 /// Receipts that wait; the oldest is given up when there are more.
 const WAITING_MAX: usize = 256;
@@ -45,10 +48,6 @@ const WAITING_BYTES_MAX: usize = 16 * 1024;
 /// How long a signed receipt stays valid. Counted from the ledger's own time: this host's clock may be
 /// what is wrong.
 const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
-/// Wait before trying again, at first …
-const RETRY_MIN: Duration = Duration::from_millis(500);
-/// … and at the most.
-const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// How often a node is asked to prove that a receipt it took is final …
 const CONFIRMATIONS_MAX: usize = 20;
@@ -215,7 +214,7 @@ pub enum SendError {
     /// A node took it, and it is not final yet.
     #[error("taken, and not final yet")]
     NotFinal,
-    /// There is no node.
+    /// There is no node, or none that did not ask to be left alone.
     #[error("no node")]
     NoNode,
 }
@@ -235,29 +234,25 @@ impl Sender {
 
     /// Sends what waits, and what comes, for ever.
     pub async fn run(self) {
-        let mut retry = RETRY_MIN;
+        let mut patience = Patience::default();
         loop {
             self.ask_enrolment().await;
-            match self.send_all().await {
+            match self.send_with(&mut patience).await {
                 Ok(()) if self.receipts.enrolment() == Some(Enrolment::Enrolled) => {
-                    retry = RETRY_MIN;
+                    patience.went_well();
                     self.receipts.added.notified().await;
                 }
                 // Nothing waits, and nobody who knew could be asked, or the key is to be enrolled yet.
                 Ok(()) => {
-                    let _ = tokio::time::timeout(retry, self.receipts.added.notified()).await;
-                    retry = (retry * 2).min(RETRY_MAX);
+                    let _ = tokio::time::timeout(patience.retry(), self.receipts.added.notified()).await;
                 }
                 Err(error) => {
                     let hint = self.hint_at(&error);
-                    let wait = match &error {
-                        SendError::Call(call) => call.retry_after().unwrap_or(retry),
-                        _ => retry,
-                    };
-                    tracing::warn!(%error, again_in = ?wait, hint, "a receipt waits");
-                    retry = (retry * 2).min(RETRY_MAX);
-                    // A new receipt is no reason to press a node that asked for patience.
-                    tokio::time::sleep(wait).await;
+                    let nodes = self.sources.all().iter().map(Source::node);
+                    let Wait { at_least, at_most } = patience.wait(nodes, Instant::now());
+                    tracing::warn!(%error, again_in = ?at_most, hint, "a receipt waits");
+                    tokio::time::sleep(at_least).await;
+                    let _ = tokio::time::timeout(at_most - at_least, self.receipts.added.notified()).await;
                 }
             }
         }
@@ -269,6 +264,10 @@ impl Sender {
     /// # Errors
     /// [`SendError`]: the first thing that went wrong; what could be sent was.
     pub async fn send_all(&self) -> Result<(), SendError> {
+        self.send_with(&mut Patience::default()).await
+    }
+
+    async fn send_with(&self, patience: &mut Patience) -> Result<(), SendError> {
         let (mut held_up, mut trouble) = (BTreeSet::new(), None);
         for name in self.receipts.names()? {
             let path = self.receipts.directory.join(format!("{name}.json"));
@@ -281,7 +280,7 @@ impl Sender {
             if held_up.contains(&waiting.settled.patch) {
                 continue;
             }
-            if let Err(error) = self.send(&name, &waiting).await {
+            if let Err(error) = self.send(&name, &waiting, patience).await {
                 held_up.insert(waiting.settled.patch);
                 trouble.get_or_insert(error);
             }
@@ -290,17 +289,27 @@ impl Sender {
     }
 
     /// Sends one receipt through the first node that takes it and proves that it is final. What one node says
-    /// against it the others may say or not: none of them can hold it back.
-    async fn send(&self, name: &str, waiting: &Waiting) -> Result<(), SendError> {
+    /// against it the others may say or not: none of them can hold it back. Who asked for patience is left alone.
+    async fn send(&self, name: &str, waiting: &Waiting, patience: &mut Patience) -> Result<(), SendError> {
         let mut trouble = SendError::NoNode;
         for source in self.sources.from(self.heads.newest_from()) {
+            if !patience.may_ask(source.node(), Instant::now()) {
+                continue;
+            }
             match self.send_through(source, name, waiting).await {
                 Ok(transaction) => {
                     tracing::info!(receipt = name, node = source.node(), "receipt is final");
                     return Ok(self.receipts.sent(name, &transaction)?);
                 }
                 Err(error @ SendError::File(_)) => return Err(error),
-                Err(error) => trouble = error,
+                Err(error) => {
+                    if let SendError::Call(call) = &error
+                        && let Some(hint) = call.retry_after()
+                    {
+                        patience.asked_for(source.node(), hint, Instant::now());
+                    }
+                    trouble = error;
+                }
             }
         }
         Err(trouble)

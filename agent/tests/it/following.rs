@@ -159,6 +159,27 @@ async fn no_node_can_refuse_a_receipt_for_the_others() {
     daemon.stop().await;
 }
 
+/// Nor can one ask for so much patience that nobody is asked any more: what it asks for is for itself.
+#[tokio::test]
+async fn no_node_can_silence_a_host_by_asking_for_patience() {
+    let world = World::new();
+    let (honest, hostile) = (world.node().await, world.node().await);
+    let hours_ms = 10 * 60 * 60 * 1000;
+    hostile.behave(|manners| {
+        (manners.no_submit, manners.retry_after_ms, manners.behind) = (Some("quota"), Some(hours_ms), 1);
+    });
+    // It has no room once, and the hostile one is the last to be asked.
+    honest.behave(|manners| manners.no_submit = Some("mempool-full"));
+    let endpoint = Endpoint::new(&world, &[&honest, &hostile], "");
+    approved(&world, 1, tree_of("1"), |_| {});
+    let daemon = Daemon::start(&endpoint);
+    eventually("both have refused it", async || (hostile.asked().submits > 0).then_some(())).await;
+    honest.behave(|manners| manners.no_submit = None);
+    applied(&world, &endpoint, "1.0.1").await;
+    assert_eq!(hostile.asked().submits, 1, "and what it asks for it is given, for a while");
+    daemon.stop().await;
+}
+
 #[tokio::test]
 async fn an_answer_that_got_lost_is_not_a_second_receipt() {
     let world = World::new();

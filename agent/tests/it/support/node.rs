@@ -64,6 +64,8 @@ pub(crate) struct Manners {
     pub(crate) behind: usize,
     /// Transactions are not taken, with this check.
     pub(crate) no_submit: Option<&'static str>,
+    /// When it would like to be asked again by whoever it refuses; after a moment, if nothing is said here.
+    pub(crate) retry_after_ms: Option<u64>,
     /// Says of every transaction that it is final, and throws it away.
     pub(crate) swallows: bool,
     /// Lists patches that do not stand approved as if they did.
@@ -243,9 +245,16 @@ impl Node {
     }
 }
 
+/// When a node would like to be asked again whose manners say nothing else.
+const RETRY_AFTER_MS: u64 = 20;
+
 fn refused(code: Code, check: &str, message: impl ToString) -> Status {
+    refused_until(code, check, message, RETRY_AFTER_MS)
+}
+
+fn refused_until(code: Code, check: &str, message: impl ToString, retry_after_ms: u64) -> Status {
     let (check, message) = (check.to_owned(), message.to_string());
-    proto::refuse(code, &v1::Refusal { check, message, hint: String::new(), retry_after_ms: 20 })
+    proto::refuse(code, &v1::Refusal { check, message, hint: String::new(), retry_after_ms })
 }
 
 fn check_word(rejection: &Rejection) -> &'static str {
@@ -326,8 +335,9 @@ impl ledger_server::Ledger for Node {
 
     async fn submit(&self, request: Request<v1::SubmitRequest>) -> Answer<v1::SubmitResponse> {
         self.asked.lock().unwrap().submits += 1;
-        if let Some(check) = self.manners().no_submit {
-            return Err(refused(Code::ResourceExhausted, check, "not now"));
+        if let Manners { no_submit: Some(check), retry_after_ms, .. } = self.manners() {
+            let again_ms = retry_after_ms.unwrap_or(RETRY_AFTER_MS);
+            return Err(refused_until(Code::ResourceExhausted, check, "not now", again_ms));
         }
         let bytes = request.into_inner().transaction;
         if self.manners().swallows {
