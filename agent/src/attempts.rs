@@ -3,7 +3,7 @@
 use crate::clock::Now;
 use crate::files::{self, FileError, failed};
 use crate::settled::Settled;
-use ledger::id::PatchId;
+use ledger::id::{Digest, PatchId};
 use ledger::receipt::{Outcome, ReasonCode};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,9 +20,13 @@ const INTERRUPTIONS_MAX: u32 = 3;
 const RETRY_MS_MIN: u64 = 15_000;
 /// … and at the most …
 const RETRY_MS_MAX: u64 = 60 * 60 * 1000;
-/// … or, when it is the ledger that says no, or a clock does not fit, at the most: a halt that is lifted is over
-/// for everybody, and so is a wrong clock that was set right.
-const RETRY_SOON_MS_MAX: u64 = 60_000;
+/// … or, when it is the ledger that says no, at the most: a halt that is lifted is over for everybody. And no sooner,
+/// however long it lasts: a halt must not become a load, nor must a node that lists what nobody approved …
+const RETRY_LEDGER_MS_MAX: u64 = 5 * 60_000;
+/// … or, when a clock does not fit, at the most: one that was set right is right at once.
+const RETRY_CLOCK_MS_MAX: u64 = 60_000;
+/// By up to so much a wait is shorter: what refused a whole fleet at one moment is not asked by all of it at another.
+const JITTER_PERCENT: u64 = 20;
 
 /// What was tried with one patch.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +79,8 @@ pub struct Attempts {
     stored: Stored,
     /// Until when a patch waits, by how long the host has run: nobody sets that clock.
     waits: BTreeMap<PatchId, u64>,
+    /// What waits stray by.
+    seed: Option<Digest>,
 }
 
 impl Attempts {
@@ -95,7 +101,12 @@ impl Attempts {
             |tried: &Tried| Some(tried.not_before_ms.saturating_sub(now.now_ms)).filter(|ms| *ms <= RETRY_MS_MAX);
         let until = |(patch, tried): (&PatchId, &Tried)| Some((*patch, now.running_ms.saturating_add(left(tried)?)));
         let waits = stored.patches.iter().filter_map(until).collect();
-        Ok(Self { path: path.to_owned(), stored, waits })
+        Ok(Self { path: path.to_owned(), stored, waits, seed: None })
+    }
+
+    /// Waits stray from now on, in a way of their own on every endpoint: `seed` is its public key.
+    pub fn stray(&mut self, seed: Digest) {
+        self.seed = Some(seed);
     }
 
     /// Goes on counting behind an attempt that others know of: where the count was lost, no number is given twice, and
@@ -142,7 +153,13 @@ impl Attempts {
         let code = settled.reason.as_ref().map(|reason| reason.code);
         let known = self.stored.patches.get(&settled.patch);
         let repeated = code.is_some_and(|code| known.is_some_and(|tried| tried.reasons.contains(&code)));
-        !(is_refusal(settled.outcome) && repeated)
+        !(settled.is_refusal() && repeated)
+    }
+
+    /// Whether an attempt is known already, as it is to a recovery that was itself interrupted.
+    #[must_use]
+    pub fn knows(&self, settled: &Settled) -> bool {
+        self.stored.patches.get(&settled.patch).is_some_and(|tried| tried.run == settled.run)
     }
 
     /// Takes note of how an attempt ended. One that somebody `asked` for too early keeps nobody waiting
@@ -158,7 +175,7 @@ impl Attempts {
         if same && tried.outcome == Some(settled.outcome) {
             return Ok(()); // Told again, by a recovery that was itself interrupted.
         }
-        let refused = is_refusal(settled.outcome);
+        let refused = settled.is_refusal();
         // The same attempt may end otherwise than it first seemed: taken back later, after all.
         let counted = same && tried.reasons.last() == Some(&ReasonCode::Interrupted);
         tried.run = settled.run;
@@ -168,8 +185,12 @@ impl Attempts {
             tried.refusals = if refused { tried.refusals.saturating_add(1) } else { 0 };
             let wait_ms = RETRY_MS_MIN << tried.refusals.max(1).saturating_sub(1).min(20);
             let of_a_clock = code.is_some_and(is_of_a_clock);
-            let soon = of_a_clock || code.is_some_and(is_of_the_ledger);
-            let wait_ms = wait_ms.min(if soon { RETRY_SOON_MS_MAX } else { RETRY_MS_MAX });
+            let longest_ms = match code {
+                Some(code) if is_of_a_clock(code) => RETRY_CLOCK_MS_MAX,
+                Some(code) if is_of_the_ledger(code) => RETRY_LEDGER_MS_MAX,
+                _ => RETRY_MS_MAX,
+            };
+            let wait_ms = strayed(self.seed, settled.patch, tried.refusals, wait_ms.min(longest_ms));
             let waits = !matches!(settled.outcome, Outcome::Applied | Outcome::Failed);
             tried.not_before_ms = if waits && !of_a_clock { now.now_ms.saturating_add(wait_ms) } else { 0 };
             match waits {
@@ -218,8 +239,12 @@ fn is_of_a_clock(code: ReasonCode) -> bool {
     matches!(code, ReasonCode::Stale | ReasonCode::ClockBehind)
 }
 
-fn is_refusal(outcome: Outcome) -> bool {
-    matches!(outcome, Outcome::Refused | Outcome::NotApplicable)
+/// A wait, shorter by up to the jitter: the same whenever it is asked for, and another one for the next refusal.
+fn strayed(seed: Option<Digest>, patch: PatchId, refusals: u32, wait_ms: u64) -> u64 {
+    let Some(seed) = seed else { return wait_ms };
+    let material = [&seed.0[..], &patch.0[..], &refusals.to_le_bytes()[..]].concat();
+    let share = u64::from(Digest::blake3(&material).0[0]) * JITTER_PERCENT;
+    wait_ms - wait_ms * share / (255 * 100)
 }
 
 #[cfg(test)]
@@ -302,9 +327,42 @@ mod tests {
         for run in 4..100 {
             next(run, missing);
         }
-        // What the ledger may take back at any block is looked at again soon.
-        assert_eq!(next(100, missing), (false, Some(RETRY_SOON_MS_MAX)));
+        // What the ledger may take back at any block is looked at again sooner than the rest.
+        assert_eq!(next(100, missing), (false, Some(RETRY_LEDGER_MS_MAX)));
         assert_eq!(next(101, unavailable), (false, Some(RETRY_MS_MAX)));
+    }
+
+    #[test]
+    fn a_fleet_that_is_refused_at_one_moment_does_not_come_back_at_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let wait = |host: u8, refusals: u64| {
+            let path = directory.path().join(format!("attempts-{host}"));
+            let mut attempts = Attempts::open(&path, START).unwrap();
+            attempts.stray(Digest([host; 32]));
+            for run in 1..=refusals {
+                let refused = settled(run, Outcome::Refused, Some(ReasonCode::Halted));
+                attempts.record(&refused, START, false).unwrap();
+            }
+            std::fs::remove_file(path).unwrap();
+            attempts.next_try_in_ms(START.running_ms).unwrap()
+        };
+        for (refusals, most_ms) in [(1, RETRY_MS_MIN), (40, RETRY_LEDGER_MS_MAX)] {
+            let waits: std::collections::BTreeSet<_> = (0..32).map(|host| wait(host, refusals)).collect();
+            let least_ms = most_ms - most_ms * JITTER_PERCENT / 100;
+            assert!(waits.iter().all(|wait| (least_ms..=most_ms).contains(wait)), "{waits:?}");
+            assert!(waits.len() > 16, "{waits:?}");
+            assert_eq!(wait(7, refusals), wait(7, refusals), "and the same host does the same again");
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_is_told_again_is_known() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
+        let refused = |run| settled(run, Outcome::Refused, Some(ReasonCode::Halted));
+        attempts.record(&refused(1), START, false).unwrap();
+        assert!(attempts.knows(&refused(1)) && !attempts.is_news(&refused(1)));
+        assert!(!attempts.knows(&refused(2)) && !attempts.is_news(&refused(2)));
     }
 
     #[test]
@@ -350,7 +408,7 @@ mod tests {
             for run in 1..=40 {
                 attempts.record(&refused(run), at(START.now_ms + ahead, START.running_ms), false).unwrap();
             }
-            let most_ms = if is_of_a_clock(code) { RETRY_SOON_MS_MAX } else { RETRY_MS_MAX };
+            let most_ms = if is_of_a_clock(code) { RETRY_CLOCK_MS_MAX } else { RETRY_MS_MAX };
             assert_eq!(attempts.next_try_in_ms(START.running_ms), Some(most_ms), "{code}: not all the time");
             assert!(attempts.may_try(PATCH, START.running_ms + most_ms), "{code}: the clock that runs says when");
             let restarted = Attempts::open(&path, at(START.now_ms + minute, START.running_ms + minute)).unwrap();

@@ -118,6 +118,12 @@ impl Settled {
         Self { run, patch, from_version, to_version, outcome, reason: Some(reason), health: Health::NotRun }
     }
 
+    /// Whether nothing was changed.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
+        matches!(self.outcome, Outcome::Refused | Outcome::NotApplicable)
+    }
+
     /// The new version runs, and whoever was asked says that it is healthy.
     #[must_use]
     pub fn applied(begun: &Begun) -> Self {

@@ -27,7 +27,7 @@ use crate::own_program::Launched;
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::recalls::Recalls;
-use crate::receipts::{Receipts, Sender};
+use crate::receipts::{Receipts, Sender, run_of};
 use crate::services::{Services, launch::Launcher};
 use crate::settled::{Refusal, Settled, chain};
 use crate::shelf::Shelf;
@@ -36,7 +36,7 @@ use crate::waits::Waits;
 use crate::worker::AskError;
 use ledger::bounded::Version;
 use ledger::genesis::{Genesis, GenesisBlock, GenesisError};
-use ledger::id::PatchId;
+use ledger::id::{Digest, PatchId};
 use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::proof::{FinalizedPatch, ProofBundle, TrustRoot};
@@ -178,6 +178,7 @@ impl Site {
         cache.iter().for_each(|cache| installer.keep_in(cache.clone()));
         let (receipts, mut attempts) =
             (Receipts::open(&data.receipts())?, Attempts::open(&data.attempts(), Now::here())?);
+        attempts.stray(Digest(key.public().0));
         attempts.go_on_behind(receipts.newest_run()?.max(attempt_log::newest_run(&data.logs())?));
         attempt_log::prune(&data.logs())?;
         let site = Self {
@@ -278,12 +279,20 @@ impl Site {
     ///
     /// # Errors
     /// [`FileError`].
-    pub(crate) async fn begin(&mut self, patch: PatchId) -> Result<(u64, AttemptLog), FileError> {
-        let run = self.attempts.next_run()?;
-        let mut log = AttemptLog::begin(&self.data.logs(), run, patch);
+    pub(crate) fn begin(&mut self, patch: PatchId) -> Result<(u64, AttemptLog), FileError> {
+        let (run, logs) = (self.attempts.next_run()?, self.data.logs());
+        let mut log = AttemptLog::begin(&logs, run, patch);
+        if let Err(error) = attempt_log::prune(&logs) {
+            tracing::warn!(error = chain(&error), "more logs are kept than are meant to be");
+        }
         log.line(&format!("patch {patch}"));
-        log.line(&self.inventory.line("before").await);
         Ok((run, log))
+    }
+
+    /// Says in the log what is on the host, before anything of it is changed. Whoever is refused changes nothing: a look
+    /// may take longer than all the rest of an attempt that comes to nothing, and there may be one every minute.
+    pub(crate) async fn look_before(&self, log: &mut AttemptLog) {
+        log.line(&self.inventory.line("before").await);
     }
 
     /// Takes back the last update because somebody at the host says so; but not to what was recalled, as far
@@ -298,7 +307,8 @@ impl Site {
             return Err(ByHandError::Recalled { version, patch, recall }.into());
         }
         let _updating = self.turns.update().await;
-        let (run, mut log) = self.begin(patch).await?;
+        let (run, mut log) = self.begin(patch)?;
+        self.look_before(&mut log).await;
         let settled = self.installer.take_back(run, patch, &mut log).await?;
         self.write_receipt(&settled, log, true).await?;
         Ok(settled)
@@ -306,7 +316,7 @@ impl Site {
 
     /// Puts a receipt on its way: on the disk before the journal says that the update is over, and
     /// once, however often this is interrupted. An update that stays open has one that says so, and
-    /// another one at its end.
+    /// another one at its end. A refusal that was told already has none, and leaves no log.
     ///
     /// # Errors
     /// [`FileError`].
@@ -316,15 +326,30 @@ impl Site {
         mut log: AttemptLog,
         asked: bool,
     ) -> Result<(), FileError> {
-        log.line(&self.inventory.line("after").await);
-        self.inventory.want();
+        if !settled.is_refusal() {
+            log.line(&self.inventory.line("after").await);
+            self.inventory.want();
+        }
         log.line(&format!("{settled}"));
         let log_digest = log.finish();
         if asked || self.attempts.is_news(settled) {
             self.receipts.queue(settled, log_digest, self.installer.is_unfinished())?;
+        } else if !self.attempts.knows(settled) {
+            self.forget_log(settled.run);
         }
         self.attempts.record(settled, Now::here(), asked)?;
         self.installer.close()
+    }
+
+    /// Takes the log of an attempt away that no receipt names: that of the first one that ended so says as much.
+    fn forget_log(&self, run: u64) {
+        let logs = self.data.logs();
+        let of_run = |name: &String| name.strip_prefix("run-").and_then(run_of) == Some(run);
+        let names = files::names(&logs).map(|names| names.into_iter().filter(of_run));
+        let forgotten = names.and_then(|mut names| names.try_for_each(|name| files::remove(&logs.join(name))));
+        if let Err(error) = forgotten {
+            tracing::warn!(error = chain(&error), "the log of an attempt that says nothing new stays");
+        }
     }
 
     /// Ends what turned out to wait for its hour: nothing was changed, and there is nothing to tell.

@@ -58,7 +58,7 @@ pub enum Ending {
 /// [`FileError`] when not even that can be written down. Recovery takes it from there.
 pub async fn update(site: &mut Site, offer: &Offer) -> Result<Ending, FileError> {
     let _updating = site.turns.update().await;
-    let (run, mut log) = site.begin(offer.patch).await?;
+    let (run, mut log) = site.begin(offer.patch)?;
     let settled = match attempt(site, run, offer, &mut log).await {
         Ok(Ending::Settled(settled)) => settled,
         Ok(waits) => return Ok(waits),
@@ -88,6 +88,7 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     let still = site.still_permits(&patch)?;
     still()?; //                                                                  nor did its hour pass
     let ready = staged.confirm(&patch)?;
+    site.look_before(log).await;
     let applied = site.installer.apply(run, ready, still, log).await?; //         journal first; its hour is asked again
     let Some(applied) = site.installer.judged_now(applied, site.now_ms(), log) else {
         return Ok(Ending::AwaitsRestart(offer.patch)); //                         `recover` goes on from here

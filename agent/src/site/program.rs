@@ -27,7 +27,8 @@ impl Site {
     /// Takes back a program of the agent that was kept, and does not come up any more: the one before runs already.
     pub(super) async fn take_back_fallen(&mut self) -> Result<Option<Settled>, FileError> {
         let Some((patch, against)) = self.installer.fallen() else { return Ok(None) };
-        let (run, mut log) = self.begin(patch).await?;
+        let (run, mut log) = self.begin(patch)?;
+        self.look_before(&mut log).await;
         match self.installer.take_back_because(run, patch, against, &mut log).await {
             Ok(settled) => {
                 tracing::error!(%settled, %patch, "the agent's program was kept, and does not come up any more");

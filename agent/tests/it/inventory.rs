@@ -1,4 +1,4 @@
-//! What is on a host, in the log of every attempt: what it was before, and what it is after.
+//! What is on a host, in the log of every attempt that changed it: what it was before, and what it is after.
 
 use crate::support::archive::tree_of;
 use crate::support::endpoint::{Endpoint, approved};
@@ -42,17 +42,17 @@ async fn the_log_that_a_receipt_covers_names_what_was_on_the_host_before_and_aft
     let receipt = world.receipts().last().cloned().unwrap();
     assert_eq!(receipt.log_digest, Digest::blake3(&text));
 
-    // What is refused changes nothing, and the log says that, too.
+    // What is refused changes nothing, and nobody looks for that.
     let second = approved(&world, 3, tree_of("1.0.3"), |manifest| manifest.health = ledger::bounded::List::default());
     endpoint
         .configure(&format!("{}[policy]\npaused = true\n", inventory_of(&endpoint.path("root").display().to_string())));
     assert_ne!(endpoint.apply(second).await.outcome, Outcome::Applied);
     let refused = fs::read_to_string(log(&endpoint)).unwrap();
-    assert_eq!((said(&refused, "before"), said(&refused, "after")), (after.clone(), after));
+    assert!(!refused.contains("inventory"), "{refused}");
 
     // Where none is wanted, that is what is said.
-    endpoint.configure("[inventory]\nenabled = false\n[policy]\npaused = true\n");
+    endpoint.configure("[inventory]\nenabled = false\n");
     let third = approved(&world, 4, tree_of("1.0.4"), |_| {});
-    assert_ne!(endpoint.apply(third).await.outcome, Outcome::Applied);
+    assert_eq!(endpoint.apply(third).await.outcome, Outcome::Applied);
     assert_eq!(said(&fs::read_to_string(log(&endpoint)).unwrap(), "after"), "none was taken");
 }

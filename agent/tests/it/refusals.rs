@@ -1,12 +1,14 @@
 //! Every check says no by its own name, changes nothing, and leaves a receipt.
 
 use crate::support::archive::{Archive, tree_of};
-use crate::support::endpoint::{Endpoint, approved, digest, manifest, says, widget};
+use crate::support::endpoint::{Endpoint, approved, digest, hear, manifest, says, widget};
 use crate::support::ledger::Ledger;
 use crate::support::node::{Artifacts, Node, World};
 use agent::clock::now_ms;
 use agent::follow::heads::Freshness;
+use agent::proofs;
 use agent::settled::Settled;
+use agent::update::{Ending, update};
 use agent::worker::Worker;
 use ledger::block::Header;
 use ledger::bounded::{List, Name, Product, SortedList};
@@ -454,4 +456,43 @@ async fn a_release_that_is_refused_does_not_keep_an_older_one_away() {
     case.approved(|manifest| manifest.health = List::new(vec![says("false", "x")]).unwrap());
     case.endpoint.worker().await.pass().await;
     assert_eq!(case.endpoint.installed().unwrap().meta.patch, Some(older));
+}
+
+/// What a node lists that nobody may install is tried by the agent itself, again and again: the disk does not fill with
+/// that, and nobody looks at the whole host for it.
+#[tokio::test]
+async fn a_refusal_that_repeats_itself_leaves_one_log_and_one_receipt() {
+    let mut case = Case::new().await;
+    let patch = case.approved(|_| {});
+    case.world.change(|ledger| {
+        ledger.recall(patch);
+        ledger.settle();
+    });
+    let mut site = case.endpoint.open();
+    hear(&site).await;
+    let logs = case.endpoint.data().join("logs");
+    let older = |run: usize| logs.join(format!("run-{run:08}-000000000000.log"));
+    for run in 1..=300 {
+        std::fs::write(older(run), "").unwrap();
+    }
+    site.attempts.go_on_behind(300);
+    let names = || std::fs::read_dir(&logs).unwrap().map(|entry| entry.unwrap().path()).collect::<BTreeSet<_>>();
+    let mut left = None;
+    for _ in 0..5 {
+        let offer = proofs::obtain(patch, false, &site.sources, &site.heads, &site.trust).await.unwrap();
+        let Ending::Settled(settled) = update(&mut site, &offer).await.unwrap() else { panic!("it ends") };
+        assert_eq!(settled.reason.unwrap().code, ReasonCode::Recalled);
+        let now = names();
+        assert!(now.len() <= 100, "those of before are not more than are kept: {}", now.len());
+        let first = logs.join(format!("run-{:08}-{}.log", 301, &patch.to_string()[..12]));
+        assert!(!std::fs::read_to_string(&first).unwrap().contains("inventory"));
+        assert_eq!(now.last(), Some(&first));
+        left = Some(now);
+    }
+    assert!(left.unwrap().contains(&older(300)), "none is lost to what says nothing new");
+    assert_eq!(site.receipts.waiting().unwrap(), 1);
+    // Whoever asks himself has an attempt of his own, with all that belongs to it.
+    drop(site);
+    case.endpoint.worker().await.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(case.endpoint.open().receipts.waiting().unwrap(), 2);
 }
