@@ -7,6 +7,7 @@ use crate::enrolment::{self, Enrolment};
 use crate::follow;
 use crate::follow::heads::{Disbelief, Heads};
 use crate::follow::sources::{Source, Sources};
+use crate::follow::split;
 use crate::key;
 use crate::settled::chain;
 use crate::site;
@@ -36,8 +37,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
     let mut findings = vec![Finding::ok("trust root", format!("{} (chain {})", trust.name(), trust.chain_id()))];
     if let Some(evidence) = heads.split() {
         let said = format!("the ledger was split: {}", evidence.display());
-        let hint =
-            format!("`countersign audit check {}` says by whom; nothing is applied meanwhile", evidence.display());
+        let hint = format!("{}; nothing is applied meanwhile", split::advice(&evidence));
         findings.push(Finding::fail("split", said, hint));
     }
     match Sources::new(&config.ledger) {

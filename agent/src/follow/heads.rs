@@ -3,15 +3,17 @@
 
 use super::light::{HeadError, LightClient};
 use super::memory::{Memory, MemoryError, Seen};
+use super::split::{FORK, HEAD, SplitError, Splits};
 use crate::clock::{Now, running_ms};
 use crate::data::DataDir;
-use crate::files::{self, FileError};
+use crate::files::FileError;
 use ledger::block::Header;
-use ledger::bounded::BoundError;
+use ledger::bounded::{BoundError, List};
 use ledger::certificate::{Certificate, FinalizedHeader};
 use ledger::evidence::CertifiedHeader;
-use ledger::fork::{EvidenceFile, Fork};
+use ledger::fork::{EvidenceFile, FORK_VERSION, Fork, HeadFile};
 use ledger::genesis::GenesisBlock;
+use ledger::id::BlockHash;
 use ledger::limits;
 use ledger::moment::Span;
 use ledger::proof::{EpochLink, HostClock};
@@ -48,7 +50,22 @@ pub enum Disbelief {
         /// The file with both.
         evidence: PathBuf,
     },
-    /// Evidence of a split could not be written.
+    /// A certified header is not the one that was remembered at its height: the ledger was split. The certificate of that
+    /// one was not kept, so that this names nobody.
+    #[error(
+        "certified, and not the header remembered at height {height}, {remembered}, whose certificate was not kept: this \
+         one is in {}",
+        evidence.display()
+    )]
+    Remembered {
+        /// The height.
+        height: u64,
+        /// The hash of the one that was believed before.
+        remembered: BlockHash,
+        /// The file with the other one.
+        evidence: PathBuf,
+    },
+    /// Evidence of a split could not be written; it is known all the same, while the agent runs.
     #[error("two certified headers at one height, and the evidence cannot be kept")]
     Evidence(#[source] SplitError),
 }
@@ -86,14 +103,13 @@ struct Known {
     newest_from: usize,
     /// Newest time a quorum signed, whatever this host's clock says about it.
     certified_ms: u64,
-    split: Option<PathBuf>,
+    splits: Splits,
 }
 
 /// What is known of the ledger, shared by those who follow it and those who act on it.
 pub struct Heads {
     known: Mutex<Known>,
     max_age_ms: u64,
-    evidence: PathBuf,
     /// Transactions final, and transactions provable, as of the newest header: what may have changed.
     changed: watch::Sender<(u64, u64)>,
 }
@@ -110,8 +126,7 @@ impl Heads {
         max_age_ms: u64,
     ) -> Result<Self, MemoryError> {
         let memory = Memory::open(&data.memory(), genesis.chain_id, running_ms())?;
-        let evidence = data.evidence();
-        let split = files::names(&evidence)?.first().map(|name| evidence.join(name));
+        let splits = Splits::open(data.evidence())?;
         let view = |node: &String| NodeView { node: node.clone(), reachable: false, height: 0, trouble: None };
         let known = Known {
             light: LightClient::new(genesis, memory.change_seen()),
@@ -120,9 +135,9 @@ impl Heads {
             nodes: nodes.iter().map(view).collect(),
             newest_from: 0,
             certified_ms: 0,
-            split,
+            splits,
         };
-        Ok(Self { known: Mutex::new(known), max_age_ms, evidence, changed: watch::channel((0, 0)).0 })
+        Ok(Self { known: Mutex::new(known), max_age_ms, changed: watch::channel((0, 0)).0 })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -143,7 +158,7 @@ impl Heads {
         }
         let taken = known.judge(&head.header, &head.certificate, now_ms).and_then(|header| {
             let height = header.header().height;
-            known.keep(header, Some(from), &self.evidence)?;
+            known.keep(header, Some(from))?;
             known.answered(from, height);
             Ok(height)
         });
@@ -165,10 +180,10 @@ impl Heads {
     /// Takes note of a header that a proof brought.
     ///
     /// # Errors
-    /// [`Disbelief::Split`] when another is known at its height.
+    /// [`Disbelief::Split`] or [`Disbelief::Remembered`] when another is known at its height.
     pub fn see(&self, header: &FinalizedHeader) -> Result<(), Disbelief> {
         let mut known = self.known();
-        known.keep(header.clone(), None, &self.evidence)?;
+        known.keep(header.clone(), None)?;
         self.announce(&known);
         Ok(())
     }
@@ -260,11 +275,7 @@ impl Heads {
     /// person has looked at it and taken it away.
     #[must_use]
     pub fn split(&self) -> Option<PathBuf> {
-        let mut known = self.known();
-        if known.split.as_ref().is_some_and(|path| !path.exists()) {
-            known.split = None;
-        }
-        known.split.clone()
+        self.known().splits.known()
     }
 
     /// What each node says.
@@ -301,22 +312,22 @@ impl Known {
     }
 
     /// Compares with what is known at this height, and keeps it in ascending order.
-    fn keep(
-        &mut self,
-        header: FinalizedHeader,
-        from: Option<usize>,
-        evidence: &std::path::Path,
-    ) -> Result<(), Disbelief> {
+    fn keep(&mut self, header: FinalizedHeader, from: Option<usize>) -> Result<(), Disbelief> {
         let height = header.header().height;
         match self.recent.binary_search_by_key(&height, |known| known.header().height) {
             Ok(place) if self.recent[place].hash() == header.hash() => {}
             Ok(place) => {
-                let path = write_evidence(&self.recent[place], &header, &self.light, evidence);
-                let path = path.map_err(Disbelief::Evidence)?;
-                self.split = Some(path.clone());
-                return Err(Disbelief::Split { height, evidence: path });
+                let Self { recent, light, splits, .. } = self;
+                let evidence = splits.note(height, FORK, || fork_file(&recent[place], &header, light));
+                return Err(Disbelief::Split { height, evidence: evidence.map_err(Disbelief::Evidence)? });
             }
             Err(place) => {
+                if let Some(remembered) = self.memory.another_than(&header) {
+                    let Self { light, splits, .. } = self;
+                    let evidence = splits.note(height, HEAD, || head_file(&header, light));
+                    let evidence = evidence.map_err(Disbelief::Evidence)?;
+                    return Err(Disbelief::Remembered { height, remembered, evidence });
+                }
                 if let (Some(from), true) = (from, place == self.recent.len()) {
                     self.newest_from = from;
                 }
@@ -346,30 +357,20 @@ impl Known {
 
 /// Both headers, with all that proves them, as `countersign audit check` reads it: anybody can, with the
 /// genesis file alone, and it names exactly those who signed both.
-fn write_evidence(
-    first: &FinalizedHeader,
-    second: &FinalizedHeader,
-    light: &LightClient,
-    directory: &std::path::Path,
-) -> Result<PathBuf, SplitError> {
+fn fork_file(first: &FinalizedHeader, second: &FinalizedHeader, light: &LightClient) -> Result<Vec<u8>, BoundError> {
     let (height, chain_id) = (first.header().height, first.header().chain_id);
-    let side = |header: &FinalizedHeader| {
-        let head = CertifiedHeader { header: header.header().clone(), certificate: header.certificate().clone() };
-        (light.epochs_before(height), head)
-    };
-    let fork = Fork::of(side(first), side(second))?;
-    let path = directory.join(format!("split-{height}.evidence"));
-    files::replace(&path, &EvidenceFile::fork(chain_id, fork).bytes())?;
-    Ok(path)
+    let side = |header: &FinalizedHeader| (light.epochs_before(height), certified(header));
+    Ok(EvidenceFile::fork(chain_id, Fork::of(side(first), side(second))?).bytes())
 }
 
-/// Why evidence of a split is not on the disk.
-#[derive(Debug, thiserror::Error)]
-pub enum SplitError {
-    /// It could not be written.
-    #[error(transparent)]
-    File(#[from] FileError),
-    /// The validators changed more often than a file can tell.
-    #[error(transparent)]
-    TooManyEpochs(#[from] BoundError),
+/// One header, with all that proves it, as `countersign audit fork` compares it with a node's: where of the other one
+/// only the hash is known, nobody can be named by this alone.
+fn head_file(header: &FinalizedHeader, light: &LightClient) -> Result<Vec<u8>, BoundError> {
+    let chain_id = header.header().chain_id;
+    let epochs = List::new(light.epochs_before(header.header().height))?;
+    Ok(HeadFile { version: FORK_VERSION, chain_id, epochs, head: certified(header) }.bytes())
+}
+
+fn certified(header: &FinalizedHeader) -> CertifiedHeader {
+    CertifiedHeader { header: header.header().clone(), certificate: header.certificate().clone() }
 }

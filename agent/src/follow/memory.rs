@@ -88,6 +88,8 @@ pub struct Memory {
     path: PathBuf,
     newest: Seen,
     durable: Option<Seen>,
+    /// As it stood on the disk when the agent began: the newest of what was believed before.
+    before: Option<Seen>,
     /// What says the latest time: a header that is kept back until it is old brings the time back to no one.
     heard: Heard,
     change: Option<ChangeSeen>,
@@ -134,12 +136,21 @@ impl Memory {
         let nothing = Seen { chain_id: trusted, height: 0, time_ms: 0, hash: BlockHash::ZERO };
         let heard = |seen: Seen| Heard { time_ms: seen.time_ms, running_ms };
         let Some(seen) = read::<Seen>(&path)? else {
-            return Ok(Self { path, newest: nothing, durable: None, heard: heard(nothing), change, change_durable });
+            return Ok(Self {
+                path,
+                newest: nothing,
+                durable: None,
+                before: None,
+                heard: heard(nothing),
+                change,
+                change_durable,
+            });
         };
         if seen.chain_id != trusted {
             return Err(other_ledger(&path, seen.chain_id));
         }
-        Ok(Self { path, newest: seen, durable: Some(seen), heard: heard(seen), change, change_durable })
+        let (durable, before) = (Some(seen), Some(seen));
+        Ok(Self { path, newest: seen, durable, before, heard: heard(seen), change, change_durable })
     }
 
     /// The highest header seen, durable or not.
@@ -169,6 +180,14 @@ impl Memory {
     pub fn clock(&self, Now { now_ms, running_ms }: Now, max_age_ms: u64) -> HostClock {
         let (floor_ms, height_seen) = (self.floor_ms(running_ms), self.newest.height);
         HostClock { now_ms, max_age_ms, floor_ms, height_seen, change_seen: self.change }
+    }
+
+    /// The hash of the header that was believed at the height of this one before the agent began, where that is another
+    /// one.
+    #[must_use]
+    pub fn another_than(&self, header: &FinalizedHeader) -> Option<BlockHash> {
+        let before = self.before.filter(|before| before.height == header.header().height)?;
+        Some(before.hash).filter(|hash| *hash != header.hash())
     }
 
     /// Takes note of a verified header.

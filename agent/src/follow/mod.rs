@@ -5,8 +5,10 @@ pub mod light;
 pub mod memory;
 pub mod pace;
 pub mod sources;
+pub mod split;
 
 use crate::clock::now_ms;
+use crate::settled::chain;
 use heads::{Disbelief, Freshness, Heads};
 use pace::HEADS_APART;
 pub use pace::{Pace, Stream};
@@ -127,7 +129,8 @@ async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::He
     }
     match taken {
         Ok(height) => tracing::trace!(node = source.node(), height, "head"),
-        Err(disbelief @ Disbelief::Split { .. }) => {
+        Err(disbelief @ (Disbelief::Split { .. } | Disbelief::Remembered { .. } | Disbelief::Evidence(_))) => {
+            let disbelief = chain(&disbelief);
             tracing::error!(node = source.node(), %disbelief, "THE LEDGER IS SPLIT: nothing is applied any more");
         }
         Err(disbelief) => tracing::warn!(node = source.node(), %disbelief, "head not believed"),

@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::data::DataDir;
 use crate::files::FileError;
 use crate::follow::heads::Heads;
+use crate::follow::split;
 use crate::installer::installs;
 use crate::waits::Waited;
 use ledger::bounded::Name;
@@ -50,10 +51,8 @@ impl Law {
             policy.schedule = Schedule::default();
         }
         if let Some(evidence) = self.heads.split() {
-            let reason = format!(
-                "the ledger was split: `countersign audit check {}` says by whom; remove it when that is cleared up",
-                evidence.display()
-            );
+            let reason =
+                format!("the ledger was split: {}; remove it when that is cleared up", split::advice(&evidence));
             policy.pause = Some(Pause { reason, until_ms: None });
         }
         policy

@@ -14,7 +14,7 @@ use ledger::block::Header;
 use ledger::bounded::List;
 use ledger::certificate::{Certificate, CertificateError};
 use ledger::encoding::encode;
-use ledger::fork::{EvidenceFile, Exhibit};
+use ledger::fork::{EvidenceFile, Exhibit, HeadFile};
 use ledger::proof::TrustRoot;
 use ledger::receipt::{Outcome, ReasonCode};
 use proto::v1;
@@ -358,6 +358,68 @@ async fn two_certified_headers_at_one_height_stop_everything_and_name_who_signed
     assert_eq!(endpoint.apply(patch).await.reason.unwrap().code, ReasonCode::Policy);
     std::fs::remove_file(evidence).unwrap();
     assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+}
+
+/// What a quorum signed at the height that was remembered is that header or a lie, also after a restart.
+#[tokio::test]
+async fn another_header_at_the_height_that_was_remembered_stops_everything_after_a_restart() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let site = endpoint.open();
+    hear(&site).await;
+    site.heads.persist().unwrap();
+    drop(site);
+    let (header, scenario) = world.tip();
+    let other = Header { time_ms: header.time_ms + 1, ..header.clone() };
+    let forged = head(&other, &scenario.certificate(&other));
+    // Also when it comes behind newer ones.
+    world.change(Ledger::settle);
+    let site = endpoint.open();
+    hear(&site).await;
+    let disbelief = site.heads.take(0, &forged, now_ms() + 10).unwrap_err();
+    let Disbelief::Remembered { height, remembered, evidence } = disbelief else { panic!("{disbelief}") };
+    assert_eq!((height, remembered), (header.height, header.hash()));
+    let said = site.heads.take(0, &forged, now_ms() + 10).unwrap_err().to_string();
+    assert!(said.contains("certificate was not kept"), "{said}");
+    assert_eq!(site.heads.take(0, &head(&header, &scenario.certificate(&header)), now_ms()).unwrap(), height);
+    drop(site);
+
+    // What was shown can be held against what any node has, by whoever has the genesis file.
+    let trust = TrustRoot::parse(&scenario.genesis().genesis.bytes()).unwrap();
+    let kept: HeadFile = ledger::encoding::decode(&std::fs::read(&evidence).unwrap()).unwrap();
+    assert_eq!(kept.verify(&trust).unwrap().hash(), other.hash());
+    let refused = endpoint.apply(patch).await;
+    assert_eq!(refused.reason.as_ref().unwrap().code, ReasonCode::Policy);
+    assert!(refused.to_string().contains("audit fork"), "{refused}");
+    std::fs::remove_file(evidence).unwrap();
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+}
+
+/// A disk that is full is no reason to apply what a split ledger shows.
+#[tokio::test]
+async fn a_split_whose_evidence_cannot_be_written_stops_everything_all_the_same() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    let (header, scenario) = world.tip();
+    let other = Header { time_ms: header.time_ms + 1, ..header.clone() };
+    let forged = head(&other, &scenario.certificate(&other));
+    let place = endpoint.data().join("evidence");
+    std::fs::remove_dir(&place).unwrap();
+    let disbelief = worker.site().heads.take(0, &forged, now_ms() + 10).unwrap_err();
+    assert!(matches!(disbelief, Disbelief::Evidence(_)), "{disbelief}");
+    let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.as_ref().unwrap().code, ReasonCode::Policy);
+    // And it is written as soon as it can be.
+    std::fs::create_dir(&place).unwrap();
+    let disbelief = worker.site().heads.take(0, &forged, now_ms() + 10).unwrap_err();
+    assert!(matches!(disbelief, Disbelief::Split { .. }), "{disbelief}");
+    drop(worker);
+    assert_eq!(endpoint.apply(patch).await.reason.unwrap().code, ReasonCode::Policy);
 }
 
 #[tokio::test]
