@@ -30,7 +30,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 /// Patches of one subscription tried in one pass.
 const CANDIDATES_MAX: usize = 16;
@@ -85,6 +85,8 @@ pub struct Worker {
     waiting: BTreeMap<PatchId, Waiting>,
     /// How what is installed stands.
     looks: Looks,
+    /// Until when the nodes would like to be left alone, none of which had an answer.
+    patience: Option<Instant>,
 }
 
 impl Worker {
@@ -93,7 +95,7 @@ impl Worker {
     pub fn new(site: Site) -> Self {
         let view = watch::channel(WorkerView::default()).0;
         let turn = site.starts();
-        let worker = Self { site, view, turn, waiting: BTreeMap::new(), looks: Looks::default() };
+        let worker = Self { site, view, turn, waiting: BTreeMap::new(), looks: Looks::default(), patience: None };
         worker.show(None);
         worker
     }
@@ -115,6 +117,8 @@ impl Worker {
     pub async fn run(mut self, mut asked: mpsc::Receiver<Asked>) {
         let mut changed = self.site.heads.watch();
         let mut pace = Pace::new(&self.site.config.ledger, Digest(self.site.key().public().0));
+        // When that is looked at which is new in the ledger: all that is new until then, in one go.
+        let mut wakes: Option<Instant> = None;
         loop {
             if self.site.installer.leaves() {
                 return;
@@ -126,7 +130,9 @@ impl Worker {
             }
             let retry = self.site.attempts.next_try_in_ms(running_ms()).map(Duration::from_millis);
             let hour = self.next_look_ms().map(|at| Duration::from_millis(at.saturating_sub(running_ms())));
-            let wait = retry.unwrap_or(Duration::MAX).min(hour.unwrap_or(Duration::MAX)).min(pace.interval());
+            let now = Instant::now();
+            let woken = wakes.map(|wakes| wakes.saturating_duration_since(now));
+            let wait = [retry, hour, woken].into_iter().flatten().fold(pace.interval(), Duration::min);
             tokio::select! {
                 biased;
                 job = asked.recv() => match job {
@@ -137,9 +143,15 @@ impl Worker {
                         continue;
                     }
                 },
-                Ok(()) = changed.changed() => {}
+                Ok(()) = changed.changed(), if wakes.is_none() => {
+                    let left = self.patience.map(|until| until.saturating_duration_since(Instant::now()));
+                    wakes = Some(Instant::now() + pace.wake(left.unwrap_or_default()));
+                    continue;
+                }
                 () = sleep(wait) => {}
             }
+            changed.mark_unchanged();
+            wakes = None;
             self.pass().await;
             sleep(PASS_INTERVAL_MIN).await;
         }
@@ -200,6 +212,7 @@ impl Worker {
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host; and looks
     /// after what is installed.
     pub async fn pass(&mut self) {
+        self.patience = None;
         // One after the other.
         if !self.site.installer.is_interrupted() {
             self.pass_over_all().await;
@@ -225,6 +238,11 @@ impl Worker {
     async fn pass_over(&mut self, of: &Subscription) -> Result<(), FileError> {
         let installed = self.site.host()?.installed(&of.product, &of.channel).map_or(0, |installed| installed.release);
         let listed = self.first_answer(async |source| source.approved(of, installed).await).await;
+        if let Err(Some(error)) = &listed
+            && let Some(hint) = error.retry_after()
+        {
+            self.patience = Some(Instant::now() + hint.min(self.site.config.ledger.poll_interval));
+        }
         let answered = listed.is_ok();
         if let Ok(listed) = &listed {
             self.hear_of_installed(of, listed)?;
@@ -284,7 +302,7 @@ impl Worker {
     }
 
     /// Asks the nodes in turn until one answers: those first that answered last time, so that nobody
-    /// waits for one that is gone.
+    /// waits for one that is gone. Where none does, what the one says that may be asked again first.
     async fn first_answer<T>(
         &self,
         ask: impl AsyncFn(&Source) -> Result<T, CallError>,
@@ -298,7 +316,8 @@ impl Worker {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {
                     tracing::debug!(%error, "no answer");
-                    trouble = Some(error);
+                    let again = |error: &CallError| error.retry_after().unwrap_or(Duration::MAX);
+                    trouble = trouble.filter(|known| again(known) < again(&error)).or(Some(error));
                 }
             }
         }

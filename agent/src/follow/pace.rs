@@ -18,6 +18,10 @@ pub const SILENCE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Between two heads of one stream: what a node sends faster is not looked at faster.
 pub const HEADS_APART: Duration = Duration::from_millis(50);
 
+/// What is new in the ledger is looked at by every host of a fleet; each strays from that moment by up to its jitter, and by
+/// no more than this: what was approved is to be there in seconds.
+pub const WAKE_STRAY_MAX: Duration = Duration::from_secs(2);
+
 /// What became of a stream of heads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stream {
@@ -78,11 +82,24 @@ impl Pace {
 
     /// A wait, longer by up to the jitter.
     pub fn stray(&mut self, wait: Duration) -> Duration {
+        let share = u64::from(self.lot()) * self.jitter_percent / u64::from(u8::MAX);
+        wait + wait * u32::try_from(share).unwrap_or(100) / 100
+    }
+
+    /// How long to wait with what is asked because the ledger has something new: all hosts hear of that at one moment.
+    /// `asked_for` is what the nodes asked for that had no answer last time.
+    pub fn wake(&mut self, asked_for: Duration) -> Duration {
+        let jitter = self.interval / 100 * u32::try_from(self.jitter_percent).unwrap_or(100);
+        let strays = jitter.min(WAKE_STRAY_MAX) / u32::from(u8::MAX) * u32::from(self.lot());
+        asked_for.min(self.interval) + strays
+    }
+
+    /// Drawn anew each time.
+    fn lot(&mut self) -> u8 {
         self.step += 1;
         let mut material = self.seed.0.to_vec();
         material.extend_from_slice(&self.step.to_le_bytes());
-        let share = u64::from(Digest::blake3(&material).0[0]) * self.jitter_percent / 255;
-        wait + wait * u32::try_from(share).unwrap_or(100) / 100
+        Digest::blake3(&material).0[0]
     }
 
     /// Whether it is time to ask for a stream.

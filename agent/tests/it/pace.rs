@@ -1,7 +1,7 @@
 //! How often nodes are asked: by values alone, whatever they say.
 
 use agent::config;
-use agent::follow::pace::{AGE_PART, ASK_AGAIN_MIN, SILENCE_MAX, STRETCH_MAX};
+use agent::follow::pace::{AGE_PART, ASK_AGAIN_MIN, SILENCE_MAX, STRETCH_MAX, WAKE_STRAY_MAX};
 use agent::follow::{Pace, Stream};
 use ledger::id::Digest;
 use std::path::PathBuf;
@@ -105,4 +105,22 @@ fn hosts_stray_each_in_its_own_way_and_repeat_themselves() {
     assert_ne!(waits(1), waits(2));
     let first: std::collections::BTreeSet<Duration> = (0..=255).map(|host| waits(host)[0]).collect();
     assert!(first.len() > 10, "{}", first.len());
+}
+
+/// A fleet that one block wakes, and one that every node asks for patience.
+#[test]
+fn what_is_new_is_looked_at_soon_and_not_by_a_whole_fleet_at_once() {
+    let wakes = |asked_for: Duration| -> std::collections::BTreeSet<Duration> {
+        (0..=255).map(|host| pace(MINUTE, DAY, 20, host).wake(asked_for)).collect()
+    };
+    let soon = wakes(Duration::ZERO);
+    assert!(soon.len() > 100 && soon.last().unwrap() <= &WAKE_STRAY_MAX, "{}", soon.len());
+    let later = wakes(Duration::from_secs(5));
+    assert!(later.first().unwrap() >= &Duration::from_secs(5) && later.len() > 100);
+    for said in SAID {
+        assert!(wakes(said).last().unwrap() <= &(MINUTE + WAKE_STRAY_MAX), "nobody is silenced by {said:?}");
+    }
+    // Who is to ask often is to ask at once, and so is who is not to stray.
+    assert!(pace(Duration::from_millis(200), DAY, 20, 7).wake(Duration::ZERO) <= Duration::from_millis(40));
+    assert_eq!(pace(MINUTE, DAY, 0, 7).wake(Duration::ZERO), Duration::ZERO);
 }
