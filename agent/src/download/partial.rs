@@ -32,6 +32,8 @@ pub(super) struct Partial {
     blake3: Digest,
     sha256: Digest,
     size: u64,
+    /// Some of it is from an earlier download: checked then, and what a power cut made of it nobody knows.
+    is_resumed: bool,
 }
 
 impl Partial {
@@ -39,7 +41,7 @@ impl Partial {
         let path = directory.join(file_name(&artifact.blake3));
         let file = open_private(&path)?;
         let Artifact { blake3, sha256, size, .. } = *artifact;
-        let mut partial = Self { path, file, blake3, sha256, size };
+        let mut partial = Self { path, file, blake3, sha256, size, is_resumed: false };
         // Whole groups only; and nothing can be there beyond the signed size.
         let metadata = partial.file.metadata().map_err(failed("examine", &partial.path))?;
         match whole_groups(metadata.len(), size) {
@@ -48,6 +50,7 @@ impl Partial {
             _ if metadata.nlink() > 1 => partial.anew()?,
             whole => partial.file.set_len(whole).map_err(failed("cut", &partial.path))?,
         }
+        partial.is_resumed = partial.have()? > 0;
         Ok(partial)
     }
 
@@ -55,6 +58,7 @@ impl Partial {
     pub(super) fn anew(&mut self) -> Result<(), FileError> {
         files::remove(&self.path)?;
         self.file = open_private(&self.path)?;
+        self.is_resumed = false;
         Ok(())
     }
 
@@ -62,14 +66,25 @@ impl Partial {
         Ok(self.file.metadata().map_err(failed("examine", &self.path))?.len())
     }
 
-    /// Asks one source after the other for what is missing, until it is there or all would be asked in vain. Who
-    /// gave what.
-    pub(super) async fn fill(
+    /// Fetches what is missing, and checks the whole of it. Who gave what.
+    pub(super) async fn whole(
         &self,
         origins: &Origins,
         first: usize,
         deadline: Instant,
     ) -> Result<Vec<Share>, DownloadError> {
+        let from = self.fill(origins, first, deadline).await?;
+        match self.verify().await {
+            Err(DownloadError::Digest { artifact, detail }) if self.is_resumed => {
+                Err(DownloadError::Misfit { artifact, detail })
+            }
+            checked => checked.map(|()| from),
+        }
+    }
+
+    /// Asks one source after the other for what is missing, until it is there or all would be asked in vain. Who
+    /// gave what.
+    async fn fill(&self, origins: &Origins, first: usize, deadline: Instant) -> Result<Vec<Share>, DownloadError> {
         let all = origins.all();
         // Who lied is not asked again; who disappointed otherwise is when bytes have come since.
         let (mut lied, mut asked_at) = (vec![false; all.len()], vec![None; all.len()]);
@@ -122,6 +137,9 @@ impl Partial {
             Disappointment::Length(detail) => Ok(DownloadError::Length { artifact, from, detail, size: self.size }),
             Disappointment::Forged(detail) => {
                 Ok(DownloadError::Digest { artifact, detail: format!("{from}: {detail}") })
+            }
+            Disappointment::Misfit(detail) => {
+                Ok(DownloadError::Misfit { artifact, detail: format!("{from}: {detail}") })
             }
             // No other source would do better.
             Disappointment::Disk(error) => Err(failed("write", &self.path)(error).into()),
@@ -244,13 +262,17 @@ impl Partial {
         files::remove(&path).map_err(disk)?;
         let beside = open_private(&path).map_err(disk)?;
         let (checked, blake3) = (self.file.try_clone().map_err(Disappointment::Disk)?, self.blake3);
+        let is_resumed = self.is_resumed;
         let taken = take(incoming, origins, patience, move |pieces| {
             copy_exactly(pieces, &beside, rest)?;
             let mut hasher = PayloadHasher::default();
             hash(&checked, &mut hasher).map_err(Disappointment::Disk)?;
             hash(&beside, &mut hasher).map_err(Disappointment::Disk)?;
             if hasher.finish().blake3 != blake3 {
-                return Err(Disappointment::Forged("sent bytes that do not belong to it".to_owned()));
+                return Err(match is_resumed {
+                    true => Disappointment::Misfit("sent bytes that do not go with what was here before".to_owned()),
+                    false => Disappointment::Forged("sent bytes that do not belong to it".to_owned()),
+                });
             }
             let append = || {
                 let (mut from, mut to) = (&beside, &checked);
@@ -266,7 +288,7 @@ impl Partial {
     }
 
     /// Hashes the whole file under both names.
-    pub(super) async fn verify(&self) -> Result<(), DownloadError> {
+    async fn verify(&self) -> Result<(), DownloadError> {
         let file = self.file.try_clone().map_err(failed("hold", &self.path))?;
         let hashing = tokio::task::spawn_blocking(move || {
             let mut hasher = PayloadHasher::default();
@@ -305,7 +327,8 @@ fn said(disappointment: &Disappointment) -> String {
         | Disappointment::Cannot(why)
         | Disappointment::Slow(why)
         | Disappointment::Length(why)
-        | Disappointment::Forged(why) => why.clone(),
+        | Disappointment::Forged(why)
+        | Disappointment::Misfit(why) => why.clone(),
         Disappointment::Disk(error) => error.to_string(),
     }
 }

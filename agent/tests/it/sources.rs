@@ -100,6 +100,25 @@ async fn what_was_checked_is_kept_when_another_goes_on() {
     assert_eq!(mirrors[1].asked(), [10 * GROUP_BYTES], "and the groups before are not fetched again");
 }
 
+/// What a power cut made of the groups that were here is nobody's lie, and no reason to refuse an artifact for ever.
+#[tokio::test]
+async fn groups_that_were_damaged_meanwhile_are_fetched_again_from_whoever_has_no_trees() {
+    let (case, mirrors) = Case::with(&[Serves::WithoutTrees]).await;
+    drop(case.endpoint.open());
+    std::fs::write(case.partial(), vec![0; 3 * GROUP_BYTES as usize]).unwrap();
+    let settled = case.apply().await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    assert_eq!(mirrors[0].asked(), [3 * GROUP_BYTES, 0]);
+    // Who lies about the rest of it is found out all the same.
+    let (case, mirrors) = Case::with(&[Serves::FlipWithoutTrees(400_000)]).await;
+    drop(case.endpoint.open());
+    std::fs::write(case.partial(), &case.archive[..3 * GROUP_BYTES as usize]).unwrap();
+    let (code, detail) = refusal(&case.apply().await);
+    assert_eq!(code, ReasonCode::ArtifactDigest, "{detail}");
+    assert!(detail.contains("sent bytes that do not belong to it"), "{detail}");
+    assert_eq!(mirrors[0].asked(), [3 * GROUP_BYTES, 0], "once more, and not for ever");
+}
+
 #[tokio::test]
 async fn who_does_not_know_ranges_is_skipped_to_where_it_was() {
     let place = 10 * GROUP_BYTES as usize + 77;
