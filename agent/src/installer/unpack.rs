@@ -11,7 +11,7 @@ mod names;
 mod problem;
 
 pub use names::{COMPONENT_BYTES_MAX, DEPTH_MAX, PATH_BYTES_MAX};
-pub(super) use names::{clean as plain_path, named, split, text};
+pub(super) use names::{clean as plain_path, file_mode, named, split, text};
 pub use problem::{EntryProblem, UnpackError};
 pub(super) use problem::{Refused, shown};
 
@@ -139,8 +139,7 @@ impl Growing {
             Ok(File::from(rustix::fs::openat(directory, name, NEW_FILE, Mode::from_raw_mode(0o600))?))
         })?;
         self.copy(&mut from, &file, size)?;
-        // The owner can always read: the tree must be digestible, also later.
-        rustix::fs::fchmod(&file, Mode::from_raw_mode(mode | 0o400))?;
+        rustix::fs::fchmod(&file, Mode::from_raw_mode(file_mode(mode)))?;
         if let Some(modified_s) = modified_s.and_then(|seconds| i64::try_from(seconds).ok()) {
             let time = rustix::fs::Timespec { tv_sec: modified_s, tv_nsec: 0 };
             rustix::fs::futimens(&file, &Timestamps { last_access: time, last_modification: time })?;

@@ -9,7 +9,7 @@ use agent::settled::Settled;
 use ledger::patch::InstallerKind;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::fs;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -92,6 +92,24 @@ async fn what_a_script_changes_is_changed_and_nothing_else() {
     // One that changes nothing is a patch, too.
     let settled = case.run(":").await;
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
+/// A copy has no permissions like these; a host may.
+#[tokio::test]
+async fn permissions_that_no_copy_has_are_no_obstacle_and_stay() {
+    let Some(mut case) = Case::new("").await else { return };
+    let modes = [("closed", 0o0), ("sticky", 0o1644), ("write-only", 0o200)];
+    for (name, mode) in modes {
+        let path = case.host.place().join(name);
+        fs::write(&path, name).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let settled = case.run("cd /etc/acme; echo changed >> main.conf").await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    for (name, mode) in modes {
+        let metadata = fs::metadata(case.host.place().join(name)).unwrap();
+        assert_eq!(metadata.mode() & 0o7777, mode, "{name}");
+    }
 }
 
 #[tokio::test]

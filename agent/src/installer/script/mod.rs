@@ -14,7 +14,7 @@ use super::file_set::{self, Change, FileSet, NEW, same_but_owner};
 use super::footprint::{Mark, Root};
 use super::install::{Held, Install, Job, Look, PutError, Story};
 use super::tree;
-use super::unpack::{LIMITS, Limits};
+use super::unpack::{LIMITS, Limits, file_mode};
 use crate::config;
 use crate::containers;
 use crate::files::{self, FileError, failed};
@@ -65,7 +65,7 @@ impl Script {
             each(new, directory, &mut |path, metadata| {
                 if !metadata.is_dir() {
                     let mark = self.set.there(path)?;
-                    if !same_but_owner(&mark, &file_set::mark(&copied, path)?) {
+                    if !is_copied_as(&mark, &file_set::mark(&copied, path)?) {
                         return Err(meanwhile(path));
                     }
                     there.insert(path.to_owned(), mark);
@@ -87,7 +87,7 @@ impl Script {
                 if !metadata.is_dir() {
                     left.insert(path.to_owned());
                     let made = file_set::mark(&copied, path)?;
-                    if there.get(path).is_some_and(|before| same_but_owner(before, &made)) {
+                    if there.get(path).is_some_and(|before| is_copied_as(before, &made)) {
                         same.push(new.join(path));
                     }
                 }
@@ -112,6 +112,14 @@ impl Script {
             }
         }
         Ok(())
+    }
+}
+
+/// Whether what a copy has is what the host has: a copy has the permissions that files in a tree have, and no others.
+fn is_copied_as(there: &Mark, copy: &Mark) -> bool {
+    match (there, copy) {
+        (Mark::File { mode: a, blake3: x, .. }, Mark::File { mode: b, blake3: y, .. }) => (file_mode(*a), x) == (*b, y),
+        (there, copy) => same_but_owner(there, copy),
     }
 }
 
@@ -235,5 +243,24 @@ impl Install for Script {
 
     fn runs_from(&self) -> Option<PathBuf> {
         self.set.runs_from()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::id::Digest;
+
+    #[test]
+    fn what_was_copied_is_known_again_whatever_its_permissions_were() {
+        let file = |mode, content: &str| {
+            let (size, blake3) = (content.len() as u64, Digest::blake3(content.as_bytes()));
+            Mark::File { mode, uid: 0, gid: 0, size, blake3, attributes: Default::default() }
+        };
+        for (there, copied) in [(0o0, 0o400), (0o200, 0o600), (0o1644, 0o644), (0o640, 0o640)] {
+            assert!(is_copied_as(&file(there, "a"), &file(copied, "a")), "{there:o}");
+            assert!(!is_copied_as(&file(there, "a"), &file(copied, "b")), "{there:o}: another content");
+            assert!(!is_copied_as(&file(there, "a"), &file(copied | 0o100, "a")), "{there:o}: made a program");
+        }
     }
 }

@@ -13,6 +13,14 @@ const MODE_MASK: u32 = 0o777;
 /// Permission bits nobody may bring.
 const SETID_BITS: u32 = 0o6000;
 
+/// What the owner of a file in a tree can always do: the tree must be digestible, also later.
+const OWNER_READS: u32 = 0o400;
+
+/// The permissions a file with these has once it is in a tree.
+pub(in crate::installer) fn file_mode(mode: u32) -> u32 {
+    mode & MODE_MASK | OWNER_READS
+}
+
 pub(in crate::installer) fn split(path: &str) -> (&str, &str) {
     path.rsplit_once('/').unwrap_or(("", path))
 }
