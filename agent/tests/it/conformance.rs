@@ -19,7 +19,7 @@ use agent::site::Site;
 use agent::worker::{AskError, Worker};
 use ledger::bounded::List;
 use ledger::id::PatchId;
-use ledger::receipt::{Health, Outcome, ReasonCode};
+use ledger::receipt::{Health, Outcome, ReasonCode, Receipt};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -176,16 +176,34 @@ impl<B: Bench> Host<B> {
         site.sender().send_all().await.unwrap();
     }
 
-    /// What must be true of a host whatever happened to it: exactly old or exactly new, and its receipt
-    /// says which.
-    async fn check(&self, case: &Case, (old, new): &(Snapshot, Snapshot), receipts: usize, what: &str) -> Outcome {
+    /// An agent begins anew, brings to an end what is open, and tells it.
+    async fn comes_to_its_end(&self, what: &str) {
         let site = self.rests(self.begins().await.0).await;
         assert!(!site.installer.is_interrupted(), "{what}");
         site.sender().send_all().await.unwrap();
         site.installer.services().stop_all().await;
-        let version = self.endpoint.version().unwrap_or_default();
+    }
+
+    /// What must be true of a host whatever happened to it: exactly old or exactly new, and its receipt
+    /// says which.
+    async fn check(&self, case: &Case, (old, new): &(Snapshot, Snapshot), receipts: usize, what: &str) -> Outcome {
+        self.comes_to_its_end(what).await;
         let written = &case.world.receipts()[receipts..];
         let [receipt] = written else { panic!("{what}: {} receipts", written.len()) };
+        self.is_as_told(receipt, (old, new), what)
+    }
+
+    /// The same where it may have stood open for a while, which has a receipt of its own.
+    async fn check_end(&self, case: &Case, (old, new): &(Snapshot, Snapshot), receipts: usize, what: &str) -> Outcome {
+        self.comes_to_its_end(what).await;
+        let written = &case.world.receipts()[receipts..];
+        let Some((receipt, open)) = written.split_last() else { panic!("{what}: no receipt") };
+        assert!(open.len() <= 1 && open.iter().all(|open| open.outcome == Outcome::Failed), "{what}: {open:?}");
+        self.is_as_told(receipt, (old, new), what)
+    }
+
+    fn is_as_told(&self, receipt: &Receipt, (old, new): (&Snapshot, &Snapshot), what: &str) -> Outcome {
+        let version = self.endpoint.version().unwrap_or_default();
         assert_eq!(receipt.to_version.as_str(), version, "{what}: {receipt:?}");
         match receipt.outcome {
             Outcome::Applied => self.is(new, what),
@@ -398,6 +416,47 @@ async fn on_a_bad_disk<B: Bench>() {
     host.is(&states.1, "the disk is well again");
 }
 
+/// What patches change is full, or read-only, from when an update is judged and found unhealthy: going back may not be
+/// possible then. It is as soon as the disk is well again, and it is all of it.
+async fn going_back_on_a_bad_disk<B: Bench>() {
+    let Some(case) = Case::new::<B>().await else { return };
+    let states = case.states::<B>().await;
+    let host = case.host::<B>(true).await;
+    if host.mount.is_none() {
+        return left_out("only root may mount a small disk");
+    }
+    for squeeze in [0, 64 << 10].map(Squeeze::FullBut).into_iter().chain([Squeeze::ReadOnly]) {
+        let what = format!("{squeeze:?} when it is judged");
+        host.send_receipts().await;
+        let receipts = case.world.receipts().len();
+        let (disk, done) = (host.bench.target(&host.endpoint), Arc::new(AtomicBool::new(false)));
+        let (on, squeezed) = (disk.clone(), done.clone());
+        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
+            if moment == Moment::After && matches!(record, Record::Judged { .. }) && !squeezed.load(Ordering::SeqCst) {
+                squeezed.store(squeeze.on(&on), Ordering::SeqCst);
+            }
+        }));
+        hear(&site).await;
+        let mut worker = Worker::new(site);
+        let verdict = worker.apply(&case.sick.to_string(), None).await;
+        worker.site().installer.services().stop_all().await;
+        if done.load(Ordering::SeqCst) {
+            squeeze.off(&disk);
+        } else {
+            // It waits for a restart of the host and is judged behind that; or nothing lets the disk be made so.
+            let is_read_only = squeeze == Squeeze::ReadOnly;
+            assert!(is_read_only || matches!(verdict, Err(AskError::AwaitsRestart(_))), "{what}: {verdict:?}");
+        }
+        drop(worker);
+        let outcome = host.check_end(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
+        assert_eq!(outcome, Outcome::RolledBack, "{what}");
+        host.is(&states.0, &what);
+    }
+    let settled = host.apply(case.healthy).await;
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+    host.is(&states.1, "the disk is well again");
+}
+
 /// The disk with everything of the agent's own is full from some step on: its journal, what it prepares, its receipts. As
 /// soon as there is room again, the next start brings to an end what could not be. (It cannot be made read-only under an
 /// agent that has its journal open for writing: the kernel says no.)
@@ -560,6 +619,11 @@ macro_rules! conformance {
             #[tokio::test]
             async fn a_full_or_read_only_disk_is_survived() {
                 super::on_a_bad_disk::<$bench>().await;
+            }
+
+            #[tokio::test]
+            async fn what_is_unhealthy_is_taken_back_as_soon_as_its_disk_is_well_again() {
+                super::going_back_on_a_bad_disk::<$bench>().await;
             }
 
             #[tokio::test]
