@@ -8,7 +8,7 @@
 mod change;
 mod places;
 
-use super::footprint::{Footprint, Mark, Root};
+use super::footprint::{Footprint, Mark, Root, meanwhile};
 use super::install::{Held, Install, Job, Look, PutError, Story};
 use super::record;
 use super::room::Room;
@@ -19,9 +19,8 @@ use crate::settled::{Refusal, chain, reason};
 pub(super) use change::Change;
 use ledger::patch::{InstallerKind, PatchManifest};
 use ledger::receipt::{Reason, ReasonCode};
-use places::Places;
+use places::{Places, Stopped};
 use std::collections::BTreeSet;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -121,13 +120,12 @@ impl FileSet {
     }
 }
 
-/// Owners and attributes are those of the file whose place is taken.
 /// What is at a path beneath a root.
 pub(super) fn mark(root: &Root, path: &str) -> Result<Mark, FileError> {
     root.mark(path).map_err(failed("examine", &root.path().join(path)))
 }
 
-/// Whether two are the same but for whose they are.
+/// Whether two are the same but for whose they are: owners and attributes are those of the file whose place is taken.
 pub(super) fn same_but_owner(a: &Mark, b: &Mark) -> bool {
     match (a, b) {
         (Mark::File { mode: a, blake3: x, .. }, Mark::File { mode: b, blake3: y, .. }) => (a, x) == (b, y),
@@ -178,8 +176,12 @@ impl Install for FileSet {
         let footprint = Footprint::read(&holding.join(FOOTPRINT)).map_err(io)?;
         footprint.check_unchanged(self.root()).map_err(|refusal| PutError::NotBegun(refusal.reason))?;
         let put = self.places.put(&changes, &holding.join(NEW), &footprint, job.deadline);
-        let midway = |act: String, error: io::Error| PutError::Midway(tree::io_refusal(&act, &error).reason);
-        put.map_err(|(path, error)| midway(format!("put /{path} in place"), error))
+        put.map_err(|stopped| match stopped {
+            Stopped::Edited(path) => PutError::NotBegun(meanwhile(&path).reason),
+            Stopped::Midway((path, error)) => {
+                PutError::Midway(tree::io_refusal(&format!("put /{path} in place"), &error).reason)
+            }
+        })
     }
 
     fn look(&self, job: &Job) -> Result<Look, FileError> {

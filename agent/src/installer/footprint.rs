@@ -276,7 +276,8 @@ impl Footprint {
     }
 }
 
-fn meanwhile(path: &str) -> Refusal {
+/// What somebody changed meanwhile is not overwritten.
+pub(super) fn meanwhile(path: &str) -> Refusal {
     Refusal::new(ReasonCode::InstallFailed, format!("/{path} was changed meanwhile"))
 }
 

@@ -1,17 +1,18 @@
 //! The places of a file set on the host: which there may be, and the exchange of what is there.
 
-use super::super::deadline::Deadline;
+mod put;
+
 use super::super::footprint::{BESIDE, Footprint, Mark, Root, WayError};
-use super::super::footprint::{beside, own, remove, split, write_beside};
+use super::super::footprint::{beside, remove, split};
 use super::super::unpack::DEPTH_MAX;
 use super::Change;
 use crate::files::{FileError, failed};
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
-use rustix::fs::{Mode, OFlags, RenameFlags};
+pub(super) use put::Stopped;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -144,86 +145,6 @@ impl Places {
             }
         }
         Ok(())
-    }
-
-    /// Puts everything in place: first all of it beside, and onto the disk; then the exchange.
-    pub(super) fn put(
-        &self,
-        changes: &[Change],
-        new: &Path,
-        footprint: &Footprint,
-        deadline: Deadline,
-    ) -> Result<(), Trouble> {
-        let in_time = |change: &Change| deadline.check().map_err(|late| (change.path().to_owned(), late.into()));
-        for change in changes {
-            in_time(change)?;
-            let made = match change {
-                Change::Directory { path, mode } => self.make_directory(path, *mode),
-                Change::File { path, mode, .. } => self.write_beside(path, *mode, &new.join(path), footprint.get(path)),
-                Change::Remove { .. } => Ok(()),
-            };
-            made.map_err(|error| (change.path().to_owned(), error))?;
-        }
-        for change in changes {
-            in_time(change)?;
-            let exchanged = match change {
-                Change::Directory { .. } => Ok(()),
-                Change::File { path, .. } => self.exchange(path, *footprint.get(path) == Mark::Missing),
-                Change::Remove { path } => self.set_aside(path),
-            };
-            exchanged.map_err(|error| (change.path().to_owned(), error))?;
-        }
-        Ok(())
-    }
-
-    /// A directory that is there already keeps its mode. One that is made gets it through the directory that was
-    /// opened: its name may bear something else a moment later.
-    fn make_directory(&self, path: &str, mode: u32) -> io::Result<()> {
-        let (parent, name) = self.root.parent(path)?;
-        match rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o700)) {
-            Err(Errno::EXIST) => return Ok(()),
-            made => made?,
-        }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-        rustix::fs::fchmod(made, Mode::from_raw_mode(mode))?;
-        Ok(rustix::fs::fsync(&parent)?)
-    }
-
-    /// The new file, beside the old one, with its owner and attributes.
-    fn write_beside(&self, path: &str, mode: u32, from: &Path, old: &Mark) -> io::Result<()> {
-        let (parent, name) = self.root.parent(path)?;
-        let file = write_beside(parent.as_fd(), name, &mut File::open(from)?)?;
-        match old {
-            Mark::File { uid, gid, attributes, .. } => own(&file, (*uid, *gid), mode, attributes)?,
-            _ => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?,
-        }
-        file.sync_all()?;
-        Ok(rustix::fs::fsync(&parent)?)
-    }
-
-    /// The new file in its place, the old one beside.
-    fn exchange(&self, path: &str, is_new: bool) -> io::Result<()> {
-        let (parent, name) = self.root.parent(path)?;
-        let (parent, beside) = (parent.as_fd(), beside(name));
-        let flags = if is_new { RenameFlags::NOREPLACE } else { RenameFlags::EXCHANGE };
-        match rustix::fs::renameat_with(parent, &beside, parent, name, flags) {
-            // A file system that cannot exchange: the old file is kept as a copy only.
-            Err(Errno::INVAL) if !is_new => rustix::fs::renameat(parent, &beside, parent, name)?,
-            result => result?,
-        }
-        Ok(rustix::fs::fsync(parent)?)
-    }
-
-    fn set_aside(&self, path: &str) -> io::Result<()> {
-        let (parent, name) = self.root.parent(path)?;
-        match rustix::fs::renameat(&parent, name, &parent, beside(name)) {
-            Err(Errno::NOENT) => Ok(()),
-            result => {
-                result?;
-                Ok(rustix::fs::fsync(&parent)?)
-            }
-        }
     }
 
     /// Puts the old files back that lie beside their places, and takes away new ones that do. What cannot be
