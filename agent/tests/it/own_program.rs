@@ -298,7 +298,8 @@ async fn what_a_program_on_trial_wrote_and_the_one_before_cannot_read_is_as_it_w
     let agent = house.run();
     house.runs(program(), Standing::Fixed).await;
     house.release(2, b"#!/bin/sh\nexec sleep 100000\n");
-    let is_kept = || house.endpoint.data().join("before-trial/journal").exists();
+    // One file after the other is copied, and this one behind those that are changed here.
+    let is_kept = || house.endpoint.data().join("before-trial/attempts.json").exists();
     eventually("it is tried", async || is_kept().then_some(())).await;
     let before = fs::read(house.data().memory()).unwrap();
     assert_eq!(house.journal().last(), Some(&Record::HandedOver));
