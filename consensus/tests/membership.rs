@@ -95,6 +95,24 @@ fn a_node_in_whose_place_another_is_heard_is_only_taught() {
     assert!(!stand.member.is_validator_node(&retired.node.public()), "although its validator still votes");
 }
 
+/// In the next height the vote of the old validating key counts, and only the old node has it.
+#[test]
+fn a_node_whose_validating_key_is_replaced_with_its_own_is_heard_for_one_height_more() {
+    let cast = Cast::of(4);
+    let person = &cast.validators[0];
+    let mut stand = beside(&cast.validators[1], person);
+    let rotate = |old, new| Change::RotateKey { old, new };
+    let node = rotate(person.node.public(), secret("its next node").public());
+    let decision = stand.decision_of(vec![node, rotate(public(person), secret("its next validator").public())]);
+    stand.finalise(decision);
+    assert_eq!(admittance(&stand, person), Admittance::Heard);
+    assert!(stand.member.is_validator_node(&person.node.public()));
+    assert!(!has_left(&stand.vault, person.node.public()).unwrap(), "it does not go before");
+    stand.finalise(Vec::new());
+    assert_eq!(admittance(&stand, person), Admittance::Taught);
+    assert!(has_left(&stand.vault, person.node.public()).unwrap());
+}
+
 #[test]
 fn a_key_that_was_stolen_is_not_even_taught() {
     let cast = Cast::of(4);

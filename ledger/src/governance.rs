@@ -264,6 +264,16 @@ pub enum ChangeError {
         /// All validators.
         of: usize,
     },
+    /// The validators of the next height are fixed, and nodes hear no revoked key: fewer than a quorum would be left there.
+    #[error(
+        "only {power} of the {of} validators of the next height would be heard: take validators out of the set first, and revoke their nodes' keys two blocks later"
+    )]
+    NoQuorumNext {
+        /// Validators of the next height that would be heard.
+        power: usize,
+        /// All of them.
+        of: usize,
+    },
     /// The set is none.
     #[error("the validators given are not a set")]
     NotASet,

@@ -2,8 +2,9 @@
 
 use ledger::key::PublicKey;
 use ledger::state::StateView;
-use ledger::state::record::{KeyStatus, Role};
+use ledger::state::record::{KeyStatus, Role, UpcomingValidators};
 use ledger::state::storage::StorageError;
+use ledger::validators::Validator;
 use std::collections::BTreeSet;
 
 /// What a node may do here, by its key and the newest state.
@@ -22,8 +23,10 @@ impl Admittance {
     /// By the newest state here:
     ///
     /// - A member's active node key is heard.
-    /// - So is the node of an organisation that has just left, as long as its validator's vote is still
-    ///   needed: the set of the next two heights was fixed before.
+    /// - So is a retired one in whose organisation there is no active one, as long as the organisation has a validator in the
+    ///   sets of the next two heights: they were fixed before.
+    /// - So is any retired one of an organisation whose validator is in the next height for the last time: where both keys
+    ///   are replaced at once, only the node that was before has the one that is needed there.
     /// - A key this state knows nothing of is heard when it is one of `told`, the nodes a person told this one
     ///   of: whoever slept while members changed must hear somebody to catch up, and believes nothing of what
     ///   it hears without a certificate.
@@ -41,14 +44,16 @@ impl Admittance {
                 let organisation = state.organisation(&owner.organisation)?;
                 let replaced = organisation.is_some_and(|organisation| organisation.is_heard());
                 let upcoming = state.upcoming_validators()?;
-                let votes = upcoming.is_some_and(|upcoming| {
+                let is_needed = upcoming.is_some_and(|UpcomingValidators { next, after_next }| {
+                    let is_ours = |validator: &&Validator| validator.organisation == owner.organisation;
+                    let mut ours = next.validators().iter().filter(is_ours);
+                    let ends = ours.clone().any(|validator| after_next.position(&validator.key).is_none());
                     // Who leaves is in the next set at most. The one after it is for who comes into it with the block that
                     // retires its last node key.
-                    let sets = [&upcoming.next, &upcoming.after_next];
-                    let mut validators = sets.into_iter().flat_map(|set| set.validators());
-                    validators.any(|validator| validator.organisation == owner.organisation)
+                    let votes = ours.next().is_some() || after_next.validators().iter().any(|one| is_ours(&one));
+                    ends || (votes && !replaced)
                 });
-                Ok(if votes && !replaced { Self::Heard } else { Self::Taught })
+                Ok(if is_needed { Self::Heard } else { Self::Taught })
             }
             _ => Ok(Self::Refused),
         }

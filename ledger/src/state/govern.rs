@@ -335,7 +335,37 @@ impl<S: StateStorage> Draft<'_, S> {
             members.iter().any(|member| member.name == validator.organisation && member.is_heard())
         };
         let power = validators.validators().iter().filter(heard).count();
-        Ok((!validators.is_quorum(power)).then(|| ChangeError::NoQuorumHeard { power, of: validators.len() }))
+        if !validators.is_quorum(power) {
+            return Ok(Some(ChangeError::NoQuorumHeard { power, of: validators.len() }));
+        }
+        self.would_stop_next()
+    }
+
+    /// The set of the next height is fixed, whatever the changes: whoever they refuse to hear is missing there. What was
+    /// so before is not held against them.
+    fn would_stop_next(&self) -> Result<Option<ChangeError>, StorageError> {
+        let missing = || StorageError::new("state records", "no validator sets".to_owned());
+        let next = self.state.after_this_block()?.ok_or_else(missing)?.next;
+        let (mut before, mut power) = (0, 0);
+        for validator in next.validators() {
+            let nodes_of = |organisation: Option<Organisation>| {
+                let keys = organisation.map(|organisation| organisation.keys.into_vec()).unwrap_or_default();
+                keys.into_iter().filter(|member| member.role == Role::Node).collect::<Vec<_>>()
+            };
+            let was = nodes_of(self.state.organisation(&validator.organisation)?);
+            let was_active =
+                |key: PublicKey| was.iter().any(|node| node.key == key && node.status == KeyStatus::Active);
+            before += usize::from(was.iter().any(|node| node.status == KeyStatus::Active));
+            // A node that is retired now is heard for as long as its vote is needed; one retired earlier may be gone.
+            let speaks = |node: &MemberKey| match node.status {
+                KeyStatus::Active => true,
+                KeyStatus::Retired => was_active(node.key),
+                KeyStatus::Revoked => false,
+            };
+            power += usize::from(nodes_of(self.organisation(&validator.organisation)?).iter().any(speaks));
+        }
+        let stops = power < before && !next.is_quorum(power);
+        Ok(stops.then(|| ChangeError::NoQuorumNext { power, of: next.len() }))
     }
 
     // What changes are made of.

@@ -135,6 +135,60 @@ fn two_changes_in_one_block_are_one_after_the_other() {
     assert_eq!((upcoming.next, upcoming.after_next), (validator_set(&VALIDATORS), validator_set(&["north", "south"])));
 }
 
+/// All that an organisation finalises with.
+fn revoke_all(who: &str) -> Vec<Change> {
+    ["validator", "node"].map(|role| Change::RevokeKey { key: public(&format!("{who}/{role}")) }).to_vec()
+}
+
+/// The set of the next height is fixed already, and nobody hears a key that is revoked.
+#[test]
+fn no_more_are_revoked_at_once_than_the_next_height_can_do_without() {
+    let mut world = governed();
+    let two = [revoke_all("west"), revoke_all("south")].concat();
+    let stops = |power, of| ChangeError::NoQuorumNext { power, of };
+    assert_eq!(impossible(&mut world, two.clone()), (3, stops(2, 4)));
+    // A key that was retired long ago does not stand for one that is revoked now.
+    passed(&mut world, vec![Change::RotateKey { old: public("south/node"), new: public("south/new node") }]);
+    let mut of_today = two.clone();
+    of_today[3] = Change::RevokeKey { key: public("south/new node") };
+    assert_eq!(impossible(&mut world, of_today), (3, stops(2, 4)));
+    // Who leaves is heard until it is needed no more.
+    let leave = ["west", "south"].map(|who| Change::RemoveOrganisation { name: name(who) });
+    passed(&mut world, leave.to_vec());
+}
+
+#[test]
+fn what_two_blocks_could_each_do_they_cannot_do_one_after_the_other() {
+    let mut world = governed();
+    let one = proposed(&mut world, revoke_all("west"));
+    let other = proposed(&mut world, revoke_all("south"));
+    for who in ["north/governor", "globex/governor"] {
+        say(&mut world, who, one, Choice::For);
+        say(&mut world, who, other, Choice::For);
+    }
+    say(&mut world, "south/governor", one, Choice::For);
+    // In the next height three of three are needed now.
+    say(&mut world, "west/governor", other, Choice::For);
+    assert_eq!(
+        (record(&world, one).standing, record(&world, other).standing),
+        (ProposalStanding::Passed, ProposalStanding::Void)
+    );
+    // Two are a quorum of two: what was impossible one block after the other is possible two blocks later.
+    assert_eq!(impossible(&mut world, revoke_all("south")), (1, ChangeError::NoQuorumNext { power: 2, of: 3 }));
+    passed(&mut world, vec![Change::SetValidators { validators: validator_set(&["acme", "north"]) }]);
+    world.block(vec![]);
+    passed(&mut world, revoke_all("south"));
+}
+
+/// Nothing is held against changes that was so before them.
+#[test]
+fn whoever_is_not_heard_already_stops_no_other_change() {
+    let mut world = governed();
+    passed(&mut world, vec![Change::RevokeKey { key: public("west/node") }]);
+    passed(&mut world, vec![heartbeat(3_000)]);
+    assert_eq!(impossible(&mut world, revoke_all("south")), (1, ChangeError::NoQuorumHeard { power: 2, of: 3 }));
+}
+
 #[test]
 fn what_is_not_possible_is_named_before_anybody_votes() {
     let stranger = |organisation: &str| Validator { key: public("stranger"), organisation: name(organisation) };
