@@ -26,6 +26,7 @@ pub mod inclusion;
 pub mod inventory;
 pub mod invitation;
 pub mod key;
+pub mod light;
 pub mod limits;
 pub mod merkle;
 pub mod moment;

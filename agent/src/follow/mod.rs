@@ -1,7 +1,6 @@
 //! Following the ledger: one task per node, so that a dead one stalls nobody.
 
 pub mod heads;
-pub mod light;
 pub mod memory;
 pub mod pace;
 pub mod sources;
@@ -10,6 +9,7 @@ pub mod split;
 use crate::clock::now_ms;
 use crate::settled::chain;
 use heads::{Disbelief, Freshness, Heads};
+pub use ledger::light;
 use pace::HEADS_APART;
 pub use pace::{Pace, Stream};
 use sources::{Source, Sources};

@@ -11,17 +11,22 @@ use ledger::execution;
 use ledger::history;
 use ledger::id::{BlockHash, PatchId};
 use ledger::key::{Purpose, SecretKey};
+use ledger::light;
 use ledger::proof::{EpochLink, HostClock, PROOF_VERSION, ProofBundle, ProvenState, ProvenTransaction, TrustRoot};
 use ledger::state::record::{PatchRecord, RecordKey};
 use ledger::state::{StateView as _, tree};
-use ledger::validators::ValidatorSet;
 
+/// After so many looks it begins anew, with what it keeps on its disk.
+const BEGINS_ANEW: u32 = 16;
 /// How far above the chain a liar tells of a block.
 const FAR: u64 = 1_000;
 
+/// The one that agents follow the ledger with, and their way to look at a proof.
 pub(crate) struct LightClient {
     trust: TrustRoot,
     cast: &'static Cast,
+    light: light::LightClient,
+    looks: u32,
     /// A flaw: it takes every header for final.
     pub(crate) credulous: bool,
 }
@@ -45,16 +50,22 @@ pub(crate) enum Belief {
 impl LightClient {
     pub(crate) fn new(cast: &'static Cast) -> Self {
         let trust = TrustRoot::parse(&cast.genesis.genesis.bytes()).expect("the genesis the world was made with");
-        Self { trust, cast, credulous: false }
+        let light = light::LightClient::new(&cast.genesis, None);
+        Self { trust, cast, light, looks: 0, credulous: false }
     }
 
-    pub(crate) fn look(&self, shown: &Shown, now_ms: u64) -> Belief {
+    pub(crate) fn look(&mut self, shown: &Shown, now_ms: u64) -> Belief {
+        self.looks += 1;
+        if self.looks.is_multiple_of(BEGINS_ANEW) {
+            self.light = light::LightClient::new(&self.cast.genesis, self.light.change_seen());
+        }
         let checked = match shown {
             Shown::Head(header, ..) if self.credulous => Ok((header.height, header.hash())),
-            Shown::Head(header, certificate, links) => self.follow(links).and_then(|set| {
-                let verified = certificate.verify(header, &self.cast.chain_id(), set);
+            Shown::Head(header, certificate, links) => {
+                let learnt = self.light.learn(links);
+                let verified = learnt.and_then(|_| self.light.verify_parsed(header, certificate));
                 verified.map(|header| (header.header().height, header.hash())).map_err(|error| error.to_string())
-            }),
+            }
             Shown::Proof(bytes) => ProofBundle::parse(bytes)
                 .and_then(|bundle| bundle.verify(&self.trust, HostClock::at(now_ms)))
                 .map(|patch| (patch.header().header().height, patch.header().hash()))
@@ -64,19 +75,6 @@ impl LightClient {
             Ok((height, hash)) => Belief::Accepted { height, hash },
             Err(why) => Belief::Refused(why),
         }
-    }
-}
-
-impl LightClient {
-    /// From the genesis set to the newest it is shown.
-    fn follow<'a>(&'a self, links: &'a [EpochLink]) -> Result<&'a ValidatorSet, String> {
-        links
-            .iter()
-            .try_fold((self.cast.set(), 0), |(set, before), link| {
-                link.check(&self.cast.chain_id(), set, before).map_err(|problem| problem.to_string())?;
-                Ok((&link.validators, link.header.height))
-            })
-            .map(|(set, _)| set)
     }
 }
 

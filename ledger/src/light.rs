@@ -1,13 +1,13 @@
 //! A light client: from the genesis file to today's validators, and nothing believed without a
 //! quorum's signatures.
 
-use ledger::block::Header;
-use ledger::certificate::{Certificate, CertificateError, FinalizedHeader};
-use ledger::encoding::{DecodeError, decode};
-use ledger::genesis::GenesisBlock;
-use ledger::id::ChainId;
-use ledger::proof::{ChangeSeen, EpochError, EpochLink};
-use ledger::validators::ValidatorSet;
+use crate::block::Header;
+use crate::certificate::{Certificate, CertificateError, FinalizedHeader};
+use crate::encoding::{DecodeError, decode};
+use crate::genesis::GenesisBlock;
+use crate::id::ChainId;
+use crate::proof::{ChangeSeen, EpochError, EpochLink};
+use crate::validators::ValidatorSet;
 
 /// Why a head is not believed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
