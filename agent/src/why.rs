@@ -309,6 +309,7 @@ fn fine(check: policy::Check, manifest: &PatchManifest) -> String {
         }
         Check::Installer => format!("{} can be installed here", policy::kind_words(manifest.installer)),
         Check::Restart => "no restart that may not be".to_owned(),
+        Check::Commands => "no command that may not be run".to_owned(),
         Check::Schedule => "now".to_owned(),
     }
 }

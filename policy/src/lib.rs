@@ -16,5 +16,5 @@ mod reason;
 pub mod schedule;
 
 pub use host::{Host, Installed, Offered};
-pub use permit::{Check, Pause, Permit, Policy, Restart, Subscription};
+pub use permit::{Check, Commands, Pause, Permit, Policy, Restart, Subscription};
 pub use reason::{Mismatch, Reason, kind_words};

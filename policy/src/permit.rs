@@ -6,7 +6,7 @@ use crate::schedule::{Due, Leave, Schedule};
 use ledger::approval::Count;
 use ledger::bounded::{Name, Product};
 use ledger::moment::Moment;
-use ledger::patch::{PatchManifest, Reboot, Relation, Target};
+use ledger::patch::{InstallerKind, PatchManifest, Probe, Reboot, Relation, Target};
 use ledger::proof::FinalizedPatch;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -49,6 +49,19 @@ pub struct Policy {
     pub schedule: Schedule,
     /// When the host may be restarted.
     pub restart: Restart,
+    /// Whether commands of manifests may judge updates on the host.
+    pub commands: Commands,
+}
+
+/// What becomes of the commands that manifests bring to have an update judged. They run as whoever the agent is, with all that
+/// it may do; those of container images run inside.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commands {
+    /// They are run.
+    #[default]
+    Run,
+    /// None is: a patch that brings one is refused.
+    Refused,
 }
 
 /// When a host may be restarted for a patch.
@@ -116,6 +129,8 @@ pub enum Check {
     Installer,
     /// Whether the host may restart for it.
     Restart,
+    /// Whether the host may run its commands.
+    Commands,
     /// Whether its hour has come.
     Schedule,
 }
@@ -123,8 +138,16 @@ pub enum Check {
 impl Check {
     /// Those that come before the question of the hour, in their order: only what could be installed now
     /// waits for it.
-    const BEFORE_THE_HOUR: [Self; 7] =
-        [Self::Subscription, Self::Pause, Self::Target, Self::Release, Self::Relations, Self::Installer, Self::Restart];
+    const BEFORE_THE_HOUR: [Self; 8] = [
+        Self::Subscription,
+        Self::Pause,
+        Self::Target,
+        Self::Release,
+        Self::Relations,
+        Self::Installer,
+        Self::Restart,
+        Self::Commands,
+    ];
 
     /// What it is called.
     #[must_use]
@@ -137,6 +160,7 @@ impl Check {
             Self::Relations => "relations",
             Self::Installer => "installer",
             Self::Restart => "restart",
+            Self::Commands => "commands",
             Self::Schedule => "window",
         }
     }
@@ -209,6 +233,7 @@ impl Policy {
             Check::Relations => check_relations(manifest, host),
             Check::Installer => check_installer(manifest, host),
             Check::Restart => self.check_restart(manifest),
+            Check::Commands => self.check_commands(manifest),
             Check::Schedule => self.check_schedule(manifest, false, host, now_ms).map(drop),
         }
     }
@@ -217,6 +242,14 @@ impl Policy {
         match manifest.reboot == Reboot::Required && self.restart == Restart::Never {
             true => Err(Reason::RestartForbidden),
             false => Ok(()),
+        }
+    }
+
+    fn check_commands(&self, manifest: &PatchManifest) -> Result<(), Reason> {
+        let commands = manifest.health.iter().filter(|check| matches!(check.probe, Probe::Command { .. })).count();
+        match manifest.installer == InstallerKind::Container || self.commands == Commands::Run || commands == 0 {
+            true => Ok(()),
+            false => Err(Reason::CommandsRefused { commands }),
         }
     }
 

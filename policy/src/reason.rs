@@ -87,6 +87,14 @@ pub enum Reason {
     /// The host would have to restart, and nobody may do that here.
     #[error("the patch needs the host to restart, which this agent may not do")]
     RestartForbidden,
+    /// It brings commands, and this house runs none.
+    #[error(
+        "the patch is judged by {commands} of its own commands, and this house runs none (health.manifest_commands)"
+    )]
+    CommandsRefused {
+        /// How many.
+        commands: usize,
+    },
 }
 
 impl Reason {
@@ -94,9 +102,11 @@ impl Reason {
     #[must_use]
     pub fn code(&self) -> ReasonCode {
         match self {
-            Self::NotSubscribed { .. } | Self::Paused(_) | Self::NotYet(_) | Self::RestartForbidden => {
-                ReasonCode::Policy
-            }
+            Self::NotSubscribed { .. }
+            | Self::Paused(_)
+            | Self::NotYet(_)
+            | Self::RestartForbidden
+            | Self::CommandsRefused { .. } => ReasonCode::Policy,
             Self::NotApplicable(_) => ReasonCode::Target,
             Self::Downgrade { .. } => ReasonCode::Downgrade,
             Self::DependencyMissing { .. } => ReasonCode::DependencyMissing,

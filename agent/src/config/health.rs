@@ -33,6 +33,8 @@ pub struct Health {
     pub watch: Duration,
     /// What asks the service manager.
     pub systemctl: String,
+    /// Whether commands of manifests are run on this host.
+    pub manifest_commands: bool,
 }
 
 /// `[health]` as it stands in the file.
@@ -43,13 +45,14 @@ pub(super) struct RawHealth {
     interval: String,
     watch: String,
     systemctl: String,
+    manifest_commands: bool,
     checks: Vec<RawCheck>,
 }
 
 impl Default for RawHealth {
     fn default() -> Self {
         let [soak, interval, watch, systemctl] = ["0s", "10s", "1m", "systemctl"].map(str::to_owned);
-        Self { soak, interval, watch, systemctl, checks: Vec::new() }
+        Self { soak, interval, watch, systemctl, manifest_commands: true, checks: Vec::new() }
     }
 }
 
@@ -127,6 +130,7 @@ pub(super) fn parse(raw: &RawHealth) -> Result<Health, Wrong> {
         interval: Duration::from_millis(interval),
         watch,
         systemctl: raw.systemctl.clone(),
+        manifest_commands: raw.manifest_commands,
     })
 }
 

@@ -25,7 +25,7 @@ use keyring::SecretPlace;
 use ledger::bounded::{Name, Product};
 use ledger::limits;
 use ledger::patch::Label;
-use policy::{Pause, Policy, Subscription};
+use policy::{Commands, Pause, Policy, Subscription};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -213,7 +213,6 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
         installers: installers::parse(&raw.installers)?,
-        health,
         reboot,
         own_program,
         policy: Policy {
@@ -221,7 +220,9 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
             pause: parse_pause(&raw.policy)?,
             schedule: schedule::parse(&raw.schedule, &raw.windows)?,
             restart,
+            commands: if health.manifest_commands { Commands::Run } else { Commands::Refused },
         },
+        health,
         raw,
     })
 }

@@ -198,6 +198,8 @@ name = @NAME@
 # interval = "10s"                   # and is asked so often meanwhile
 # watch = "1m"                       # between updates, everything is asked so often; "0s": never
 # systemctl = "systemctl"            # what is asked for units
+# manifest_commands = true           # false: patches that bring commands to be judged by are refused, but for
+#                                    # container images, in which they run; nothing that a vendor wrote runs here as the agent
 # [[health.checks]]
 # name = "front page"
 # http = "http://127.0.0.1:8080/health"

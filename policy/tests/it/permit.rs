@@ -1,13 +1,14 @@
 //! May this patch go onto this host now?
 
-use ledger::bounded::{List, Name, Product, SortedList, Version};
+use ledger::bounded::{List, Name, Product, SortedList, Text, Version};
 use ledger::id::Digest;
 use ledger::limits;
 use ledger::patch::{
-    Artifact, Class, InstallerKind, Label, PatchManifest, PayloadEncoding, Reboot, Relation, Severity, Target,
+    Artifact, Class, HealthCheck, InstallerKind, Label, PatchManifest, PayloadEncoding, Probe, Reboot, Relation,
+    Severity, Target,
 };
 use ledger::receipt::{self, Outcome, ReasonCode};
-use policy::{Host, Installed, Offered, Pause, Policy, Reason, Restart, Subscription};
+use policy::{Commands, Host, Installed, Offered, Pause, Policy, Reason, Restart, Subscription};
 use proptest::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -229,6 +230,32 @@ fn a_host_installs_only_what_it_has_an_installer_for() {
         manifest.artifacts = List::new(vec![artifact]).unwrap();
     });
     assert_eq!(refusal(delta).0, ReasonCode::InstallerMissing);
+}
+
+/// What a vendor signs into a manifest is run with all that the agent may do; a house that does not want that says so.
+#[test]
+fn a_house_that_runs_no_commands_of_manifests_takes_no_patch_that_brings_one() {
+    let asks = |commands, kind: InstallerKind, probe: Probe| {
+        decide(|policy, manifest, host| {
+            policy.commands = commands;
+            host.installers.insert(kind, Offered::Yes);
+            manifest.installer = kind;
+            let check = HealthCheck { probe, timeout_ms: 1, attempts: 1, interval_ms: 1 };
+            manifest.health = List::new(vec![check]).unwrap();
+        })
+    };
+    let command =
+        || Probe::Command { arguments: List::new(vec![Text::new("/bin/true").unwrap()]).unwrap(), expect: None };
+    let refused = refusal(asks(Commands::Refused, InstallerKind::FileSet, command()));
+    assert_eq!((refused.0, refused.1), (ReasonCode::Policy, Outcome::Refused));
+    assert!(
+        refused.2.contains("1 of its own commands") && refused.2.contains("health.manifest_commands"),
+        "{}",
+        refused.2
+    );
+    assert_eq!(asks(Commands::Run, InstallerKind::FileSet, command()), Ok(()));
+    assert_eq!(asks(Commands::Refused, InstallerKind::Container, command()), Ok(()), "it runs inside");
+    assert_eq!(asks(Commands::Refused, InstallerKind::FileSet, Probe::Tcp { port: Text::new("80").unwrap() }), Ok(()));
 }
 
 #[test]
