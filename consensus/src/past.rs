@@ -96,10 +96,12 @@ impl Past {
                     Err(_) => self.late.forget(&other),
                 }
             }
-            let has_room = self.late.len() < HEARD_MAX && self.late.places_of(&vote.voter) < LATE_OF_ONE_MAX;
+            let has_place = self.late.has_place_of(&vote);
+            let has_room =
+                has_place || (self.late.len() < HEARD_MAX && self.late.places_of(&vote.voter) < LATE_OF_ONE_MAX);
             if from == Some(vote.voter) && has_room && !self.late.contains(&vote) {
                 // A place has few variants. Whatever takes one beside another is a true one.
-                if self.late.has_place_of(&vote) {
+                if has_place {
                     vote.verify(chain)?;
                 }
                 self.late.insert(&vote);

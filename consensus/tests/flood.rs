@@ -16,6 +16,7 @@ use ledger::limits;
 use ledger::transaction::{Payload, VerifiedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
+use tests::APPROVERS;
 
 fn flooder() -> &'static Person {
     &Cast::of(4).validators[2]
@@ -229,4 +230,22 @@ fn of_proposals_that_are_given_one_is_looked_at_and_of_those_passed_on_all() {
     assert_eq!(pool(&stand), [true, false, false, true]);
     stand.step(Event::Gossiped { peer, transactions: given.to_vec() });
     assert_eq!(pool(&stand), [true; 4]);
+}
+
+/// Each takes as long as many others: together they would hold up the next block.
+#[test]
+fn after_a_block_one_proposal_is_looked_at_again_and_all_of_them_in_their_turn() {
+    let mut stand = met();
+    let web = |whose: &str| Change::AddNamespace {
+        organisation: Name::new(whose).unwrap(),
+        namespace: Name::new("web").unwrap(),
+    };
+    let waiting = (0..3).map(|_| stand.decision(web(APPROVERS[0])).swap_remove(0)).collect();
+    stand.step(Event::Gossiped { peer: flooder().node.public(), transactions: waiting });
+    let taken = stand.decision(web(APPROVERS[1]));
+    stand.finalise(taken);
+    let dropped = |actions: Vec<Action>| actions.iter().filter(|it| matches!(it, Action::Dropped { .. })).count();
+    let after_each: Vec<_> = (0..6).map(|_| dropped(stand.finalise(Vec::new()))).collect();
+    assert!(after_each.iter().all(|count| *count <= 1), "{after_each:?}");
+    assert_eq!(after_each.iter().sum::<usize>(), 3, "{after_each:?}");
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use tests::Dice;
 
 /// How many nodes are killed, unless `KILLS` says otherwise.
-const KILLS_DEFAULT: usize = 60;
+const KILLS_DEFAULT: usize = 200;
 /// Who is killed when, unless `SEED` says otherwise.
 const SEED_DEFAULT: u64 = 7;
 /// Clients that submit, and look, all the time.

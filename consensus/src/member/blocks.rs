@@ -1,5 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
+use super::admission::takes_long;
 use super::allowance::words_for_vain_block;
 use super::bodies::Asking;
 use super::mempool::PassedOver;
@@ -399,7 +400,9 @@ impl<C: Chain> Member<C> {
         let mut unheard = Vec::new();
         // What peers passed on, a validator puts into a block of its own; nobody else can.
         let validates = self.validates()?;
-        for PassedOver { transaction, source, say_again } in self.mempool.passed_over(LOOK_AGAIN_MAX) {
+        let mut passed_over = self.mempool.passed_over(LOOK_AGAIN_MAX);
+        look_at_one_that_takes_long(&mut passed_over, self.chain.tip().header.height);
+        for PassedOver { transaction, source, say_again } in passed_over {
             match self.check(&transaction) {
                 Ok(_) if say_again && (source == Source::Client || !validates) => unheard.push(transaction),
                 Ok(_) => {}
@@ -414,4 +417,17 @@ impl<C: Chain> Member<C> {
         self.pass_on(&unheard);
         Ok(())
     }
+}
+
+/// Of transactions that take long, one is looked at after a block, and another one after the next: all together they would take
+/// longer than the block.
+fn look_at_one_that_takes_long(passed_over: &mut Vec<PassedOver>, height: u64) {
+    let long = passed_over.iter().filter(|it| takes_long(&it.transaction)).count() as u64;
+    let (mut place, chosen) = (0, height % long.max(1));
+    passed_over.retain(|it| {
+        let is_long = takes_long(&it.transaction);
+        let stays = !is_long || place == chosen;
+        place += u64::from(is_long);
+        stays
+    });
 }
