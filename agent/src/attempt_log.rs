@@ -18,6 +18,8 @@ const LOG_BYTES_MAX: usize = 256 * 1024;
 const LINE_BYTES_MAX: usize = 2 * 1024;
 /// Logs kept.
 const LOGS_KEPT: usize = 100;
+/// How the first line of a log begins; its patch comes behind.
+const FIRST_WORD: &str = "patch ";
 /// Digits of a patch's id in the name of a log.
 const PATCH_DIGITS: usize = 12;
 
@@ -94,9 +96,10 @@ pub struct Kept {
 /// What such a log says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Logged {
-    /// Whose it is.
-    #[serde(flatten)]
-    pub of: Kept,
+    /// Which attempt of this host, counted from 1.
+    pub run: u64,
+    /// The patch's id, as its first line has it; or the beginning of it, where there is no such line.
+    pub patch: String,
     /// BLAKE3 of it: the `log_digest` of the attempt's receipt, unless somebody changed it since.
     pub digest: Digest,
     /// What was done, in that order.
@@ -113,11 +116,10 @@ pub struct Line {
 }
 
 impl Kept {
-    /// Whether the attempt may be about this patch: its id, or the beginning of one.
+    /// Whether the attempt may be about a patch whose id begins so: only its log has more of it.
     #[must_use]
-    pub fn is_about(&self, patch: &str) -> bool {
-        let patch = patch.to_ascii_lowercase();
-        self.patch.starts_with(&patch) || (patch.len() > PATCH_DIGITS && patch.starts_with(&self.patch))
+    pub fn may_be_about(&self, prefix: &str) -> bool {
+        self.patch.starts_with(prefix) || prefix.starts_with(&self.patch)
     }
 
     fn of(name: &str) -> Option<Self> {
@@ -140,7 +142,10 @@ impl Kept {
             Some(Line { at_ms, text: text.to_owned() })
         };
         let lines = String::from_utf8_lossy(&bytes).lines().filter_map(line).collect();
-        Ok(Logged { of: self, digest: Digest::blake3(&bytes), lines })
+        let lines: Vec<Line> = lines;
+        let said = lines.first().and_then(|line| line.text.strip_prefix(FIRST_WORD)).map(str::to_owned);
+        let patch = said.filter(|said| said.starts_with(&self.patch)).unwrap_or(self.patch);
+        Ok(Logged { run: self.run, patch, digest: Digest::blake3(&bytes), lines })
     }
 }
 

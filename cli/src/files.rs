@@ -193,6 +193,19 @@ impl Write for New {
     }
 }
 
+/// Writes a new file as [`write_new`] does; one that is there already and says the same is left as it is.
+pub(crate) fn write_once(path: &Path, bytes: &[u8], mode: u32) -> Result<(), FileError> {
+    let is_there = || fs::read(path).is_ok_and(|old| old == bytes);
+    match write_new(path, bytes, mode) {
+        Err(FileError::Exists { .. })
+            if fs::metadata(path).is_ok_and(|old| old.len() == bytes.len() as u64) && is_there() =>
+        {
+            Ok(())
+        }
+        result => result,
+    }
+}
+
 /// Writes a file, whole, in the place of an older one of its kind (or an empty one), if there is one.
 pub(crate) fn write_over(
     path: &Path,

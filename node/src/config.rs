@@ -354,7 +354,20 @@ impl RawConfig {
             *file = base.join(&file);
         }
         raw.unseal = raw.unseal.take().map(|place| place.below(base));
+        raw.check_numbers(path)?;
         Ok(raw)
+    }
+
+    fn check_numbers(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |field, detail| Err(ConfigError::Value { path: path.to_owned(), field, detail });
+        if self.chain.receipts_days.is_some_and(|days| days < RECEIPTS_DAYS_MIN) {
+            let detail = format!("at least {RECEIPTS_DAYS_MIN}: as long as a transaction may live");
+            return wrong("chain.receipts_days", detail);
+        }
+        if !(1..=INVENTORY_HISTORY_MAX).contains(&self.inventories.history_max) {
+            return wrong("inventories.history_max", format!("1 to {INVENTORY_HISTORY_MAX}"));
+        }
+        Ok(())
     }
 
     /// Parses every value and loads the keys.
@@ -367,13 +380,7 @@ impl RawConfig {
             field,
             detail: detail.to_string(),
         };
-        if self.chain.receipts_days.is_some_and(|days| days < RECEIPTS_DAYS_MIN) {
-            let detail = format!("at least {RECEIPTS_DAYS_MIN}: as long as a transaction may live");
-            return Err(wrong("chain.receipts_days", &detail));
-        }
-        if !(1..=INVENTORY_HISTORY_MAX).contains(&self.inventories.history_max) {
-            return Err(wrong("inventories.history_max", &format!("1 to {INVENTORY_HISTORY_MAX}")));
-        }
+        self.check_numbers(path)?;
         let organisation = Name::new(self.organisation.clone()).map_err(|error| wrong("organisation", &error))?;
         let peers = self.network.peers.iter().map(|peer| {
             Ok(PeerAddress {

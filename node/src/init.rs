@@ -240,6 +240,11 @@ fn configuration(new: &NewNode) -> String {
          # per_endpoint_bytes_max = {inventories_of_one}\n\
          # history_max = {history}\n\
          \n\
+         # Receipts older than so many days are forgotten, 30 at least; without this section all are kept. Everything else is\n\
+         # kept in any case, and what hosts did last.\n\
+         # [chain]\n\
+         # receipts_days = 400\n\
+         \n\
          # Hosts that an operator has invited (`countersign endpoint invite`) are enrolled by this node, in the name of this\n\
          # operator's key and of this organisation. Without this section nobody is.\n\
          # [enrolment]\n\

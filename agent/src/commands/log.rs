@@ -44,17 +44,27 @@ impl Log {
         if self.patch.is_none() && self.run.is_none() {
             return Ok(answer(&Attempts::of(kept, &logs)?));
         }
-        kept.retain(|kept| self.patch.as_ref().is_none_or(|patch| kept.is_about(patch)));
-        let mut runs: Vec<u64> = kept.iter().map(|kept| kept.run).collect();
-        kept.retain(|kept| self.run.is_none_or(|run| kept.run == run));
-        let Some(last) = kept.pop() else {
+        let prefix = self.patch.as_deref().map(prefix).transpose()?.unwrap_or_default();
+        kept.retain(|kept| kept.may_be_about(&prefix));
+        let read = kept.into_iter().map(|kept| kept.read(&logs)).collect::<Result<Vec<_>, _>>()?;
+        let wanted = |log: &&Logged| log.patch.starts_with(&prefix) && self.run.is_none_or(|run| log.run == run);
+        let Some(mut log) = read.iter().rfind(wanted).cloned() else {
             let hint = "`countersign-agent log` shows those that are kept".to_owned();
             return Err(Failure::new("there is no log of such an attempt", Some(hint), USAGE).called("not-found"));
         };
-        runs.retain(|run| *run != last.run);
-        let mut log = last.read(&logs)?;
+        let others = read.iter().filter(|other| other.patch == log.patch && other.run != log.run);
+        let others = others.map(|other| other.run).collect();
         log.lines.drain(..log.lines.len().saturating_sub(self.tail.unwrap_or(usize::MAX)));
-        Ok(answer(&Attempt { log, others: if self.patch.is_some() { runs } else { Vec::new() } }))
+        Ok(answer(&Attempt { log, others }))
+    }
+}
+
+/// The beginning of an id, or all of it.
+fn prefix(patch: &str) -> Result<String, Failure> {
+    let is_one = (1..=64).contains(&patch.len()) && patch.bytes().all(|byte| byte.is_ascii_hexdigit());
+    match is_one {
+        true => Ok(patch.to_ascii_lowercase()),
+        false => Err(Failure::new("not a patch id: 64 hexadecimal digits, or the first of them", None, USAGE)),
     }
 }
 
@@ -67,8 +77,8 @@ struct Attempts {
 /// One of them.
 #[derive(Serialize)]
 struct Tried {
-    #[serde(flatten)]
-    of: Kept,
+    run: u64,
+    patch: String,
     digest: Digest,
     first: Option<Line>,
     last: Option<Line>,
@@ -77,8 +87,8 @@ struct Tried {
 impl Attempts {
     fn of(kept: Vec<Kept>, logs: &Path) -> Result<Self, Failure> {
         let tried = |kept: Kept| {
-            let Logged { of, digest, lines } = kept.read(logs)?;
-            Ok(Tried { of, digest, first: lines.first().cloned(), last: lines.last().cloned() })
+            let Logged { run, patch, digest, lines } = kept.read(logs)?;
+            Ok(Tried { run, patch, digest, first: lines.first().cloned(), last: lines.last().cloned() })
         };
         Ok(Self { attempts: kept.into_iter().rev().map(tried).collect::<Result<_, Failure>>()? })
     }
@@ -89,10 +99,11 @@ impl fmt::Display for Attempts {
         if self.attempts.is_empty() {
             return write!(f, "nothing was tried on this host yet");
         }
-        for (place, Tried { of: Kept { run, patch }, first, last, .. }) in self.attempts.iter().enumerate() {
+        for (place, Tried { run, patch, first, last, .. }) in self.attempts.iter().enumerate() {
             let gap = if place == 0 { "" } else { "\n" };
             let (at_ms, said) =
                 (first.as_ref().map_or(0, |line| line.at_ms), last.as_ref().map_or("", |line| &line.text));
+            let patch: String = patch.chars().take(12).collect();
             write!(f, "{gap}run {run:<4} {}  {patch}  {said}", Moment(at_ms))?;
         }
         Ok(())
@@ -109,7 +120,7 @@ struct Attempt {
 
 impl fmt::Display for Attempt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Logged { of: Kept { run, patch }, digest, lines } = &self.log;
+        let Logged { run, patch, digest, lines } = &self.log;
         write!(f, "run        {run}, of patch {patch}\nlog        {digest}")?;
         lines.iter().try_for_each(|Line { at_ms, text }| write!(f, "\n{}  {text}", Moment(*at_ms)))?;
         match &self.others[..] {

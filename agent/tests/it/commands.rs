@@ -539,7 +539,7 @@ async fn log_tells_what_attempts_did_and_is_what_their_receipts_name() {
     }
     let all = log(&[]).await.out;
     let rows: Vec<_> = all.lines().collect();
-    assert!(rows[0].starts_with("run 2") && rows[0].contains(&sick[..12]) && rows[0].contains("rolled back"), "{all}");
+    assert!(rows[0].starts_with("run 2") && rows[0].contains(&sick[..12]) && rows[0].contains("rolled-back"), "{all}");
     assert!(rows[1].starts_with("run 1") && rows[1].contains(&good[..12]) && rows[1].contains("applied"), "{all}");
 
     let of_sick = log(&[&sick]).await.out;
@@ -556,6 +556,15 @@ async fn log_tells_what_attempts_did_and_is_what_their_receipts_name() {
     let named: Vec<_> = receipts.iter().map(|receipt| receipt.log_digest.to_string()).collect();
     assert_eq!(as_json["digest"], *named.last().unwrap());
 
+    // An id is compared to its end.
+    let mut alike = sick.clone();
+    alike.replace_range(20..21, if &sick[20..21] == "0" { "1" } else { "0" });
+    for (wrong, no_id) in [("", true), ("zz", true), (&format!("{} x", &sick[..12]), true), (&alike, false)] {
+        let ended = log(&[wrong]).await;
+        let said = if no_id { "not a patch id" } else { "no log of such an attempt" };
+        assert!(ended.code == 2 && ended.err.contains(said), "{wrong:?}: {}", ended.err);
+    }
+    assert_eq!(as_json["patch"], *sick);
     for wrong in [&["0000"][..], &["--run", "7"], &[&good, "--run", "2"]] {
         let ended = log(wrong).await;
         assert!(ended.code == 2 && ended.err.contains("no log of such an attempt"), "{wrong:?}: {}", ended.err);

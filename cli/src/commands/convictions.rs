@@ -7,7 +7,6 @@ use crate::files;
 use crate::options::Global;
 use crate::view::{ConvictionView, conviction_table};
 use clap::Args;
-use ledger::encoding::decode;
 use ledger::evidence::Evidence;
 use ledger::fork::EvidenceFile;
 use ledger::key::PublicKey;
@@ -66,7 +65,7 @@ impl Convictions {
         match (&self.out, newest) {
             (Some(out), Some(evidence)) => {
                 let bytes = EvidenceFile::evidence(connection.chain_id, evidence).bytes();
-                files::write_over(out, "evidence file", &bytes, |old| decode::<EvidenceFile>(old).is_ok())?;
+                files::write_once(out, &bytes, files::PUBLIC_MODE)?;
                 note(&format!("The evidence of the newest one is in {}.", out.display()));
             }
             (Some(_), None) => note("Nobody is convicted: no evidence was written."),

@@ -47,7 +47,7 @@ pub(super) fn add(staging: &Staging, manifest: PatchManifest, deltas: Deltas<'_>
     for whole in manifest.artifacts.iter() {
         artifacts.push(whole.clone());
         for start in starts(whole, &earlier, deltas.compressed)? {
-            // Two earlier patches may have had the same payload, and two long names may be one when they are cut.
+            // Two earlier patches may have had the same payload.
             let is_named = |known: &Artifact| known.name == start.name;
             if places == 0 || artifacts.iter().chain(manifest.artifacts.iter()).any(is_named) {
                 continue;

@@ -259,7 +259,10 @@ fn in_words(change: &Change, owners: Owners) -> String {
             format!("rotate key {}\n  it is retired, and in its place comes key {new}", owners.key(old))
         }
         Change::RetireKey { key } => {
-            format!("retire key {}\n  it speaks no more; what it signed before still counts", owners.key(key))
+            format!(
+                "retire key {}\n  it speaks no more; what it signed before still counts, but for open ballots",
+                owners.key(key)
+            )
         }
         Change::RevokeKey { key } => format!("revoke key {}\n  nothing it signed counts any more", owners.key(key)),
         Change::AddNamespace { organisation, namespace } => {

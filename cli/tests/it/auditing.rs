@@ -198,13 +198,19 @@ fn a_fork_is_told_by_nodes_that_forgot_the_blocks_before_it() {
     ] {
         split.a.forgets_below(a);
         split.b.forgets_below(b);
-        let ran = split.audit(&["--out", "fork.evidence", "-o", "json"]);
+        let file = format!("{a}-{b}.evidence");
+        let ran = split.audit(&["--out", &file, "-o", "json"]);
         let view = ran.json();
         assert_eq!((ran.code, &view["fork"], &view["height"]), (1, &true.into(), &height.into()), "{}", ran.stderr);
         assert_eq!((&view["may_be_earlier"], keys(&view)), (&may_be_earlier.into(), culprits.clone()), "{a} {b}");
         assert_eq!(split.audit(&[]).stdout.contains("they may part earlier"), may_be_earlier);
-        split.hands.run(&["audit", "check", "fork.evidence"]).done();
+        split.hands.run(&["audit", "check", &file]).done();
     }
+    // Evidence takes no other evidence's place; but it may be asked for again.
+    let (first, other) = (split.hands.read("0-2.evidence"), format!("{tip}-{tip}.evidence"));
+    assert_eq!(split.audit(&["--out", "0-2.evidence"]).code, 1);
+    split.audit(&["--out", &other]).fails(2, "exists");
+    assert_eq!(split.hands.read("0-2.evidence"), first);
     // One history, of which one of them knows the end only.
     let other = split.a.another();
     other.forgets_below(tip);

@@ -191,7 +191,7 @@ pub enum Rejection {
     #[error("there is no proposal {0}")]
     UnknownProposal(TransactionId),
     /// Nobody can vote on it any more.
-    #[error("proposal {proposal} is {standing}, for ballots until {}; block time is {}", Moment(*closes_at_ms), Moment(*time_ms))]
+    #[error("proposal {proposal} takes no ballots: it stands {standing}, and took them until {}; block time is {}", Moment(*closes_at_ms), Moment(*time_ms))]
     ProposalClosed {
         /// The proposal.
         proposal: TransactionId,

@@ -182,9 +182,11 @@ fn words(rejection: &Rejection) -> (Code, &'static str, &'static str) {
         R::Expired { .. } => (state, "expired", "sign it again with a later expiry"),
         R::ExpiresTooLate { .. } => (Code::InvalidArgument, "expires-too-late", "30 days ahead at most"),
         R::UnknownKey(_) => (denied, "unknown-key", "only members' and enrolled endpoints' keys may sign"),
-        R::KeyNotActive { .. } => {
-            (denied, "key-not-active", "it is retired or revoked, for ever: nothing signed with it counts any more")
-        }
+        R::KeyNotActive { .. } => (
+            denied,
+            "key-not-active",
+            "it is retired or revoked, for ever: nothing that is signed with it now is taken",
+        ),
         R::WrongRole { .. } => (denied, "wrong-role", "a key has one use: sign with a key of the role named"),
         R::NamespaceNotOwned { .. } => (denied, "namespace", "publish in a namespace your organisation owns"),
         R::Manifest(_) => (Code::InvalidArgument, "manifest", "correct the manifest"),

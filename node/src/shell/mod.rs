@@ -127,10 +127,11 @@ impl<C: Chain> Shell<C> {
             // Done before anything is shown.
             Action::AppendLog(_)
             | Action::WriteGuard(_)
-            | Action::KeepSilence(_)
+            | Action::KeepSilence(true)
             | Action::KeepBody(_)
             | Action::BeginLog { .. }
             | Action::KeepEvidence(_) => {}
+            Action::KeepSilence(false) => tracing::info!("this validator has kept silent long enough: it votes again"),
             Action::Send { to: To::Peer(peer), message } => self.network.send(&peer, &message),
             Action::Send { to: To::All, message } => self.network.broadcast(&message, |_| true),
             Action::Send { to: To::Validators, message } => {

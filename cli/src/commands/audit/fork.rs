@@ -9,7 +9,6 @@ use crate::options::Global;
 use crate::trust::Trust;
 use clap::Args;
 use ledger::certificate::FinalizedHeader;
-use ledger::encoding::decode;
 use ledger::evidence::CertifiedHeader;
 use ledger::fork::{EvidenceFile, Fork as LedgerFork};
 use serde::Serialize;
@@ -222,7 +221,7 @@ impl Both {
         view.may_be_earlier = Some(!is_first);
         if let Some(out) = out {
             let bytes = EvidenceFile::fork(self.trust.chain_id(), fork).bytes();
-            files::write_over(out, "evidence file", &bytes, |old| decode::<EvidenceFile>(old).is_ok())?;
+            files::write_once(out, &bytes, files::PUBLIC_MODE)?;
             view.file = Some(out.display().to_string());
         }
         Ok(Answer::new(view.text(), &view).with_code(EXIT_REFUSED))
