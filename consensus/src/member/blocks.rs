@@ -22,6 +22,9 @@ use std::sync::Arc;
 const MISSING_PATIENCE_MS: u64 = 20;
 /// Bytes of transactions taken for a block: what it may have, less more than its header needs.
 const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
+/// Transactions that take long and are said again after a block without a check: whoever hears one that became wrong has
+/// the work, and makes this node pay for it.
+const LONG_SAID_AGAIN_MAX: usize = 4;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
 
@@ -400,9 +403,24 @@ impl<C: Chain> Member<C> {
         let mut unheard = Vec::new();
         // What peers passed on, a validator puts into a block of its own; nobody else can.
         let validates = self.validates()?;
-        let mut passed_over = self.mempool.passed_over(LOOK_AGAIN_MAX);
-        look_at_one_that_takes_long(&mut passed_over, self.chain.tip().header.height);
+        let passed_over = self.mempool.passed_over(LOOK_AGAIN_MAX);
+        // Of those that take long one is checked after a block, and another one after the next: all together they would take
+        // longer than the block. A few of the others are said again unchecked.
+        let is_long = |it: &&PassedOver| takes_long(&it.transaction);
+        let long = passed_over.iter().filter(is_long).count() as u64;
+        let (mut place, chosen) = (0, self.chain.tip().header.height % long.max(1));
+        let mut unchecked = 0;
         for PassedOver { transaction, source, say_again } in passed_over {
+            if takes_long(&transaction) {
+                place += 1;
+                if place != chosen + 1 {
+                    if say_again && unchecked < LONG_SAID_AGAIN_MAX && (source == Source::Client || !validates) {
+                        unchecked += 1;
+                        unheard.push(transaction);
+                    }
+                    continue;
+                }
+            }
             match self.check(&transaction) {
                 Ok(_) if say_again && (source == Source::Client || !validates) => unheard.push(transaction),
                 Ok(_) => {}
@@ -417,17 +435,4 @@ impl<C: Chain> Member<C> {
         self.pass_on(&unheard);
         Ok(())
     }
-}
-
-/// Of transactions that take long, one is looked at after a block, and another one after the next: all together they would take
-/// longer than the block.
-fn look_at_one_that_takes_long(passed_over: &mut Vec<PassedOver>, height: u64) {
-    let long = passed_over.iter().filter(|it| takes_long(&it.transaction)).count() as u64;
-    let (mut place, chosen) = (0, height % long.max(1));
-    passed_over.retain(|it| {
-        let is_long = takes_long(&it.transaction);
-        let stays = !is_long || place == chosen;
-        place += u64::from(is_long);
-        stays
-    });
 }

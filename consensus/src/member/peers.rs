@@ -1,5 +1,6 @@
 //! Peers: who is connected, how far each is, what each says.
 
+use super::admission::takes_long;
 use super::allowance::{Allowances, CONNECTION_WORDS};
 use super::bodies::Asking;
 use super::forks::LookingBack;
@@ -14,6 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
 const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
+/// … and of these such as take long.
+const GREETING_LONG_MAX: usize = 16;
 
 /// Bodies and transactions one peer is given in a height as fast as it asks. After that there is a pause between
 /// two answers: a question costs little, and its answer may be a whole block.
@@ -399,7 +402,13 @@ impl<C: Chain> Member<C> {
         // It may have missed what was said before it came. A hello said again tells nothing new.
         let first = self.peers.known.get_mut(&peer).is_some_and(|known| !std::mem::replace(&mut known.told, true));
         if first && validator.is_some() {
-            let waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
+            let mut waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
+            // Some that take long may have become wrong meanwhile, and whoever says too many of them is sent away.
+            let mut long = 0;
+            waiting.retain(|transaction| {
+                long += usize::from(takes_long(transaction));
+                !takes_long(transaction) || long <= GREETING_LONG_MAX
+            });
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }

@@ -341,27 +341,28 @@ impl<S: StateStorage> Draft<'_, S> {
         self.would_stop_next()
     }
 
-    /// The set of the next height is fixed, whatever the changes: whoever they refuse to hear is missing there. What was
-    /// so before is not held against them.
+    /// The set of the next height is fixed, whatever the changes: whoever they refuse to hear is missing there. All that
+    /// the block changes counts together; what was so before it is not held against anybody.
     fn would_stop_next(&self) -> Result<Option<ChangeError>, StorageError> {
         let missing = || StorageError::new("state records", "no validator sets".to_owned());
         let next = self.state.after_this_block()?.ok_or_else(missing)?.next;
+        let after_next = self.after_next()?;
+        let nodes_of = |organisation: Option<Organisation>| {
+            let keys = organisation.map(|organisation| organisation.keys.into_vec()).unwrap_or_default();
+            keys.into_iter().filter(|member| member.role == Role::Node).collect::<Vec<_>>()
+        };
+        let is_active = |node: &MemberKey| node.status == KeyStatus::Active;
         let (mut before, mut power) = (0, 0);
         for validator in next.validators() {
-            let nodes_of = |organisation: Option<Organisation>| {
-                let keys = organisation.map(|organisation| organisation.keys.into_vec()).unwrap_or_default();
-                keys.into_iter().filter(|member| member.role == Role::Node).collect::<Vec<_>>()
-            };
-            let was = nodes_of(self.state.organisation(&validator.organisation)?);
-            let was_active =
-                |key: PublicKey| was.iter().any(|node| node.key == key && node.status == KeyStatus::Active);
-            before += usize::from(was.iter().any(|node| node.status == KeyStatus::Active));
+            let was = nodes_of(self.state.storage.organisation(&validator.organisation)?);
+            let was_active = |key: PublicKey| was.iter().any(|node| node.key == key && is_active(node));
+            // Whose key ends has it where it was: a node that comes now has the key that takes its place.
+            let stays = after_next.position(&validator.key).is_some();
             // A node that is retired now is heard for as long as its vote is needed; one retired earlier may be gone.
-            let speaks = |node: &MemberKey| match node.status {
-                KeyStatus::Active => true,
-                KeyStatus::Retired => was_active(node.key),
-                KeyStatus::Revoked => false,
+            let speaks = |node: &MemberKey| {
+                (was_active(node.key) && node.status != KeyStatus::Revoked) || (stays && is_active(node))
             };
+            before += usize::from(was.iter().any(is_active));
             power += usize::from(nodes_of(self.organisation(&validator.organisation)?).iter().any(speaks));
         }
         let stops = power < before && !next.is_quorum(power);

@@ -218,13 +218,12 @@ impl Door {
         Ok(self.events.send(event).await.map_err(|_| Stopping)?)
     }
 
-    /// The newest height here, and who must have certified a header after it, as far as that is known then.
-    fn certifiers(&self, header: &Header) -> (u64, Option<ValidatorSet>) {
+    /// Who must have certified a header, as far as that is known here.
+    fn certifiers(&self, header: &Header) -> Option<ValidatorSet> {
         // Of one moment: the sets are those of the two heights after this one.
         let view = self.store.view();
-        let Ok(tip) = view.tip() else { return (self.store.tip().header.height, None) };
-        let tip = tip.header.height;
-        (tip, certifiers(&view, tip, header).ok().flatten())
+        let tip = view.tip().ok()?.header.height;
+        certifiers(&view, tip, header).ok().flatten()
     }
 
     /// From bytes to what they say; nothing, where that is of no use. Signatures of blocks are verified here, the certificate's
@@ -242,13 +241,16 @@ impl Door {
             PeerMessage::FinalisedBlock { block, certificate } => {
                 let height = block.header.height;
                 self.network.heard_height(&peer, height);
-                let (tip, certifiers) = self.certifiers(&block.header);
+                let tip = self.store.tip().header.height;
                 let transactions = match height {
                     // Of a block of the past nothing but its certificate may be of use.
                     _ if height <= tip => Vec::new(),
                     // Nobody asked for it.
                     _ if height > tip + u64::from(BLOCKS_PER_REQUEST_MAX) => return Ok(None),
-                    _ => self.verifier.block(block.clone(), certificate.clone(), certifiers).await??,
+                    _ => {
+                        let certifiers = self.certifiers(&block.header);
+                        self.verifier.block(block.clone(), certificate.clone(), certifiers).await??
+                    }
                 };
                 Event::Synced { peer, block, transactions, certificate }
             }

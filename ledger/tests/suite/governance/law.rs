@@ -180,6 +180,44 @@ fn what_two_blocks_could_each_do_they_cannot_do_one_after_the_other() {
     passed(&mut world, revoke_all("south"));
 }
 
+/// What a block does counts together, however many proposals do it.
+#[test]
+fn no_order_of_proposals_in_one_block_takes_the_quorum_from_the_next_height() {
+    let mut world = governed();
+    let leave = ["west", "south"].map(|who| Change::RemoveOrganisation { name: name(who) });
+    let all = [leave.to_vec(), revoke_all("west"), revoke_all("south")];
+    let [first, second, third] = all.map(|changes| proposed(&mut world, changes));
+    for proposal in [first, second, third] {
+        say(&mut world, "north/governor", proposal, Choice::For);
+    }
+    say(&mut world, "globex/governor", first, Choice::For);
+    // The first one takes two voices away, and three of three are enough then.
+    let last = [("south/governor", first), ("globex/governor", second), ("globex/governor", third)];
+    let ballots = last.map(|(who, proposal)| world.transaction(who, Payload::Ballot { proposal, choice: Choice::For }));
+    world.block(ballots.to_vec());
+    let proposals = [first, second, third];
+    let standing = proposals.map(|proposal| record(&world, proposal).standing);
+    assert_eq!(standing, [ProposalStanding::Passed, ProposalStanding::Passed, ProposalStanding::Void]);
+}
+
+/// A machine that comes has the validating key that takes the old one's place; the next height needs the old one.
+#[test]
+fn a_new_node_does_not_stand_for_one_that_is_revoked_with_its_validator() {
+    let mut world = governed();
+    let replaced = |who: &str| {
+        let key = |role: &str| public(&format!("{who}/{role}"));
+        let node = Change::AddKey { organisation: name(who), key: key("new node"), role: Role::Node };
+        let rotated = Change::RotateKey { old: key("validator"), new: key("new validator") };
+        vec![node, Change::RevokeKey { key: key("node") }, rotated]
+    };
+    let two = [replaced("west"), replaced("south")].concat();
+    assert_eq!(impossible(&mut world, two.clone()), (5, ChangeError::NoQuorumNext { power: 2, of: 4 }));
+    // Where the validator stays, its key goes into the new machine.
+    let stays: Vec<_> = two.into_iter().filter(|change| !matches!(change, Change::RotateKey { .. })).collect();
+    passed(&mut world, stays);
+    passed(&mut world, replaced("acme"));
+}
+
 /// Nothing is held against changes that was so before them.
 #[test]
 fn whoever_is_not_heard_already_stops_no_other_change() {
