@@ -124,19 +124,31 @@ impl Kept {
 
     fn of(name: &str) -> Option<Self> {
         let (run, patch) = name.strip_prefix("run-")?.strip_suffix(".log")?.split_once('-')?;
-        Some(Self { run: run.parse().ok()?, patch: patch.to_owned() })
+        let kept = Self { run: run.parse().ok()?, patch: patch.to_owned() };
+        Some(kept).filter(|kept| kept.name() == name)
+    }
+
+    fn name(&self) -> String {
+        format!("run-{:08}-{}.log", self.run, self.patch)
     }
 
     fn path(&self, logs: &Path) -> PathBuf {
-        logs.join(format!("run-{:08}-{}.log", self.run, self.patch))
+        logs.join(self.name())
     }
 
-    /// Reads its log.
+    /// Reads its log; none where it is gone meanwhile, or no log.
     ///
     /// # Errors
     /// [`FileError`].
-    pub fn read(self, logs: &Path) -> Result<Logged, FileError> {
-        let bytes = files::read(&self.path(logs), LOG_BYTES_MAX)?;
+    pub fn read(self, logs: &Path) -> Result<Option<Logged>, FileError> {
+        let path = self.path(logs);
+        if !std::fs::symlink_metadata(&path).is_ok_and(|there| there.is_file()) {
+            return Ok(None);
+        }
+        let bytes = match files::read(&path, LOG_BYTES_MAX) {
+            Err(error) if error.is_not_found() => return Ok(None),
+            bytes => bytes?,
+        };
         let line = |line: &str| {
             let (at_ms, text) = line.split_once(' ').and_then(|(at, text)| Some((at.parse().ok()?, text)))?;
             Some(Line { at_ms, text: text.to_owned() })
@@ -145,7 +157,7 @@ impl Kept {
         let lines: Vec<Line> = lines;
         let said = lines.first().and_then(|line| line.text.strip_prefix(FIRST_WORD)).map(str::to_owned);
         let patch = said.filter(|said| said.starts_with(&self.patch)).unwrap_or(self.patch);
-        Ok(Logged { run: self.run, patch, digest: Digest::blake3(&bytes), lines })
+        Ok(Some(Logged { run: self.run, patch, digest: Digest::blake3(&bytes), lines }))
     }
 }
 

@@ -46,7 +46,7 @@ impl Log {
         }
         let prefix = self.patch.as_deref().map(prefix).transpose()?.unwrap_or_default();
         kept.retain(|kept| kept.may_be_about(&prefix));
-        let read = kept.into_iter().map(|kept| kept.read(&logs)).collect::<Result<Vec<_>, _>>()?;
+        let read = kept.into_iter().filter_map(|kept| kept.read(&logs).transpose()).collect::<Result<Vec<_>, _>>()?;
         let wanted = |log: &&Logged| log.patch.starts_with(&prefix) && self.run.is_none_or(|run| log.run == run);
         let Some(mut log) = read.iter().rfind(wanted).cloned() else {
             let hint = "`countersign-agent log` shows those that are kept".to_owned();
@@ -86,11 +86,12 @@ struct Tried {
 
 impl Attempts {
     fn of(kept: Vec<Kept>, logs: &Path) -> Result<Self, Failure> {
-        let tried = |kept: Kept| {
-            let Logged { run, patch, digest, lines } = kept.read(logs)?;
-            Ok(Tried { run, patch, digest, first: lines.first().cloned(), last: lines.last().cloned() })
+        let tried = |Logged { run, patch, digest, lines }| {
+            let (first, last) = (lines.first().cloned(), lines.last().cloned());
+            Tried { run, patch, digest, first, last }
         };
-        Ok(Self { attempts: kept.into_iter().rev().map(tried).collect::<Result<_, Failure>>()? })
+        let logged = kept.into_iter().rev().filter_map(|kept| kept.read(logs).transpose());
+        Ok(Self { attempts: logged.map(|logged| logged.map(tried)).collect::<Result<_, _>>()? })
     }
 }
 

@@ -199,7 +199,7 @@ name = @NAME@
 # watch = "1m"                       # between updates, everything is asked so often; "0s": never
 # systemctl = "systemctl"            # what is asked for units
 # manifest_commands = true           # false: patches that bring commands to be judged by are refused, but for
-#                                    # container images, in which they run; nothing that a vendor wrote runs here as the agent
+#                                    # container images, in which they run
 # [[health.checks]]
 # name = "front page"
 # http = "http://127.0.0.1:8080/health"

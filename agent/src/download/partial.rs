@@ -242,8 +242,27 @@ impl Partial {
         origins: &Origins,
         patience: Patience,
     ) -> Result<(), Disappointment> {
+        let have = self.have().map_err(|error| Disappointment::Disk(error.source))?;
+        match self.fetch_unchecked_from(have, origin, origins, patience).await {
+            // Only all of it shows whose part is damaged; what was here is not given up for a stranger's word.
+            Err(Disappointment::Misfit(_)) if self.size <= UNCHECKED_BYTES_MAX => {
+                tracing::warn!(artifact = %self.blake3, "what came does not go with what was here before: all of it is asked for");
+                self.fetch_unchecked_from(0, origin, origins, patience).await
+            }
+            Err(Disappointment::Misfit(why)) => Err(Disappointment::Forged(why)),
+            fetched => fetched,
+        }
+    }
+
+    /// The same from an offset on: of all of it nothing that was here counts, and takes its place when it is right.
+    async fn fetch_unchecked_from(
+        &self,
+        have: u64,
+        origin: &Origin,
+        origins: &Origins,
+        patience: Patience,
+    ) -> Result<(), Disappointment> {
         let disk = |error: FileError| Disappointment::Disk(error.source);
-        let have = self.have().map_err(disk)?;
         let rest = self.size - have;
         if rest > UNCHECKED_BYTES_MAX {
             let why =
@@ -262,11 +281,13 @@ impl Partial {
         files::remove(&path).map_err(disk)?;
         let beside = open_private(&path).map_err(disk)?;
         let (checked, blake3) = (self.file.try_clone().map_err(Disappointment::Disk)?, self.blake3);
-        let is_resumed = self.is_resumed;
+        let is_resumed = self.is_resumed && have > 0;
         let taken = take(incoming, origins, patience, move |pieces| {
             copy_exactly(pieces, &beside, rest)?;
             let mut hasher = PayloadHasher::default();
-            hash(&checked, &mut hasher).map_err(Disappointment::Disk)?;
+            if have > 0 {
+                hash(&checked, &mut hasher).map_err(Disappointment::Disk)?;
+            }
             hash(&beside, &mut hasher).map_err(Disappointment::Disk)?;
             if hasher.finish().blake3 != blake3 {
                 return Err(match is_resumed {
@@ -277,6 +298,7 @@ impl Partial {
             let append = || {
                 let (mut from, mut to) = (&beside, &checked);
                 from.seek(SeekFrom::Start(0))?;
+                to.set_len(have)?;
                 to.seek(SeekFrom::End(0))?;
                 io::copy(&mut from, &mut to)
             };

@@ -42,7 +42,8 @@ impl Splits {
     /// as long as the agent runs.
     pub(super) fn known(&mut self) -> Option<PathBuf> {
         let Self { directory, kept, unwritten } = self;
-        kept.retain(|name| directory.join(name).exists());
+        // What cannot be looked at is there.
+        kept.retain(|name| directory.join(name).try_exists().unwrap_or(true));
         kept.first().map(|name| directory.join(name)).or_else(|| unwritten.clone())
     }
 

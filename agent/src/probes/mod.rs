@@ -164,6 +164,10 @@ impl Prober {
                 let words: Result<Vec<_>, UnknownParameter> =
                     arguments.iter().map(|argument| parameters.expand(argument.as_str())).collect();
                 let words = match (words, at) {
+                    // An update that was begun before its house ran none any more.
+                    (_, At::Host(_)) if !self.health.manifest_commands => {
+                        Err(Observation::Impossible("this house runs no commands of manifests".to_owned()))
+                    }
                     (Err(unknown), _) => Err(Observation::Impossible(unknown.to_string())),
                     (Ok(words), At::Host(_)) => Ok(words),
                     (Ok(words), At::Container(image)) => self.contained(image, words, patience).await,

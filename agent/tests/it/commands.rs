@@ -556,6 +556,12 @@ async fn log_tells_what_attempts_did_and_is_what_their_receipts_name() {
     let named: Vec<_> = receipts.iter().map(|receipt| receipt.log_digest.to_string()).collect();
     assert_eq!(as_json["digest"], *named.last().unwrap());
 
+    // What is no log is none, and nobody waits for it.
+    let logs = endpoint.data().join("logs");
+    std::os::unix::fs::symlink("/etc/passwd", logs.join("run-00000009-000000000000.log")).unwrap();
+    std::fs::create_dir(logs.join("run-00000008-000000000000.log")).unwrap();
+    std::fs::write(logs.join("run-7-000000000000.log"), "1 x\n").unwrap();
+    assert_eq!(log(&[]).await.out, all);
     // An id is compared to its end.
     let mut alike = sick.clone();
     alike.replace_range(20..21, if &sick[20..21] == "0" { "1" } else { "0" });
