@@ -72,9 +72,9 @@ async fn a_fork_by_two_of_four_names_exactly_the_two_who_signed_both() {
     // Each head against the living node: exactly these two, or nobody where the rounds differ.
     let (who, other) = (ledger.as_client("approver-b", None), ledger.node("approver-b").grpc.clone());
     let twice: BTreeSet<String> = TWICE.map(str::to_owned).into();
-    let evidence = ledger.beside("fork.evidence").display().to_string();
     let mut told = 0;
-    for head in &heads {
+    for (place, head) in heads.iter().enumerate() {
+        let evidence = ledger.beside(&format!("head-{place}.evidence")).display().to_string();
         let output = ledger.countersign(&["audit", "fork", head, &other, "--out", &evidence, "-o", "json"], &who);
         assert_eq!(output.status.code(), Some(1), "{}", String::from_utf8_lossy(&output.stderr));
         let view: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -94,6 +94,7 @@ async fn a_fork_by_two_of_four_names_exactly_the_two_who_signed_both() {
     ledger.start("vendor-a");
     let vendor = ledger.node("vendor-a").grpc.clone();
     ledger.height("vendor-a").await;
+    let evidence = ledger.beside("fork.evidence").display().to_string();
     let audit = ["audit", "fork", &vendor, &other, "--out", &evidence, "-o", "json"];
     let output = ledger.countersign(&audit, &who);
     let view: Value = serde_json::from_slice(&output.stdout).unwrap();
