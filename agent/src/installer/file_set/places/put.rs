@@ -140,8 +140,8 @@ impl Places {
         Ok(rustix::fs::fsync(&parent)?)
     }
 
-    /// Takes back what was put in place, the last first: of the changes, so many were exchanged, and nothing but what was
-    /// put there is touched. What a file system that cannot exchange has lost comes from its copy, later.
+    /// Takes back what was put in place, the last first: of the changes, so many were exchanged. What was not is left alone;
+    /// what somebody makes of a new file in this very moment is lost. What a file system that cannot exchange has lost comes from its copy, later.
     fn undo(&self, changes: &[Change], done: usize, footprint: &Footprint) -> Result<(), Trouble> {
         for (place, change) in changes.iter().enumerate().rev() {
             let undone = self.undo_one(change, place < done, footprint.get(change.path()));
