@@ -65,16 +65,19 @@ pub async fn download(
     directory: &Path,
 ) -> Result<Verified, DownloadError> {
     let mut partial = Partial::open(directory, artifact)?;
+    let resumed = partial.have()? > 0;
     let deadline = Instant::now() + origins.patience().deadline;
-    let from = match partial.whole(origins, first, deadline).await {
-        Err(DownloadError::Misfit { .. }) => {
+    let mut from = partial.fill(origins, first, deadline).await?;
+    match partial.verify().await {
+        Err(DownloadError::Digest { .. }) if resumed => {
             // Groups from before a power cut may be holes now. Once more from the beginning.
             tracing::warn!(artifact = %artifact.blake3, "what was there before is damaged, fetched again");
             partial.anew()?;
-            partial.whole(origins, first, deadline).await?
+            from = partial.fill(origins, first, deadline).await?;
+            partial.verify().await?;
         }
-        whole => whole?,
-    };
+        result => result?,
+    }
     if !from.is_empty() {
         origins.delivered(partial.delivery(from.clone()));
     }

@@ -40,14 +40,6 @@ pub enum DownloadError {
         /// What did not fit.
         detail: String,
     },
-    /// What came and what was here already do not make it together: one of the two is damaged.
-    #[error("artifact {artifact}: {detail}")]
-    Misfit {
-        /// Which.
-        artifact: Digest,
-        /// What did not fit.
-        detail: String,
-    },
     /// The disk said no.
     #[error(transparent)]
     File(#[from] FileError),
@@ -60,7 +52,7 @@ impl DownloadError {
         match self {
             Self::Unavailable { .. } => ReasonCode::ArtifactUnavailable,
             Self::Length { .. } => ReasonCode::ArtifactLength,
-            Self::Digest { .. } | Self::Misfit { .. } => ReasonCode::ArtifactDigest,
+            Self::Digest { .. } => ReasonCode::ArtifactDigest,
             Self::File(error) if error.is_disk_full() => ReasonCode::DiskFull,
             Self::File(_) => ReasonCode::Io,
         }
@@ -80,17 +72,13 @@ pub enum Disappointment {
     Length(String),
     /// It sent something else. Not asked again.
     Forged(String),
-    /// It sent something that does not go with what was here before, which nobody checked since: one of the two is damaged,
-    /// and nobody can tell which.
-    Misfit(String),
     /// Our own disk.
     Disk(io::Error),
 }
 
-/// What says most about why there is no artifact: what may be our own fault before a lie before a length before an absence.
+/// What says most about why there is no artifact: a lie before a length before an absence.
 pub(super) fn graver(known: Option<DownloadError>, new: DownloadError) -> DownloadError {
     let grave = |error: &DownloadError| match error {
-        DownloadError::Misfit { .. } => 3,
         DownloadError::Digest { .. } => 2,
         DownloadError::Length { .. } => 1,
         _ => 0,

@@ -58,7 +58,6 @@ impl Partial {
     pub(super) fn anew(&mut self) -> Result<(), FileError> {
         files::remove(&self.path)?;
         self.file = open_private(&self.path)?;
-        self.is_resumed = false;
         Ok(())
     }
 
@@ -66,25 +65,14 @@ impl Partial {
         Ok(self.file.metadata().map_err(failed("examine", &self.path))?.len())
     }
 
-    /// Fetches what is missing, and checks the whole of it. Who gave what.
-    pub(super) async fn whole(
+    /// Asks one source after the other for what is missing, until it is there or all would be asked in vain. Who
+    /// gave what.
+    pub(super) async fn fill(
         &self,
         origins: &Origins,
         first: usize,
         deadline: Instant,
     ) -> Result<Vec<Share>, DownloadError> {
-        let from = self.fill(origins, first, deadline).await?;
-        match self.verify().await {
-            Err(DownloadError::Digest { artifact, detail }) if self.is_resumed => {
-                Err(DownloadError::Misfit { artifact, detail })
-            }
-            checked => checked.map(|()| from),
-        }
-    }
-
-    /// Asks one source after the other for what is missing, until it is there or all would be asked in vain. Who
-    /// gave what.
-    async fn fill(&self, origins: &Origins, first: usize, deadline: Instant) -> Result<Vec<Share>, DownloadError> {
         let all = origins.all();
         // Who lied is not asked again; who disappointed otherwise is when bytes have come since.
         let (mut lied, mut asked_at) = (vec![false; all.len()], vec![None; all.len()]);
@@ -137,9 +125,6 @@ impl Partial {
             Disappointment::Length(detail) => Ok(DownloadError::Length { artifact, from, detail, size: self.size }),
             Disappointment::Forged(detail) => {
                 Ok(DownloadError::Digest { artifact, detail: format!("{from}: {detail}") })
-            }
-            Disappointment::Misfit(detail) => {
-                Ok(DownloadError::Misfit { artifact, detail: format!("{from}: {detail}") })
             }
             // No other source would do better.
             Disappointment::Disk(error) => Err(failed("write", &self.path)(error).into()),
@@ -244,17 +229,17 @@ impl Partial {
     ) -> Result<(), Disappointment> {
         let have = self.have().map_err(|error| Disappointment::Disk(error.source))?;
         match self.fetch_unchecked_from(have, origin, origins, patience).await {
-            // Only all of it shows whose part is damaged; what was here is not given up for a stranger's word.
-            Err(Disappointment::Misfit(_)) if self.size <= UNCHECKED_BYTES_MAX => {
-                tracing::warn!(artifact = %self.blake3, "what came does not go with what was here before: all of it is asked for");
+            // What came may be right, and what was here damaged: only all of it shows that. What was here is not given up for
+            // a stranger's word.
+            Err(Disappointment::Forged(_)) if self.is_resumed && have > 0 && self.size <= UNCHECKED_BYTES_MAX => {
+                tracing::warn!(artifact = %self.blake3, "what came does not go with what was here: all of it is asked for");
                 self.fetch_unchecked_from(0, origin, origins, patience).await
             }
-            Err(Disappointment::Misfit(why)) => Err(Disappointment::Forged(why)),
             fetched => fetched,
         }
     }
 
-    /// The same from an offset on: of all of it nothing that was here counts, and takes its place when it is right.
+    /// The same from an offset on: of all of it nothing that was here counts, and it takes that place when it is right.
     async fn fetch_unchecked_from(
         &self,
         have: u64,
@@ -281,7 +266,6 @@ impl Partial {
         files::remove(&path).map_err(disk)?;
         let beside = open_private(&path).map_err(disk)?;
         let (checked, blake3) = (self.file.try_clone().map_err(Disappointment::Disk)?, self.blake3);
-        let is_resumed = self.is_resumed && have > 0;
         let taken = take(incoming, origins, patience, move |pieces| {
             copy_exactly(pieces, &beside, rest)?;
             let mut hasher = PayloadHasher::default();
@@ -290,10 +274,7 @@ impl Partial {
             }
             hash(&beside, &mut hasher).map_err(Disappointment::Disk)?;
             if hasher.finish().blake3 != blake3 {
-                return Err(match is_resumed {
-                    true => Disappointment::Misfit("sent bytes that do not go with what was here before".to_owned()),
-                    false => Disappointment::Forged("sent bytes that do not belong to it".to_owned()),
-                });
+                return Err(Disappointment::Forged("sent bytes that do not belong to it".to_owned()));
             }
             let append = || {
                 let (mut from, mut to) = (&beside, &checked);
@@ -310,7 +291,7 @@ impl Partial {
     }
 
     /// Hashes the whole file under both names.
-    async fn verify(&self) -> Result<(), DownloadError> {
+    pub(super) async fn verify(&self) -> Result<(), DownloadError> {
         let file = self.file.try_clone().map_err(failed("hold", &self.path))?;
         let hashing = tokio::task::spawn_blocking(move || {
             let mut hasher = PayloadHasher::default();
@@ -349,8 +330,7 @@ fn said(disappointment: &Disappointment) -> String {
         | Disappointment::Cannot(why)
         | Disappointment::Slow(why)
         | Disappointment::Length(why)
-        | Disappointment::Forged(why)
-        | Disappointment::Misfit(why) => why.clone(),
+        | Disappointment::Forged(why) => why.clone(),
         Disappointment::Disk(error) => error.to_string(),
     }
 }

@@ -30,11 +30,10 @@ impl Standing {
         u32::try_from(halvings).ok().and_then(|halvings| self.points.checked_shr(halvings)).unwrap_or(0)
     }
 
-    /// With a disappointment more. That an artifact is not there is none: nobody promised it. Nor is what our own disk may
-    /// have done.
+    /// With a disappointment more. That an artifact is not there is none: nobody promised it.
     pub(super) fn after(self, disappointment: &Disappointment, now: Duration) -> Self {
         let more = match disappointment {
-            Disappointment::Absent(_) | Disappointment::Misfit(_) | Disappointment::Disk(_) => 0,
+            Disappointment::Absent(_) | Disappointment::Disk(_) => 0,
             Disappointment::Cannot(_) => CANNOT_POINTS,
             Disappointment::Slow(_) => SLOW_POINTS,
             Disappointment::Length(_) => LENGTH_POINTS,
