@@ -117,6 +117,8 @@ pub struct Member<C> {
     /// Whether the replica works on the height after the tip.
     started: bool,
     began_ms: u64,
+    /// When it last began a height that nothing was there for.
+    idled_ms: Option<u64>,
     /// This node's own block of this height, and when it was begun.
     built: Option<(BlockHash, u64)>,
     /// Inputs for the replica that arose while it was stepping: taken up in order, one at a time.
@@ -168,6 +170,7 @@ impl<C: Chain> Member<C> {
             executed,
             started: false,
             began_ms: 0,
+            idled_ms: None,
             built: None,
             inputs: VecDeque::new(),
             stepping: false,

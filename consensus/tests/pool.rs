@@ -1,9 +1,11 @@
 //! The pool: what is offered has bounds for each organisation, and blocks have a share for each.
 
 use consensus::member::{Mempool, MempoolLimits, NoRoom, Source};
-use ledger::bounded::{Name, Sentence, Text};
+use ledger::bounded::{List, Name, Sentence, Text};
+use ledger::governance::{Change, Proposal};
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::{PublicKey, SecretKey};
+use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 use ledger::transaction::{Payload, VerifiedTransaction};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tests::Scenario;
@@ -48,6 +50,12 @@ impl Crowded {
         let mut manifest = self.scenario.manifest(1);
         manifest.notes = Text::cut(&"a".repeat(16 * 1024));
         self.sign(Payload::Publish { manifest })
+    }
+
+    fn proposal(&mut self) -> VerifiedTransaction {
+        let changes = vec![Change::RetireKey { key: SecretKey::from_seed(&[9; 32]).public() }];
+        let proposal = Proposal { changes: List::new(changes).unwrap(), note: Text::cut("Out."), closes_at_ms: 1 };
+        self.sign(Payload::Propose { proposal })
     }
 
     fn sign(&mut self, payload: Payload) -> VerifiedTransaction {
@@ -265,6 +273,33 @@ fn one_key_does_not_fill_its_organisations_bytes() {
     crowded.key = Some(2);
     let transaction = crowded.large();
     crowded.offer("depot", transaction, Source::Client).unwrap();
+}
+
+/// Each is tried out whenever a block is made, and no more than this may count: any further one would be refused.
+#[test]
+fn no_more_proposals_wait_than_may_count() {
+    let mut crowded = Crowded::new(MempoolLimits::default());
+    let mut waiting = 0;
+    for key in [1, 2] {
+        crowded.key = Some(key);
+        let (admitted, refused) = crowded.offer_until_refused("depot", Crowded::proposal);
+        waiting += admitted;
+        assert_eq!(admitted, PROPOSALS_PER_KEY_MAX);
+        let key = crowded.proposal().signer();
+        let bound = NoRoom::QuotaOfProposals { organisation: name("depot"), pending: waiting, key, of_key: admitted };
+        assert_eq!(refused, bound);
+    }
+    crowded.key = Some(3);
+    assert_eq!(waiting, PROPOSALS_PER_ORGANISATION_MAX);
+    assert_eq!(crowded.offer_until_refused("depot", Crowded::proposal).0, 0, "the organisation has all of its own");
+
+    // Everything else, and everybody else, has room as before; and so has the next when one is out.
+    crowded.offer_many("depot", 1);
+    let other = crowded.proposal();
+    crowded.offer("bank", other, Source::Client).unwrap();
+    let block = crowded.pool.for_block(1, BYTES_MAX);
+    crowded.pool.committed(block.iter().map(VerifiedTransaction::id).collect::<Vec<_>>().iter());
+    assert_eq!(crowded.offer_until_refused("depot", Crowded::proposal).0, 1);
 }
 
 #[test]

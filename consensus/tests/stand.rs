@@ -85,7 +85,7 @@ impl Stand {
             timeouts: Timeouts::default(),
             mempool: POOL,
             batch_ms: 20,
-            block_transactions: 6,
+            block_transactions: 24,
         };
         let now = Now { wall_ms: cast.genesis.header.time_ms + 10_000, steady_ms: 0 };
         let bodies = bodies.into_iter().map(|block| (block, Vec::new())).collect();
@@ -220,12 +220,17 @@ impl Stand {
     pub(crate) fn decision_of(&mut self, changes: Vec<Change>) -> Vec<VerifiedTransaction> {
         let people = Scenario::with_validators(1, 4);
         let keys = [VENDOR, APPROVERS[0], APPROVERS[1]].map(|name| people.key(name, Role::Governor));
-        let closes_at_ms = self.now.wall_ms + 60_000;
-        let proposal = Proposal { changes: List::new(changes).unwrap(), note: Text::cut("Others."), closes_at_ms };
-        let proposed = self.sign(&keys[0], Payload::Propose { proposal });
+        let proposed = self.propose(&keys[0], changes);
         let ballot = Payload::Ballot { proposal: proposed.id(), choice: Choice::For };
         let ballots: Vec<_> = keys[1..].iter().map(|key| self.sign(key, ballot.clone())).collect();
         std::iter::once(proposed).chain(ballots).collect()
+    }
+
+    /// One proposes, whatever the others think of it.
+    pub(crate) fn propose(&mut self, key: &SecretKey, changes: Vec<Change>) -> VerifiedTransaction {
+        let closes_at_ms = self.now.wall_ms + 60_000;
+        let proposal = Proposal { changes: List::new(changes).unwrap(), note: Text::cut("Others."), closes_at_ms };
+        self.sign(key, Payload::Propose { proposal })
     }
 
     pub(crate) fn sign(&mut self, key: &SecretKey, payload: Payload) -> VerifiedTransaction {
@@ -243,20 +248,22 @@ impl Stand {
 
     /// The next block, made of these by those who validate, comes by sync.
     pub(crate) fn finalise(&mut self, transactions: Vec<VerifiedTransaction>) -> Vec<Action> {
+        self.wait(1_000);
         self.finalise_by(transactions, |_| true)
     }
 
     /// The same, and one of them neither makes nor signs it.
     pub(crate) fn finalise_without(&mut self, key: PublicKey, transactions: Vec<VerifiedTransaction>) -> Vec<Action> {
+        self.wait(1_000);
         self.finalise_by(transactions, |other| other != key)
     }
 
-    fn finalise_by(
+    /// The same, now, by those who take part.
+    pub(crate) fn finalise_by(
         &mut self,
         transactions: Vec<VerifiedTransaction>,
         takes_part: impl Fn(PublicKey) -> bool,
     ) -> Vec<Action> {
-        self.wait(1_000);
         let tip = self.vault.look().tip.clone();
         let set = self.vault.upcoming_validators().unwrap().unwrap().next;
         let height = tip.header.height + 1;

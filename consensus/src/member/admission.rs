@@ -18,6 +18,15 @@ pub fn takes_long(transaction: &VerifiedTransaction) -> bool {
     matches!(transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. } | Payload::Accuse { .. })
 }
 
+/// The first so many of those that take long, and all others.
+pub(super) fn keep_few_that_take_long(transactions: &mut Vec<VerifiedTransaction>, most: usize) {
+    let mut long = 0;
+    transactions.retain(|transaction| {
+        long += usize::from(takes_long(transaction));
+        !takes_long(transaction) || long <= most
+    });
+}
+
 impl<C: Chain> Member<C> {
     pub(super) fn offered(&mut self, offers: Vec<(VerifiedTransaction, Ticket)>) -> Result<(), Fatal> {
         let mut fresh = Vec::new();

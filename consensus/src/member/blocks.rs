@@ -1,6 +1,6 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
-use super::admission::takes_long;
+use super::admission::{keep_few_that_take_long, takes_long};
 use super::allowance::words_for_vain_block;
 use super::bodies::Asking;
 use super::mempool::PassedOver;
@@ -25,8 +25,14 @@ const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions that take long and are said again after a block without a check: whoever hears one that became wrong has
 /// the work, and makes this node pay for it.
 const LONG_SAID_AGAIN_MAX: usize = 4;
+/// … and are put in one block: all of them are tried out before it can be proposed, and again by everybody.
+const BUILT_LONG_MAX: usize = 16;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
+
+/// How far apart heights begin at least for which this node has nothing to say, and has heard of nothing but that another
+/// one is in them: with words alone, one validator would have the others make empty blocks as fast as they can.
+const CALLED_PACE_MS: u64 = 250;
 
 /// Whether a body lies in the file of judged bodies.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +72,34 @@ impl<C: Chain> Member<C> {
         Ok(())
     }
 
+    /// A validator speaks of the next height, which has not begun here. Mostly this node is about to hear what for, and
+    /// begins it, too; and where that was so a moment ago, it hears that first, or waits a little.
+    pub(super) fn is_called(&mut self, by: PublicKey, message: &Message) -> Result<(), Fatal> {
+        let pace_ms = CALLED_PACE_MS.min(self.parameters.heartbeat_ms);
+        let next_ms = self.idled_ms.map_or(0, |idled_ms| idled_ms.saturating_add(pace_ms));
+        let after_ms = next_ms.saturating_sub(self.now.steady_ms);
+        if after_ms == 0 || self.has_reason() || self.is_first_proposal(by, message)? {
+            return self.begin_height();
+        }
+        let alarm = Alarm::NextHeight { height: self.next_height() };
+        self.actions.push(Action::Schedule { alarm, after_ms });
+        Ok(())
+    }
+
+    /// Whether there is something for a next block to have, or to seal.
+    fn has_reason(&self) -> bool {
+        !self.mempool.is_empty() || self.chain.tip().header.tx_count > 0
+    }
+
+    /// Whether this is the proposal that the next height begins with, of the one whose turn it is: that is as often as
+    /// there is a turn.
+    fn is_first_proposal(&self, by: PublicKey, message: &Message) -> Result<bool, Fatal> {
+        let Message::Proposal(proposal) = message else { return Ok(false) };
+        let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(false) };
+        let turn = crate::proposer(&upcoming.next, proposal.body.height, 0);
+        Ok(proposal.body.round == 0 && proposal.proposer == by && by == turn)
+    }
+
     /// Goes on where the last life ended: a log with votes means that the height was under way.
     pub(super) fn take_up(&mut self) -> Result<(), Fatal> {
         if self.log.is_empty() { self.plan_next_height() } else { self.begin_height() }
@@ -94,6 +128,9 @@ impl<C: Chain> Member<C> {
         let log = std::mem::take(&mut self.log);
         self.started = true;
         self.began_ms = self.now.steady_ms;
+        if !self.has_reason() {
+            self.idled_ms = Some(self.now.steady_ms);
+        }
         let height = self.next_height();
         self.actions.push(Action::Cancel(Alarm::NextHeight { height }));
         self.replica_step(Input::StartHeight { height, validators: upcoming.next, log })
@@ -105,7 +142,8 @@ impl<C: Chain> Member<C> {
     pub(super) fn build(&mut self, height: u64, round: u32) -> Result<(), Fatal> {
         let Some(me) = self.me.filter(|_| height == self.next_height()) else { return Ok(()) };
         let tip = self.chain.tip();
-        let candidates = self.mempool.for_block(self.block_transactions, BLOCK_BYTES_MAX);
+        let mut candidates = self.mempool.for_block(self.block_transactions, BLOCK_BYTES_MAX);
+        keep_few_that_take_long(&mut candidates, BUILT_LONG_MAX);
         let built = execution::propose(&self.chain, &tip, candidates, self.now.wall_ms, me);
         let (executed, dropped) = match built {
             Ok(built) => built,

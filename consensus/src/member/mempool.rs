@@ -9,7 +9,7 @@ mod room;
 
 use length::Length;
 use pace::Pace;
-use queue::Queue;
+use queue::{Item, Queue};
 pub use room::{Crowd, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 
 use ledger::bounded::Name;
@@ -135,14 +135,14 @@ impl Mempool {
         if self.contains(&transaction.id()) {
             return Ok(());
         }
-        let (size, signer) = (transaction.bytes().len(), transaction.signer());
-        if let Some(no_room) = self.room(&organisation, &signer, size, source) {
+        let item = Item::of(&transaction);
+        if let Some(no_room) = self.room(&organisation, &item, source) {
             return Err(no_room);
         }
         let turn = turn(&mut self.next_turn);
         let queue = self.queues.entry(organisation.clone()).or_insert_with(|| Queue::new(turn));
-        queue.insert(signer, self.next_place, size, turn);
-        self.bytes += size;
+        queue.insert(item, self.next_place, turn);
+        self.bytes += item.bytes;
         self.places.insert(transaction.id(), self.next_place);
         self.waiting.insert(self.next_place, Waiting { transaction, organisation, source, passed_over: 0 });
         self.next_place += 1;
@@ -330,10 +330,10 @@ impl Mempool {
     pub fn remove(&mut self, id: &TransactionId) -> Option<Name> {
         let place = self.places.remove(id)?;
         let Waiting { transaction, organisation, .. } = self.waiting.remove(&place)?;
-        let size = transaction.bytes().len();
-        self.bytes -= size;
+        let item = Item::of(&transaction);
+        self.bytes -= item.bytes;
         let queue = self.queues.get_mut(&organisation)?;
-        queue.remove(&transaction.signer(), place, size, turn(&mut self.next_turn));
+        queue.remove(item, place, turn(&mut self.next_turn));
         if queue.is_empty() {
             self.queues.remove(&organisation);
         }

@@ -1,6 +1,6 @@
 //! Peers: who is connected, how far each is, what each says.
 
-use super::admission::takes_long;
+use super::admission::keep_few_that_take_long;
 use super::allowance::{Allowances, CONNECTION_WORDS};
 use super::bodies::Asking;
 use super::forks::LookingBack;
@@ -404,11 +404,7 @@ impl<C: Chain> Member<C> {
         if first && validator.is_some() {
             let mut waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
             // Some that take long may have become wrong meanwhile, and whoever says too many of them is sent away.
-            let mut long = 0;
-            waiting.retain(|transaction| {
-                long += usize::from(takes_long(transaction));
-                !takes_long(transaction) || long <= GREETING_LONG_MAX
-            });
+            keep_few_that_take_long(&mut waiting, GREETING_LONG_MAX);
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }
@@ -442,7 +438,7 @@ impl<C: Chain> Member<C> {
             if self.shows_unknown_words(&message)? {
                 self.is_told_of_own_words(height);
             }
-            self.begin_height()?;
+            self.is_called(from, &message)?;
         }
         self.hearing(peer, crate::Input::Message { from, message })
     }

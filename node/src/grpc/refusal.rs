@@ -98,7 +98,8 @@ impl From<NoRoom> for Refused {
             NoRoom::Quota { .. }
             | NoRoom::QuotaOfBytes { .. }
             | NoRoom::QuotaOfKey { .. }
-            | NoRoom::QuotaOfKeyOfBytes { .. } => "quota",
+            | NoRoom::QuotaOfKeyOfBytes { .. }
+            | NoRoom::QuotaOfProposals { .. } => "quota",
         };
         Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
     }

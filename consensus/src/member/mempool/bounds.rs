@@ -1,21 +1,24 @@
 //! Which bound one more would meet, and what clients are told of that beforehand.
 
 use super::Mempool;
-use super::queue::Queue;
+use super::queue::{Item, Queue};
 use super::room::{Crowd, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
+use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 
 /// Places that a key may have of its organisation's, however few it leaves.
 const KEY_PLACES_MIN: usize = OWN_PLACES_MAX;
 
 impl Mempool {
-    /// Which bound so many bytes more of an organisation would meet.
-    pub(super) fn room(&self, organisation: &Name, signer: &PublicKey, size: usize, source: Source) -> Option<NoRoom> {
+    /// Which bound one more of an organisation would meet.
+    pub(super) fn room(&self, organisation: &Name, item: &Item, source: Source) -> Option<NoRoom> {
+        let size = item.bytes;
         if let Some(queue) = self.queues.get(organisation) {
             let most = self.most_of(organisation, &self.last_with_little(), source);
-            let of_key = || room_of(queue, signer, size, most);
-            if let Some(bound) = room_in(queue, organisation, size, most).or_else(of_key) {
+            let of_key = || room_of(queue, &item.key, size, most);
+            let to_propose = || room_to_propose(queue, organisation, item);
+            if let Some(bound) = room_in(queue, organisation, size, most).or_else(of_key).or_else(to_propose) {
                 return Some(bound);
             }
         }
@@ -103,4 +106,13 @@ fn room_of(queue: &Queue, key: &PublicKey, size: usize, (most, bytes_most): (usi
     let left = bytes_most.saturating_sub(queue.bytes());
     let is_met = bytes + size > left.max(OWN_PLACES_BYTES_MAX);
     is_met.then_some(NoRoom::QuotaOfKeyOfBytes { key: *key, bytes, left })
+}
+
+/// Which bound a proposal more would meet: as many wait as may count at one time, and the rules would refuse any further one,
+/// after they had tried out all that it would change.
+fn room_to_propose(queue: &Queue, organisation: &Name, item: &Item) -> Option<NoRoom> {
+    let (pending, of_key) = queue.proposals(&item.key);
+    let is_met = pending >= PROPOSALS_PER_ORGANISATION_MAX || of_key >= PROPOSALS_PER_KEY_MAX;
+    let (organisation, key) = (organisation.clone(), item.key);
+    (item.proposes && is_met).then_some(NoRoom::QuotaOfProposals { organisation, pending, key, of_key })
 }

@@ -2,6 +2,7 @@
 //! stolen, or has gone mad, is one of its organisation's and not all of it.
 
 use ledger::key::PublicKey;
+use ledger::transaction::{Payload, VerifiedTransaction};
 use std::cmp::Reverse;
 use std::collections::btree_set::Iter;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -16,6 +17,7 @@ pub(super) struct Queue {
     crowded: BTreeSet<(usize, PublicKey)>,
     places: usize,
     bytes: usize,
+    proposals: usize,
     /// When it last had a turn, or came: of two that have spent as much, the lower one is first.
     pub(super) served: u64,
 }
@@ -25,12 +27,30 @@ pub(super) struct Queue {
 struct Line {
     places: BTreeSet<u64>,
     bytes: usize,
+    proposals: usize,
     served: u64,
+}
+
+/// One transaction that waits.
+#[derive(Clone, Copy)]
+pub(super) struct Item {
+    pub(super) key: PublicKey,
+    pub(super) bytes: usize,
+    /// Whether it proposes changes of the membership.
+    pub(super) proposes: bool,
+}
+
+impl Item {
+    pub(super) fn of(transaction: &VerifiedTransaction) -> Self {
+        let proposes = matches!(transaction.payload(), Payload::Propose { .. });
+        Self { key: transaction.signer(), bytes: transaction.bytes().len(), proposes }
+    }
 }
 
 impl Queue {
     pub(super) fn new(served: u64) -> Self {
-        Self { lines: BTreeMap::new(), order: BTreeSet::new(), crowded: BTreeSet::new(), places: 0, bytes: 0, served }
+        let (lines, order, crowded) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
+        Self { lines, order, crowded, places: 0, bytes: 0, proposals: 0, served }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -55,12 +75,18 @@ impl Queue {
         self.lines.get(key).map_or((0, 0), |line| (line.places.len(), line.bytes))
     }
 
+    /// How many proposals wait, and how many of them of one key.
+    pub(super) fn proposals(&self, key: &PublicKey) -> (usize, usize) {
+        (self.proposals, self.lines.get(key).map_or(0, |line| line.proposals))
+    }
+
     /// Keys of which so many wait, or more.
     pub(super) fn keys_with(&self, places: usize) -> impl Iterator<Item = (PublicKey, usize)> {
         self.crowded.iter().rev().take_while(move |(count, _)| *count >= places).map(|(count, key)| (*key, *count))
     }
 
-    pub(super) fn insert(&mut self, key: PublicKey, place: u64, size: usize, turn: u64) {
+    pub(super) fn insert(&mut self, item: Item, place: u64, turn: u64) {
+        let Item { key, bytes, proposes } = item;
         let order = &mut self.order;
         let line = self.lines.entry(key).or_insert_with(|| {
             order.insert((turn, key));
@@ -69,30 +95,35 @@ impl Queue {
         self.crowded.remove(&(line.places.len(), key));
         line.places.insert(place);
         self.crowded.insert((line.places.len(), key));
-        line.bytes += size;
+        line.bytes += bytes;
+        line.proposals += usize::from(proposes);
         self.places += 1;
-        self.bytes += size;
+        self.bytes += bytes;
+        self.proposals += usize::from(proposes);
     }
 
     /// Takes one out: its key, and the organisation, have had a turn.
-    pub(super) fn remove(&mut self, key: &PublicKey, place: u64, size: usize, turn: u64) {
-        let Some(line) = self.lines.get_mut(key) else { return };
+    pub(super) fn remove(&mut self, item: Item, place: u64, turn: u64) {
+        let Item { key, bytes, proposes } = item;
+        let Some(line) = self.lines.get_mut(&key) else { return };
         let waiting = line.places.len();
         if !line.places.remove(&place) {
             return;
         }
-        self.crowded.remove(&(waiting, *key));
-        line.bytes -= size;
+        self.crowded.remove(&(waiting, key));
+        line.bytes -= bytes;
+        line.proposals -= usize::from(proposes);
         self.places -= 1;
-        self.bytes -= size;
+        self.bytes -= bytes;
+        self.proposals -= usize::from(proposes);
         self.served = turn;
-        self.order.remove(&(line.served, *key));
+        self.order.remove(&(line.served, key));
         line.served = turn;
         if line.places.is_empty() {
-            self.lines.remove(key);
+            self.lines.remove(&key);
         } else {
-            self.order.insert((turn, *key));
-            self.crowded.insert((waiting - 1, *key));
+            self.order.insert((turn, key));
+            self.crowded.insert((waiting - 1, key));
         }
     }
 

@@ -2,6 +2,7 @@
 
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
+use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 use std::collections::BTreeMap;
 
 /// Transactions that may wait altogether: at 4,400 a second, what two seconds bring.
@@ -124,6 +125,21 @@ pub enum NoRoom {
         bytes: usize,
         /// How many are left.
         left: usize,
+    },
+    /// As many proposals wait as may count at one time.
+    #[error(
+        "{pending} proposals of {organisation} are waiting, of key {key} {of_key}; no more than \
+         {PROPOSALS_PER_ORGANISATION_MAX} of one organisation count at one time, and {PROPOSALS_PER_KEY_MAX} of one key"
+    )]
+    QuotaOfProposals {
+        /// Whose.
+        organisation: Name,
+        /// How many wait.
+        pending: usize,
+        /// Who proposes one more.
+        key: PublicKey,
+        /// How many of them are its own.
+        of_key: usize,
     },
     /// The organisation has its bytes.
     #[error("transactions of {organisation} of {bytes} bytes are waiting, one organisation's quota is {most} bytes")]
