@@ -293,9 +293,12 @@ impl<C: Chain> Member<C> {
 
     // Membership.
 
-    /// Whether a node is listened to, or may listen. Who has left neither hears nor teaches.
+    /// Whether a node is listened to, or may listen. Who has left hears nobody; and teaches, for the block with which it left
+    /// may have been decided by its own vote, and be nowhere else.
     fn admittance(&self, peer: PublicKey) -> Result<Admittance, StorageError> {
-        Admittance::of(&self.chain, &self.told, peer)
+        let admittance = Admittance::of(&self.chain, &self.told, peer)?;
+        let is_taught = admittance == Admittance::Heard && self.has_left()?;
+        Ok(if is_taught { Admittance::Taught } else { admittance })
     }
 
     /// Whether this node's own key is one of the past.

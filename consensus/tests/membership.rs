@@ -124,15 +124,41 @@ fn a_key_that_was_stolen_is_not_even_taught() {
 }
 
 #[test]
-fn a_node_whose_own_key_is_of_the_past_goes_and_one_whose_key_is_of_the_future_stays() {
+fn a_node_whose_own_key_is_of_the_past_hears_nobody_and_one_whose_key_is_of_the_future_does() {
     let cast = Cast::of(4);
     let (me, other) = (&cast.validators[0], &cast.validators[1]);
     let mut stand = beside(me, other);
     let retires = stand.decision(Change::RetireKey { key: me.node.public() });
-    assert_eq!(parting(&stand.finalise(retires)), Some(&Parting::Left));
+    stand.finalise(retires);
     assert!(has_left(&stand.vault, me.node.public()).unwrap());
-    let greeted = |stand: &mut Stand| stand.step(Event::Connected { peer: cast.validators[2].node.public() });
-    assert_eq!(parting(&greeted(&mut stand)), Some(&Parting::Left));
+    assert!(!stand.member.is_validator_node(&other.node.public()));
+    stand.greet_from(&cast.validators[2], Some(public(&cast.validators[2])), 0);
+    assert!(!stand.member.is_validator_node(&cast.validators[2].node.public()));
     let future = Person { node: secret("a key to come"), validator: None };
-    assert_eq!(parting(&greeted(&mut Stand::of(&future, BTreeSet::new()))), None);
+    let mut stand = Stand::of(&future, BTreeSet::new());
+    stand.greet(other, Some(public(other)));
+    assert!(stand.member.is_validator_node(&other.node.public()));
+}
+
+/// Of three validators or fewer the vote of each is needed. The one who leaves may be the only one who has all of them for
+/// the block with which it leaves; and nobody who votes hears of it from anybody else.
+#[test]
+fn who_left_gives_the_block_with_which_it_left_to_those_who_have_it_not() {
+    let cast = Cast::of(4);
+    let (me, other, late) = (&cast.validators[0], &cast.validators[1], &cast.validators[2]);
+    let mut stand = beside(me, other);
+    let retires = stand.decision(Change::RetireKey { key: me.node.public() });
+    let left = stand.finalise(retires);
+    let news =
+        |action: &Action| matches!(action, Action::Send { to: To::All, message: PeerMessage::Status { height: 1 } });
+    assert!(left.iter().any(news) && parting(&left).is_none(), "{left:?}");
+    // One that was connected, and one that comes back.
+    assert_eq!(parting(&stand.greet_from(late, Some(public(late)), 0)), None);
+    for person in [other, late] {
+        let asked = stand.say(person, PeerMessage::WantBlocks { from: 1, count: 1 });
+        let given = |action: &Action| matches!(action, Action::SendBlocks { to, from: 1, count: 1 } if *to == person.node.public());
+        assert!(asked.iter().any(given), "{asked:?}");
+        assert_eq!(parting(&stand.say(person, PeerMessage::Status { height: 1 })), Some(&Parting::Left));
+    }
+    assert_eq!(parting(&stand.greet_from(late, Some(public(late)), 1)), Some(&Parting::Left), "it has the news");
 }

@@ -218,9 +218,7 @@ impl Peers {
 impl<C: Chain> Member<C> {
     /// A peer is connected: it is greeted if it may be here.
     pub(super) fn connected(&mut self, peer: PublicKey) -> Result<(), Fatal> {
-        let why = if self.has_left()? {
-            Parting::Left
-        } else if !self.peers.allowances.lets_in(&peer, self.now.steady_ms) {
+        let why = if !self.peers.allowances.lets_in(&peer, self.now.steady_ms) {
             Parting::TooSoon
         } else if self.meet(peer)? == Admittance::Refused {
             Parting::Stranger
@@ -264,14 +262,15 @@ impl<C: Chain> Member<C> {
         }
     }
 
-    /// Of one whose key was retired, only questions for blocks are answered: one of them has the news. Who is
-    /// as far as this node has had it.
+    /// Of one whose key was retired, and of everybody when this node's own was, only questions for blocks are answered: one
+    /// of them has the news. Who is as far as this node has had it.
     fn taught(&mut self, peer: PublicKey, message: &PeerMessage) -> Result<(), Fatal> {
         match message {
             PeerMessage::Hello { height, .. } | PeerMessage::Status { height }
                 if *height >= self.chain.tip().header.height =>
             {
-                self.part_with(peer, Parting::Taught);
+                let why = if self.has_left()? { Parting::Left } else { Parting::Taught };
+                self.part_with(peer, why);
             }
             PeerMessage::WantBlocks { from, count } => self.send_blocks(peer, *from, *count),
             _ => {}
@@ -359,14 +358,13 @@ impl<C: Chain> Member<C> {
     pub(super) fn look_at_the_peers(&mut self) -> Result<(), Fatal> {
         let known: Vec<_> = self.peers.known.iter().map(|(key, peer)| (*key, peer.claims)).collect();
         if self.has_left()? {
-            for (peer, _) in known {
-                self.part_with(peer, Parting::Left);
-            }
             self.actions.push(Action::Alarm(format!(
                 "this node's key {} is no member's any more: start it with the key that took its place",
                 self.node
             )));
-            return Ok(());
+            // Whoever has it already says so, and goes; and who does not asks for it.
+            let status = PeerMessage::Status { height: self.chain.tip().header.height };
+            self.actions.push(Action::Send { to: To::All, message: status });
         }
         for (peer, claims) in known {
             let admittance = self.admittance(peer)?;
