@@ -81,10 +81,15 @@ impl fmt::Display for Enrolment {
     }
 }
 
-/// Asks the nodes until one says that the key is enrolled; else what the last of them said that knew.
-pub async fn ask(key: &SecretKey, chain_id: ChainId, sources: &Sources, heads: &Heads) -> Option<Enrolment> {
+/// Asks the nodes that may be asked until one says that the key is enrolled; else what the last of them said that knew.
+pub async fn ask(
+    key: &SecretKey,
+    chain_id: ChainId,
+    (sources, may_ask): (&Sources, impl Fn(&str) -> bool),
+    heads: &Heads,
+) -> Option<Enrolment> {
     let mut said = None;
-    for source in sources.from(heads.newest_from()) {
+    for source in sources.from(heads.newest_from()).filter(|source| may_ask(source.node())) {
         let answer = match source.check(question(key, chain_id, heads)).await {
             Ok(()) => Some(Enrolment::Enrolled),
             Err(error) => Enrolment::from_refusal(&error),

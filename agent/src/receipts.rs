@@ -236,7 +236,7 @@ impl Sender {
     pub async fn run(self) {
         let mut patience = Patience::default();
         loop {
-            self.ask_enrolment().await;
+            self.ask_enrolment(|node| patience.may_ask(node, Instant::now())).await;
             match self.send_with(&mut patience).await {
                 Ok(()) if self.receipts.enrolment() == Some(Enrolment::Enrolled) => {
                     patience.went_well();
@@ -252,7 +252,10 @@ impl Sender {
                     let Wait { at_least, at_most } = patience.wait(nodes, Instant::now());
                     tracing::warn!(%error, again_in = ?at_most, hint, "a receipt waits");
                     tokio::time::sleep(at_least).await;
-                    let _ = tokio::time::timeout(at_most - at_least, self.receipts.added.notified()).await;
+                    let added = tokio::time::timeout(at_most - at_least, self.receipts.added.notified()).await;
+                    if added.is_ok() {
+                        patience.something_new(Instant::now());
+                    }
                 }
             }
         }
@@ -268,7 +271,7 @@ impl Sender {
     }
 
     async fn send_with(&self, patience: &mut Patience) -> Result<(), SendError> {
-        let (mut held_up, mut trouble) = (BTreeSet::new(), None);
+        let (mut held_up, mut vain, mut trouble) = (BTreeSet::new(), BTreeSet::new(), None);
         for name in self.receipts.names()? {
             let path = self.receipts.directory.join(format!("{name}.json"));
             let bytes = files::read(&path, WAITING_BYTES_MAX)?;
@@ -280,17 +283,25 @@ impl Sender {
             if held_up.contains(&waiting.settled.patch) {
                 continue;
             }
-            if let Err(error) = self.send(&name, &waiting, patience).await {
+            if let Err(error) = self.send(&name, &waiting, patience, &mut vain).await {
                 held_up.insert(waiting.settled.patch);
                 trouble.get_or_insert(error);
             }
         }
+        // What a node says against one receipt is no reason to keep another one from it: they wait for the next time.
+        vain.iter().for_each(|node| patience.was_vain(node, Instant::now()));
         trouble.map_or(Ok(()), Err)
     }
 
     /// Sends one receipt through the first node that takes it and proves that it is final. What one node says
     /// against it the others may say or not: none of them can hold it back. Who asked for patience is left alone.
-    async fn send(&self, name: &str, waiting: &Waiting, patience: &mut Patience) -> Result<(), SendError> {
+    async fn send(
+        &self,
+        name: &str,
+        waiting: &Waiting,
+        patience: &mut Patience,
+        vain: &mut BTreeSet<String>,
+    ) -> Result<(), SendError> {
         let mut trouble = SendError::NoNode;
         for source in self.sources.from(self.heads.newest_from()) {
             if !patience.may_ask(source.node(), Instant::now()) {
@@ -303,10 +314,10 @@ impl Sender {
                 }
                 Err(error @ SendError::File(_)) => return Err(error),
                 Err(error) => {
-                    if let SendError::Call(call) = &error
-                        && let Some(hint) = call.retry_after()
-                    {
-                        patience.asked_for(source.node(), hint, Instant::now());
+                    let hint = if let SendError::Call(call) = &error { call.retry_after() } else { None };
+                    match hint {
+                        Some(hint) => patience.asked_for(source.node(), hint, Instant::now()),
+                        None => drop(vain.insert(source.node().to_owned())),
                     }
                     trouble = error;
                 }

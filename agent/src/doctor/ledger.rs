@@ -149,7 +149,7 @@ async fn one(place: usize, source: &Source, heads: &Heads) -> Result<u64, Findin
 /// Whether the nodes know this host's key. Where none answers, or there is no key, that is said elsewhere.
 async fn enrolment(config: &Config, trust: &TrustRoot, sources: &Sources, heads: &Heads) -> Option<Finding> {
     let key = key::open(config).ok()?;
-    let asking = enrolment::ask(&key, trust.chain_id(), sources, heads);
+    let asking = enrolment::ask(&key, trust.chain_id(), (sources, |_: &str| true), heads);
     Some(match tokio::time::timeout(ENROLMENT_WAIT, asking).await.ok()?? {
         said @ Enrolment::Enrolled => Finding::ok("enrolment", said),
         said => Finding::fail("enrolment", said, said.hint(key.public(), &config.name)),

@@ -18,12 +18,13 @@ impl Receipts {
 }
 
 impl Sender {
-    /// Asks the nodes whether they know the key that signs, unless that is known; says so aloud when they do not.
-    pub async fn ask_enrolment(&self) {
+    /// Asks the nodes that may be asked whether they know the key that signs, unless that is known; says so aloud when they
+    /// do not.
+    pub async fn ask_enrolment(&self, may_ask: impl Fn(&str) -> bool) {
         if self.receipts.enrolment() == Some(Enrolment::Enrolled) {
             return;
         }
-        let said = enrolment::ask(&self.key, self.chain_id, &self.sources, &self.heads).await;
+        let said = enrolment::ask(&self.key, self.chain_id, (&self.sources, may_ask), &self.heads).await;
         let Some(said) = said.filter(|said| self.receipts.note_enrolment(*said)) else { return };
         match said {
             Enrolment::Enrolled => tracing::info!("{said}"),

@@ -3,10 +3,12 @@
 //! Each test is one generic function over a `Bench`: a kind, a host to try it on, and releases for it.
 //! Where a host of a kind cannot be had, its tests say so in one line and pass.
 
-use crate::crash::{CHILD, child};
+mod disks;
+mod kills;
+
 use crate::support::bench::{Bench, Files, InPlace, Packages, RealPackages, Rpms, Snapshot, Tree, differences};
 use crate::support::containers::Images;
-use crate::support::disk::{Mount, Squeeze};
+use crate::support::disk::Mount;
 use crate::support::endpoint::{Endpoint, approved_set, canary, hear, says};
 use crate::support::images::ImageSlots;
 use crate::support::left_out;
@@ -21,17 +23,9 @@ use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Health, Outcome, ReasonCode, Receipt};
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tests::Dice;
 
-/// How many random moments each kind is killed at.
-const KILLS: &str = "COUNTERSIGN_KILLS";
-const KILLS_DEFAULT: usize = 4;
-/// From so many on, that next to none of them was within an update is no chance.
-const KILLS_THAT_TELL: usize = 100;
 /// Room for everything of the agent's own.
 const DATA_MEGABYTES: usize = 256;
 /// A reason that cannot be: no release is this one.
@@ -253,262 +247,6 @@ async fn taken_back_to_nothing<B: Bench>() {
     host.is(&before, "a first installation");
 }
 
-async fn killed_at_every_step<B: Bench>() {
-    let Some(case) = Case::new::<B>().await else { return };
-    let states = case.states::<B>().await;
-    for patch in [case.healthy, case.sick] {
-        let mut host = case.host::<B>(false).await;
-        // How many places there are before the host restarts, for kinds that need it.
-        let mut before_restart = None;
-        for place in 0.. {
-            let receipts = case.world.receipts().len();
-            let mut died = false;
-            if before_restart.is_none_or(|before| place < before) {
-                died = child(&host.endpoint, Some(patch), place).await;
-                if !died && host.endpoint.open().installer.to_be_judged().is_some() {
-                    before_restart = Some(place);
-                }
-            } else {
-                assert!(!child(&host.endpoint, Some(patch), usize::MAX).await);
-            }
-            if !died && let Some(before) = before_restart {
-                host.bench.restarts();
-                died = child(&host.endpoint, None, place - before).await;
-            }
-            if !died {
-                assert!(place >= 12, "before and after each record");
-                break;
-            }
-            // Half of the time the power fails: then it is the boot loader's turn first.
-            if place % 2 == 1 {
-                host.bench.restarts();
-            }
-            // The very first place is before anything was written: nothing happened.
-            if place > 0 {
-                let outcome = host.check(&case, &states, receipts, &format!("place {place}")).await;
-                assert!(patch == case.healthy || outcome != Outcome::Applied, "what is not healthy is not kept");
-                if outcome == Outcome::Applied {
-                    host = case.host::<B>(false).await;
-                }
-            }
-        }
-    }
-}
-
-/// Half of the time the whole machine loses power; otherwise only the agent dies, and what it had
-/// started goes on.
-async fn killed_at_random<B: Bench>() {
-    let Some(case) = Case::new::<B>().await else { return };
-    let states = case.states::<B>().await;
-    let mut host = case.host::<B>(false).await;
-    let unhindered = Instant::now();
-    assert!(!run_child(&host.endpoint, Some(case.sick), false, Duration::MAX).await);
-    let longest = u64::try_from(unhindered.elapsed().as_millis()).unwrap();
-    let kills = std::env::var(KILLS).ok().map_or(KILLS_DEFAULT, |kills| kills.parse().unwrap());
-    let (mut dice, mut within) = (Dice::new(7), 0);
-    for round in 0..kills {
-        let (power_cut, after_ms) = (round % 2 == 1, dice.below(longest + 1));
-        let patch = if dice.below(2) == 0 { case.healthy } else { case.sick };
-        host.send_receipts().await;
-        let receipts = case.world.receipts().len();
-        let what = format!("round {round}, after {after_ms} of {longest} ms, power cut {power_cut}");
-        let after = Duration::from_millis(after_ms);
-        let mut died = run_child(&host.endpoint, Some(patch), power_cut, after).await;
-        if !died && host.endpoint.open().installer.to_be_judged().is_some() && host.bench.restarts() {
-            let after = Duration::from_millis(dice.below(longest + 1));
-            died = run_child(&host.endpoint, None, power_cut, after).await;
-        }
-        if power_cut {
-            host.bench.restarts();
-        }
-        let began = journal_is_open(&host.endpoint);
-        within += usize::from(died && began);
-        host.send_receipts().await;
-        if died && !began && case.world.receipts().len() == receipts {
-            // Whatever is done has a receipt before it is over: this one was not begun.
-            host.is(&states.0, &what);
-        } else {
-            // Killed or not, and whenever: it ended, and its receipt says how.
-            let outcome = host.check(&case, &states, receipts, &what).await;
-            assert!(patch == case.healthy || outcome != Outcome::Applied, "{what}: what is not healthy is not kept");
-            assert!(died || patch == case.sick || outcome == Outcome::Applied, "{what}: nothing was in its way");
-        }
-        if host.snapshot() != states.0 {
-            host = case.host::<B>(false).await;
-        }
-    }
-    assert!(kills < KILLS_THAT_TELL || within >= kills / 10, "{within} of {kills} moments were within an update");
-}
-
-fn journal_is_open(endpoint: &Endpoint) -> bool {
-    let journal = agent::installer::journal::Journal::open(&endpoint.data().join("journal"), Box::new(|_, _| {}));
-    journal.unwrap().is_open()
-}
-
-/// An agent in a process of its own, killed after a while; whether it died of that.
-async fn run_child(endpoint: &Endpoint, patch: Option<PatchId>, power_cut: bool, after: Duration) -> bool {
-    let patch = patch.map(|patch| patch.to_string()).unwrap_or_default();
-    let alone = power_cut && crate::support::disk::is_root();
-    let mut command = if alone {
-        // With its first process dies everything in a namespace.
-        let mut command = tokio::process::Command::new("unshare");
-        command.args(["--pid", "--fork", "--kill-child"]).arg(std::env::current_exe().unwrap());
-        command
-    } else {
-        tokio::process::Command::new(std::env::current_exe().unwrap())
-    };
-    let orders = format!("{}|{patch}|{}", endpoint.config_path().display(), usize::MAX);
-    command.args(["--exact", "crash::the_child"]).env(CHILD, orders).kill_on_drop(true);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    match tokio::time::timeout(after, child.wait()).await {
-        Ok(status) => {
-            assert!(status.unwrap().success());
-            false
-        }
-        Err(_) => {
-            child.kill().await.unwrap();
-            // Whoever is left of a namespace dies a moment later: the lock says when.
-            let lock = std::fs::File::create(endpoint.data().join("lock")).unwrap();
-            rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
-            true
-        }
-    }
-}
-
-/// A disk that is full, or read-only, from some step on. When it is well again, so is the host.
-async fn on_a_bad_disk<B: Bench>() {
-    let Some(case) = Case::new::<B>().await else { return };
-    let states = case.states::<B>().await;
-    let mut host = case.host::<B>(true).await;
-    if host.mount.is_none() {
-        return left_out("only root may mount a small disk");
-    }
-    type At = fn(&Record) -> bool;
-    let steps: [(&str, At); 2] = [
-        ("from the beginning", |record| matches!(record, Record::Begun(_))),
-        ("when all is prepared", |record| *record == Record::Switching),
-    ];
-    let squeezes = [0, 16 << 10, 64 << 10, 256 << 10].map(Squeeze::FullBut).into_iter().chain([Squeeze::ReadOnly]);
-    for (squeeze, (when, at)) in squeezes.flat_map(|squeeze| steps.map(|step| (squeeze, step))) {
-        let what = format!("{squeeze:?} {when}");
-        let receipts = case.world.receipts().len();
-        let (disk, done) = (host.bench.target(&host.endpoint), Arc::new(AtomicBool::new(false)));
-        let (on, squeezed) = (disk.clone(), done.clone());
-        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
-            if moment == Moment::After && at(record) && !squeezed.load(Ordering::SeqCst) {
-                squeezed.store(squeeze.on(&on), Ordering::SeqCst);
-            }
-        }));
-        hear(&site).await;
-        let mut worker = Worker::new(site);
-        let verdict = worker.apply(&case.healthy.to_string(), None).await;
-        assert!(done.load(Ordering::SeqCst), "{what}");
-        squeeze.off(&disk);
-        drop(worker);
-        host.check(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
-        if host.snapshot() != states.0 {
-            drop(host);
-            host = case.host::<B>(true).await;
-        }
-    }
-    let settled = host.apply(case.healthy).await;
-    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
-    host.is(&states.1, "the disk is well again");
-}
-
-/// What patches change is full, or read-only, from when an update is judged and found unhealthy: going back may not be
-/// possible then. It is as soon as the disk is well again, and it is all of it.
-async fn going_back_on_a_bad_disk<B: Bench>() {
-    let Some(case) = Case::new::<B>().await else { return };
-    let states = case.states::<B>().await;
-    let host = case.host::<B>(true).await;
-    if host.mount.is_none() {
-        return left_out("only root may mount a small disk");
-    }
-    for squeeze in [0, 64 << 10].map(Squeeze::FullBut).into_iter().chain([Squeeze::ReadOnly]) {
-        let what = format!("{squeeze:?} when it is judged");
-        host.send_receipts().await;
-        let receipts = case.world.receipts().len();
-        let (disk, done) = (host.bench.target(&host.endpoint), Arc::new(AtomicBool::new(false)));
-        let (on, squeezed) = (disk.clone(), done.clone());
-        let site = host.endpoint.open_observed(Box::new(move |moment, record| {
-            if moment == Moment::After && matches!(record, Record::Judged { .. }) && !squeezed.load(Ordering::SeqCst) {
-                squeezed.store(squeeze.on(&on), Ordering::SeqCst);
-            }
-        }));
-        hear(&site).await;
-        let mut worker = Worker::new(site);
-        let verdict = worker.apply(&case.sick.to_string(), None).await;
-        worker.site().installer.services().stop_all().await;
-        if done.load(Ordering::SeqCst) {
-            squeeze.off(&disk);
-        } else {
-            // It waits for a restart of the host and is judged behind that; or nothing lets the disk be made so.
-            let is_read_only = squeeze == Squeeze::ReadOnly;
-            assert!(is_read_only || matches!(verdict, Err(AskError::AwaitsRestart(_))), "{what}: {verdict:?}");
-        }
-        drop(worker);
-        let outcome = host.check_end(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
-        assert_eq!(outcome, Outcome::RolledBack, "{what}");
-        host.is(&states.0, &what);
-    }
-    let settled = host.apply(case.healthy).await;
-    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
-    host.is(&states.1, "the disk is well again");
-}
-
-/// The disk with everything of the agent's own is full from some step on: its journal, what it prepares, its receipts. As
-/// soon as there is room again, the next start brings to an end what could not be. (It cannot be made read-only under an
-/// agent that has its journal open for writing: the kernel says no.)
-async fn with_no_room_of_its_own<B: Bench>() {
-    let Some(case) = Case::new::<B>().await else { return };
-    let states = case.states::<B>().await;
-    let mut host = case.host_with::<B>(Some(Disk::Data)).await;
-    if host.mount.is_none() {
-        return left_out("only root may mount a small disk");
-    }
-    type At = fn(&Record) -> bool;
-    let steps: [(&str, At); 3] = [
-        ("from the beginning", |record| matches!(record, Record::Begun(_))),
-        ("when all is prepared", |record| *record == Record::Switching),
-        ("when it is judged", |record| matches!(record, Record::Judged { .. })),
-    ];
-    for (left, (when, at)) in [0, 8 << 10, 64 << 10].into_iter().flat_map(|left| steps.map(|step| (left, step))) {
-        for patch in [case.sick, case.healthy] {
-            let what = format!("full but {left} {when}, {}", if patch == case.sick { "sick" } else { "healthy" });
-            host.send_receipts().await;
-            let receipts = case.world.receipts().len();
-            let (disk, done) = (host.endpoint.data(), Arc::new(AtomicBool::new(false)));
-            let (on, squeezed, squeeze) = (disk.clone(), done.clone(), Squeeze::FullBut(left));
-            let site = host.endpoint.open_observed(Box::new(move |moment, record| {
-                if moment == Moment::After && at(record) && !squeezed.load(Ordering::SeqCst) {
-                    squeezed.store(squeeze.on(&on), Ordering::SeqCst);
-                }
-            }));
-            hear(&site).await;
-            let mut worker = Worker::new(site);
-            let verdict = worker.apply(&patch.to_string(), None).await;
-            worker.site().installer.services().stop_all().await;
-            drop(worker);
-            if !done.load(Ordering::SeqCst) {
-                // It waits for a restart of the host, and is judged behind that.
-                assert!(matches!(verdict, Err(AskError::AwaitsRestart(_))), "{what}: {verdict:?}");
-            } else {
-                squeeze.off(&disk);
-            }
-            let outcome = host.check(&case, &states, receipts, &format!("{what}: {verdict:?}")).await;
-            assert!(patch == case.healthy || outcome != Outcome::Applied, "{what}: what is not healthy is not kept");
-            if host.snapshot() != states.0 {
-                drop(host);
-                host = case.host_with::<B>(Some(Disk::Data)).await;
-            }
-        }
-    }
-    let settled = host.apply(case.healthy).await;
-    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
-    host.is(&states.1, "there is room again");
-}
-
 /// Somebody writes into the downloaded artifact after it was verified.
 async fn swapped_between_check_and_use<B: Bench>() {
     let Some(case) = Case::new::<B>().await else { return };
@@ -608,27 +346,27 @@ macro_rules! conformance {
 
             #[tokio::test]
             async fn killed_at_every_step_it_is_exactly_old_or_exactly_new() {
-                super::killed_at_every_step::<$bench>().await;
+                kills::killed_at_every_step::<$bench>().await;
             }
 
             #[tokio::test]
             async fn killed_at_random_it_is_exactly_old_or_exactly_new() {
-                super::killed_at_random::<$bench>().await;
+                kills::killed_at_random::<$bench>().await;
             }
 
             #[tokio::test]
             async fn a_full_or_read_only_disk_is_survived() {
-                super::on_a_bad_disk::<$bench>().await;
+                disks::on_a_bad_disk::<$bench>().await;
             }
 
             #[tokio::test]
             async fn what_is_unhealthy_is_taken_back_as_soon_as_its_disk_is_well_again() {
-                super::going_back_on_a_bad_disk::<$bench>().await;
+                disks::going_back_on_a_bad_disk::<$bench>().await;
             }
 
             #[tokio::test]
             async fn with_no_room_of_its_own_it_is_exactly_old_or_exactly_new() {
-                super::with_no_room_of_its_own::<$bench>().await;
+                disks::with_no_room_of_its_own::<$bench>().await;
             }
 
             #[tokio::test]

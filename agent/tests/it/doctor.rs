@@ -188,7 +188,7 @@ async fn a_host_that_is_not_enrolled_is_told_what_an_operator_types() {
     let worker = endpoint.worker().await;
     let (sender, receipts) = (worker.site().sender(), worker.site().receipts.clone());
     assert_eq!(receipts.enrolment(), None);
-    sender.ask_enrolment().await;
+    sender.ask_enrolment(|_| true).await;
     assert_eq!(receipts.enrolment(), Some(Enrolment::NotEnrolled));
     let text = crate::windows::status(&worker).to_string();
     assert!(text.contains("ENROLMENT  this host's key is not enrolled") && text.contains(&typed), "{text}");
@@ -196,7 +196,7 @@ async fn a_host_that_is_not_enrolled_is_told_what_an_operator_types() {
         ledger.enroll(public);
         ledger.settle();
     });
-    sender.ask_enrolment().await;
+    sender.ask_enrolment(|_| true).await;
     assert_eq!(receipts.enrolment(), Some(Enrolment::Enrolled));
     assert!(!crate::windows::status(&worker).to_string().contains("ENROLMENT") && world.receipts().is_empty());
     let seen = doctor(&endpoint).await;

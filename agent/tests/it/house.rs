@@ -1,9 +1,10 @@
 //! What a house asks of its hosts after every update.
 
 use crate::support::archive::tree_of;
-use crate::support::endpoint::{Endpoint, approved};
+use crate::support::endpoint::{Endpoint, approved, says};
 use crate::support::node::World;
 use agent::settled::Settled;
+use ledger::bounded::List;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
@@ -169,4 +170,19 @@ async fn what_fails_while_it_soaks_is_rolled_back() {
 
     let short = "[health]\nsoak = \"20ms\"\ninterval = \"5ms\"\n[[health.checks]]\nname = \"m\"\nmemory_free_mb = 0";
     assert_eq!(house.update(short).await.outcome, Outcome::Applied);
+}
+
+#[tokio::test]
+async fn a_house_that_runs_no_commands_of_manifests_refuses_patches_that_bring_some() {
+    let House { world, endpoint, _node, .. } = House::new().await;
+    let ran = endpoint.path("ran");
+    let patch = approved(&world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.health = List::new(vec![says(&format!("/usr/bin/env touch {}", ran.display()), "")]).unwrap();
+    });
+    endpoint.configure("[health]\nmanifest_commands = false");
+    let refused = endpoint.apply(patch).await;
+    assert_eq!((refused.outcome, ran.exists()), (Outcome::Refused, false), "{refused}");
+    assert!(refused.to_string().contains("health.manifest_commands"), "{refused}");
+    endpoint.configure("");
+    assert_eq!((endpoint.apply(patch).await.outcome, ran.exists()), (Outcome::Applied, true));
 }

@@ -21,6 +21,7 @@ mod doctor;
 mod downloads;
 mod file_set;
 mod following;
+mod hostile_images;
 mod house;
 mod images;
 mod inventory;

@@ -191,6 +191,28 @@ async fn what_is_not_healthy_after_the_restart_is_taken_back_and_the_host_restar
     assert_eq!(house.asked(), 2);
 }
 
+/// What was begun when its house still ran commands of manifests runs none when it runs none any more.
+#[tokio::test]
+async fn what_brings_commands_is_taken_back_when_the_house_runs_none_after_the_restart() {
+    let mut house = House::new().await;
+    house.allows("now", "", "");
+    let ran = house.endpoint.path("ran");
+    let patch = approved(&house.world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.reboot = Reboot::Required;
+        manifest.health = List::new(vec![says(&format!("/usr/bin/env touch {}", ran.display()), "")]).unwrap();
+    });
+    let (mut worker, _) = house.begins().await;
+    assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch));
+    drop(worker);
+    house.allows("now", "", "[health]\nmanifest_commands = false");
+    house.restarts();
+    let (_, settled) = house.begins().await;
+    let settled = settled.unwrap();
+    assert_eq!((settled.outcome, ran.exists()), (Outcome::RolledBack, false), "{settled}");
+    assert!(settled.to_string().contains("this house runs no commands of manifests"), "{settled}");
+    assert_eq!(house.endpoint.version().as_deref(), Some("1.0.1"));
+}
+
 #[tokio::test]
 async fn the_restart_waits_for_a_window_however_urgent_the_patch_is() {
     let mut house = House::new().await;

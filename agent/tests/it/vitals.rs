@@ -11,6 +11,7 @@ use agent::data::DataDir;
 use agent::health::HealthView;
 use agent::status::Status;
 use ledger::bounded::List;
+use ledger::receipt::Outcome;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// So often that nobody waits for it.
@@ -63,6 +64,32 @@ async fn a_check_of_the_manifest_that_fails_later_is_said_and_nothing_is_taken_b
     seen(&endpoint, true).await;
     daemon.stop().await;
     assert_eq!(world.receipts().len(), 1);
+}
+
+/// What was installed before its house ran no commands of manifests any more is asked the rest.
+#[tokio::test]
+async fn a_house_that_runs_no_commands_of_manifests_looks_without_them() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let ran = endpoint.path("ran");
+    let patch = approved(&world, 2, tree_of("1.0.2"), |manifest| {
+        manifest.health = List::new(vec![says(&format!("/usr/bin/env touch {}", ran.display()), "")]).unwrap();
+    });
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    std::fs::remove_file(&ran).unwrap();
+    endpoint.configure(&format!("{WATCH}manifest_commands = false"));
+    let daemon = Daemon::start(&endpoint);
+    let socket = endpoint.data().join(DataDir::CONTROL);
+    eventually("the control socket", async || socket.exists().then_some(())).await;
+    seen(&endpoint, true).await;
+    assert!(!ran.exists());
+    endpoint.configure(WATCH);
+    daemon.stop().await;
+    let daemon = Daemon::start(&endpoint);
+    eventually("a look with the command", async || ran.exists().then_some(())).await;
+    daemon.stop().await;
 }
 
 #[tokio::test]
