@@ -5,7 +5,7 @@ use crate::message::{SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
 use ledger::id::BlockHash;
 use ledger::key::{PublicKey, Signature};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 /// Different votes of one validator in one round that are looked at. Two are evidence; a third teaches
@@ -103,10 +103,11 @@ impl Ballots {
     }
 
     /// Everybody who voted for a block in a round.
-    pub(crate) fn voters(&self, round: u32, block: BlockHash) -> impl Iterator<Item = PublicKey> {
+    pub(crate) fn voters(&self, round: u32, block: BlockHash) -> BTreeSet<PublicKey> {
         self.of_round(round)
-            .filter(move |(_, votes)| votes.iter().any(|(voted, _)| *voted == Some(block)))
+            .filter(|(_, votes)| votes.iter().any(|(voted, _)| *voted == Some(block)))
             .map(|((_, _, voter), _)| *voter)
+            .collect()
     }
 
     /// Everybody who voted for any block in a round, with that block.
@@ -220,6 +221,14 @@ mod tests {
         assert_eq!(ballots.count(0, VoteKind::Precommit, X), 0);
         assert_eq!(ballots.signers(0, VoteKind::Prevote, X).len(), 2);
         assert_eq!(ballots.rounds(), vec![0, 1]);
+    }
+
+    /// Who votes for a block twice, in both kinds, is still one.
+    #[test]
+    fn voters_of_both_kinds_are_counted_once() {
+        let precommit = |key| SignedVote { kind: VoteKind::Precommit, ..prevote(key, 0, Some(X)) };
+        let ballots = ballots(&[prevote(1, 0, Some(X)), precommit(1), precommit(2)]);
+        assert_eq!(ballots.voters(0, X).len(), 2);
     }
 
     #[test]

@@ -26,7 +26,6 @@ mod voice;
 
 pub use accusations::EVIDENCE_KEPT_MAX;
 pub use action::{Action, OfferError, Parting, To};
-pub use admission::takes_long;
 pub use admittance::{Admittance, has_left};
 pub use allowance::WORDS_MAX;
 pub use chain::Chain;
@@ -34,7 +33,7 @@ pub use event::{Alarm, Event, Now, Ticket};
 pub use finality::{certifiers, is_final};
 pub use forks::LOOK_BACK_MAX;
 pub use mempool::{
-    Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source,
+    Crowd, Mempool, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, PassedOver, Places, Source, takes_long,
 };
 pub use message::{
     BLOCKS_PER_REQUEST_MAX, GOSSIP_BYTES_MAX, GOSSIP_TRANSACTIONS_MAX, PEER_VERSION, PeerMessage, TransactionBytes,
@@ -293,12 +292,9 @@ impl<C: Chain> Member<C> {
 
     // Membership.
 
-    /// Whether a node is listened to, or may listen. Who has left hears nobody; and teaches, for the block with which it left
-    /// may have been decided by its own vote, and be nowhere else.
+    /// Whether a node is listened to, or may listen.
     fn admittance(&self, peer: PublicKey) -> Result<Admittance, StorageError> {
-        let admittance = Admittance::of(&self.chain, &self.told, peer)?;
-        let is_taught = admittance == Admittance::Heard && self.has_left()?;
-        Ok(if is_taught { Admittance::Taught } else { admittance })
+        Admittance::by(self.node, &self.chain, &self.told, peer)
     }
 
     /// Whether this node's own key is one of the past.

@@ -3,7 +3,7 @@
 use crate::ledger_sim::cast::{Cast, Person, secret};
 use crate::stand::{Stand, asked_for_blocks, parting, public};
 use consensus::member::{Action, Alarm, BLOCKS_PER_REQUEST_MAX, Event, PEER_VERSION, Parting, PeerMessage, WORDS_MAX};
-use consensus::{Evidence, Message, SignedVote, VoteKind};
+use consensus::{Evidence, SignedVote, VoteKind};
 use ledger::block::{Block, Header};
 use ledger::bounded::Name;
 use ledger::certificate::{Certificate, VoteBody};
@@ -13,11 +13,10 @@ use ledger::governance::Change;
 use ledger::id::BlockHash;
 use ledger::key::SecretKey;
 use ledger::limits;
-use ledger::state::record::Role;
 use ledger::transaction::{Payload, VerifiedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
-use tests::{APPROVERS, Scenario, VENDOR};
+use tests::APPROVERS;
 
 fn flooder() -> &'static Person {
     &Cast::of(4).validators[2]
@@ -26,14 +25,6 @@ fn flooder() -> &'static Person {
 fn met() -> Stand {
     let mut stand = Stand::of(&Cast::of(4).validators[0], BTreeSet::new());
     stand.greet(flooder(), Some(public(flooder())));
-    stand
-}
-
-fn met_by_all() -> Stand {
-    let mut stand = met();
-    for other in [1, 3].map(|place| &Cast::of(4).validators[place]) {
-        stand.greet(other, Some(public(other)));
-    }
     stand
 }
 
@@ -257,92 +248,4 @@ fn after_a_block_one_proposal_is_looked_at_again_and_all_of_them_in_their_turn()
     let after_each: Vec<_> = (0..6).map(|_| dropped(stand.finalise(Vec::new()))).collect();
     assert!(after_each.iter().all(|count| *count <= 1), "{after_each:?}");
     assert_eq!(after_each.iter().sum::<usize>(), 3, "{after_each:?}");
-}
-
-/// Whoever has the turn tries all of them out before anybody hears of a block, and everybody else after that.
-#[test]
-fn a_block_has_few_transactions_that_take_long() {
-    let mut stand = Stand::of(Stand::in_turn_of_all(0), BTreeSet::new());
-    let people = Scenario::with_validators(1, 4);
-    let parameters = Cast::of(4).genesis.genesis.parameters.clone();
-    let mut waiting = vec![Cast::of(4).jobs[0].transaction.clone()];
-    for name in [VENDOR, APPROVERS[0], APPROVERS[1]] {
-        let key = people.key(name, Role::Governor);
-        let change = || vec![Change::SetParameters { parameters: parameters.clone() }];
-        waiting.extend((0..6).map(|_| stand.propose(&key, change())));
-    }
-    for other in (1..4).map(Stand::in_turn_of_all) {
-        stand.greet(other, Some(public(other)));
-    }
-    stand.step(Event::Gossiped { peer: Stand::in_turn_of_all(1).node.public(), transactions: waiting.clone() });
-    assert_eq!(stand.member.mempool().len(), waiting.len());
-    let actions = stand.step(Event::Due(Alarm::NextHeight { height: 1 }));
-    let built = actions.iter().find_map(|action| match action {
-        Action::Send { message: PeerMessage::Body { transactions, .. }, .. } => Some(transactions.clone()),
-        _ => None,
-    });
-    let built = built.expect("it is its turn");
-    assert_eq!(built.len(), 16 + 1);
-    assert!(built.contains(&waiting[0].id()), "and everything else is in it");
-}
-
-/// The next block, a millisecond later.
-fn the_others_make(stand: &mut Stand, transactions: Vec<VerifiedTransaction>) {
-    stand.wait(1);
-    stand.finalise_by(transactions, |key| key != public(&Cast::of(4).validators[0]));
-}
-
-/// In so long, what its words make this node begin of an idle ledger, whose blocks the others are quick to make.
-fn begun_in(stand: &mut Stand, ms: u64, words: impl Fn(&Stand, u64) -> Message) -> u32 {
-    let mut begun = 0;
-    let (until_ms, mut due_ms) = (stand.now.steady_ms + ms, u64::MAX);
-    while stand.now.steady_ms < until_ms {
-        let height = stand.vault.look().height() + 1;
-        let mut actions = stand.say(flooder(), PeerMessage::Consensus(words(stand, height)));
-        let next = |action: &Action| match action {
-            Action::Schedule { alarm: Alarm::NextHeight { .. }, after_ms } => Some(*after_ms),
-            _ => None,
-        };
-        due_ms = actions.iter().find_map(next).map_or(due_ms, |after_ms| stand.now.steady_ms + after_ms);
-        if due_ms <= stand.now.steady_ms {
-            actions.extend(stand.step(Event::Due(Alarm::NextHeight { height })));
-            due_ms = u64::MAX;
-        }
-        if actions.iter().any(|action| matches!(action, Action::Cancel(Alarm::NextHeight { .. }))) {
-            begun += 1;
-            the_others_make(stand, Vec::new());
-        } else {
-            stand.wait(1);
-        }
-    }
-    begun
-}
-
-/// A question costs nothing, and a vote little. An idle ledger is a disk that grows by a block now and then.
-#[test]
-fn one_validator_does_not_hurry_an_idle_ledger() {
-    let question = |_: &Stand, height| Message::WantProposal { height, round: 0 };
-    let vote = |_: &Stand, height| {
-        let body = VoteBody { height, round: 0, block: None };
-        let key = flooder().validator.as_ref().unwrap();
-        Message::Vote(SignedVote::sign(VoteKind::Prevote, body, key, &Cast::of(4).chain_id()))
-    };
-    assert_eq!(begun_in(&mut met_by_all(), 10_000, question), 40);
-    assert_eq!(begun_in(&mut met_by_all(), 10_000, vote), 40);
-}
-
-/// Where there is something to say, the first word is enough: who has it may be the only one.
-#[test]
-fn a_height_is_begun_at_the_first_word_where_something_waits_or_is_to_be_sealed() {
-    let ask = |stand: &mut Stand| {
-        let height = stand.vault.look().height() + 1;
-        let actions = stand.say(flooder(), PeerMessage::Consensus(Message::WantProposal { height, round: 0 }));
-        actions.iter().any(|action| matches!(action, Action::Cancel(Alarm::NextHeight { .. })))
-    };
-    let mut stand = met_by_all();
-    assert!(ask(&mut stand), "the first in a long time");
-    the_others_make(&mut stand, Vec::new());
-    assert!(!ask(&mut stand), "and the next a moment later");
-    the_others_make(&mut stand, vec![Cast::of(4).jobs[0].transaction.clone()]);
-    assert!(ask(&mut stand), "to seal what is in the last block");
 }

@@ -12,6 +12,7 @@ mod flood;
 mod forks;
 mod heights;
 mod hostile;
+mod idle;
 mod judge;
 mod ledger_controls;
 mod ledger_kept;

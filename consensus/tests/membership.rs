@@ -1,8 +1,9 @@
 //! Who is heard, taught or refused while members and their keys change.
 
 use crate::ledger_sim::cast::{Cast, Person, secret};
-use crate::stand::{Stand, parting, public};
+use crate::stand::{Stand, asked_for_blocks, parting, public};
 use consensus::member::{Action, Admittance, Alarm, Event, Parting, PeerMessage, To, has_left};
+use consensus::{Message, VoteKind};
 use ledger::bounded::Name;
 use ledger::governance::Change;
 use ledger::state::StateView as _;
@@ -134,6 +135,15 @@ fn a_node_whose_own_key_is_of_the_past_hears_nobody_and_one_whose_key_is_of_the_
     assert!(!stand.member.is_validator_node(&other.node.public()));
     stand.greet_from(&cast.validators[2], Some(public(&cast.validators[2])), 0);
     assert!(!stand.member.is_validator_node(&cast.validators[2].node.public()));
+    // It asks nobody, takes nothing in, and has nothing to say in the next height.
+    let ahead = stand.say(&cast.validators[2], PeerMessage::Status { height: 7 });
+    assert!(asked_for_blocks(&ahead).is_empty(), "{ahead:?}");
+    stand.greet_from(other, Some(public(other)), 0);
+    let transactions = vec![cast.jobs[0].transaction.clone()];
+    stand.step(Event::Gossiped { peer: other.node.public(), transactions });
+    assert!(stand.member.mempool().is_empty());
+    let due = stand.step(Event::Due(Alarm::NextHeight { height: 2 }));
+    assert!(due.is_empty(), "{due:?}");
     let future = Person { node: secret("a key to come"), validator: None };
     let mut stand = Stand::of(&future, BTreeSet::new());
     stand.greet(other, Some(public(other)));
@@ -148,10 +158,7 @@ fn who_left_gives_the_block_with_which_it_left_to_those_who_have_it_not() {
     let (me, other, late) = (&cast.validators[0], &cast.validators[1], &cast.validators[2]);
     let mut stand = beside(me, other);
     let retires = stand.decision(Change::RetireKey { key: me.node.public() });
-    let left = stand.finalise(retires);
-    let news =
-        |action: &Action| matches!(action, Action::Send { to: To::All, message: PeerMessage::Status { height: 1 } });
-    assert!(left.iter().any(news) && parting(&left).is_none(), "{left:?}");
+    assert_eq!(parting(&stand.finalise(retires)), None);
     // One that was connected, and one that comes back.
     assert_eq!(parting(&stand.greet_from(late, Some(public(late)), 0)), None);
     for person in [other, late] {
@@ -161,4 +168,13 @@ fn who_left_gives_the_block_with_which_it_left_to_those_who_have_it_not() {
         assert_eq!(parting(&stand.say(person, PeerMessage::Status { height: 1 })), Some(&Parting::Left));
     }
     assert_eq!(parting(&stand.greet_from(late, Some(public(late)), 1)), Some(&Parting::Left), "it has the news");
+    // News gets lost. Who still votes on what is decided hears them again.
+    stand.greet_from(other, Some(public(other)), 0);
+    let vote = stand.vote(other, VoteKind::Prevote, None);
+    let told = stand.say(other, PeerMessage::Consensus(Message::Vote(vote)));
+    let news = |action: &Action| {
+        let message = PeerMessage::Status { height: 1 };
+        matches!(action, Action::Send { to: To::Peer(to), message: said } if *to == other.node.public() && *said == message)
+    };
+    assert!(told.iter().any(news), "{told:?}");
 }

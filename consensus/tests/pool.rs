@@ -1,11 +1,10 @@
 //! The pool: what is offered has bounds for each organisation, and blocks have a share for each.
 
-use consensus::member::{Mempool, MempoolLimits, NoRoom, Source};
+use consensus::member::{Mempool, MempoolLimits, NoRoom, Source, takes_long};
 use ledger::bounded::{List, Name, Sentence, Text};
 use ledger::governance::{Change, Proposal};
 use ledger::id::{PatchId, TransactionId};
 use ledger::key::{PublicKey, SecretKey};
-use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 use ledger::transaction::{Payload, VerifiedTransaction};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use tests::Scenario;
@@ -275,31 +274,58 @@ fn one_key_does_not_fill_its_organisations_bytes() {
     crowded.offer("depot", transaction, Source::Client).unwrap();
 }
 
-/// Each is tried out whenever a block is made, and no more than this may count: any further one would be refused.
+/// Each is tried out whenever a block is made that has it.
 #[test]
-fn no_more_proposals_wait_than_may_count() {
+fn few_wait_that_take_long() {
     let mut crowded = Crowded::new(MempoolLimits::default());
-    let mut waiting = 0;
+    let mut waiting = Vec::new();
     for key in [1, 2] {
         crowded.key = Some(key);
         let (admitted, refused) = crowded.offer_until_refused("depot", Crowded::proposal);
-        waiting += admitted;
-        assert_eq!(admitted, PROPOSALS_PER_KEY_MAX);
+        waiting.push(admitted);
         let key = crowded.proposal().signer();
-        let bound = NoRoom::QuotaOfProposals { organisation: name("depot"), pending: waiting, key, of_key: admitted };
+        let (organisation, pending) = (name("depot"), waiting.iter().sum());
+        let bound = NoRoom::QuotaOfLong { organisation, pending, most: 24, key, of_key: admitted, most_of_key: 12 };
         assert_eq!(refused, bound);
     }
+    assert_eq!(waiting, [12, 12]);
     crowded.key = Some(3);
-    assert_eq!(waiting, PROPOSALS_PER_ORGANISATION_MAX);
     assert_eq!(crowded.offer_until_refused("depot", Crowded::proposal).0, 0, "the organisation has all of its own");
+    // What a peer admitted finds room all the same.
+    let passed_on = crowded.proposal();
+    crowded.offer("depot", passed_on.clone(), Source::Peer).unwrap();
+    crowded.pool.remove(&passed_on.id());
 
-    // Everything else, and everybody else, has room as before; and so has the next when one is out.
+    // Everything else, and everybody else, has room as before; and so has the next of a key when one is out.
     crowded.offer_many("depot", 1);
     let other = crowded.proposal();
     crowded.offer("bank", other, Source::Client).unwrap();
-    let block = crowded.pool.for_block(1, BYTES_MAX);
-    crowded.pool.committed(block.iter().map(VerifiedTransaction::id).collect::<Vec<_>>().iter());
-    assert_eq!(crowded.offer_until_refused("depot", Crowded::proposal).0, 1);
+    for key in [1, 2] {
+        crowded.key = Some(key);
+        let signer = crowded.proposal().signer();
+        let first = crowded.pool.candidates().find(|waiting| waiting.signer() == signer).unwrap();
+        crowded.pool.remove(&first.id());
+        assert_eq!(crowded.offer_until_refused("depot", Crowded::proposal).0, 1, "{key}");
+    }
+}
+
+/// What does not get a place because it takes long leaves its place to others.
+#[test]
+fn a_block_has_few_that_take_long_and_is_full_all_the_same() {
+    let mut crowded = Crowded::new(without_shares());
+    for (owner, keys) in [("depot", [1, 2]), ("bank", [3, 4])] {
+        for key in keys {
+            crowded.key = Some(key);
+            crowded.offer_until_refused(owner, Crowded::proposal);
+        }
+    }
+    crowded.key = None;
+    crowded.offer_many("depot", 50);
+    let long = |block: &[VerifiedTransaction]| block.iter().filter(|it| takes_long(it)).count();
+    let block = crowded.pool.for_block(40, BYTES_MAX);
+    assert_eq!((block.len(), long(&block)), (40, 16));
+    let told = crowded.pool.for_greeting(1_000, BYTES_MAX);
+    assert!(long(&told) <= 16, "{}", long(&told));
 }
 
 #[test]

@@ -121,7 +121,8 @@ pub async fn start(
     let network = Network { outbounds: Arc::default(), queues: Queues::default(), disconnects, control };
     let told = Arc::new(config.peers.iter().map(|peer| peer.key).collect());
     let (readers, speakers) = (Readers::default(), Speakers::default());
-    let door = Door { verifier, store, told, network: network.clone(), events, readers, speakers };
+    let own = config.key.public();
+    let door = Door { own, verifier, store, told, network: network.clone(), events, readers, speakers };
     for (protocol, way) in [(URGENT, Way::Urgent), (BULK, Way::Bulk)] {
         let incoming = swarm::accept(&network.control, protocol)?;
         tokio::spawn(door.clone().receive(way, incoming));

@@ -3,7 +3,7 @@
 //! Evidence speaks for itself, so every node that has some brings it in, under its own node key; the rules
 //! take the first and refuse the others. What the ledger has not recorded yet survives a restart.
 
-use super::{Action, Chain, Fatal, Member, Source};
+use super::{Action, Chain, Fatal, Member, OfferError, Source};
 use crate::Evidence;
 use ledger::block::PROTOCOL_VERSION;
 use ledger::evidence::{Charge, Offence};
@@ -85,18 +85,21 @@ impl<C: Chain> Member<C> {
     pub(super) fn accuse(&mut self) -> Result<(), Fatal> {
         let mut left = Vec::new();
         let before = self.accusations.kept.len();
-        let mut fresh = Vec::new();
+        let (mut fresh, mut has_room) = (Vec::new(), true);
         for mut kept in std::mem::take(&mut self.accusations.kept) {
             if self.is_convicted(&kept.charge)? {
                 continue;
             }
-            if !kept.offered.is_some_and(|id| self.mempool.contains(&id))
+            if has_room
+                && !kept.offered.is_some_and(|id| self.mempool.contains(&id))
                 && let Some(transaction) = self.accusation(&kept.evidence)
             {
                 kept.offered = Some(transaction.id());
                 // No room, or no right to it yet: it is tried again after the next block.
-                if self.admit(&transaction, Source::Client)?.is_ok() {
-                    fresh.push(transaction);
+                match self.admit(&transaction, Source::Client)? {
+                    Ok(()) => fresh.push(transaction),
+                    Err(OfferError::NoRoom(_)) => has_room = false,
+                    Err(_) => {}
                 }
             }
             left.push(kept);

@@ -1,31 +1,16 @@
 //! Transactions: admitted to the pool by the rules as they stand now, and passed on.
 
 use super::allowance::{VAIN_TRANSACTIONS_PER_WORD, WORDS_MAX, words_for_refusal};
+use super::mempool::takes_long;
 use super::{Action, Admittance, Chain, Fatal, Member, OfferError, Source, Ticket, To, message};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
 use ledger::state::{ApplyError, BlockContext, Rejection, State, StateView as _};
-use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::transaction::VerifiedTransaction;
 
 /// Transactions that take long and are looked at of those that a peer gives at once. These are of a block that is about to
 /// be judged; they come before everything that is passed on, all together, and the pool can do without them.
 pub(super) const GIVEN_LONG_MAX: usize = 1;
-
-/// Whether the rules may take milliseconds over a transaction, where others take a small part of one: changes are all tried
-/// out, and a hundred keys that are accused looked up. Between two of these there must be time for what is urgent.
-#[must_use]
-pub fn takes_long(transaction: &VerifiedTransaction) -> bool {
-    matches!(transaction.payload(), Payload::Propose { .. } | Payload::Ballot { .. } | Payload::Accuse { .. })
-}
-
-/// The first so many of those that take long, and all others.
-pub(super) fn keep_few_that_take_long(transactions: &mut Vec<VerifiedTransaction>, most: usize) {
-    let mut long = 0;
-    transactions.retain(|transaction| {
-        long += usize::from(takes_long(transaction));
-        !takes_long(transaction) || long <= most
-    });
-}
 
 impl<C: Chain> Member<C> {
     pub(super) fn offered(&mut self, offers: Vec<(VerifiedTransaction, Ticket)>) -> Result<(), Fatal> {
@@ -52,6 +37,7 @@ impl<C: Chain> Member<C> {
         long_max: usize,
     ) -> Result<(), Fatal> {
         if self.meet(peer)? != Admittance::Heard {
+            self.spends(peer, 1);
             return Ok(());
         }
         let (mut words, mut vain, mut long) = (1, 0, 0);
@@ -83,6 +69,13 @@ impl<C: Chain> Member<C> {
     ) -> Result<Result<(), OfferError>, Fatal> {
         if self.mempool.contains(&transaction.id()) {
             return Ok(Ok(()));
+        }
+        // What takes long is not tried out for nothing.
+        if takes_long(transaction)
+            && let Some(owner) = self.chain.key_owner(transaction.signer())?
+            && let Err(no_room) = self.mempool.has_room(transaction, &owner.organisation, source)
+        {
+            return Ok(Err(no_room.into()));
         }
         match self.check(transaction) {
             Ok(organisation) => {

@@ -20,6 +20,22 @@ pub enum Admittance {
 }
 
 impl Admittance {
+    /// What a node may do at the node with the `own` key: who has left hears nobody, and teaches, for the block with which
+    /// it left may have been decided by its own vote, and be nowhere else.
+    ///
+    /// # Errors
+    /// [`StorageError`] when the disk says no.
+    pub fn by(
+        own: PublicKey,
+        state: &impl StateView,
+        told: &BTreeSet<PublicKey>,
+        key: PublicKey,
+    ) -> Result<Self, StorageError> {
+        let admittance = Self::of(state, told, key)?;
+        let is_taught = admittance == Self::Heard && has_left(state, own)?;
+        Ok(if is_taught { Self::Taught } else { admittance })
+    }
+
     /// By the newest state here:
     ///
     /// - A member's active node key is heard.

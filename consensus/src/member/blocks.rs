@@ -1,9 +1,9 @@
 //! Blocks: building, judging, committing, and when the next height begins.
 
-use super::admission::{keep_few_that_take_long, takes_long};
 use super::allowance::words_for_vain_block;
 use super::bodies::Asking;
 use super::mempool::PassedOver;
+use super::mempool::takes_long;
 use super::voice::Voice;
 use super::{Action, Alarm, Chain, Fatal, Member, Parting, PeerMessage, SILENCE_MS, Source, To};
 use crate::{Input, Message};
@@ -14,6 +14,7 @@ use ledger::execution::{self, ExecutedBlock, ExecutionError};
 use ledger::id::{BlockHash, TransactionId};
 use ledger::key::PublicKey;
 use ledger::limits;
+use ledger::state::record::KeyStatus;
 use ledger::state::{ApplyError, StateView as _};
 use ledger::transaction::{Payload, VerifiedTransaction};
 use std::sync::Arc;
@@ -25,8 +26,6 @@ const BLOCK_BYTES_MAX: usize = limits::BLOCK_BYTES_MAX - 4 * 1024;
 /// Transactions that take long and are said again after a block without a check: whoever hears one that became wrong has
 /// the work, and makes this node pay for it.
 const LONG_SAID_AGAIN_MAX: usize = 4;
-/// … and are put in one block: all of them are tried out before it can be proposed, and again by everybody.
-const BUILT_LONG_MAX: usize = 16;
 /// Transactions looked at again after a block they were not in.
 const LOOK_AGAIN_MAX: usize = 64;
 
@@ -73,12 +72,13 @@ impl<C: Chain> Member<C> {
     }
 
     /// A validator speaks of the next height, which has not begun here. Mostly this node is about to hear what for, and
-    /// begins it, too; and where that was so a moment ago, it hears that first, or waits a little.
-    pub(super) fn is_called(&mut self, by: PublicKey, message: &Message) -> Result<(), Fatal> {
+    /// begins it, too; and where that was so a moment ago, it hears that first, or waits a little. What the one who has the
+    /// first turn proposes is begun with at once: that is as often as it has the turn.
+    pub(super) fn is_called(&mut self, by_first_turn: bool) -> Result<(), Fatal> {
         let pace_ms = CALLED_PACE_MS.min(self.parameters.heartbeat_ms);
         let next_ms = self.idled_ms.map_or(0, |idled_ms| idled_ms.saturating_add(pace_ms));
         let after_ms = next_ms.saturating_sub(self.now.steady_ms);
-        if after_ms == 0 || self.has_reason() || self.is_first_proposal(by, message)? {
+        if after_ms == 0 || by_first_turn || self.has_reason() {
             return self.begin_height();
         }
         let alarm = Alarm::NextHeight { height: self.next_height() };
@@ -91,13 +91,10 @@ impl<C: Chain> Member<C> {
         !self.mempool.is_empty() || self.chain.tip().header.tx_count > 0
     }
 
-    /// Whether this is the proposal that the next height begins with, of the one whose turn it is: that is as often as
-    /// there is a turn.
-    fn is_first_proposal(&self, by: PublicKey, message: &Message) -> Result<bool, Fatal> {
-        let Message::Proposal(proposal) = message else { return Ok(false) };
-        let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(false) };
-        let turn = crate::proposer(&upcoming.next, proposal.body.height, 0);
-        Ok(proposal.body.round == 0 && proposal.proposer == by && by == turn)
+    /// Whether a validator is the one to propose first at the next height.
+    pub(super) fn has_first_turn(&self, validator: PublicKey) -> Result<bool, Fatal> {
+        let upcoming = self.chain.upcoming_validators()?;
+        Ok(upcoming.is_some_and(|upcoming| crate::proposer(&upcoming.next, self.next_height(), 0) == validator))
     }
 
     /// Goes on where the last life ended: a log with votes means that the height was under way.
@@ -119,9 +116,10 @@ impl<C: Chain> Member<C> {
         Ok(may_speak)
     }
 
-    /// Begins the next height, if this node has a vote in it, and may speak.
+    /// Begins the next height, if this node has a vote in it, and may speak. Who has left speaks no more: its validator may
+    /// be with the node that took its place.
     pub(super) fn begin_height(&mut self) -> Result<(), Fatal> {
-        if !self.validates()? || !self.may_speak()? {
+        if !self.validates()? || self.has_left()? || !self.may_speak()? {
             return Ok(());
         }
         let Some(upcoming) = self.chain.upcoming_validators()? else { return Ok(()) };
@@ -142,8 +140,7 @@ impl<C: Chain> Member<C> {
     pub(super) fn build(&mut self, height: u64, round: u32) -> Result<(), Fatal> {
         let Some(me) = self.me.filter(|_| height == self.next_height()) else { return Ok(()) };
         let tip = self.chain.tip();
-        let mut candidates = self.mempool.for_block(self.block_transactions, BLOCK_BYTES_MAX);
-        keep_few_that_take_long(&mut candidates, BUILT_LONG_MAX);
+        let candidates = self.mempool.for_block(self.block_transactions, BLOCK_BYTES_MAX);
         let built = execution::propose(&self.chain, &tip, candidates, self.now.wall_ms, me);
         let (executed, dropped) = match built {
             Ok(built) => built,
@@ -216,7 +213,7 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         if !self.started {
-            self.begin_height()?;
+            self.is_called(self.has_first_turn(header.proposer)?)?;
         }
         match self.bodies.insert(header, ids, peer) {
             Some(block) if !self.executed.contains(&block) => {
@@ -434,7 +431,35 @@ impl<C: Chain> Member<C> {
         if let Some(parameters) = self.chain.parameters()? {
             self.parameters = parameters;
         }
+        self.drop_what_is_of_the_past()?;
         self.look_at_the_peers()
+    }
+
+    /// What takes long is dropped with the key that signed it: where few may wait, those of a stolen key would keep out the
+    /// one that revokes the next.
+    fn drop_what_is_of_the_past(&mut self) -> Result<(), Fatal> {
+        for (key, transactions) in self.mempool.long_by_key() {
+            if self.chain.key_owner(key)?.is_some_and(|owner| owner.status == KeyStatus::Active) {
+                continue;
+            }
+            for transaction in transactions {
+                self.drop_if_wrong(&transaction)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether a transaction that waits may wait on.
+    fn drop_if_wrong(&mut self, transaction: &VerifiedTransaction) -> Result<bool, Fatal> {
+        match self.check(transaction) {
+            Ok(_) => Ok(true),
+            Err(ApplyError::Rejected(rejection)) => {
+                self.mempool.remove(&transaction.id());
+                self.actions.push(Action::Dropped { id: transaction.id(), rejection });
+                Ok(false)
+            }
+            Err(ApplyError::Storage(error)) => Err(error.into()),
+        }
     }
 
     fn drop_what_became_wrong(&mut self) -> Result<(), Fatal> {
@@ -459,14 +484,9 @@ impl<C: Chain> Member<C> {
                     continue;
                 }
             }
-            match self.check(&transaction) {
-                Ok(_) if say_again && (source == Source::Client || !validates) => unheard.push(transaction),
-                Ok(_) => {}
-                Err(ApplyError::Rejected(rejection)) => {
-                    self.mempool.remove(&transaction.id());
-                    self.actions.push(Action::Dropped { id: transaction.id(), rejection });
-                }
-                Err(ApplyError::Storage(error)) => return Err(error.into()),
+            let is_to_be_said = say_again && (source == Source::Client || !validates);
+            if self.drop_if_wrong(&transaction)? && is_to_be_said {
+                unheard.push(transaction);
             }
         }
         // Gossip is not answered, and may have been lost.

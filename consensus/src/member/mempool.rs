@@ -3,17 +3,21 @@
 
 mod bounds;
 mod length;
+mod long;
 mod pace;
 mod queue;
 mod room;
 
 use length::Length;
+use long::LONG_PER_BLOCK_MAX;
+pub use long::takes_long;
 use pace::Pace;
 use queue::{Item, Queue};
 pub use room::{Crowd, MempoolLimits, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 
 use ledger::bounded::Name;
 use ledger::id::TransactionId;
+use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -122,6 +126,14 @@ impl Mempool {
         self.places.get(id).map(|place| &self.waiting[place].transaction)
     }
 
+    /// Whether there is room for one of this organisation.
+    ///
+    /// # Errors
+    /// [`NoRoom`] names the bound that is met.
+    pub fn has_room(&self, transaction: &VerifiedTransaction, whose: &Name, source: Source) -> Result<(), NoRoom> {
+        self.room(whose, &Item::of(transaction), source).map_or(Ok(()), Err)
+    }
+
     /// Takes one in, at the end of its organisation's queue. One that waits already stays where it is.
     ///
     /// # Errors
@@ -136,9 +148,7 @@ impl Mempool {
             return Ok(());
         }
         let item = Item::of(&transaction);
-        if let Some(no_room) = self.room(&organisation, &item, source) {
-            return Err(no_room);
-        }
+        self.has_room(&transaction, &organisation, source)?;
         let turn = turn(&mut self.next_turn);
         let queue = self.queues.entry(organisation.clone()).or_insert_with(|| Queue::new(turn));
         queue.insert(item, self.next_place, turn);
@@ -159,7 +169,7 @@ impl Mempool {
     #[must_use]
     pub fn for_block(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
         let (transactions, bytes) = self.extent(transactions, bytes);
-        let places = self.in_turn(transactions, bytes, self.budgets(transactions));
+        let places = self.in_turn(transactions, bytes, LONG_PER_BLOCK_MAX, self.budgets(transactions));
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
 
@@ -174,7 +184,7 @@ impl Mempool {
     /// So many transactions and bytes of every organisation in turn: what a node that has just come is told.
     #[must_use]
     pub fn for_greeting(&self, transactions: usize, bytes: usize) -> Vec<VerifiedTransaction> {
-        let places = self.in_turn(transactions, bytes, vec![transactions; self.queues.len()]);
+        let places = self.in_turn(transactions, bytes, LONG_PER_BLOCK_MAX, vec![transactions; self.queues.len()]);
         places.iter().map(|place| self.waiting[place].transaction.clone()).collect()
     }
 
@@ -272,25 +282,26 @@ impl Mempool {
     /// - A transaction costs its bytes, and no less than the bytes of an even place: so a share is one of
     ///   places as much as of bytes.
     /// - Of an organisation the keys have turns in the same way. One key's transactions keep their order: whose
-    ///   next does not fit has no more turns.
-    fn in_turn(&self, transactions: usize, bytes: usize, budgets: Vec<usize>) -> Vec<u64> {
+    ///   next does not fit, or is one more that takes long than there may be, has no more turns.
+    fn in_turn(&self, transactions: usize, bytes: usize, long: usize, budgets: Vec<usize>) -> Vec<u64> {
         let even = bytes / transactions.max(1);
         let mut queues: Vec<_> = self.queues.values().map(Queue::turns).collect();
         let coming = self.queues.values().enumerate().map(|(index, queue)| Reverse((0, queue.served, index)));
         let mut turns: BinaryHeap<Reverse<(usize, u64, usize)>> = coming.collect();
-        let (mut taken, mut room) = (Vec::with_capacity(transactions.min(self.len())), bytes);
+        let (mut taken, mut room, mut long_room) = (Vec::with_capacity(transactions.min(self.len())), bytes, long);
         while taken.len() < transactions {
             let Some(Reverse((spent, served, index))) = turns.pop() else { break };
             if spent >= budgets[index].saturating_mul(even) {
                 continue;
             }
             let Some(place) = queues[index].next() else { continue };
-            let size = self.waiting[&place].transaction.bytes().len();
-            if size > room {
+            let Item { bytes: size, long, .. } = Item::of(&self.waiting[&place].transaction);
+            if size > room || (long && long_room == 0) {
                 turns.push(Reverse((spent, served, index)));
                 continue;
             }
             room -= size;
+            long_room -= usize::from(long);
             taken.push(place);
             let cost = size.max(even);
             queues[index].spent(cost);
@@ -326,6 +337,24 @@ impl Mempool {
         self.pace.committed(weights.collect(), |organisation| queues.get(organisation).map_or(0, Queue::weight));
     }
 
+    /// Those that take long, by the key that signed them.
+    #[must_use]
+    pub fn long_by_key(&self) -> BTreeMap<PublicKey, Vec<VerifiedTransaction>> {
+        let mut by_key: BTreeMap<_, _> =
+            self.queues.values().flat_map(Queue::keys_with_long).map(|key| (key, Vec::new())).collect();
+        if by_key.is_empty() {
+            return by_key;
+        }
+        for Waiting { transaction, .. } in self.waiting.values() {
+            if takes_long(transaction)
+                && let Some(transactions) = by_key.get_mut(&transaction.signer())
+            {
+                transactions.push(transaction.clone());
+            }
+        }
+        by_key
+    }
+
     /// Takes one out; whose it was.
     pub fn remove(&mut self, id: &TransactionId) -> Option<Name> {
         let place = self.places.remove(id)?;
@@ -344,7 +373,7 @@ impl Mempool {
     /// its share while others have little to say. They had their chance, so something may have become wrong with
     /// them.
     pub fn passed_over(&mut self, limit: usize) -> Vec<PassedOver> {
-        let places = self.in_turn(limit, usize::MAX, self.shares(limit));
+        let places = self.in_turn(limit, usize::MAX, limit, self.shares(limit));
         let look = |place: &u64| {
             let waiting = self.waiting.get_mut(place)?;
             waiting.passed_over += 1;

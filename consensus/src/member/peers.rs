@@ -1,6 +1,5 @@
 //! Peers: who is connected, how far each is, what each says.
 
-use super::admission::keep_few_that_take_long;
 use super::allowance::{Allowances, CONNECTION_WORDS};
 use super::bodies::Asking;
 use super::forks::LookingBack;
@@ -15,8 +14,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Bytes of waiting transactions that a validator is told when it comes: what the next blocks are made of.
 const GREETING_BYTES_MAX: usize = 4 * super::GOSSIP_BYTES_MAX;
-/// … and of these such as take long.
-const GREETING_LONG_MAX: usize = 16;
 
 /// Bodies and transactions one peer is given in a height as fast as it asks. After that there is a pause between
 /// two answers: a question costs little, and its answer may be a whole block.
@@ -273,6 +270,11 @@ impl<C: Chain> Member<C> {
                 self.part_with(peer, why);
             }
             PeerMessage::WantBlocks { from, count } => self.send_blocks(peer, *from, *count),
+            // It still votes on what is decided, and may have missed the news.
+            PeerMessage::Consensus(message) if message.height() < self.next_height() => {
+                let status = PeerMessage::Status { height: self.next_height() - 1 };
+                self.actions.push(Action::Send { to: To::Peer(peer), message: status });
+            }
             _ => {}
         }
         Ok(())
@@ -359,12 +361,11 @@ impl<C: Chain> Member<C> {
         let known: Vec<_> = self.peers.known.iter().map(|(key, peer)| (*key, peer.claims)).collect();
         if self.has_left()? {
             self.actions.push(Action::Alarm(format!(
-                "this node's key {} is no member's any more: start it with the key that took its place",
-                self.node
+                "this node's key {} is no member's any more: when the others have block {}, start it with the key that \
+                 took its place",
+                self.node,
+                self.chain.tip().header.height
             )));
-            // Whoever has it already says so, and goes; and who does not asks for it.
-            let status = PeerMessage::Status { height: self.chain.tip().header.height };
-            self.actions.push(Action::Send { to: To::All, message: status });
         }
         for (peer, claims) in known {
             let admittance = self.admittance(peer)?;
@@ -400,9 +401,7 @@ impl<C: Chain> Member<C> {
         // It may have missed what was said before it came. A hello said again tells nothing new.
         let first = self.peers.known.get_mut(&peer).is_some_and(|known| !std::mem::replace(&mut known.told, true));
         if first && validator.is_some() {
-            let mut waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
-            // Some that take long may have become wrong meanwhile, and whoever says too many of them is sent away.
-            keep_few_that_take_long(&mut waiting, GREETING_LONG_MAX);
+            let waiting = self.mempool.for_greeting(super::GOSSIP_TRANSACTIONS_MAX, GREETING_BYTES_MAX);
             for message in message::gossip(&waiting) {
                 self.actions.push(Action::Send { to: To::Peer(peer), message });
             }
@@ -436,7 +435,8 @@ impl<C: Chain> Member<C> {
             if self.shows_unknown_words(&message)? {
                 self.is_told_of_own_words(height);
             }
-            self.is_called(from, &message)?;
+            let is_first = matches!(&message, crate::Message::Proposal(proposal) if proposal.body.round == 0);
+            self.is_called(is_first && self.has_first_turn(from)?)?;
         }
         self.hearing(peer, crate::Input::Message { from, message })
     }

@@ -20,7 +20,7 @@ impl Running {
         }
         if self.desk.now.missing.is_judging(&block) {
             self.fetch(block, vec![vote.voter]);
-        } else if self.desk.now.is_more_than_a_third(self.desk.now.ballots.voters(round, block).count()) {
+        } else if self.desk.now.is_more_than_a_third(self.desk.now.ballots.voters(round, block).len()) {
             // At least one honest replica found it good: the body can be on its way before the proposal is.
             self.fetch(block, self.desk.now.holders(block));
         }
@@ -96,7 +96,7 @@ impl Running {
             let proposer = proposer(&self.desk.now.validators, height, round);
             self.desk.effects.push(Effect::Judge { height, round, block, proposer });
             // Some voted for it before we knew its name.
-            let voters: Vec<PublicKey> = self.desk.now.ballots.voters(round, block).collect();
+            let voters: Vec<PublicKey> = self.desk.now.ballots.voters(round, block).into_iter().collect();
             if certified || !voters.is_empty() {
                 self.fetch(block, voters);
             }

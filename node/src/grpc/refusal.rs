@@ -99,7 +99,7 @@ impl From<NoRoom> for Refused {
             | NoRoom::QuotaOfBytes { .. }
             | NoRoom::QuotaOfKey { .. }
             | NoRoom::QuotaOfKeyOfBytes { .. }
-            | NoRoom::QuotaOfProposals { .. } => "quota",
+            | NoRoom::QuotaOfLong { .. } => "quota",
         };
         Self::new(Code::ResourceExhausted, check, no_room, "try again after retry_after_ms").retry_after(RETRY_AFTER_MS)
     }

@@ -10,9 +10,7 @@ use crate::artifacts::Artifacts;
 use crate::crew::Stopping;
 use crate::shell::Inbox;
 use crate::verifier::{Haste, Verifier, is_heavy};
-use consensus::member::{
-    Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, TransactionBytes, certifiers, has_left,
-};
+use consensus::member::{Admittance, BLOCKS_PER_REQUEST_MAX, Event, PeerMessage, TransactionBytes, certifiers};
 use futures::{AsyncRead, AsyncReadExt as _, StreamExt as _};
 use ledger::block::Header;
 use ledger::bounded::List;
@@ -33,6 +31,8 @@ const TRANSFERS_PER_PEER_MAX: usize = 8;
 /// Where everything from peers comes in.
 #[derive(Clone)]
 pub(super) struct Door {
+    /// This node's key.
+    pub(super) own: PublicKey,
     pub(super) verifier: Verifier,
     pub(super) store: Arc<Store>,
     /// Nodes the configuration names.
@@ -98,12 +98,7 @@ impl Door {
     }
 
     fn admittance(&self, key: &PublicKey) -> Admittance {
-        Admittance::of(&*self.store, &self.told, *key).unwrap_or(Admittance::Refused)
-    }
-
-    /// Whether this node, of that key, is to look for others.
-    pub(super) fn dials(&self, own: &PublicKey) -> bool {
-        !has_left(&*self.store, *own).unwrap_or(true)
+        Admittance::by(self.own, &*self.store, &self.told, *key).unwrap_or(Admittance::Refused)
     }
 
     pub(super) async fn connected(&self, key: PublicKey, peer: PeerId, address: String) {

@@ -131,11 +131,9 @@ pub(super) async fn drive(
                     tracing::warn!(peer = %key, seconds, "disconnecting a peer: it says nothing");
                     disconnect(&mut swarm, &key);
                 }
-                let own = node_key(swarm.local_peer_id());
-                if own.is_some_and(|own| door.dials(&own)) {
-                    for peer in peers.iter().filter(|peer| door.is_heard(&peer.key) && visits.is_due(&peer.key, now)) {
-                        dial_peer(&mut swarm, peer);
-                    }
+                // Who has left hears nobody, and looks for nobody.
+                for peer in peers.iter().filter(|peer| door.is_heard(&peer.key) && visits.is_due(&peer.key, now)) {
+                    dial_peer(&mut swarm, peer);
                 }
             }
             Some(key) = disconnects.recv() => disconnect(&mut swarm, &key),

@@ -1,11 +1,11 @@
 //! Which bound one more would meet, and what clients are told of that beforehand.
 
 use super::Mempool;
+use super::long::{LONG_PER_KEY_MAX, LONG_PER_ORGANISATION_MAX};
 use super::queue::{Item, Queue};
 use super::room::{Crowd, NoRoom, OWN_PLACES_BYTES_MAX, OWN_PLACES_MAX, Places, Source};
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
-use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 
 /// Places that a key may have of its organisation's, however few it leaves.
 const KEY_PLACES_MIN: usize = OWN_PLACES_MAX;
@@ -17,8 +17,8 @@ impl Mempool {
         if let Some(queue) = self.queues.get(organisation) {
             let most = self.most_of(organisation, &self.last_with_little(), source);
             let of_key = || room_of(queue, &item.key, size, most);
-            let to_propose = || room_to_propose(queue, organisation, item);
-            if let Some(bound) = room_in(queue, organisation, size, most).or_else(of_key).or_else(to_propose) {
+            let for_long = || room_for_long(queue, organisation, item, source);
+            if let Some(bound) = room_in(queue, organisation, size, most).or_else(of_key).or_else(for_long) {
                 return Some(bound);
             }
         }
@@ -108,11 +108,11 @@ fn room_of(queue: &Queue, key: &PublicKey, size: usize, (most, bytes_most): (usi
     is_met.then_some(NoRoom::QuotaOfKeyOfBytes { key: *key, bytes, left })
 }
 
-/// Which bound a proposal more would meet: as many wait as may count at one time, and the rules would refuse any further one,
-/// after they had tried out all that it would change.
-fn room_to_propose(queue: &Queue, organisation: &Name, item: &Item) -> Option<NoRoom> {
-    let (pending, of_key) = queue.proposals(&item.key);
-    let is_met = pending >= PROPOSALS_PER_ORGANISATION_MAX || of_key >= PROPOSALS_PER_KEY_MAX;
+/// Which bound one more would meet that takes long.
+fn room_for_long(queue: &Queue, organisation: &Name, item: &Item, source: Source) -> Option<NoRoom> {
+    let (pending, of_key) = queue.long(&item.key);
+    let (most, most_of_key) = (source.share(LONG_PER_ORGANISATION_MAX), source.share(LONG_PER_KEY_MAX));
+    let is_met = pending >= most || of_key >= most_of_key;
     let (organisation, key) = (organisation.clone(), item.key);
-    (item.proposes && is_met).then_some(NoRoom::QuotaOfProposals { organisation, pending, key, of_key })
+    (item.long && is_met).then_some(NoRoom::QuotaOfLong { organisation, pending, most, key, of_key, most_of_key })
 }

@@ -1,8 +1,9 @@
 //! What waits of one organisation: each key's in the order in which it came, and the keys in turn. A key that was
 //! stolen, or has gone mad, is one of its organisation's and not all of it.
 
+use super::long::takes_long;
 use ledger::key::PublicKey;
-use ledger::transaction::{Payload, VerifiedTransaction};
+use ledger::transaction::VerifiedTransaction;
 use std::cmp::Reverse;
 use std::collections::btree_set::Iter;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -17,7 +18,7 @@ pub(super) struct Queue {
     crowded: BTreeSet<(usize, PublicKey)>,
     places: usize,
     bytes: usize,
-    proposals: usize,
+    long: usize,
     /// When it last had a turn, or came: of two that have spent as much, the lower one is first.
     pub(super) served: u64,
 }
@@ -27,7 +28,7 @@ pub(super) struct Queue {
 struct Line {
     places: BTreeSet<u64>,
     bytes: usize,
-    proposals: usize,
+    long: usize,
     served: u64,
 }
 
@@ -36,21 +37,20 @@ struct Line {
 pub(super) struct Item {
     pub(super) key: PublicKey,
     pub(super) bytes: usize,
-    /// Whether it proposes changes of the membership.
-    pub(super) proposes: bool,
+    /// Whether it takes long.
+    pub(super) long: bool,
 }
 
 impl Item {
     pub(super) fn of(transaction: &VerifiedTransaction) -> Self {
-        let proposes = matches!(transaction.payload(), Payload::Propose { .. });
-        Self { key: transaction.signer(), bytes: transaction.bytes().len(), proposes }
+        Self { key: transaction.signer(), bytes: transaction.bytes().len(), long: takes_long(transaction) }
     }
 }
 
 impl Queue {
     pub(super) fn new(served: u64) -> Self {
         let (lines, order, crowded) = (BTreeMap::new(), BTreeSet::new(), BTreeSet::new());
-        Self { lines, order, crowded, places: 0, bytes: 0, proposals: 0, served }
+        Self { lines, order, crowded, places: 0, bytes: 0, long: 0, served }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -75,9 +75,14 @@ impl Queue {
         self.lines.get(key).map_or((0, 0), |line| (line.places.len(), line.bytes))
     }
 
-    /// How many proposals wait, and how many of them of one key.
-    pub(super) fn proposals(&self, key: &PublicKey) -> (usize, usize) {
-        (self.proposals, self.lines.get(key).map_or(0, |line| line.proposals))
+    /// How many wait that take long, and how many of them of one key.
+    pub(super) fn long(&self, key: &PublicKey) -> (usize, usize) {
+        (self.long, self.lines.get(key).map_or(0, |line| line.long))
+    }
+
+    /// Keys of which some wait that take long.
+    pub(super) fn keys_with_long(&self) -> impl Iterator<Item = PublicKey> {
+        self.lines.iter().filter(|(_, line)| line.long > 0).map(|(key, _)| *key)
     }
 
     /// Keys of which so many wait, or more.
@@ -86,7 +91,7 @@ impl Queue {
     }
 
     pub(super) fn insert(&mut self, item: Item, place: u64, turn: u64) {
-        let Item { key, bytes, proposes } = item;
+        let Item { key, bytes, long } = item;
         let order = &mut self.order;
         let line = self.lines.entry(key).or_insert_with(|| {
             order.insert((turn, key));
@@ -96,15 +101,15 @@ impl Queue {
         line.places.insert(place);
         self.crowded.insert((line.places.len(), key));
         line.bytes += bytes;
-        line.proposals += usize::from(proposes);
+        line.long += usize::from(long);
         self.places += 1;
         self.bytes += bytes;
-        self.proposals += usize::from(proposes);
+        self.long += usize::from(long);
     }
 
     /// Takes one out: its key, and the organisation, have had a turn.
     pub(super) fn remove(&mut self, item: Item, place: u64, turn: u64) {
-        let Item { key, bytes, proposes } = item;
+        let Item { key, bytes, long } = item;
         let Some(line) = self.lines.get_mut(&key) else { return };
         let waiting = line.places.len();
         if !line.places.remove(&place) {
@@ -112,10 +117,10 @@ impl Queue {
         }
         self.crowded.remove(&(waiting, key));
         line.bytes -= bytes;
-        line.proposals -= usize::from(proposes);
+        line.long -= usize::from(long);
         self.places -= 1;
         self.bytes -= bytes;
-        self.proposals -= usize::from(proposes);
+        self.long -= usize::from(long);
         self.served = turn;
         self.order.remove(&(line.served, key));
         line.served = turn;

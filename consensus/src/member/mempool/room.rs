@@ -2,7 +2,6 @@
 
 use ledger::bounded::Name;
 use ledger::key::PublicKey;
-use ledger::limits::{PROPOSALS_PER_KEY_MAX, PROPOSALS_PER_ORGANISATION_MAX};
 use std::collections::BTreeMap;
 
 /// Transactions that may wait altogether: at 4,400 a second, what two seconds bring.
@@ -126,20 +125,24 @@ pub enum NoRoom {
         /// How many are left.
         left: usize,
     },
-    /// As many proposals wait as may count at one time.
+    /// As many of its proposals, ballots and accusations wait as may.
     #[error(
-        "{pending} proposals of {organisation} are waiting, of key {key} {of_key}; no more than \
-         {PROPOSALS_PER_ORGANISATION_MAX} of one organisation count at one time, and {PROPOSALS_PER_KEY_MAX} of one key"
+        "{pending} proposals, ballots and accusations of {organisation} are waiting, {of_key} of them of key {key}; \
+         the quota is {most} of one organisation, {most_of_key} of one key"
     )]
-    QuotaOfProposals {
+    QuotaOfLong {
         /// Whose.
         organisation: Name,
         /// How many wait.
         pending: usize,
-        /// Who proposes one more.
+        /// How many may.
+        most: usize,
+        /// Whose one more would be.
         key: PublicKey,
         /// How many of them are its own.
         of_key: usize,
+        /// How many may be.
+        most_of_key: usize,
     },
     /// The organisation has its bytes.
     #[error("transactions of {organisation} of {bytes} bytes are waiting, one organisation's quota is {most} bytes")]
