@@ -1,11 +1,13 @@
-//! What a guard knows of the words of a key, and which certificates show more.
+//! What a guard knows of the words of a key, which certificates show more, and what a member does that is told of more.
 
 use crate::ledger_sim::cast::Cast;
-use crate::stand::public;
-use consensus::member::OwnWords;
-use consensus::{GuardRecord, Signed, SignedVote, VoteKind};
+use crate::stand::{Disk, Stand, public, said};
+use crate::voice::{begins, me, says_that_it_forgot, told, written};
+use consensus::member::{Action, OwnWords, PeerMessage};
+use consensus::{GuardRecord, Message, ProposalBody, Signed, SignedProposal, SignedVote, VoteKind};
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::BlockHash;
+use std::collections::BTreeSet;
 
 const X: BlockHash = BlockHash([1; 32]);
 
@@ -84,4 +86,124 @@ fn the_chain_is_searched_from_the_guards_own_height_on() {
     assert_eq!(words(&[(0, 4, 0, None)]).to_be_looked_at(3).count(), 0);
     // Whoever votes is in most certificates: nobody reads a chain of years.
     assert!(words(&[]).to_be_looked_at(u64::MAX).eq((u64::MAX - 255..=u64::MAX).rev()));
+}
+
+// Words that others hand on.
+
+/// It has a part in this height, and then hears what it never said.
+fn hears_of_itself(own: impl Fn(&Stand) -> Message) -> Vec<Action> {
+    let (mut stand, others) = Stand::in_a_circle();
+    assert!(begins(&mut stand));
+    let header = stand.block(others[0], stand.now.wall_ms).block.header;
+    let voted = stand.hear_block(others[0], &header, &[]);
+    assert_eq!(said(&voted), [(VoteKind::Prevote, Some(header.hash()))]);
+    let own = own(&stand);
+    stand.say(others[0], PeerMessage::Consensus(own))
+}
+
+fn own_vote(stand: &Stand, kind: VoteKind, round: u32) -> Message {
+    let body = VoteBody { height: 1, round, block: None };
+    Message::Vote(SignedVote::sign(kind, body, me().validator.as_ref().unwrap(), &stand.cast.chain_id()))
+}
+
+#[test]
+fn its_own_vote_for_something_else_than_it_signed_silences_it() {
+    let actions = hears_of_itself(|stand| own_vote(stand, VoteKind::Prevote, 0));
+    assert!(says_that_it_forgot(&actions), "{actions:?}");
+    assert_eq!(written(&actions), [true]);
+}
+
+#[test]
+fn a_proposal_of_its_own_that_it_did_not_make_silences_it() {
+    let actions = hears_of_itself(|stand| {
+        let block = stand.block(me(), stand.now.wall_ms + 1).block.header.hash();
+        let body = ProposalBody { height: 1, round: 3, pol_round: None, block };
+        let key = me().validator.as_ref().unwrap();
+        Message::Proposal(SignedProposal::sign(body, key, &stand.cast.chain_id()))
+    });
+    assert!(says_that_it_forgot(&actions), "{actions:?}");
+}
+
+/// Of an earlier round: it cannot sign there any more, and still may be bound by what it signed.
+#[test]
+fn a_vote_of_its_own_in_an_earlier_round_silences_it_if_it_would_have_kept_it() {
+    for (latest, expected) in [(3, true), (16, true), (17, false)] {
+        let stand = told(&[]);
+        let Message::Vote(vote) = own_vote(&stand, VoteKind::Prevote, latest) else { unreachable!() };
+        let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(vote), binding: None }];
+        let mut stand = Stand::again(me(), Disk { guard, ..Disk::default() });
+        for other in (0..3).map(Stand::in_turn_of_all) {
+            stand.greet(other, Some(public(other)));
+        }
+        assert!(begins(&mut stand));
+        let own = own_vote(&stand, VoteKind::Precommit, 1);
+        let actions = stand.say(Stand::in_turn_of_all(0), PeerMessage::Consensus(own));
+        assert_eq!(says_that_it_forgot(&actions), expected, "{latest}: {actions:?}");
+    }
+}
+
+#[test]
+fn words_of_its_own_are_heard_before_the_height_begins() {
+    let mut stand = told(&[0]);
+    let own = own_vote(&stand, VoteKind::Prevote, 0);
+    let forged = match own.clone() {
+        Message::Vote(vote) => Message::Vote(SignedVote { signature: ledger::key::Signature([7; 64]), ..vote }),
+        other => other,
+    };
+    let other = Stand::in_turn_of_all(0);
+    assert!(!says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(forged))));
+    assert!(says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(own))));
+}
+
+/// A proposal says as much as a vote; one that somebody forged says nothing, or else any validator could silence any other.
+#[test]
+fn a_proposal_of_its_own_is_heard_before_the_height_begins_and_a_forged_one_is_not() {
+    let mut stand = told(&[0]);
+    let block = stand.block(me(), stand.now.wall_ms).block.header.hash();
+    let body = ProposalBody { height: 1, round: 0, pol_round: None, block };
+    let own = SignedProposal::sign(body, me().validator.as_ref().unwrap(), &stand.cast.chain_id());
+    let forged = SignedProposal { signature: ledger::key::Signature([7; 64]), ..own };
+    for (proposal, expected) in [(forged, false), (own, true)] {
+        let message = PeerMessage::Consensus(Message::Proposal(proposal));
+        let actions = stand.say(Stand::in_turn_of_all(0), message);
+        assert_eq!(says_that_it_forgot(&actions), expected, "{actions:?}");
+    }
+}
+
+/// It was in the middle of that height when it ended, and others say again what it said.
+#[test]
+fn words_of_its_own_that_it_knows_of_are_no_news_while_it_listens() {
+    let own = own_vote(&told(&[]), VoteKind::Prevote, 0);
+    let Message::Vote(vote) = own.clone() else { unreachable!() };
+    let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(vote), binding: None }];
+    let mut stand = Stand::again(me(), Disk { guard, ..Disk::default() });
+    let other = Stand::in_turn_of_all(0);
+    stand.greet(other, Some(public(other)));
+    assert!(!says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(own))));
+}
+
+/// Who has the first turn proposes as soon as a height begins. What others say of its own words is looked at before.
+#[test]
+fn who_is_told_of_its_own_words_signs_nothing_in_the_height_that_they_call_to() {
+    let [me, other] = [0, 1].map(Stand::in_turn_of_all);
+    let key = me.validator.as_ref().unwrap();
+    let chain = Cast::of(4).chain_id();
+    let body = VoteBody { height: 1, round: 0, block: None };
+    let vote = Message::Vote(SignedVote::sign(VoteKind::Prevote, body, key, &chain));
+    let body = ProposalBody { height: 1, round: 0, pol_round: None, block: X };
+    let proposal = Message::Proposal(SignedProposal::sign(body, key, &chain));
+    let question = Message::WantProposal { height: 1, round: 0 };
+    for (message, is_own) in [(question, false), (vote, true), (proposal, true)] {
+        let mut stand = Stand::of(me, BTreeSet::new());
+        for other in (1..4).map(Stand::in_turn_of_all) {
+            stand.greet(other, Some(public(other)));
+        }
+        let actions = stand.say(other, PeerMessage::Consensus(message));
+        let is_signed = |action: &Action| {
+            let is_sent = matches!(action, Action::Send { message: PeerMessage::Consensus(_), .. });
+            is_sent || matches!(action, Action::WriteGuard(_) | Action::AppendLog(_))
+        };
+        assert_eq!((says_that_it_forgot(&actions), actions.iter().any(is_signed)), (is_own, !is_own), "{actions:?}");
+        assert!(!begins(&mut stand), "it is silent, or has begun");
+    }
 }

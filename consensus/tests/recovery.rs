@@ -4,9 +4,11 @@
 use crate::table::{Table, X, Y, decisions, guarded, logged, proposals, said, votes};
 use crate::traps::{H, amnesiac, leave, table, table_in_turn};
 use consensus::{
-    Alarm, Effect, GuardRecord, LogEntry, Message, Signed, SignedKind, SkipReason, Timer, TimerKind, VoteKind,
+    Alarm, Effect, GuardRecord, LogEntry, Message, Signed, SignedKind, SignedVote, SkipReason, Timer, TimerKind,
+    VoteKind,
 };
 use ledger::id::BlockHash;
+use ledger::key::Signature;
 
 /// A guard file that does not know why it is bound, and a log that ends before our word on another block: the core says it
 /// anew while the log is read, and has no lock of its own that would keep it from that.
@@ -194,6 +196,35 @@ fn less_than_a_quorum_for_another_block_does_not_set_us_free() {
     let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
     effects.extend(table.judged(H, Y, true));
     assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, None)], "not Y, while bound to X");
+}
+
+/// A quorum for the block that binds us, or for a third one, says nothing of the one that is proposed now.
+#[test]
+fn a_quorum_for_any_other_block_does_not_set_us_free() {
+    for (round, block) in [(0, X), (1, X), (1, BlockHash([3; 32]))] {
+        let mut table = amnesiac(|record| {
+            record.binding = None;
+            true
+        });
+        (0..round).for_each(|round| leave(&mut table, round));
+        table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, round, block)));
+        (round..2).for_each(|round| leave(&mut table, round));
+        let mut effects = table.hear_proposal(table.proposal(H, 2, None, Y));
+        effects.extend(table.judged(H, Y, true));
+        assert_eq!(said(&effects), vec![(VoteKind::Prevote, 2, None)], "after {block} in round {round}");
+    }
+}
+
+/// A record whose signature does not hold: that is this machine's own fault, and nobody's who speaks to it.
+#[test]
+fn what_is_wrong_in_the_guard_file_is_held_against_no_peer() {
+    let vote = SignedVote { signature: Signature([7; 64]), ..table().prevote(1, H, 0, None) };
+    let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(vote), binding: None }];
+    let mut table = Table::with_guard(4, 1, guard);
+    let begun = table.start(H);
+    let heard = table.hear_vote(table.prevote(2, H, 0, None));
+    assert!(!heard.iter().any(|effect| matches!(effect, Effect::Refused { .. })), "{heard:?}");
+    assert!(begun.iter().any(|e| matches!(e, Effect::Alarm(Alarm::LogEntryRefused { .. }))), "{begun:?}");
 }
 
 /// Who is ahead precommits first; what is kept as our reason are prevotes all the same.

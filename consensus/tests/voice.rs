@@ -3,7 +3,7 @@
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::stand::{Disk, Stand, caught, parting, public, said};
 use consensus::member::{Action, Alarm, Event, Memory, PeerMessage, SILENCE_MS};
-use consensus::{GuardRecord, Message, ProposalBody, Signed, SignedProposal, SignedVote, VoteKind};
+use consensus::{GuardRecord, Message, Signed, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
 use ledger::governance::Change;
 use ledger::validators::ValidatorSet;
@@ -16,23 +16,23 @@ const REQUEST_MS: u64 = 3_000;
 const VAIN_WAITS_MAX: usize = 3;
 
 /// The member on the stand.
-fn me() -> &'static Person {
+pub(crate) fn me() -> &'static Person {
     Stand::in_turn_of_all(3)
 }
 
 /// Whether the height after the tip begins when it is due.
-fn begins(stand: &mut Stand) -> bool {
+pub(crate) fn begins(stand: &mut Stand) -> bool {
     let height = stand.vault.look().height() + 1;
     let actions = stand.step(Event::Due(Alarm::NextHeight { height }));
     actions.iter().any(|action| matches!(action, Action::Schedule { alarm: Alarm::Consensus(_), .. }))
 }
 
-fn says_that_it_forgot(actions: &[Action]) -> bool {
+pub(crate) fn says_that_it_forgot(actions: &[Action]) -> bool {
     actions.iter().any(|action| matches!(action, Action::Alarm(what) if what.contains("does not know of it")))
 }
 
 /// What is written of the silence.
-fn written(actions: &[Action]) -> Vec<bool> {
+pub(crate) fn written(actions: &[Action]) -> Vec<bool> {
     actions.iter().filter_map(|action| if let Action::KeepSilence(is) = action { Some(*is) } else { None }).collect()
 }
 
@@ -46,7 +46,7 @@ fn told_with(memory: Memory, heights: &[u64]) -> Stand {
     stand
 }
 
-fn told(heights: &[u64]) -> Stand {
+pub(crate) fn told(heights: &[u64]) -> Stand {
     told_with(Memory::Whole, heights)
 }
 
@@ -180,6 +180,26 @@ fn so_many_that_one_of_them_is_honest_are_waited_for_whatever_they_send() {
     let mut stand = told(&[7, 7, 0]);
     ask_in_vain(&mut stand, 10 * VAIN_WAITS_MAX);
     assert!(!begins(&mut stand));
+}
+
+/// Three bear no liar: each of them is one of those who are believed.
+#[test]
+fn of_three_validators_the_only_one_that_is_ahead_is_waited_for_whatever_it_sends() {
+    for (heights, expected) in [([2, 2], true), ([7, 2], false), ([2, 7], false)] {
+        let mut stand = told(&[0, 0]);
+        let gone = public(Stand::in_turn_of_all(2));
+        let left = stand.cast.set().validators().iter().filter(|one| one.key != gone).cloned().collect();
+        let change = stand.decision(Change::SetValidators { validators: ValidatorSet::new(left).unwrap() });
+        stand.finalise_without(public(me()), change);
+        blocks_of_others(&mut stand, 1);
+        let mut again = stand.restarted(me(), Memory::Whole);
+        for (turn, height) in (0..).zip(heights) {
+            let other = Stand::in_turn_of_all(turn);
+            again.greet_from(other, Some(public(other)), height);
+        }
+        ask_in_vain(&mut again, 10 * VAIN_WAITS_MAX);
+        assert_eq!(begins(&mut again), expected, "{heights:?}");
+    }
 }
 
 #[test]
@@ -486,98 +506,6 @@ fn words_of_its_own_that_others_hand_on_silence_it_at_once() {
     let left: Vec<_> = actions.iter().filter(leaves).collect();
     assert!(left.is_empty(), "not even what it said before, nor in a quorum with others: {left:?}");
     assert!(!begins(&mut stand));
-}
-
-/// It has a part in this height, and then hears what it never said.
-fn hears_of_itself(own: impl Fn(&Stand) -> Message) -> Vec<Action> {
-    let (mut stand, others) = Stand::in_a_circle();
-    assert!(begins(&mut stand));
-    let header = stand.block(others[0], stand.now.wall_ms).block.header;
-    let voted = stand.hear_block(others[0], &header, &[]);
-    assert_eq!(said(&voted), [(VoteKind::Prevote, Some(header.hash()))]);
-    let own = own(&stand);
-    stand.say(others[0], PeerMessage::Consensus(own))
-}
-
-fn own_vote(stand: &Stand, kind: VoteKind, round: u32) -> Message {
-    let body = VoteBody { height: 1, round, block: None };
-    Message::Vote(SignedVote::sign(kind, body, me().validator.as_ref().unwrap(), &stand.cast.chain_id()))
-}
-
-#[test]
-fn its_own_vote_for_something_else_than_it_signed_silences_it() {
-    let actions = hears_of_itself(|stand| own_vote(stand, VoteKind::Prevote, 0));
-    assert!(says_that_it_forgot(&actions), "{actions:?}");
-    assert_eq!(written(&actions), [true]);
-}
-
-#[test]
-fn a_proposal_of_its_own_that_it_did_not_make_silences_it() {
-    let actions = hears_of_itself(|stand| {
-        let block = stand.block(me(), stand.now.wall_ms + 1).block.header.hash();
-        let body = ProposalBody { height: 1, round: 3, pol_round: None, block };
-        let key = me().validator.as_ref().unwrap();
-        Message::Proposal(SignedProposal::sign(body, key, &stand.cast.chain_id()))
-    });
-    assert!(says_that_it_forgot(&actions), "{actions:?}");
-}
-
-/// Of an earlier round: it cannot sign there any more, and still may be bound by what it signed.
-#[test]
-fn a_vote_of_its_own_in_an_earlier_round_silences_it_if_it_would_have_kept_it() {
-    for (latest, expected) in [(3, true), (16, true), (17, false)] {
-        let stand = told(&[]);
-        let Message::Vote(vote) = own_vote(&stand, VoteKind::Prevote, latest) else { unreachable!() };
-        let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(vote), binding: None }];
-        let mut stand = Stand::again(me(), Disk { guard, ..Disk::default() });
-        for other in (0..3).map(Stand::in_turn_of_all) {
-            stand.greet(other, Some(public(other)));
-        }
-        assert!(begins(&mut stand));
-        let own = own_vote(&stand, VoteKind::Precommit, 1);
-        let actions = stand.say(Stand::in_turn_of_all(0), PeerMessage::Consensus(own));
-        assert_eq!(says_that_it_forgot(&actions), expected, "{latest}: {actions:?}");
-    }
-}
-
-#[test]
-fn words_of_its_own_are_heard_before_the_height_begins() {
-    let mut stand = told(&[0]);
-    let own = own_vote(&stand, VoteKind::Prevote, 0);
-    let forged = match own.clone() {
-        Message::Vote(vote) => Message::Vote(SignedVote { signature: ledger::key::Signature([7; 64]), ..vote }),
-        other => other,
-    };
-    let other = Stand::in_turn_of_all(0);
-    assert!(!says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(forged))));
-    assert!(says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(own))));
-}
-
-/// A proposal says as much as a vote; one that somebody forged says nothing, or else any validator could silence any other.
-#[test]
-fn a_proposal_of_its_own_is_heard_before_the_height_begins_and_a_forged_one_is_not() {
-    let mut stand = told(&[0]);
-    let block = stand.block(me(), stand.now.wall_ms).block.header.hash();
-    let body = ProposalBody { height: 1, round: 0, pol_round: None, block };
-    let own = SignedProposal::sign(body, me().validator.as_ref().unwrap(), &stand.cast.chain_id());
-    let forged = SignedProposal { signature: ledger::key::Signature([7; 64]), ..own };
-    for (proposal, expected) in [(forged, false), (own, true)] {
-        let message = PeerMessage::Consensus(Message::Proposal(proposal));
-        let actions = stand.say(Stand::in_turn_of_all(0), message);
-        assert_eq!(says_that_it_forgot(&actions), expected, "{actions:?}");
-    }
-}
-
-/// It was in the middle of that height when it ended, and others say again what it said.
-#[test]
-fn words_of_its_own_that_it_knows_of_are_no_news_while_it_listens() {
-    let own = own_vote(&told(&[]), VoteKind::Prevote, 0);
-    let Message::Vote(vote) = own.clone() else { unreachable!() };
-    let guard = vec![GuardRecord { slot: 0, signed: Signed::Vote(vote), binding: None }];
-    let mut stand = Stand::again(me(), Disk { guard, ..Disk::default() });
-    let other = Stand::in_turn_of_all(0);
-    stand.greet(other, Some(public(other)));
-    assert!(!says_that_it_forgot(&stand.say(other, PeerMessage::Consensus(own))));
 }
 
 /// A node that speaks for no validator is no way for votes to come.
