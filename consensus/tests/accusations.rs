@@ -1,9 +1,11 @@
 //! Accusations: what was found out is kept until it is on the ledger, and no longer, whatever happens meanwhile.
 
+use crate::ledger_sim::cast::Person;
 use crate::stand::{Disk, H, Stand, public};
 use crate::table::{X, Y};
 use consensus::member::Action;
-use consensus::{Evidence, VoteKind};
+use consensus::{Evidence, SignedVote, VoteKind};
+use ledger::certificate::VoteBody;
 use ledger::evidence::{CertifiedHeader, TwoCertificates};
 use ledger::id::TransactionId;
 use ledger::transaction::Payload;
@@ -86,4 +88,49 @@ fn evidence_against_several_is_kept_until_all_of_them_are_convicted() {
     let rest = again.member.mempool().candidates().collect();
     again.finalise(rest);
     assert_eq!(again.member.evidence_kept(), 0);
+}
+
+/// Who is known for two things already shields nobody: the same evidence may be all there is against its accomplices.
+#[test]
+fn evidence_against_one_of_whom_enough_is_kept_and_others_is_kept() {
+    let (stand, others) = Stand::in_a_circle();
+    let two_votes = |kind| {
+        let [one, other] = [X, Y].map(|block| stand.vote(others[1], kind, block));
+        Evidence::Votes(one, other)
+    };
+    let certified = |time_ms: u64, signers: &[&Person]| {
+        let header = stand.block(others[0], time_ms).block.header;
+        CertifiedHeader { certificate: stand.certificate(signers, header.hash()), header }
+    };
+    let validators = stand.cast.set().clone();
+    let (one, other) = (certified(stand.now.wall_ms, &others), certified(stand.now.wall_ms - 1, &others));
+    let of_all = Evidence::Certificates(Box::new(TwoCertificates { validators, one, other }));
+    let known = [VoteKind::Prevote, VoteKind::Precommit].map(two_votes);
+    let kept = |evidence: Vec<Evidence>| {
+        Stand::again(stand.in_turn(3), Disk { evidence, ..Disk::default() }).member.evidence_kept()
+    };
+    assert_eq!(kept(known.to_vec()), 2);
+    let third = {
+        let sign = |block| {
+            let body = VoteBody { height: H, round: 1, block: Some(block) };
+            SignedVote::sign(VoteKind::Prevote, body, others[1].validator.as_ref().unwrap(), &stand.cast.chain_id())
+        };
+        Evidence::Votes(sign(X), sign(Y))
+    };
+    assert_eq!(kept(known.iter().cloned().chain([third]).collect()), 2, "of one alone there is enough");
+    assert_eq!(kept(known.into_iter().chain([of_all]).collect()), 3);
+}
+
+/// Or else it would sign one accusation after another, and each would have expired when it was signed.
+#[test]
+fn whose_clock_is_an_hour_behind_gets_its_accusation_onto_the_ledger() {
+    let (mut stand, others) = Stand::in_a_circle();
+    stand.behind_ms = 61 * 60 * 1_000;
+    for block in [X, Y] {
+        stand.hear_vote(others[1], VoteKind::Prevote, block);
+    }
+    let accusations: Vec<_> = stand.member.mempool().candidates().collect();
+    assert_eq!((stand.member.evidence_kept(), accusations.len()), (1, 1));
+    stand.finalise(accusations);
+    assert_eq!(stand.member.evidence_kept(), 0);
 }

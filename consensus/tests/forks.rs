@@ -46,6 +46,11 @@ fn theirs(height: u64) -> Vec<Block> {
 
 /// A block of it comes, made final in a round by some of the four.
 fn comes(stand: &mut Stand, block: &Block, round: u32, signers: &[usize]) -> Vec<Action> {
+    comes_of(stranger(), stand, block, round, signers)
+}
+
+/// It comes of this one.
+fn comes_of(person: &Person, stand: &mut Stand, block: &Block, round: u32, signers: &[usize]) -> Vec<Action> {
     let cast = Cast::of(4);
     let (height, hash) = (block.header.height, block.header.hash());
     let body = VoteBody { height, round, block: Some(hash) };
@@ -55,7 +60,7 @@ fn comes(stand: &mut Stand, block: &Block, round: u32, signers: &[usize]) -> Vec
     };
     let signed: Vec<_> = signers.iter().map(vote).map(|vote| (vote.voter, vote.signature)).collect();
     let certificate = Certificate::assemble(height, round, hash, &signed, cast.set());
-    let peer = stranger().node.public();
+    let peer = person.node.public();
     stand.step(Event::Synced { peer, block: block.clone(), transactions: Vec::new(), certificate })
 }
 
@@ -194,4 +199,20 @@ fn it_looks_back_so_far_and_no_further() {
         next = asked(&comes(&mut stand, &other[height as usize - 1], 1, &[1, 2, 3]));
     }
     assert_eq!((steps, accusations(&stand)), (LOOK_BACK_MAX, 0));
+}
+
+/// It has no block for this node, and what it shows the first one shows as well. If it stayed, it would be asked for the same
+/// block again and again.
+#[test]
+fn of_two_with_another_history_one_is_looked_at_and_the_other_is_left() {
+    let (mut stand, other) = (ours(3), theirs(4));
+    let second = &Cast::of(4).validators[0];
+    stand.greet_from(second, None, 4);
+    comes(&mut stand, &other[3], 0, &[1, 2, 3]);
+    let actions = comes_of(second, &mut stand, &other[3], 0, &[1, 2, 3]);
+    let left = actions.iter().filter_map(|a| if let Action::Disconnect { peer, .. } = a { Some(*peer) } else { None });
+    assert_eq!((left.collect::<Vec<_>>(), has_parted(&actions)), (vec![second.node.public()], true), "{actions:?}");
+    let gone = stand.step(Event::Disconnected { peer: second.node.public() });
+    assert_eq!(asked_for_blocks(&gone), vec![]);
+    assert_eq!(caught(&comes(&mut stand, &other[2], 0, &[1, 2, 3])).len(), 2, "the first is looked at still");
 }

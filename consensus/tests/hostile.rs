@@ -290,6 +290,18 @@ fn evidence_convicts_whoever_said_two_things_and_nobody_else() {
     assert_eq!(table.hear_proposal(third), vec![], "a third teaches nothing, and takes no room");
 }
 
+/// Which earlier quorum a block is proposed on the strength of is a part of what is proposed.
+#[test]
+fn who_proposes_one_block_beside_two_earlier_rounds_is_convicted() {
+    for (one, other) in [(None, Some(0)), (Some(1), None), (Some(0), Some(1))] {
+        let mut table = table();
+        let [first, second] = [one, other].map(|pol_round| table.proposal(H, 2, pol_round, X));
+        assert_eq!(accused(&table.hear_proposal(first)), vec![]);
+        assert_eq!(accused(&table.hear_proposal(first)), vec![], "the same again is none");
+        assert_eq!(accused(&table.hear_proposal(second)), vec![(first.proposer, OffenceKind::Proposal)]);
+    }
+}
+
 pub(crate) fn accused(effects: &[Effect]) -> Vec<(PublicKey, OffenceKind)> {
     let evidence = effects.iter().filter_map(|effect| if let Effect::Evidence(e) = effect { Some(e) } else { None });
     let charge = |evidence: &Evidence| {

@@ -16,7 +16,7 @@ use ledger::state::record::{RecordKey, RecordedOffence};
 use ledger::state::{ApplyError, Rejection, StateView as _, may_accuse};
 use ledger::transaction::{Payload, SignedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
-use ledger::vote::{SignedProposal, SignedVote, VoteKind};
+use ledger::vote::{ProposalBody, SignedProposal, SignedVote, VoteKind};
 
 const ACME: &str = "acme/validator";
 
@@ -53,6 +53,22 @@ fn evidence_names_exactly_those_who_signed_both() {
     for (one, other, culprits) in both {
         let evidence = two_certificates((2, 2), one, other);
         assert_eq!(evidence.check(&chain()), charge(9, 2, precommit, culprits));
+    }
+}
+
+/// A proposer says one thing in a round, and which earlier quorum is behind it is a part of that.
+#[test]
+fn one_block_proposed_beside_two_earlier_rounds_convicts_its_proposer() {
+    let chain = chain();
+    let beside = |pol_round| {
+        let body = ProposalBody { pol_round, ..proposal(&chain, ACME, (7, 4), "one").body };
+        SignedProposal::sign(body, &key(ACME), &chain)
+    };
+    let offence = Offence { height: 7, round: 4, kind: OffenceKind::Proposal };
+    let charge = Charge { offence, keys: validators_of(&["acme"]) };
+    for (one, other) in [(None, Some(0)), (Some(3), None), (Some(1), Some(2))] {
+        let evidence = Evidence::Proposals(beside(one), beside(other));
+        assert_eq!(evidence.check(&chain), Ok(charge.clone()), "{one:?}, {other:?}");
     }
 }
 
