@@ -61,8 +61,10 @@ impl Early {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::message::{SignedVote, VoteKind};
+    use crate::message::{Polka, SignedVote, VoteKind};
+    use ledger::bounded::List;
     use ledger::certificate::VoteBody;
+    use ledger::id::BlockHash;
     use ledger::key::Signature;
 
     fn vote(round: u32) -> Message {
@@ -92,6 +94,20 @@ mod tests {
         let taken = early.take(2);
         assert_eq!(taken.iter().filter(|(from, _)| *from == PublicKey([1; 32])).count(), WEIGHT_PER_SENDER_MAX);
         assert_eq!(taken.iter().filter(|(from, _)| *from == PublicKey([2; 32])).count(), 1);
+    }
+
+    /// A proof has a vote of a whole quorum.
+    #[test]
+    fn few_proofs_of_one_sender_are_kept() {
+        let proof =
+            |round| Message::Polka(Polka { height: 2, round, block: BlockHash([7; 32]), prevotes: List::default() });
+        let mut early = Early::default();
+        for round in 0..1_000 {
+            early.keep(2, PublicKey([1; 32]), proof(round));
+        }
+        early.keep(2, PublicKey([1; 32]), vote(0));
+        early.keep(2, PublicKey([2; 32]), proof(0));
+        assert_eq!(early.len(), 3 + 1, "three, no vote beside them, and one of another");
     }
 
     #[test]

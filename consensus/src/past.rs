@@ -143,3 +143,32 @@ impl Past {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::SignedVote;
+    use ledger::bounded::Name;
+    use ledger::certificate::VoteBody;
+    use ledger::id::BlockHash;
+    use ledger::key::{SecretKey, Signature};
+    use ledger::validators::Validator;
+
+    /// A height that took many rounds of many validators leaves no more than any other.
+    #[test]
+    fn of_a_height_that_took_long_so_many_voters_are_remembered() {
+        let mut ballots = Ballots::default();
+        for (round, n) in (0..200).flat_map(|round| (0..40).map(move |n| (round, n))) {
+            let body = VoteBody { height: 5, round, block: None };
+            let (voter, signature) = (PublicKey([n; 32]), Signature([0; 64]));
+            ballots.insert(&SignedVote { kind: VoteKind::Prevote, body, voter, signature });
+        }
+        assert_eq!(ballots.len(), 8_000);
+        let key = SecretKey::from_seed(&[1; 32]).public();
+        let validator = Validator { key, organisation: Name::new("one").unwrap() };
+        let validators = ValidatorSet::new(vec![validator]).unwrap();
+        let certificate = Certificate::assemble(5, 0, BlockHash([7; 32]), &[], &validators);
+        let past = Past::new(certificate, validators, ballots, BTreeSet::new());
+        assert_eq!(past.held().heard, 4_096);
+    }
+}

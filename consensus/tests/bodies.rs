@@ -4,9 +4,10 @@ use crate::bounds::transactions_of;
 use crate::ledger_sim::cast::Person;
 use crate::stand::{H, Stand, public, said};
 use consensus::member::{Action, Alarm, Event, PeerMessage, To};
-use consensus::{Timer, TimerKind, VoteKind};
+use consensus::{Message, RoundVote, SignedVote, Skip, SkipReason, Timer, TimerKind, VoteKind};
 use ledger::block::Header;
 use ledger::bounded::List;
+use ledger::certificate::VoteBody;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::transaction::VerifiedTransaction;
@@ -321,4 +322,49 @@ fn where_there_is_no_place_left_the_true_body_takes_that_of_a_false_one() {
     assert_eq!(scene.asks(), Some((scene.node(0), vec![0, 1])));
     let said = said(&scene.transactions(0, &transactions));
     assert!(said.contains(&scene.for_it()[0]), "{said:?}");
+}
+
+/// More than a third say that they are in a later round, and this node goes there.
+fn moves_on_to(stand: &mut Stand, others: &[&Person], round: u32) {
+    let vote = |person: &&Person| {
+        let body = VoteBody { height: H, round, block: None };
+        let vote =
+            SignedVote::sign(VoteKind::Prevote, body, person.validator.as_ref().unwrap(), &stand.cast.chain_id());
+        RoundVote { kind: vote.kind, block: None, voter: vote.voter, signature: vote.signature }
+    };
+    let votes = List::new(others[..2].iter().map(vote).collect()).unwrap();
+    let skip = Message::Skip(Skip { height: H, round, reason: SkipReason::Ahead, votes });
+    stand.say(others[0], PeerMessage::Consensus(skip));
+}
+
+/// There are as many places as names: where a block is named for every one of them, the oldest is no name any more as soon
+/// as another comes, and makes room.
+#[test]
+fn however_many_blocks_are_named_the_one_named_last_finds_a_place() {
+    let mut scene = Scene::new();
+    let (wrong, transactions) = (nobodys(), scene.transactions.clone());
+    let me = public(scene.stand.in_turn(3));
+    let mut names = 0;
+    for begins_at in [0, 10, 20] {
+        moves_on_to(&mut scene.stand, &scene.others, begins_at);
+        for (round, n) in (begins_at + 1..begins_at + 10).flat_map(|round| [(round, 1), (round, 2)]) {
+            let person = scene.stand.in_turn(round);
+            if public(person) == me {
+                continue;
+            }
+            let time_ms = scene.stand.now.wall_ms - u64::from(round) * 10 - n;
+            let mut header = scene.stand.block(person, time_ms).block.header;
+            header.tx_count = u32::try_from(wrong.len()).unwrap();
+            scene.stand.hear_proposal(person, round, header.hash());
+            scene.stand.hear_body(person, &header, &wrong);
+            names += 1;
+            assert_eq!(scene.stand.member.work_in_progress(), (names.min(32), 0), "{names}");
+        }
+    }
+    assert_eq!(names, 40);
+    let person = scene.stand.in_turn(30);
+    scene.header = scene.stand.block_of(person, scene.stand.now.wall_ms, transactions.clone()).block.header;
+    scene.stand.hear_proposal(person, 30, scene.header.hash());
+    scene.stand.hear_body(person, &scene.header, &transactions);
+    assert_eq!(scene.asks(), Some((person.node.public(), vec![0, 1])));
 }

@@ -1,14 +1,14 @@
 //! What others may leave with a replica or a member is bounded, and what they say of a block is not yet the block.
 
 use crate::stand::{H as FIRST, Stand, bodies_said, public, said};
-use crate::table::{X, votes};
+use crate::table::{Table, X, votes};
 use crate::traps::{H, leave, table};
-use consensus::member::{Action, Alarm, Event, PeerMessage};
-use consensus::{Effect, Message, SignedVote, VoteKind};
+use consensus::member::{Action, Alarm, Event, PEER_VERSION, PeerMessage};
+use consensus::{Effect, Message, SignedVote, TimerKind, VoteKind};
 use ledger::block::Block;
-use ledger::bounded::Text;
+use ledger::bounded::{List, Text};
 use ledger::id::BlockHash;
-use ledger::key::{SecretKey, Signature};
+use ledger::key::{PublicKey, SecretKey, Signature};
 use ledger::limits;
 use ledger::merkle;
 use ledger::transaction::{Payload, VerifiedTransaction};
@@ -215,4 +215,87 @@ fn answers_about_bodies_to_one_peer_are_bounded() {
     assert_eq!((answers(&mut stand, 0), answers(&mut stand, 1)), (64, 64));
     stand.now.steady_ms += 150;
     assert_eq!(answers(&mut stand, 0), 1, "and then one after each pause");
+}
+
+/// The same of their transactions: no question of another kind is beside that bound.
+#[test]
+fn answers_about_transactions_are_counted_with_those_about_bodies() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let transaction = stand.cast.jobs[0].transaction.clone();
+    let peer = others[0].node.public();
+    stand.step(Event::Gossiped { peer, transactions: vec![transaction.clone()] });
+    let executed = stand.block_of(others[0], stand.now.wall_ms, vec![transaction]);
+    let block = executed.block.header.hash();
+    stand.hear_block(others[0], &executed.block.header, &executed.transactions);
+    let answers = |stand: &mut Stand, n: usize, times: usize| {
+        let question = || PeerMessage::WantTransactions { block, places: List::new(vec![0]).unwrap() };
+        let is_given = |action: &Action| matches!(action, Action::Send { message: PeerMessage::Given(_), .. });
+        (0..times).filter(|_| stand.say(others[n], question()).iter().any(is_given)).count()
+    };
+    assert_eq!((answers(&mut stand, 0, 1_000), answers(&mut stand, 1, 60)), (64, 60));
+    let bodies =
+        (0..10).filter(|_| !bodies_said(&stand.say(others[1], PeerMessage::WantBody { block })).is_empty()).count();
+    assert_eq!((bodies, answers(&mut stand, 1, 10)), (4, 0));
+    stand.now.steady_ms += 150;
+    assert_eq!(answers(&mut stand, 0, 10), 1, "and then one after each pause");
+}
+
+/// A hello is one word, and what waits may be four mebibytes.
+#[test]
+fn a_validator_is_told_what_waits_once_however_often_it_says_hello() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let (peer, transactions) = (others[0].node.public(), vec![stand.cast.jobs[0].transaction.clone()]);
+    stand.step(Event::Gossiped { peer, transactions });
+    let told = |actions: Vec<Action>| {
+        let is_told = |a: &&Action| matches!(a, Action::Send { message: PeerMessage::Transactions(_), .. });
+        actions.iter().filter(is_told).count()
+    };
+    let other = others[1];
+    let (chain, validator) = (stand.cast.chain_id(), Some(public(other)));
+    stand.step(Event::Disconnected { peer: other.node.public() });
+    assert_eq!(told(stand.greet(other, validator)), 1);
+    for _ in 0..5 {
+        let hello = PeerMessage::Hello { version: PEER_VERSION, chain, height: 0, validator };
+        assert_eq!(told(stand.say(other, hello)), 0);
+    }
+    stand.step(Event::Disconnected { peer: other.node.public() });
+    assert_eq!(told(stand.greet(other, validator)), 1, "it may have lost what it had");
+}
+
+/// Whose body is asked for, of whom.
+fn fetched(effects: &[Effect]) -> Vec<(BlockHash, Vec<PublicKey>)> {
+    let fetched = |effect: &Effect| match effect {
+        Effect::Fetch { block, from, .. } => Some((*block, from.clone())),
+        _ => None,
+    };
+    effects.iter().filter_map(fetched).collect()
+}
+
+/// All of them may lie.
+#[test]
+fn votes_of_exactly_a_third_of_any_set_for_a_block_that_nobody_proposed_fetch_nothing() {
+    for (count, liars) in [(3, 1), (4, 1), (5, 1), (6, 2), (7, 2), (9, 3), (10, 3)] {
+        let mut table = Table::of(count, 0);
+        table.start(H);
+        for n in 1..=liars {
+            assert_eq!(fetched(&table.hear_vote(table.prevote(n, H, 0, Some(X)))), vec![], "{n} of {count}");
+        }
+        let effects = table.hear_vote(table.prevote(liars + 1, H, 0, Some(X)));
+        let voters = (1..=liars + 1).map(|n| table.key(n)).collect();
+        assert_eq!(fetched(&effects), vec![(X, voters)], "{} of {count}", liars + 1);
+    }
+}
+
+/// However often it votes for that block, and however it does.
+#[test]
+fn one_of_four_who_votes_twice_for_a_block_that_nobody_proposed_fetches_nothing() {
+    let mut table = table();
+    for round in 0..3 {
+        for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+            assert_eq!(fetched(&table.hear_vote(table.vote(2, kind, H, round, Some(X)))), vec![], "{kind:?}, {round}");
+        }
+    }
+    assert_eq!(fetched(&table.ring(H, 0, TimerKind::Rebroadcast)), vec![]);
+    let effects = table.hear_vote(table.precommit(3, H, 0, Some(X)));
+    assert_eq!(fetched(&effects), vec![(X, vec![table.key(2), table.key(3)])], "one of two is honest");
 }

@@ -26,6 +26,7 @@ mod membership;
 mod oracle;
 mod own_words;
 mod pool;
+mod pool_bounds;
 mod proofs;
 mod recovery;
 mod room;

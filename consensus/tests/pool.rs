@@ -21,31 +21,31 @@ fn without_shares() -> MempoolLimits {
 }
 
 /// A pool, and whose its transactions are.
-struct Crowded {
+pub(crate) struct Crowded {
     scenario: Scenario,
-    pool: Mempool,
+    pub(crate) pool: Mempool,
     owners: BTreeMap<TransactionId, (Name, u64)>,
     nonce: u64,
     /// Who signs; without, everything is somebody else's, as the receipts of many hosts are.
-    key: Option<u8>,
+    pub(crate) key: Option<u8>,
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     Name::new(text).unwrap()
 }
 
 impl Crowded {
-    fn new(limits: MempoolLimits) -> Self {
+    pub(crate) fn new(limits: MempoolLimits) -> Self {
         Self { scenario: Scenario::new(5), pool: Mempool::new(limits), owners: BTreeMap::new(), nonce: 0, key: None }
     }
 
     /// An ordinary transaction of some 250 bytes.
-    fn small(&mut self) -> VerifiedTransaction {
+    pub(crate) fn small(&mut self) -> VerifiedTransaction {
         self.sign(Payload::Recall { patch: PatchId([7; 32]), reason: Sentence::cut("broken") })
     }
 
     /// One with 16 KiB of notes.
-    fn large(&mut self) -> VerifiedTransaction {
+    pub(crate) fn large(&mut self) -> VerifiedTransaction {
         let mut manifest = self.scenario.manifest(1);
         manifest.notes = Text::cut(&"a".repeat(16 * 1024));
         self.sign(Payload::Publish { manifest })
@@ -67,12 +67,17 @@ impl Crowded {
         self.scenario.transaction(&SecretKey::from_seed(&seed), self.nonce, 1, payload)
     }
 
-    fn offer(&mut self, organisation: &str, transaction: VerifiedTransaction, source: Source) -> Result<(), NoRoom> {
+    pub(crate) fn offer(
+        &mut self,
+        organisation: &str,
+        transaction: VerifiedTransaction,
+        source: Source,
+    ) -> Result<(), NoRoom> {
         self.owners.insert(transaction.id(), (name(organisation), self.nonce));
         self.pool.insert(transaction, name(organisation), source)
     }
 
-    fn offer_many(&mut self, organisation: &str, count: usize) {
+    pub(crate) fn offer_many(&mut self, organisation: &str, count: usize) {
         for _ in 0..count {
             let transaction = self.small();
             self.offer(organisation, transaction, Source::Client).unwrap();
@@ -80,7 +85,7 @@ impl Crowded {
     }
 
     /// How many were admitted of an organisation before one was refused, and why that one was.
-    fn offer_until_refused(
+    pub(crate) fn offer_until_refused(
         &mut self,
         organisation: &str,
         next: fn(&mut Self) -> VerifiedTransaction,
@@ -326,65 +331,6 @@ fn a_block_has_few_that_take_long_and_is_full_all_the_same() {
     assert_eq!((block.len(), long(&block)), (40, 16));
     let told = crowded.pool.for_greeting(1_000, BYTES_MAX);
     assert!(long(&told) <= 16, "{}", long(&told));
-}
-
-#[test]
-fn every_bound_is_named_by_its_refusal() {
-    let limits = MempoolLimits {
-        transactions_max: 40,
-        bytes_max: 80 * 1_024,
-        per_organisation_max: 8,
-        per_organisation_bytes_max: 48 * 1_024,
-        ..MempoolLimits::default()
-    };
-    // Places of one organisation.
-    let mut crowded = Crowded::new(limits);
-    crowded.offer_many("depot", 6);
-    let transaction = crowded.small();
-    let quota = NoRoom::Quota { organisation: name("depot"), pending: 6, most: 6 };
-    assert_eq!(crowded.offer("depot", transaction, Source::Client), Err(quota.clone()));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("depot")), 0, 0), Err(quota));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 0, 0), Ok(()));
-
-    // Bytes of one organisation: two large ones are most of 36 KiB, and the others have all their own.
-    let mut crowded = Crowded::new(limits);
-    for _ in 0..2 {
-        let transaction = crowded.large();
-        crowded.offer("depot", transaction, Source::Client).unwrap();
-    }
-    let bytes = crowded.pool.bytes();
-    let transaction = crowded.large();
-    let quota = NoRoom::QuotaOfBytes { organisation: name("depot"), bytes, most: 36 * 1_024 };
-    assert_eq!(crowded.offer("depot", transaction.clone(), Source::Client), Err(quota.clone()));
-    assert!(quota.to_string().contains("depot") && quota.to_string().contains("36864 bytes"), "{quota}");
-    assert_eq!(crowded.pool.of(&name("depot")), (2, bytes));
-    crowded.offer("bank", transaction, Source::Client).unwrap();
-
-    // Bytes of all, with room kept for what peers admitted, and each organisation's own beside them.
-    let roomy = MempoolLimits { per_organisation_bytes_max: 400 * 1_024, bytes_max: 200 * 1_024, ..limits };
-    let mut crowded = Crowded::new(MempoolLimits { per_organisation_max: 40, ..roomy });
-    let (_, refused) = crowded.offer_until_refused("depot", Crowded::large);
-    assert_eq!(refused, NoRoom::FullOfBytes { bytes: crowded.pool.bytes(), most: 150 * 1_024 });
-    let transaction = crowded.large();
-    crowded.offer("depot", transaction, Source::Peer).unwrap();
-    let transaction = crowded.large();
-    crowded.offer("bank", transaction, Source::Client).unwrap();
-
-    // Places of all: those of its own are an organisation's however full the pool is, and only those.
-    let limits = MempoolLimits { per_organisation_max: 40, ..limits };
-    let mut crowded = Crowded::new(limits);
-    crowded.offer_many("depot", 30);
-    let full = NoRoom::Full { pending: 30, most: 30 };
-    assert_eq!(crowded.pool.crowd().room_for(None, 0, 0), Err(full.clone()));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 15, 15), Ok(()));
-    crowded.offer_many("bank", 16);
-    let full = NoRoom::Full { pending: 46, most: 30 };
-    let transaction = crowded.small();
-    assert_eq!(crowded.offer("bank", transaction, Source::Client), Err(full.clone()));
-    assert_eq!(crowded.pool.crowd().room_for(Some(&name("bank")), 0, 0), Err(full));
-    crowded.offer_many("clinic", 1);
-    let crowd = crowded.pool.crowd();
-    assert_eq!((crowd.organisations[&name("clinic")].own, crowd.organisations[&name("depot")].own), (15, 0));
 }
 
 /// While somebody has little to say, whoever has much gets a share of a block and no more, and after it a block
