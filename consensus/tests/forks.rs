@@ -212,6 +212,7 @@ fn of_two_with_another_history_one_is_looked_at_and_the_other_is_left() {
     let actions = comes_of(second, &mut stand, &other[3], 0, &[1, 2, 3]);
     let left = actions.iter().filter_map(|a| if let Action::Disconnect { peer, .. } = a { Some(*peer) } else { None });
     assert_eq!((left.collect::<Vec<_>>(), has_parted(&actions)), (vec![second.node.public()], true), "{actions:?}");
+    assert_eq!(asked_for_blocks(&actions), vec![], "nobody who has been sent away is asked");
     let gone = stand.step(Event::Disconnected { peer: second.node.public() });
     assert_eq!(asked_for_blocks(&gone), vec![]);
     assert_eq!(caught(&comes(&mut stand, &other[2], 0, &[1, 2, 3])).len(), 2, "the first is looked at still");

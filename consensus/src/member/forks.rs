@@ -109,8 +109,6 @@ impl<C: Chain> Member<C> {
 
     /// Nothing more is asked for: found, or not to be found.
     fn part_after_a_fork(&mut self, peer: PublicKey) {
-        self.left_while_looking_back(&peer);
-        let why = "its history follows another block than this node's".to_owned();
-        self.actions.push(Action::Disconnect { peer, why: Parting::Fault(why) });
+        self.part_with(peer, Parting::Fault("its history follows another block than this node's".to_owned()));
     }
 }

@@ -289,7 +289,7 @@ impl<C: Chain> Member<C> {
         has
     }
 
-    fn part_with(&mut self, peer: PublicKey, why: Parting) {
+    pub(super) fn part_with(&mut self, peer: PublicKey, why: Parting) {
         self.actions.push(Action::Disconnect { peer, why });
         self.disconnected(&peer);
     }
