@@ -5,12 +5,14 @@ use crate::support::key;
 use crate::support::offences::*;
 use crate::support::world::{World, certify, validator_set};
 use ledger::bounded::List;
+use ledger::certificate::CertificateError;
 use ledger::encoding::decode;
 use ledger::evidence::{CertifiedHeader, Evidence};
 use ledger::fork::{Branch, EvidenceFile, Exhibit, Fork, ForkError, HeadFile};
 use ledger::id::ChainId;
 use ledger::key::{PublicKey, SecretKey};
-use ledger::proof::EpochLink;
+use ledger::light::LightClient;
+use ledger::proof::{EpochError, EpochLink};
 use ledger::vote::{SignedProposal, SignedVote, VoteKind};
 
 const ACME: &str = "acme/validator";
@@ -155,6 +157,83 @@ fn files_of_heads_and_of_evidence_go_in_and_out() {
             panic!("bit {at} says {:?}, not {named:?}", proven.culprits());
         }
     }
+}
+
+/// Whoever is in force later could otherwise make a second block of any height before.
+#[test]
+fn a_set_certifies_nothing_below_its_own_beginning() {
+    let trust = World::new().trust();
+    let under = |height, time_ms| head(height, time_ms, 0, &SECOND, &["globex", "north", "south"]);
+    let common = List::new(vec![link(5, &SECOND, &THREE)]).unwrap();
+    let fork = |height, epochs: Vec<EpochLink>| Fork {
+        epochs: common.clone(),
+        one: Branch { epochs: List::new(epochs).unwrap(), head: under(height, 1) },
+        other: branch(under(height, 2)),
+    };
+    assert!(culprits(&fork(6, vec![])).is_ok());
+    for height in [1, 4, 5] {
+        let early = CertificateError::WrongValidators { height };
+        assert_eq!(culprits(&fork(height, vec![])), Err(ForkError::Certificate { height, error: early.clone() }));
+        let file = HeadFile { version: 1, chain_id: chain(), epochs: common.clone(), head: under(height, 1) };
+        assert_eq!(file.verify(&trust), Err(ForkError::Certificate { height, error: early }));
+        // Nor a change of its own.
+        let mut back = under(height, 3);
+        back.header.next_validators_hash = validator_set(&FIRST).hash();
+        let keys: Vec<SecretKey> = SECOND.iter().map(|who| key(&format!("{who}/validator"))).collect();
+        back.certificate = certify(&back.header, 0, &keys, &validator_set(&SECOND));
+        let back = EpochLink { header: back.header, certificate: back.certificate, validators: validator_set(&FIRST) };
+        let problem = EpochError::NotAscending { height, before: 5 };
+        assert_eq!(culprits(&fork(9, vec![back])), Err(ForkError::EpochChain { link: 1, problem }));
+    }
+}
+
+/// What the fields of a later header mean is not known.
+#[test]
+fn headers_of_a_later_version_prove_nothing() {
+    let trust = World::new().trust();
+    let keys = || THREE.map(|who| key(&format!("{who}/validator")));
+    let later = |mut head: CertifiedHeader| {
+        head.header.version = 2;
+        head.certificate = certify(&head.header, 0, &keys(), &validator_set(&FIRST));
+        head
+    };
+    let head = || head(9, 1, 0, &FIRST, &THREE);
+    let file = |head| HeadFile { version: 1, chain_id: chain(), epochs: List::default(), head };
+    assert!(file(head()).verify(&trust).is_ok());
+    assert_eq!(file(later(head())).verify(&trust), Err(ForkError::Version(2)));
+    let (one, other) = (branch(head()), branch(later(head())));
+    for (one, other) in [(one.clone(), other.clone()), (other, one)] {
+        assert_eq!(culprits(&Fork { epochs: List::default(), one, other }), Err(ForkError::Version(2)));
+    }
+    let change = link(5, &SECOND, &THREE);
+    let CertifiedHeader { header, certificate } =
+        later(CertifiedHeader { header: change.header, certificate: change.certificate });
+    let epochs = List::new(vec![EpochLink { header, certificate, ..change }]).unwrap();
+    assert_eq!(HeadFile { epochs, ..head_file() }.verify(&trust), Err(ForkError::Version(2)));
+}
+
+/// The header of a change is certified by those before it.
+#[test]
+fn what_a_light_client_knows_proves_the_header_of_a_change_as_well_as_those_after() {
+    let trust = World::new().trust();
+    let change = link(5, &SECOND, &THREE);
+    let mut light = LightClient::new(&World::new().genesis, None);
+    assert_eq!(light.learn(std::slice::from_ref(&change)), Ok(1));
+    let change_itself = CertifiedHeader { header: change.header.clone(), certificate: change.certificate.clone() };
+    let after = |height| head(height, 1, 0, &SECOND, &["globex", "north", "south"]);
+    for (head, epochs) in [(head(4, 1, 0, &FIRST, &THREE), 0), (change_itself.clone(), 0), (after(6), 1), (after(9), 1)]
+    {
+        let height = head.header.height;
+        assert!(light.verify_parsed(&head.header, &head.certificate).is_ok(), "height {height}");
+        let known = List::new(light.epochs_before(height)).unwrap();
+        assert_eq!(known.len(), epochs, "height {height}");
+        let file = HeadFile { version: 1, chain_id: chain(), epochs: known, head };
+        assert_eq!(file.verify(&trust).map(|head| head.header().height), Ok(height));
+    }
+    let side = |head: CertifiedHeader| (light.epochs_before(head.header.height), head);
+    let other = head(5, 6, 0, &FIRST, &["acme", "north", "west"]);
+    let fork = Fork::of(side(change_itself), side(other)).unwrap();
+    assert_eq!(culprits(&fork), Ok(validators_of(&["acme", "north"])));
 }
 
 /// A branch by itself says nothing about who made it.

@@ -33,6 +33,7 @@ mod rule_counts;
 mod rule_stories;
 mod rules;
 mod sequences;
+mod snapshots;
 mod source;
 mod state_tree;
 mod support;

@@ -6,13 +6,13 @@ use crate::support::name;
 use crate::support::samples::*;
 use crate::support::world::{VALIDATORS, organisation, rules, validator_set};
 use ledger::approval::{ApprovalRules, Quorum};
-use ledger::bounded::{List, Name};
+use ledger::bounded::{List, Name, SortedList};
 use ledger::governance::{Change, ChangeError, Choice};
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::receipt::Outcome;
-use ledger::state::record::Role;
+use ledger::state::record::{Organisation, Parameters, Role};
 use ledger::state::storage::{MemoryStorage, StateStorage, StorageError};
 use ledger::state::{BlockContext, Rejection, State, StateKey, StateView as _};
 use ledger::transaction::Payload;
@@ -96,6 +96,34 @@ fn namespaces_have_one_owner() {
     assert!(matches!(refused, Rejection::NamespaceNotOwned { .. }), "{refused}");
 }
 
+/// A change sees what those before it did.
+#[test]
+fn namespaces_have_one_owner_within_a_proposal_too() {
+    let mut world = governed();
+    let (acme, north, web) = (name("acme"), name("north"), name("web"));
+    let add = |organisation: &Name, namespace: &Name| Change::AddNamespace {
+        organisation: organisation.clone(),
+        namespace: namespace.clone(),
+    };
+    let taken = |namespace: &Name| {
+        let (namespace, owner) = (namespace.clone(), acme.clone());
+        (1, ChangeError::NamespaceTaken { namespace, owner })
+    };
+    let zenith = || {
+        let namespaces = SortedList::new(vec![web.clone()]).unwrap();
+        Change::AddOrganisation { organisation: Organisation { namespaces, ..organisation("zenith", &[]) } }
+    };
+    assert_eq!(impossible(&mut world, vec![add(&acme, &web), add(&north, &web)]), taken(&web));
+    assert_eq!(impossible(&mut world, vec![add(&acme, &web), zenith()]), taken(&web));
+    // What it had before is its own still.
+    assert_eq!(impossible(&mut world, vec![add(&acme, &web), add(&north, &acme)]), taken(&acme));
+    // Once given up, it is free.
+    let remove = Change::RemoveNamespace { organisation: acme.clone(), namespace: web.clone() };
+    passed(&mut world, vec![add(&acme, &web), remove, add(&north, &web)]);
+    let owned = |who: &Name| world.storage.organisation(who).unwrap().unwrap().namespaces.contains(&web);
+    assert!(owned(&north) && !owned(&acme));
+}
+
 #[test]
 fn a_set_of_validators_is_that_of_the_height_after_the_next() {
     let mut world = governed();
@@ -116,6 +144,54 @@ fn a_set_of_validators_is_that_of_the_height_after_the_next() {
     let proven = through(&mut world, redis, &["acme", "globex", "north"]);
     assert_eq!(proven.epochs.len(), 1);
     assert!(proven.verify(&world.trust(), world.clock()).is_ok());
+}
+
+#[test]
+fn a_set_of_validators_has_active_validating_keys_under_the_names_of_their_owners() {
+    let mut world = governed();
+    let (revoked, retired) = (public("south/validator"), public("west/validator"));
+    passed(&mut world, vec![Change::RevokeKey { key: revoked }, Change::RetireKey { key: retired }]);
+    for (key, who) in [
+        (revoked, "south"),
+        (retired, "west"),
+        (public("north/approver"), "north"),
+        (public("globex/validator"), "west"),
+        (public("globex/validator"), "nobody"),
+    ] {
+        let organisation = name(who);
+        let mut validators = validator_set(&["acme", "north"]).validators().to_vec();
+        validators.push(Validator { key, organisation: organisation.clone() });
+        let validators = ValidatorSet::new(validators).unwrap();
+        let expected = (0, ChangeError::StrangeValidator { key, organisation });
+        assert_eq!(impossible(&mut world, vec![Change::SetValidators { validators }]), expected);
+    }
+    passed(&mut world, vec![Change::SetValidators { validators: validator_set(&["acme", "globex", "north"]) }]);
+}
+
+/// A change sees what those before it did.
+#[test]
+fn a_key_that_is_revoked_first_is_put_into_no_set_after_it() {
+    let mut world = governed();
+    let (key, organisation) = (public("globex/validator"), name("globex"));
+    let validators = validator_set(&["acme", "globex", "north"]);
+    let changes = vec![Change::RevokeKey { key }, Change::SetValidators { validators }];
+    assert_eq!(impossible(&mut world, changes), (1, ChangeError::StrangeValidator { key, organisation }));
+}
+
+#[test]
+fn each_time_of_the_law_is_from_one_millisecond_to_an_hour() {
+    let mut world = governed();
+    let hour = 3_600_000;
+    let set = |heartbeat_ms, seal_ms| Change::SetParameters { parameters: Parameters { heartbeat_ms, seal_ms } };
+    for wrong in [0, hour + 1, u64::MAX] {
+        assert_eq!(impossible(&mut world, vec![set(wrong, 200)]), (0, ChangeError::Parameter("heartbeat_ms")));
+        assert_eq!(impossible(&mut world, vec![set(60_000, wrong)]), (0, ChangeError::Parameter("seal_ms")));
+    }
+    for (heartbeat_ms, seal_ms) in [(1, hour), (hour, 1)] {
+        passed(&mut world, vec![set(heartbeat_ms, seal_ms)]);
+        let expected = Parameters { heartbeat_ms, seal_ms };
+        assert_eq!(world.storage.parameters().unwrap().unwrap(), expected);
+    }
 }
 
 #[test]

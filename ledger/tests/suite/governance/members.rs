@@ -92,6 +92,57 @@ fn what_a_revoked_key_signed_counts_no_more() {
     assert_eq!(impossible(&mut world, twice), (0, ChangeError::AlreadyRevoked(public("south/approver"))));
 }
 
+/// What was signed with a stolen key would count again.
+#[test]
+fn only_a_key_that_speaks_is_retired_or_rotated() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    let (south, west, north) = (public("south/approver"), public("west/approver"), public("north/approver"));
+    passed(&mut world, vec![Change::RevokeKey { key: south }, Change::RetireKey { key: north }]);
+    let unknown = |place, key| (place, ChangeError::UnknownKey(key));
+    for key in [south, north] {
+        let rotate = Change::RotateKey { old: key, new: public("another") };
+        assert_eq!(impossible(&mut world, vec![Change::RetireKey { key }]), unknown(0, key));
+        assert_eq!(impossible(&mut world, vec![rotate]), unknown(0, key));
+    }
+    let both = vec![Change::RevokeKey { key: west }, Change::RetireKey { key: west }];
+    assert_eq!(impossible(&mut world, both), unknown(1, west));
+    let error = world.prove(redis).verify(&world.trust(), world.clock()).unwrap_err();
+    assert_eq!(error.code().word(), "authority", "{error}");
+}
+
+#[test]
+fn a_key_that_was_revoked_stays_so_when_its_organisation_leaves() {
+    let mut world = governed();
+    let redis = approved(&mut world);
+    let revoked = public("south/approver");
+    passed(&mut world, vec![Change::RevokeKey { key: revoked }]);
+    passed(&mut world, vec![Change::RemoveOrganisation { name: name("south") }]);
+    let south = world.storage.organisation(&name("south")).unwrap().expect("what it signed stays its own");
+    for member in south.keys.iter() {
+        let status = if member.key == revoked { KeyStatus::Revoked } else { KeyStatus::Retired };
+        assert_eq!(member.status, status, "{}", member.role.name());
+        assert_eq!(world.storage.key_owner(member.key).unwrap().expect("it was its key").status, status);
+    }
+    world.block(vec![]);
+    world.block(vec![]);
+    let proven = through(&mut world, redis, &["acme", "north", "west"]);
+    let error = proven.verify(&world.trust(), world.clock()).unwrap_err();
+    assert_eq!(error.code().word(), "authority", "{error}");
+}
+
+/// Its record would say of a key that it is silent, while the key speaks.
+#[test]
+fn every_key_of_a_new_member_is_active() {
+    let mut world = governed();
+    for status in [KeyStatus::Retired, KeyStatus::Revoked] {
+        let more = [("old approver", Role::Approver, status)];
+        let zenith = Change::AddOrganisation { organisation: organisation("zenith", &more) };
+        let expected = (0, ChangeError::NotActive(public("zenith/old approver")));
+        assert_eq!(impossible(&mut world, vec![zenith]), expected);
+    }
+}
+
 /// Firmware: the one class for which the test ledger has a rule in every namespace.
 pub(super) fn server(release: u64) -> PatchManifest {
     PatchManifest { class: Class::Firmware, ..manifest("web/server", release) }

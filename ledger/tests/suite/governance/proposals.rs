@@ -4,13 +4,14 @@ use super::*;
 use crate::support::name;
 use crate::support::world::{BLOCK_MS, World};
 use ledger::bounded::{List, Name, Notes, SortedList};
-use ledger::governance::{Change, Choice, Proposal, ProposalStanding};
+use ledger::governance::{Change, Choice, Proposal, ProposalStanding, Tally};
 use ledger::id::TransactionId;
 use ledger::key::PublicKey;
 use ledger::limits;
 use ledger::state::record::{KeyStatus, MemberKey, Organisation, Role};
 use ledger::state::{Rejection, StateView as _};
 use ledger::transaction::Payload;
+use std::collections::BTreeSet;
 
 #[test]
 fn a_proposal_passes_with_more_than_two_thirds_and_not_before() {
@@ -37,6 +38,28 @@ fn a_proposal_that_cannot_pass_any_more_is_refused() {
     say(&mut world, "south/governor", id, Choice::Against);
     assert_eq!(record(&world, id).standing, ProposalStanding::Refused);
     assert_eq!(heartbeat_of(&world), 60_000);
+}
+
+/// Two thirds are not more than two thirds: what the others can do together is not enough.
+#[test]
+fn a_proposal_is_refused_as_soon_as_all_the_others_could_not_pass_it() {
+    let mut world = governed();
+    let more = [("governor", Role::Governor, KeyStatus::Active)];
+    passed(&mut world, vec![Change::AddOrganisation { organisation: organisation("zenith", &more) }]);
+    let id = proposed(&mut world, vec![heartbeat(1_234)]);
+    say(&mut world, "north/governor", id, Choice::Against);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Open, "one of six against it");
+    say(&mut world, "south/governor", id, Choice::Against);
+    assert_eq!(record(&world, id).standing, ProposalStanding::Refused, "two of six against it");
+
+    let voices = |count: usize| (0..count).map(|n| name(&format!("member-{n}"))).collect::<BTreeSet<Name>>();
+    for voters in 1..=24 {
+        for against in 0..=voters {
+            let tally = |for_it, against_it| Tally { voters, for_it: voices(for_it), against_it: voices(against_it) };
+            let all_others = tally(voters - against, 0);
+            assert_eq!(tally(0, against).cannot_pass(), !all_others.passes(), "{against} of {voters} against it");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 pub mod bundle;
 pub mod offences;
 pub mod samples;
+pub mod snapshot;
 pub mod strategies;
 pub mod world;
 
