@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where it is surprised")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -88,6 +89,36 @@ fn units_are_well_formed_and_closed() {
         let exposure = exposure(host.path(), unit);
         println!("{unit} with {dropped_in:?}: exposure {exposure}");
         assert!(exposure <= exposure_max, "{unit} with {dropped_in:?}: exposure {exposure}");
+    }
+}
+
+/// What the unit may call, of what the analysis asks about.
+fn allowed_calls(dropped_in: &[&str]) -> BTreeSet<String> {
+    let unit = "agent/systemd/countersign-agent.service";
+    let host = host(unit, dropped_in);
+    let output = analyze(host.path(), &["security", "--offline=true", "--no-pager"], unit);
+    let text = String::from_utf8(output.stdout).unwrap();
+    let asked = text.lines().filter(|line| line.contains("SystemCallFilter=~@"));
+    // Marked with a tick, or a plus sign where there is none, is what the unit may not call.
+    let allowed = asked.clone().filter(|line| !line.trim_start().starts_with(['✓', '+']));
+    assert!(asked.count() > 5, "{text}");
+    let group =
+        |line: &str| line.split_whitespace().find(|word| word.starts_with("SystemCallFilter=")).map(str::to_owned);
+    allowed.filter_map(group).collect()
+}
+
+/// A host may install packages, run containers, and have a sealed key and slots for images.
+#[test]
+fn what_one_addition_to_the_unit_allows_no_other_takes_away() {
+    if !has_systemd_analyze() {
+        return;
+    }
+    let all = ["containers", "images", "packages", "sealed"].map(|name| format!("agent/systemd/{name}.conf"));
+    let together = allowed_calls(&all.each_ref().map(String::as_str));
+    assert!(together.contains("SystemCallFilter=~@mount"), "{together:?}");
+    for one in &all {
+        let alone = allowed_calls(&[one]);
+        assert!(alone.is_subset(&together), "{one}: {alone:?}, {together:?}");
     }
 }
 

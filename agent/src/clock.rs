@@ -30,6 +30,12 @@ pub struct Now {
 }
 
 impl Now {
+    /// What the clock that is set will say when the host has run for so long, if nobody sets it.
+    #[must_use]
+    pub fn as_set(&self, running_ms: u64) -> u64 {
+        self.now_ms.saturating_add(running_ms.saturating_sub(self.running_ms))
+    }
+
     /// This moment.
     #[must_use]
     pub fn here() -> Self {

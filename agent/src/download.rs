@@ -27,15 +27,19 @@ pub use partial::UNCHECKED_BYTES_MAX;
 pub use room::Room;
 pub use stream::check_and_write;
 
-use crate::files::{self, FileError};
+use crate::data::DataDir;
+use crate::files::{self, FileError, failed};
 use ledger::artifact::TREE_SUFFIX;
 use ledger::id::Digest;
 use ledger::patch::Artifact;
 use partial::Partial;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use tokio::time::Instant;
+
+/// Files of artifacts that stay beside those of the patch that is fetched.
+const OTHERS_MAX: usize = 64;
 
 /// An artifact that was checked as a whole, through the handle it is held by.
 #[derive(Debug)]
@@ -84,14 +88,29 @@ pub async fn download(
     Ok(Verified { file: partial.file, from })
 }
 
-/// Removes everything but what belongs to these artifacts.
+/// Removes what does not belong to these artifacts, the oldest first, as far as there is no room for them or there is too
+/// much of it. What stays goes on another day where it is not whole, or deltas start from it.
 ///
 /// # Errors
 /// [`FileError`].
-pub fn prune(directory: &Path, kept: &[Artifact]) -> Result<(), FileError> {
-    let kept = names_kept(kept);
-    let names = files::names(directory)?.into_iter().filter(|name| !kept.contains(name));
-    names.into_iter().try_for_each(|name| files::remove(&directory.join(name)))
+pub fn prune(data: &DataDir, kept: &[Artifact]) -> Result<(), FileError> {
+    let (directory, kept_names) = (data.downloads(), names_kept(kept));
+    let mut others = Vec::new();
+    for name in files::names(&directory)?.into_iter().filter(|name| !kept_names.contains(name)) {
+        let path = directory.join(name);
+        let metadata = fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
+        others.push((metadata.modified().map_err(failed("examine", &path))?, path, room::bytes_on_disk(&metadata)));
+    }
+    others.sort();
+    let (mut count, mut bytes) = (others.len(), others.iter().map(|(.., bytes)| bytes).sum::<u64>());
+    for (_, path, its_bytes) in others {
+        if count <= OTHERS_MAX && bytes <= room::for_others(&directory) && Room::is_there(data, kept) {
+            break;
+        }
+        files::remove(&path)?;
+        (count, bytes) = (count - 1, bytes - its_bytes);
+    }
+    Ok(())
 }
 
 /// Names of files that belong to artifacts: what is there of them, their hash trees, and what deltas start from.
@@ -109,4 +128,38 @@ fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(suffix);
     path.with_file_name(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use ledger::bounded::Name;
+    use ledger::patch::PayloadEncoding;
+    use std::time::{Duration, SystemTime};
+
+    fn artifact(number: u64) -> Artifact {
+        let name = Name::new("a").expect("a name");
+        let blake3 = Digest::blake3(&number.to_le_bytes());
+        Artifact { name, size: 1, blake3, sha256: blake3, encoding: PayloadEncoding::Identity, delta_from: None }
+    }
+
+    /// One product does not undo what was fetched of another: that goes on where it ended, and deltas start from it.
+    #[test]
+    fn what_belongs_to_other_patches_stays_as_long_as_it_is_not_too_much() {
+        let directory = tempfile::tempdir().unwrap();
+        let data = DataDir::at(directory.path().to_owned());
+        fs::create_dir_all(data.downloads()).unwrap();
+        let path = |number: u64| data.downloads().join(file_name(&artifact(number).blake3));
+        let count = OTHERS_MAX as u64 + 5;
+        for number in 0..count {
+            let file = File::create(path(number)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 + number)).unwrap();
+        }
+        prune(&data, &[artifact(2), artifact(count)]).unwrap();
+        let left: Vec<_> = (0..count).filter(|number| path(*number).exists()).collect();
+        let expected: Vec<_> = [2].into_iter().chain(5..count).collect();
+        assert_eq!(left, expected, "the oldest of the others are gone, and what is fetched next is not");
+        prune(&data, &[artifact(2)]).unwrap();
+        assert_eq!((0..count).filter(|number| path(*number).exists()).count(), left.len());
+    }
 }

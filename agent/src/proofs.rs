@@ -16,6 +16,8 @@ pub(crate) const NOT_YET: &str = "not-yet-provable";
 const ASKED_AGAIN_MAX: usize = 5;
 /// Wait before it is asked again, if it does not say.
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(300);
+/// How long one node may take for a proof, however often it is asked.
+const PROOF_TIMEOUT: Duration = Duration::from_secs(20);
 /// No node may make the agent wait longer than this before it is asked again.
 const ASK_AGAIN_AFTER_MAX: Duration = Duration::from_secs(2);
 
@@ -48,7 +50,8 @@ pub async fn obtain(
 ) -> Result<Offer, Option<CallError>> {
     let (mut faulty, mut trouble) = (None, None);
     for source in sources.from(heads.newest_from()) {
-        match ask(source, patch, asked, heads, trust).await {
+        let answer = source.within(PROOF_TIMEOUT, "GetProof", ask(source, patch, asked, heads, trust)).await;
+        match answer {
             Ok((offer, None)) => return Ok(offer),
             // Every node would say the same: it is proven that the patch may not be applied.
             Ok((offer, Some(fault))) if is_of_the_ledger(&fault) => return Ok(offer),

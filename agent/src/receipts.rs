@@ -19,11 +19,12 @@ use crate::files::{self, FileError, failed};
 use crate::follow;
 use crate::follow::heads::Heads;
 use crate::follow::sources::{CallCause, CallError, Source, Sources};
-use crate::settled::Settled;
+use crate::settled::{Settled, chain};
 use ledger::block::PROTOCOL_VERSION;
 use ledger::bounded::Name;
 use ledger::encoding::encode;
-use ledger::id::{ChainId, Digest};
+use ledger::id::{ChainId, Digest, PatchId};
+use ledger::inclusion::InclusionProof;
 use ledger::key::SecretKey;
 use ledger::limits;
 use ledger::receipt::Receipt;
@@ -53,6 +54,10 @@ const EXPIRY_MS: u64 = 24 * 60 * 60 * 1000;
 const CONFIRMATIONS_MAX: usize = 20;
 /// … and how long between.
 const CONFIRM_AFTER: Duration = Duration::from_millis(200);
+/// How long one node may take for one receipt, whatever it answers meanwhile.
+const NODE_PATIENCE: Duration = Duration::from_secs(30);
+/// What is said of a node that names a receipt of this host and cannot show that it is final.
+const UNPROVEN_ATTEMPT: &str = "a receipt of this host without a proof that it is final";
 /// What a node is told of that cannot.
 const UNPROVEN: &str = "its proof that the receipt is final does not hold";
 
@@ -246,6 +251,12 @@ impl Sender {
                 Ok(()) => {
                     let _ = tokio::time::timeout(patience.retry(), self.receipts.added.notified()).await;
                 }
+                // This host's own disk: asking nodes does not help.
+                Err(SendError::File(error)) => {
+                    let again_in = patience.retry();
+                    tracing::warn!(error = chain(&error), ?again_in, "a receipt waits");
+                    tokio::time::sleep(again_in).await;
+                }
                 Err(error) => {
                     let hint = self.hint_at(&error);
                     let nodes = self.sources.all().iter().map(Source::node);
@@ -307,16 +318,21 @@ impl Sender {
             if !patience.may_ask(source.node(), Instant::now()) {
                 continue;
             }
-            match self.send_through(source, name, waiting).await {
+            let sent = tokio::time::timeout(NODE_PATIENCE, self.send_through(source, name, waiting)).await;
+            match sent.unwrap_or_else(|_| Err(source.error("Submit", CallCause::TimedOut).into())) {
                 Ok(transaction) => {
                     tracing::info!(receipt = name, node = source.node(), "receipt is final");
                     return Ok(self.receipts.sent(name, &transaction)?);
                 }
                 Err(error @ SendError::File(_)) => return Err(error),
                 Err(error) => {
-                    let hint = if let SendError::Call(call) = &error { call.retry_after() } else { None };
-                    match hint {
+                    let call = if let SendError::Call(call) = &error { Some(call) } else { None };
+                    match call.and_then(CallError::retry_after) {
                         Some(hint) => patience.asked_for(source.node(), hint, Instant::now()),
+                        // Whoever says nothing to one says nothing to the next, and takes as long for it.
+                        None if call.is_some_and(CallError::is_silence) => {
+                            patience.was_vain(source.node(), Instant::now());
+                        }
                         None => drop(vain.insert(source.node().to_owned())),
                     }
                     trouble = error;
@@ -361,24 +377,54 @@ impl Sender {
             return Ok(false);
         };
         for _ in 0..CONFIRMATIONS_MAX {
-            if let Some(proof) = source.inclusion(transaction.id()).await? {
-                match self.heads.certified(&proof.header, &proof.certificate) {
-                    Ok(header) if proof.verify(&header, signed).is_ok() => return Ok(true),
-                    Err(error) if error.is_of_a_later_set() => {
-                        follow::learn(source, &self.heads).await;
-                    }
-                    _ => return Err(source.error("GetTransaction", CallCause::Malformed(UNPROVEN)).into()),
-                }
+            if let Some(proof) = source.inclusion(transaction.id()).await?
+                && self.is_proven(source, &proof, signed).await?
+            {
+                return Ok(true);
             }
             tokio::time::sleep(CONFIRM_AFTER).await;
         }
         Ok(false)
     }
 
-    /// Signs a receipt with the number that is next according to this node.
+    /// Whether a node has proven that these bytes are final; not yet, where it is to be asked once more because it showed
+    /// what is after a change of the validators.
+    async fn is_proven(&self, source: &Source, proof: &InclusionProof, signed: &[u8]) -> Result<bool, CallError> {
+        match self.heads.certified(&proof.header, &proof.certificate) {
+            Ok(header) if proof.verify(&header, signed).is_ok() => Ok(true),
+            Err(error) if error.is_of_a_later_set() => {
+                follow::learn(source, &self.heads).await;
+                Ok(false)
+            }
+            _ => Err(source.error("GetTransaction", CallCause::Malformed(UNPROVEN))),
+        }
+    }
+
+    /// The number of the newest receipt of this host for a patch, of which the node has to have the proof: a number too
+    /// high, signed, could be brought in behind the right one, and one end of an update would be two.
+    async fn last_attempt(&self, source: &Source, patch: PatchId) -> Result<u32, CallError> {
+        let unproven = || source.error("ListReceipts", CallCause::Malformed(UNPROVEN_ATTEMPT));
+        let Some((attempt, id)) = source.last_attempt(self.key.public(), patch).await? else { return Ok(0) };
+        let (bytes, proof) = source.transaction(id).await?;
+        let proof = proof.ok_or_else(unproven)?;
+        if !self.is_proven(source, &proof, &bytes).await? && !self.is_proven(source, &proof, &bytes).await? {
+            return Err(unproven());
+        }
+        let shown = SignedTransaction::verify_bytes(&bytes, &self.chain_id).map_err(|_| unproven())?;
+        match shown.payload() {
+            Payload::Receipt { receipt }
+                if (shown.signer(), receipt.patch, receipt.attempt) == (self.key.public(), patch, attempt) =>
+            {
+                Ok(attempt)
+            }
+            _ => Err(unproven()),
+        }
+    }
+
+    /// Signs a receipt with the number that is next, as far as this node has proof.
     async fn sign(&self, source: &Source, waiting: &Waiting) -> Result<Vec<u8>, CallError> {
         let Waiting { settled, log_digest, ended_at_ms } = waiting.clone();
-        let last = source.last_attempt(self.key.public(), settled.patch).await?;
+        let last = self.last_attempt(source, settled.patch).await?;
         let ledger_ms = match self.heads.ledger_time_ms() {
             0 => now_ms(),
             ledger_ms => ledger_ms,

@@ -1,6 +1,6 @@
 //! Restarting the host when something waits for that and the house allows it.
 
-use crate::clock::running_ms;
+use crate::clock::{Now, running_ms};
 use crate::files::FileError;
 use crate::installer::restarting::Awaited;
 use crate::settled::{Settled, chain};
@@ -47,10 +47,11 @@ impl Site {
         let now_ms = self.now_ms();
         let (patch, waits, deadline_ms) = match self.installer.awaited_restart()? {
             None => return Ok(Tended::Nothing),
-            Some(Awaited::ToBeJudged { deadline_ms, .. }) if deadline_ms <= now_ms => {
+            Some(Awaited::ToBeJudged { deadline_ms, .. }) if deadline_ms <= running_ms() => {
                 return Ok(self.recover().await?.map_or(Tended::Nothing, Tended::Settled));
             }
             Some(Awaited::ToBeJudged { patch, deadline_ms }) => {
+                let deadline_ms = Now { now_ms, running_ms: running_ms() }.as_set(deadline_ms);
                 let waits = format!("in place, judged when the host has restarted (by {})", Moment(deadline_ms));
                 (patch, waits, Some(deadline_ms))
             }

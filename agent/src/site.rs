@@ -263,9 +263,7 @@ impl Site {
 
     async fn bring_to_an_end(&mut self) -> Result<Option<Settled>, FileError> {
         let logs = self.data.logs();
-        let now_ms = self.now_ms();
-        let recovered =
-            self.installer.recover(now_ms, |begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
+        let recovered = self.installer.recover(|begun| AttemptLog::begin(&logs, begun.run, begun.patch)).await?;
         let Some((settled, log)) = recovered else { return Ok(None) };
         match self.installer.is_unfinished() {
             true => tracing::error!(%settled, patch = %settled.patch, "an update cannot be brought to its end"),

@@ -90,7 +90,7 @@ async fn attempt(site: &mut Site, run: u64, offer: &Offer, log: &mut AttemptLog)
     let ready = staged.confirm(&patch)?;
     site.look_before(log).await;
     let applied = site.installer.apply(run, ready, still, log).await?; //         journal first; its hour is asked again
-    let Some(applied) = site.installer.judged_now(applied, site.now_ms(), log) else {
+    let Some(applied) = site.installer.judged_now(applied, log) else {
         return Ok(Ending::AwaitsRestart(offer.patch)); //                         `recover` goes on from here
     };
     let settled = match site.installer.examine(&applied, log).await {

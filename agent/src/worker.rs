@@ -36,6 +36,8 @@ use tokio::time::{Instant, sleep};
 const CANDIDATES_MAX: usize = 16;
 /// What waits for its hour is proven again after this: it may have become urgent.
 const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
+/// How long a pass asks for proofs that nobody has: a node may list what it likes, and the next pass asks another one.
+const SEARCH_MAX: Duration = Duration::from_secs(60);
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
@@ -87,6 +89,8 @@ pub struct Worker {
     looks: Looks,
     /// Until when the nodes would like to be left alone, none of which had an answer.
     patience: Option<Instant>,
+    /// How long this pass has asked for proofs that nobody had.
+    searched: Duration,
 }
 
 impl Worker {
@@ -95,7 +99,8 @@ impl Worker {
     pub fn new(site: Site) -> Self {
         let view = watch::channel(WorkerView::default()).0;
         let turn = site.starts();
-        let worker = Self { site, view, turn, waiting: BTreeMap::new(), looks: Looks::default(), patience: None };
+        let (waiting, looks, searched) = (BTreeMap::new(), Looks::default(), Duration::ZERO);
+        let worker = Self { site, view, turn, waiting, looks, patience: None, searched };
         worker.show(None);
         worker
     }
@@ -212,7 +217,7 @@ impl Worker {
     /// Looks for approved patches of everything subscribed, and brings the newest onto the host; and looks
     /// after what is installed.
     pub async fn pass(&mut self) {
-        self.patience = None;
+        (self.patience, self.searched) = (None, Duration::ZERO);
         // One after the other.
         if !self.site.installer.is_interrupted() {
             self.pass_over_all().await;
@@ -257,10 +262,16 @@ impl Worker {
             if waits || !self.site.attempts.may_try(patch, running_ms()) {
                 continue;
             }
+            // Whoever lists what nobody proves, and takes its time, is not the last to be asked.
+            if self.searched > SEARCH_MAX {
+                break;
+            }
             let Site { sources, heads, trust, .. } = &self.site;
+            let began = Instant::now();
             let offer = match proofs::obtain(patch, false, sources, heads, trust).await {
                 Ok(offer) => offer,
                 Err(error) => {
+                    self.searched += began.elapsed();
                     let why = error.as_ref().map(ToString::to_string);
                     tracing::warn!(%patch, why, "no node gives a proof");
                     continue;

@@ -235,11 +235,7 @@ impl ProofBundle {
     /// # Errors
     /// [`ProofError`] names the first check that failed.
     pub fn verify(&self, trust: &TrustRoot, clock: HostClock) -> Result<FinalizedPatch, ProofError> {
-        self.check_form()?;
-        let validators = self.follow_epochs(trust, clock.change_seen)?;
-        let header = self.certificate.verify(&self.header, &trust.chain_id, validators)?;
-        clock.check(&self.header)?;
-
+        let header = self.finalized_header(trust, clock)?;
         let included = self.check_inclusion(&trust.chain_id)?;
         let facts = self.check_state(&included)?;
         let count = facts.check_authority(&included)?;
@@ -250,6 +246,19 @@ impl ProofBundle {
         Ok(FinalizedPatch { id, manifest: manifest.clone(), record: patch, header, epochs, count, rule })
     }
 
+    /// The header of this proof, certified by those whose turn it was and fresh, whatever the proof says of a patch: what is
+    /// refused because of a newer header is not taken at an older one.
+    ///
+    /// # Errors
+    /// [`ProofError`] names the first check that failed.
+    pub fn finalized_header(&self, trust: &TrustRoot, clock: HostClock) -> Result<FinalizedHeader, ProofError> {
+        self.check_form()?;
+        let validators = self.follow_epochs(trust, clock.change_seen)?;
+        let header = self.certificate.verify(&self.header, &trust.chain_id, validators)?;
+        clock.check(&self.header)?;
+        Ok(header)
+    }
+
     /// Where the patch was withdrawn, if it was, by its record at this header. For whoever runs it already:
     /// that it was withdrawn is final, whatever became since of those who published and approved it, so they
     /// are not asked for (docs/protocol.md, sentence 6.21).
@@ -257,10 +266,7 @@ impl ProofBundle {
     /// # Errors
     /// [`ProofError`] names the first check that failed: then nothing can be told.
     pub fn recalled(&self, trust: &TrustRoot, clock: HostClock) -> Result<Option<Position>, ProofError> {
-        self.check_form()?;
-        let validators = self.follow_epochs(trust, clock.change_seen)?;
-        self.certificate.verify(&self.header, &trust.chain_id, validators)?;
-        clock.check(&self.header)?;
+        self.finalized_header(trust, clock)?;
         let Payload::Publish { manifest } = &self.publish.transaction.transaction.payload else {
             return Err(ProofError::Authority(AuthorityError::NotAPublish(
                 self.publish.transaction.transaction.payload.kind(),

@@ -99,6 +99,9 @@ pub struct ListedReceipt {
     /// Its number among those of this endpoint about this patch.
     #[prost(uint32, tag = "4")]
     pub attempt: u32,
+    /// The transaction it is.
+    #[prost(bytes = "vec", tag = "13")]
+    pub transaction_id: Vec<u8>,
 }
 
 /// `GetEpochsResponse`.
@@ -271,7 +274,10 @@ mod tests {
         let receipt = v1::Receipt { endpoint: vec![1; 32], patch: vec![2; 32], attempt: 5, ..Default::default() };
         let page = v1::ListReceiptsResponse { receipts: vec![receipt], next_page_token: "next".to_owned() };
         let read = Receipts::decode(&*page.encode_to_vec()).unwrap();
-        assert_eq!(read.receipts, [ListedReceipt { endpoint: vec![1; 32], patch: vec![2; 32], attempt: 5 }]);
+        assert_eq!(
+            read.receipts,
+            [ListedReceipt { endpoint: vec![1; 32], patch: vec![2; 32], attempt: 5, transaction_id: vec![] }]
+        );
         assert_eq!(read.next_page_token, "next");
         let epochs = v1::GetEpochsResponse { links: vec![vec![1], vec![2]] };
         assert_eq!(Epochs::decode(&*epochs.encode_to_vec()).unwrap().links, epochs.links);

@@ -75,8 +75,12 @@ async fn an_installed_package_is_another_inventory_after_one_interval() {
     bare_root(&root);
     fs::create_dir(&room).unwrap();
     install(&root, &room, "libgreeter", "1.0-1");
-    let more =
-        format!("\n[inventory]\nroot = {:?}\nevery = \"1s\"\ngather = [\"packages\"]\n", root.display().to_string());
+    // Both nodes that it follows are to be told, and one of them is a vendor's.
+    let nodes = ["site", "vendor-a"].map(|name| ledger.node(name).grpc.clone());
+    let more = format!(
+        "\n[inventory]\nroot = {:?}\nnodes = {nodes:?}\nevery = \"1s\"\ngather = [\"packages\"]\n",
+        root.display().to_string()
+    );
     let agent = ledger.add_agent("agent-1", &more);
 
     // The host's own people see it.

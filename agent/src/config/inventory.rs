@@ -40,7 +40,8 @@ pub struct Inventory {
     pub parts: BTreeSet<Part>,
     /// Beneath which it looks.
     pub root: PathBuf,
-    /// To which of its nodes it says it; to all when none is named.
+    /// To which of its nodes it says it; to the first that it follows when none is named. Nobody can tell beforehand whose
+    /// a node is, and one that is another organisation's could say that it wants all.
     pub nodes: Vec<String>,
 }
 
@@ -84,7 +85,8 @@ pub(super) fn parse(raw: &RawInventory, followed: &[String]) -> Result<Option<In
         return wrong("inventory.jitter_percent", "must be at most 100");
     }
     check_root("inventory.root", &raw.root)?;
-    let nodes: Vec<String> = raw.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect();
+    let named: Vec<String> = raw.nodes.iter().map(|node| node.trim_end_matches('/').to_owned()).collect();
+    let nodes = if named.is_empty() { followed.iter().take(1).cloned().collect() } else { named };
     if let Some(stranger) = nodes.iter().find(|node| !followed.contains(node)) {
         return wrong("inventory.nodes", format!("{stranger:?} is none of ledger.nodes"));
     }

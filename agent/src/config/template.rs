@@ -246,7 +246,7 @@ name = @NAME@
 # jitter_percent = 20
 # gather = ["packages", "services", "hardware", "addresses"] # beside what system it is
 # root = "/"                         # beneath which it looks
-# nodes = []                         # of ledger.nodes, who is told; without, all that are of this organisation
+# nodes = []                         # of ledger.nodes, who is told: those of this organisation; without, the first
 
 # House law. While paused, nothing is applied.
 # [policy]

@@ -43,6 +43,11 @@ impl Room {
     /// # Errors
     /// [`FileError`].
     pub fn reckon(data: &DataDir, artifacts: &[Artifact]) -> Result<Self, FileError> {
+        Self::beside(data, artifacts, given_back(&data.downloads(), artifacts)?)
+    }
+
+    /// The same, where so much of what is there of others goes.
+    fn beside(data: &DataDir, artifacts: &[Artifact], given_back: u64) -> Result<Self, FileError> {
         let downloads = data.downloads();
         let (mut fetch, mut names) = (0_u64, Vec::new());
         // A delta is fetched where there is room for it beside, and is not laid down.
@@ -55,7 +60,6 @@ impl Room {
             }
         }
         let prepare = payloads().fold(0, |sum: u64, artifact| sum.saturating_add(artifact.size));
-        let given_back = given_back(&downloads, artifacts)?;
         let mut disks = BTreeMap::new();
         for (directory, fetch, prepare, given_back) in
             [(downloads, fetch, 0, given_back), (data.installs(), 0, prepare, 0)]
@@ -70,6 +74,12 @@ impl Room {
             disk.free = disk.free.saturating_add(given_back);
         }
         Ok(Self(disks.into_values().collect()))
+    }
+
+    /// Whether there is enough beside what is there of other artifacts.
+    #[must_use]
+    pub fn is_there(data: &DataDir, artifacts: &[Artifact]) -> bool {
+        Self::beside(data, artifacts, 0).is_ok_and(|room| room.check().is_ok())
     }
 
     /// Whether there is enough.
@@ -117,10 +127,20 @@ fn given_back(downloads: &Path, artifacts: &[Artifact]) -> Result<u64, FileError
         let path = downloads.join(name);
         let metadata = fs::symlink_metadata(&path).map_err(failed("examine", &path))?;
         if metadata.nlink() == 1 {
-            bytes = bytes.saturating_add(metadata.blocks().saturating_mul(STAT_BLOCK_BYTES));
+            bytes = bytes.saturating_add(bytes_on_disk(&metadata));
         }
     }
     Ok(bytes)
+}
+
+/// What a file takes.
+pub(super) fn bytes_on_disk(metadata: &fs::Metadata) -> u64 {
+    metadata.blocks().saturating_mul(STAT_BLOCK_BYTES)
+}
+
+/// How much may stay that belongs to other patches: a sixteenth of the disk.
+pub(super) fn for_others(directory: &Path) -> u64 {
+    rustix::fs::statvfs(directory).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize) / 16)
 }
 
 fn free_bytes(directory: &Path) -> Result<u64, FileError> {

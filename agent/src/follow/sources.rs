@@ -27,6 +27,8 @@ use tonic::{Code, Status, Streaming};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a call may take that answers at once.
 const CALL_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a node may take for all pages of a list.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a node may keep a submitted transaction before it answers.
 const SUBMIT_WAIT: Duration = Duration::from_secs(10);
 /// How long enrolling a host may take: as long as a node waits for its turn, and for finality.
@@ -88,6 +90,12 @@ impl CallError {
             CallCause::Refused { check, .. } => Some(check),
             _ => None,
         }
+    }
+
+    /// Whether the node says nothing at all.
+    #[must_use]
+    pub fn is_silence(&self) -> bool {
+        matches!(self.cause, CallCause::TimedOut | CallCause::Unreachable(_))
     }
 
     /// How long the node asks to be left alone, when it says "later".
@@ -271,6 +279,10 @@ impl Source {
     /// # Errors
     /// [`CallError`].
     pub async fn approved(&self, of: &Subscription, installed: u64) -> Result<Vec<Listed>, CallError> {
+        self.within(LISTING_TIMEOUT, "ListPatches", self.approved_on_all_pages(of, installed)).await
+    }
+
+    async fn approved_on_all_pages(&self, of: &Subscription, installed: u64) -> Result<Vec<Listed>, CallError> {
         let (mut patches, mut page_token) = (Vec::new(), String::new());
         for _ in 0..PATCH_PAGES_MAX {
             let request = v1::ListPatchesRequest {
@@ -416,12 +428,24 @@ impl Source {
         Ok(answer.recall.and_then(|recall| id(&recall.transaction_id)).map(TransactionId))
     }
 
-    /// Number of the newest receipt this endpoint wrote for a patch; 0 when there is none.
+    /// The newest receipt that this endpoint wrote for a patch, by this node's word: its number, and the transaction.
     ///
     /// # Errors
     /// [`CallError`].
-    pub async fn last_attempt(&self, endpoint: PublicKey, patch: PatchId) -> Result<u32, CallError> {
-        let (mut page_token, mut last) = (String::new(), 0);
+    pub async fn last_attempt(
+        &self,
+        endpoint: PublicKey,
+        patch: PatchId,
+    ) -> Result<Option<(u32, TransactionId)>, CallError> {
+        self.within(LISTING_TIMEOUT, "ListReceipts", self.last_attempt_on_all_pages(endpoint, patch)).await
+    }
+
+    async fn last_attempt_on_all_pages(
+        &self,
+        endpoint: PublicKey,
+        patch: PatchId,
+    ) -> Result<Option<(u32, TransactionId)>, CallError> {
+        let (mut page_token, mut last) = (String::new(), None);
         // A node filters by endpoint and then by patch, so pages may be empty; they end all the same.
         for _ in 0..RECEIPT_PAGES_MAX {
             let request = v1::ListReceiptsRequest {
@@ -433,13 +457,25 @@ impl Source {
             let answer: lean::Receipts = self.lean("ListReceipts", request).await?;
             let wanted =
                 answer.receipts.iter().filter(|receipt| receipt.patch == patch.0 && receipt.endpoint == endpoint.0);
-            last = wanted.map(|receipt| receipt.attempt).max().unwrap_or(0).max(last);
+            let named =
+                wanted.filter_map(|receipt| Some((receipt.attempt, TransactionId(id(&receipt.transaction_id)?))));
+            last = named.max().max(last);
             page_token = answer.next_page_token;
-            if last > 0 || page_token.is_empty() {
+            if last.is_some() || page_token.is_empty() {
                 break;
             }
         }
         Ok(last)
+    }
+
+    /// What is asked of this node in more than one call, and no longer than this.
+    pub(crate) async fn within<T>(
+        &self,
+        timeout: Duration,
+        call: &'static str,
+        asked: impl Future<Output = Result<T, CallError>>,
+    ) -> Result<T, CallError> {
+        tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_| Err(self.error(call, CallCause::TimedOut)))
     }
 
     async fn call<T>(

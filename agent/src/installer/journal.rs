@@ -86,7 +86,8 @@ pub enum Record {
     Restarting {
         /// Which run of the host the new version was put in place in.
         boot_id: BootId,
-        /// By when it must be judged.
+        /// By when it must be judged, by how long the host has run: nobody sets that clock, and as long as this counts
+        /// the host runs on.
         deadline_ms: u64,
     },
     /// The host has restarted, and is given time to come up. Services are about to be started.

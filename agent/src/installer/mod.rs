@@ -152,9 +152,8 @@ impl Installer {
         self.check_same_kind(&permit)?;
         self.check_sole(&permit)?;
         self.check_restart(kind.reboot(manifest))?;
-        let directory = self.data.downloads();
         Room::reckon(&self.data, &manifest.artifacts)?.check()?;
-        download::prune(&directory, &manifest.artifacts)?;
+        download::prune(&self.data, &manifest.artifacts)?;
         let mut held = Vec::new();
         for (artifact, deltas) in manifest.payloads() {
             let bytes = self.obtain(artifact, &deltas, origins, first, log).await;

@@ -25,8 +25,8 @@ pub struct Observed {
     pub look: Look,
     /// Which run of the host this is, if that can be told.
     pub boot_id: Option<BootId>,
-    /// What time it is.
-    pub now_ms: u64,
+    /// How long the host has run.
+    pub running_ms: u64,
 }
 
 /// What to do.
@@ -160,7 +160,7 @@ fn restart(records: &[Record], observed: &Observed) -> Option<Restart> {
     };
     Some(match coming_up {
         Err(_) if now != before => Restart::Done,
-        Err(deadline_ms) if observed.now_ms < deadline_ms => Restart::Awaited,
+        Err(deadline_ms) if observed.running_ms < deadline_ms => Restart::Awaited,
         Err(_) => Restart::Never("the host was not restarted in time"),
         Ok(()) if now != before => Restart::Never("the host went down again while it came up"),
         Ok(()) if came_up < CAME_UP_MAX => Restart::Done,
@@ -325,7 +325,7 @@ mod tests {
         let healthy = [restarted.clone(), vec![Record::Judged { against: None }]].concat();
         let mixed = Look { new: false, ..WHOLE };
         let elsewhere = || Look { elsewhere: Some("it runs from slot a".to_owned()), ..WHOLE };
-        for (what, records, boot, now_ms, look, expected, detail) in [
+        for (what, records, boot, running_ms, look, expected, detail) in [
             ("not restarted yet", &waiting, Some("1-a"), 99, WHOLE, "await", ""),
             ("not restarted in time", &waiting, Some("1-a"), 100, WHOLE, "roll back", "not restarted in time"),
             ("restarted", &waiting, Some("2-b"), 99, WHOLE, "judge", ""),
@@ -343,7 +343,7 @@ mod tests {
             ("died while it was judged, twice", &restarted, Some("3-c"), 99, WHOLE, "roll back", "after the restart"),
             ("judged", &healthy, Some("2-b"), 99, WHOLE, "finish", ""),
         ] {
-            let observed = Observed { current: Some(new.clone()), look, boot_id: boot.map(boot_id), now_ms };
+            let observed = Observed { current: Some(new.clone()), look, boot_id: boot.map(boot_id), running_ms };
             let plan = recover(records, &observed);
             assert_eq!(word(&plan).0, expected, "{what}");
             if let Plan::RollBack { reason, .. } = plan {

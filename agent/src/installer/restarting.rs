@@ -7,6 +7,7 @@ use super::journal::Record;
 use super::restarts::{BootId, RestartError};
 use super::stages::Applied;
 use crate::attempt_log::AttemptLog;
+use crate::clock::running_ms;
 use crate::config::Service;
 use crate::files::{self, FileError, failed};
 use crate::settled::{Refusal, Settled, chain, reason};
@@ -50,11 +51,11 @@ struct Owed {
 impl Installer {
     /// Gives back what was applied if it can be judged now. What can be judged only when the host has
     /// restarted is left for then, with the journal open.
-    pub fn judged_now(&mut self, mut applied: Applied, now_ms: u64, log: &mut AttemptLog) -> Option<Applied> {
+    pub fn judged_now(&mut self, mut applied: Applied, log: &mut AttemptLog) -> Option<Applied> {
         if !applied.needs_restart || applied.trouble.is_some() {
             return Some(applied);
         }
-        match self.leave(&applied, now_ms) {
+        match self.leave(&applied) {
             Ok(()) => {
                 let when = if applied.kind.hands_over() {
                     "by the agent that it brings"
@@ -71,13 +72,13 @@ impl Installer {
         }
     }
 
-    fn leave(&mut self, applied: &Applied, now_ms: u64) -> Result<(), FileError> {
+    fn leave(&mut self, applied: &Applied) -> Result<(), FileError> {
         if applied.kind.hands_over() {
             return self.hand_over(applied);
         }
         let boot_id = self.restarts.boot_id()?;
         files::replace(&self.data.restarting(), &encode(applied.manifest()))?;
-        self.journal.append(Record::Restarting { boot_id, deadline_ms: self.restarts.deadline_ms(now_ms) })
+        self.journal.append(Record::Restarting { boot_id, deadline_ms: self.restarts.deadline_ms(running_ms()) })
     }
 
     /// The update that is judged when the host has restarted, with its deadline. One that it has

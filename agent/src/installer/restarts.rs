@@ -74,9 +74,9 @@ impl Restarts {
         self.may
     }
 
-    /// How long a patch that is in place may wait to be judged.
-    pub(super) fn deadline_ms(&self, now_ms: u64) -> u64 {
-        now_ms.saturating_add(u64::try_from(self.config.deadline.as_millis()).unwrap_or(u64::MAX))
+    /// Until when a patch that is in place may wait to be judged, where the host has run for so long.
+    pub(super) fn deadline_ms(&self, running_ms: u64) -> u64 {
+        running_ms.saturating_add(u64::try_from(self.config.deadline.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Which run of the host this is.

@@ -9,6 +9,7 @@ use super::journal::{Begun, Record};
 use super::last_kept;
 use super::recover::{self, Observed, Plan};
 use crate::attempt_log::AttemptLog;
+use crate::clock::running_ms;
 use crate::files::{self, FileError};
 use crate::settled::{self, Settled, chain};
 use ledger::receipt::{Health, Reason};
@@ -45,7 +46,6 @@ impl Installer {
     /// [`FileError`] when it cannot even be seen what is there.
     pub async fn recover(
         &mut self,
-        now_ms: u64,
         log: impl FnOnce(&Begun) -> AttemptLog,
     ) -> Result<Option<(Settled, AttemptLog)>, FileError> {
         let Some(Record::Begun(begun)) = self.journal.records().first().cloned() else { return Ok(None) };
@@ -64,7 +64,7 @@ impl Installer {
         let look = self.step(&kind, &job, &mut log, |kind, job, _| kind.look(job)).await;
         let look = look.unwrap_or_else(|died| Err(died.into_file_error()))?;
         let boot_id = self.restarts.boot_id().ok();
-        let observed = Observed { current: job.place.current()?, look, boot_id, now_ms };
+        let observed = Observed { current: job.place.current()?, look, boot_id, running_ms: running_ms() };
         let affected = self.affected_by(&job.begun);
         self.unfinished = false;
         self.overtaken = None;

@@ -1,6 +1,7 @@
 //! What an agent is at: whether an update is over is told by the journal, not by the link `current`.
 
 use super::journal::{Begun, Journal, JournalError, Record};
+use crate::clock::Now;
 use ledger::moment::Moment;
 use std::path::Path;
 
@@ -33,7 +34,7 @@ pub fn under_way(journal: &Path) -> Result<Option<UnderWay>, JournalError> {
 fn said(begun: &Begun, last: &Record) -> String {
     let step = match last {
         Record::Restarting { deadline_ms, .. } => {
-            format!("waits for the host to restart, by {}", Moment(*deadline_ms))
+            format!("waits for the host to restart, by {}", Moment(Now::here().as_set(*deadline_ms)))
         }
         Record::HandedOver => "is in place, and is judged by the program that it brings".to_owned(),
         Record::Judged { against: Some(reason) } => format!("is taken back: {reason}"),

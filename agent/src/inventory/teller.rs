@@ -91,7 +91,7 @@ impl Teller {
         }
     }
 
-    /// Looks, and tells every node that is this organisation's, or those named; whether all took it.
+    /// Looks, and tells those named that are this organisation's; whether all took it.
     pub async fn tell_all(&mut self, named: &[String]) -> bool {
         let (history, now_ms) = (self.gatherer.history(), self.heads.believed_ms(clock::now_ms()));
         let looked = self.gatherer.look(move |Gathered { inventory, readings }| {
@@ -108,8 +108,7 @@ impl Teller {
         let mut all = true;
         for source in self.sources.clone().all() {
             let node = source.node();
-            let is_told = named.is_empty() || named.iter().any(|name| name == node);
-            if !is_told || self.told.nodes.get(node).is_some_and(|told| told.is_strange) {
+            if !named.iter().any(|name| name == node) || self.told.nodes.get(node).is_some_and(|told| told.is_strange) {
                 continue;
             }
             let at_ms = self.told.next_at_ms(self.heads.believed_ms(clock::now_ms()));
@@ -126,7 +125,7 @@ impl Teller {
                 }
                 Err(error) => {
                     tracing::warn!(node, error = chain(&error), "does not take this host's inventory");
-                    told.trouble = Some(chain(&error));
+                    *told = std::mem::take(told).troubled(&chain(&error));
                     all = false;
                 }
             }

@@ -1,6 +1,7 @@
 //! What the nodes were told, for whoever looks whether it went out.
 
 use crate::files::{self, FileError, failed};
+use ledger::bounded::Sentence;
 use ledger::id::Digest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,6 +39,14 @@ pub struct ToldNode {
     pub is_strange: bool,
 }
 
+impl ToldNode {
+    /// It did not take the last report, for this reason; of whatever a node says no more than a sentence is kept.
+    pub(super) fn troubled(mut self, why: &str) -> Self {
+        self.trouble = Some(Sentence::cut(why).to_string());
+        self
+    }
+}
+
 impl Told {
     /// What was told; nothing where nobody was told anything yet.
     ///
@@ -66,6 +75,18 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Nodes may say what they like, and control characters take six times their room.
+    #[test]
+    fn what_the_worst_nodes_say_can_be_read_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("told.json");
+        let trouble = ToldNode::default().troubled("\u{1}\"".repeat(8_192).as_str());
+        let node = |number: usize| (format!("https://{number}.{}", "x".repeat(253)), trouble.clone());
+        let told = Told { at_ms: 1, nodes: (0..crate::config::NODES_MAX).map(node).collect() };
+        told.write(&path).unwrap();
+        assert_eq!(Told::read(&path).unwrap(), told);
+    }
 
     #[test]
     fn reports_follow_each_other_and_a_clock_that_was_ahead_silences_nobody() {

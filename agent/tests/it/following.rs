@@ -574,6 +574,27 @@ async fn a_node_that_answers_with_more_than_was_asked_for_is_refused_by_name() {
     assert_eq!(source.node_key().await.unwrap().len(), 32);
 }
 
+/// A receipt with a number too high is no use today, and would be one more receipt of the same attempt as soon as the
+/// right one is final: whoever has it could bring it in.
+#[tokio::test]
+async fn no_number_of_a_receipt_is_believed_without_proof() {
+    let world = World::new();
+    let (hostile, honest) = (world.node().await, world.node().await);
+    let endpoint = Endpoint::new(&world, &[&hostile, &honest], "");
+    let [first, second] = [1, 2].map(|release| approved(&world, release, tree_of(&format!("1.0.{release}")), |_| {}));
+    assert_eq!(endpoint.apply(first).await.outcome, Outcome::Applied);
+    hostile.behave(|manners| manners.more_attempts = 1);
+    let before = hostile.asked().submits;
+    for patch in [second, first] {
+        let mut worker = endpoint.worker().await;
+        worker.apply(&patch.to_string(), None).await.unwrap();
+        worker.site().sender().send_all().await.unwrap();
+    }
+    let told: Vec<_> = world.receipts().iter().map(|receipt| (receipt.patch, receipt.attempt)).collect();
+    assert_eq!(told, [(first, 1), (second, 1), (first, 2)]);
+    assert_eq!(hostile.asked().submits, before, "nothing was signed for it");
+}
+
 /// Killed for its memory, an agent would begin with the same node again, and never come to another one.
 #[tokio::test]
 async fn a_node_that_answers_with_more_than_was_asked_for_takes_no_memory_and_stops_nothing() {

@@ -143,6 +143,9 @@ pub enum EntryProblem {
     /// It is a link, where there may be none.
     #[error("is a link: a file set has only files and directories, and an agent refuses others")]
     LinkInSet,
+    /// It is a directory in which others than its owner may change what there is.
+    #[error("is a directory that others may change (mode {0:04o}), and an agent refuses such a set")]
+    OthersMayChange(u32),
     /// It is called as agents call what is theirs.
     #[error("has a name that agents use themselves")]
     AgentsName,
@@ -197,6 +200,9 @@ impl PackError {
             }
             Self::Entry { problem: EntryProblem::LinkInSet, .. } => {
                 "put a file there, or pack packages or a directory tree: those may have links"
+            }
+            Self::Entry { problem: EntryProblem::OthersMayChange(_), .. } => {
+                "take that away: chmod g-w,o-w on the directory"
             }
             Self::Entry { problem: EntryProblem::AgentsName, .. } => "choose another name",
             Self::Entry { problem: EntryProblem::Conflict, .. } => {

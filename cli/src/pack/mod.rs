@@ -120,6 +120,7 @@ fn check_file_set(tree: &Tree, input: &Path) -> Result<(), PackError> {
         let problem = match node {
             tree::Node::Link { .. } => EntryProblem::LinkInSet,
             _ if name.starts_with(AGENTS_PREFIX) => EntryProblem::AgentsName,
+            tree::Node::Directory { mode, .. } if mode & 0o022 != 0 => EntryProblem::OthersMayChange(*mode),
             _ => continue,
         };
         return Err(PackError::Entry { input: input.to_owned(), entry: path.to_owned(), problem });

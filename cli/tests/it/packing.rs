@@ -423,9 +423,11 @@ fn what_no_agent_puts_in_place_is_not_packed_into_a_file_set() {
         |name: &str, entry: crate::archives::Entry| hands.write(name, tar(&[file("etc/acme/a", 0o644, "a"), entry]));
     files("link.tar", link("etc/acme/b", "a"));
     files("agents.tar", file("etc/acme/.countersign-a", 0o644, "a"));
+    files("group.tar", directory("etc/acme/new.d", 0o775));
     for (input, says) in [
         ("link.tar", "link.tar: entry \"etc/acme/b\" is a link"),
         ("agents.tar", "entry \"etc/acme/.countersign-a\" has a name that agents use themselves"),
+        ("group.tar", "entry \"etc/acme/new.d\" is a directory that others may change (mode 0775)"),
     ] {
         pack(&hands, "out", &["--kind", "file-set", input]).fails(1, says);
         assert!(!hands.path("out").exists());
@@ -436,7 +438,10 @@ fn what_no_agent_puts_in_place_is_not_packed_into_a_file_set() {
 #[test]
 fn a_file_set_is_packed_as_a_tree_is() {
     let hands = Hands::new();
-    fs::create_dir_all(hands.path("set/etc/acme")).unwrap();
+    for directory in ["set", "set/etc", "set/etc/acme"] {
+        fs::create_dir(hands.path(directory)).unwrap();
+        set_mode(&hands.path(directory), 0o755);
+    }
     hands.write("set/etc/acme/main.conf", "release = 1");
     let packed = pack(&hands, "out", &["--kind", "file-set", "set"]).done().json();
     assert_eq!(packed["artifacts"][0]["name"], "files.tar");

@@ -18,8 +18,20 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
+/// Bits of a directory's mode with which others than its owner may change what is in it.
+const OTHERS_MAY_WRITE: u32 = 0o022;
+/// Bytes of all paths of a set: each is in the memory several times while the set is prepared.
+const PATHS_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// A path, and what the operating system said about it.
 type Trouble = (String, io::Error);
+
+/// What was found in an unpacked set.
+#[derive(Default)]
+struct Found {
+    changes: Vec<Change>,
+    path_bytes: usize,
+}
 
 /// Where files may be put.
 pub(super) struct Places {
@@ -61,8 +73,9 @@ impl Places {
 
     /// What an unpacked set does to the host; directories come before what is in them.
     pub(super) fn changes(&self, new: &Path, before: &[Change]) -> Result<Vec<Change>, Refusal> {
-        let mut changes = Vec::new();
-        self.walk(new, "", 0, &mut changes)?;
+        let mut found = Found::default();
+        self.walk(new, "", 0, &mut found)?;
+        let mut changes = found.changes;
         let stays: BTreeSet<String> = changes.iter().map(|change| change.path().to_owned()).collect();
         for change in before {
             if let Change::File { path, .. } = change
@@ -75,7 +88,7 @@ impl Places {
         Ok(changes)
     }
 
-    fn walk(&self, new: &Path, within: &str, depth: usize, changes: &mut Vec<Change>) -> Result<(), Refusal> {
+    fn walk(&self, new: &Path, within: &str, depth: usize, found: &mut Found) -> Result<(), Refusal> {
         let directory = new.join(within);
         let unsafe_ =
             |path: &str, what: &str| Err(Refusal::new(ReasonCode::ArchiveUnsafe, format!("entry {path:?} {what}")));
@@ -87,20 +100,28 @@ impl Places {
             let full = new.join(&path);
             let metadata = fs::symlink_metadata(&full).map_err(failed("examine", &full))?;
             let mode = metadata.mode() & 0o777;
+            found.path_bytes += path.len();
+            if found.path_bytes > PATHS_BYTES_MAX {
+                return unsafe_(&path, &format!("and those before it have paths of more than {PATHS_BYTES_MAX} bytes"));
+            }
             if name.starts_with(BESIDE) {
                 return unsafe_(&path, "has a name that this agent uses itself");
             }
             if metadata.is_dir() {
+                // Whoever may change it could put something of his own on the way of everything in it.
+                if mode & OTHERS_MAY_WRITE != 0 {
+                    return unsafe_(&path, &format!("is a directory that others may change (mode {mode:04o})"));
+                }
                 if self.is_allowed(&path) {
-                    changes.push(Change::Directory { path: path.clone(), mode });
+                    found.changes.push(Change::Directory { path: path.clone(), mode });
                 } else if !self.leads_there(&path) {
                     return unsafe_(&path, "is not in a directory that files may be put into on this host");
                 }
-                self.walk(new, &path, depth + 1, changes)?;
+                self.walk(new, &path, depth + 1, found)?;
             } else if !metadata.is_file() {
                 return unsafe_(&path, "is a link: only files and directories may be in a file set");
             } else if self.is_allowed(&path) {
-                changes.push(Change::File { path, mode, bytes: metadata.len() });
+                found.changes.push(Change::File { path, mode, bytes: metadata.len() });
             } else {
                 return unsafe_(&path, "is not in a directory that files may be put into on this host");
             }

@@ -218,6 +218,15 @@ impl Ledger {
         Some(encode(transaction.signed()))
     }
 
+    /// The newest receipt of an endpoint about a patch.
+    pub(crate) fn receipt_of(&self, endpoint: PublicKey, patch: PatchId) -> Option<TransactionId> {
+        let is_it = |transaction: &&VerifiedTransaction| match transaction.payload() {
+            Payload::Receipt { receipt } => transaction.signer() == endpoint && receipt.patch == patch,
+            _ => false,
+        };
+        self.transactions.iter().rev().find(is_it).map(VerifiedTransaction::id)
+    }
+
     /// The transaction that recalled a patch.
     pub(crate) fn recall_of(&self, patch: PatchId) -> Option<TransactionId> {
         let at = self.record(patch)?.recalled?;
