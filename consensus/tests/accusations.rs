@@ -3,7 +3,7 @@
 use crate::ledger_sim::cast::Person;
 use crate::stand::{Disk, H, Stand, public};
 use crate::table::{X, Y};
-use consensus::member::Action;
+use consensus::member::{Action, Alarm};
 use consensus::{Evidence, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
 use ledger::evidence::{CertifiedHeader, TwoCertificates};
@@ -133,4 +133,16 @@ fn whose_clock_is_an_hour_behind_gets_its_accusation_onto_the_ledger() {
     assert_eq!((stand.member.evidence_kept(), accusations.len()), (1, 1));
     stand.finalise(accusations);
     assert_eq!(stand.member.evidence_kept(), 0);
+}
+
+/// On a ledger where nothing else happens it does not wait for a heartbeat.
+#[test]
+fn a_block_is_begun_for_an_accusation() {
+    let (mut stand, others) = Stand::in_a_circle();
+    stand.hear_vote(others[1], VoteKind::Prevote, X);
+    stand.finalise_without(public(stand.in_turn(3)), Vec::new());
+    let actions = stand.hear_vote(others[1], VoteKind::Prevote, Y);
+    assert_eq!(waiting(&stand).len(), 1);
+    let begins = |a: &Action| matches!(a, Action::Cancel(Alarm::NextHeight { height }) if *height == H + 1);
+    assert!(actions.iter().any(begins), "{actions:?}");
 }
