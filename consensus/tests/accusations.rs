@@ -1,6 +1,6 @@
 //! Accusations: what was found out is kept until it is on the ledger, and no longer, whatever happens meanwhile.
 
-use crate::ledger_sim::cast::Person;
+use crate::ledger_sim::cast::{Person, secret};
 use crate::stand::{Disk, H, Stand, public};
 use crate::table::{X, Y};
 use consensus::member::{Action, Alarm};
@@ -145,4 +145,18 @@ fn a_block_is_begun_for_an_accusation() {
     assert_eq!(waiting(&stand).len(), 1);
     let begins = |a: &Action| matches!(a, Action::Cancel(Alarm::NextHeight { height }) if *height == H + 1);
     assert!(actions.iter().any(begins), "{actions:?}");
+}
+
+/// Its node is no member's yet, or it has no right to accuse: it keeps what it has until somebody may bring it in.
+#[test]
+fn evidence_that_cannot_be_brought_in_yet_is_kept() {
+    let (stand, others) = Stand::in_a_circle();
+    let [one, other] = [X, Y].map(|block| stand.vote(others[1], VoteKind::Prevote, block));
+    let disk = Disk { evidence: vec![Evidence::Votes(one, other)], ..Disk::default() };
+    let stranger = Person { node: secret("a key to come"), validator: None };
+    let mut again = Stand::again(&stranger, disk);
+    for _ in 0..3 {
+        assert_eq!((again.member.evidence_kept(), waiting(&again).len()), (1, 0));
+        again.finalise(Vec::new());
+    }
 }

@@ -229,3 +229,15 @@ fn each_block_of_another_history_is_waited_for_for_a_while() {
         assert_eq!(actions.iter().filter(rings).count(), 1, "{actions:?}");
     }
 }
+
+/// What the one with another history was asked for does not come. Others may have it.
+#[test]
+fn what_was_expected_of_another_history_is_asked_of_somebody_else_at_once() {
+    let (mut stand, other) = (ours(3), theirs(4));
+    let second = &Cast::of(4).validators[0];
+    stand.say(stranger(), PeerMessage::Status { height: 5 });
+    stand.greet_from(second, Some(public(second)), 4);
+    let actions = comes(&mut stand, &other[3], 0, &[1, 2, 3]);
+    assert_eq!(asked(&actions), Some(3));
+    assert!(asked_for_blocks(&actions).contains(&second.node.public()), "{actions:?}");
+}

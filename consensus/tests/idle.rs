@@ -168,3 +168,12 @@ fn who_offers_something_to_an_idle_ledger_waits_for_no_heartbeat() {
     let actions = stand.step(Event::Offered(vec![offer]));
     assert!(has_begun(&actions), "{actions:?}");
 }
+
+#[test]
+fn what_a_peer_passes_on_begins_a_height_that_nobody_else_has_begun() {
+    let mut stand = met_by_all();
+    stand.wait(20);
+    let transactions = vec![Cast::of(4).jobs[0].transaction.clone()];
+    let actions = stand.step(Event::Gossiped { peer: hasty().node.public(), transactions });
+    assert!(has_begun(&actions), "{actions:?}");
+}
