@@ -160,3 +160,19 @@ fn evidence_that_cannot_be_brought_in_yet_is_kept() {
         again.finalise(Vec::new());
     }
 }
+
+/// Of one key the ledger wants few offences, and not only the first.
+#[test]
+fn another_offence_of_who_is_convicted_already_is_kept_until_it_is_recorded_too() {
+    let (mut stand, others) = Stand::in_a_circle();
+    for (kind, block) in
+        [(VoteKind::Prevote, X), (VoteKind::Prevote, Y), (VoteKind::Precommit, X), (VoteKind::Precommit, Y)]
+    {
+        stand.hear_vote(others[1], kind, block);
+    }
+    for left in [2, 1, 0] {
+        assert_eq!((stand.member.evidence_kept(), waiting(&stand).len()), (left, left));
+        let accusation = stand.member.mempool().candidates().take(1).collect();
+        stand.finalise_without(public(stand.in_turn(3)), accusation);
+    }
+}
