@@ -1,9 +1,9 @@
 //! Accusations: what was found out is kept until it is on the ledger, and no longer, whatever happens meanwhile.
 
-use crate::ledger_sim::cast::Person;
+use crate::ledger_sim::cast::{Person, secret};
 use crate::stand::{Disk, H, Stand, public};
 use crate::table::{X, Y};
-use consensus::member::Action;
+use consensus::member::{Action, Alarm};
 use consensus::{Evidence, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
 use ledger::evidence::{CertifiedHeader, TwoCertificates};
@@ -133,4 +133,46 @@ fn whose_clock_is_an_hour_behind_gets_its_accusation_onto_the_ledger() {
     assert_eq!((stand.member.evidence_kept(), accusations.len()), (1, 1));
     stand.finalise(accusations);
     assert_eq!(stand.member.evidence_kept(), 0);
+}
+
+/// On a ledger where nothing else happens it does not wait for a heartbeat.
+#[test]
+fn a_block_is_begun_for_an_accusation() {
+    let (mut stand, others) = Stand::in_a_circle();
+    stand.hear_vote(others[1], VoteKind::Prevote, X);
+    stand.finalise_without(public(stand.in_turn(3)), Vec::new());
+    let actions = stand.hear_vote(others[1], VoteKind::Prevote, Y);
+    assert_eq!(waiting(&stand).len(), 1);
+    let begins = |a: &Action| matches!(a, Action::Cancel(Alarm::NextHeight { height }) if *height == H + 1);
+    assert!(actions.iter().any(begins), "{actions:?}");
+}
+
+/// Its node is no member's yet, or it has no right to accuse: it keeps what it has until somebody may bring it in.
+#[test]
+fn evidence_that_cannot_be_brought_in_yet_is_kept() {
+    let (stand, others) = Stand::in_a_circle();
+    let [one, other] = [X, Y].map(|block| stand.vote(others[1], VoteKind::Prevote, block));
+    let disk = Disk { evidence: vec![Evidence::Votes(one, other)], ..Disk::default() };
+    let stranger = Person { node: secret("a key to come"), validator: None };
+    let mut again = Stand::again(&stranger, disk);
+    for _ in 0..3 {
+        assert_eq!((again.member.evidence_kept(), waiting(&again).len()), (1, 0));
+        again.finalise(Vec::new());
+    }
+}
+
+/// Of one key the ledger wants few offences, and not only the first.
+#[test]
+fn another_offence_of_who_is_convicted_already_is_kept_until_it_is_recorded_too() {
+    let (mut stand, others) = Stand::in_a_circle();
+    for (kind, block) in
+        [(VoteKind::Prevote, X), (VoteKind::Prevote, Y), (VoteKind::Precommit, X), (VoteKind::Precommit, Y)]
+    {
+        stand.hear_vote(others[1], kind, block);
+    }
+    for left in [2, 1, 0] {
+        assert_eq!((stand.member.evidence_kept(), waiting(&stand).len()), (left, left));
+        let accusation = stand.member.mempool().candidates().take(1).collect();
+        stand.finalise_without(public(stand.in_turn(3)), accusation);
+    }
 }

@@ -368,3 +368,37 @@ fn however_many_blocks_are_named_the_one_named_last_finds_a_place() {
     scene.stand.hear_body(person, &scene.header, &transactions);
     assert_eq!(scene.asks(), Some((person.node.public(), vec![0, 1])));
 }
+
+/// What was passed on may come a moment later, and an answer may be lost: nobody else asks again.
+#[test]
+fn what_a_body_misses_is_looked_for_after_a_moment_and_again_after_another() {
+    let mut scene = Scene::new();
+    let (block, transactions) = (scene.block(), scene.transactions.clone());
+    let rings = |actions: &[Action]| {
+        let after = |action: &Action| match action {
+            Action::Schedule { alarm: Alarm::Missing(missed), after_ms } if *missed == block => Some(*after_ms),
+            _ => None,
+        };
+        actions.iter().filter_map(after).collect::<Vec<_>>()
+    };
+    assert_eq!(rings(&scene.body(0, &transactions)), [20]);
+    for _ in 0..3 {
+        let actions = scene.stand.step(Event::Due(Alarm::Missing(block)));
+        assert_eq!((actions.iter().filter_map(wanted).count(), rings(&actions)), (1, vec![150]));
+    }
+}
+
+/// In the pool is the same with another signature. What its sender has is another thing, and was not asked for yet.
+#[test]
+fn who_was_asked_for_what_came_of_another_with_another_signature_is_asked_at_once() {
+    let mut scene = Scene::new();
+    let (one, other) = scene.stand.cast.signed_twice[0].clone();
+    scene.header = scene.stand.block_of(scene.others[0], scene.stand.now.wall_ms, vec![one.clone()]).block.header;
+    let mut questions: Vec<_> = scene.body(0, std::slice::from_ref(&one)).iter().filter_map(wanted).collect();
+    questions.extend(scene.named().iter().filter_map(wanted));
+    assert_eq!(questions, [(scene.node(0), vec![0])]);
+    assert_eq!(said(&scene.transactions(1, &[other])), vec![]);
+    let actions = scene.prevoted_by(2);
+    assert_eq!(actions.iter().filter_map(wanted).collect::<Vec<_>>(), [(scene.node(0), vec![0])]);
+    assert_eq!(said(&scene.transactions(0, &[one])), scene.for_it());
+}

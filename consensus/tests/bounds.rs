@@ -299,3 +299,20 @@ fn one_of_four_who_votes_twice_for_a_block_that_nobody_proposed_fetches_nothing(
     let effects = table.hear_vote(table.precommit(3, H, 0, Some(X)));
     assert_eq!(fetched(&effects), vec![(X, vec![table.key(2), table.key(3)])], "one of two is honest");
 }
+
+/// Whoever is slow, or far away, may need all of it again for the next block.
+#[test]
+fn with_every_height_answers_begin_anew() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let mut answered = Vec::new();
+    for _ in 0..2 {
+        let asks = |stand: &mut Stand| {
+            let block = stand.vault.look().tip.header.hash();
+            bodies_said(&stand.say(others[0], PeerMessage::WantBody { block })).len()
+        };
+        stand.wait(1_000);
+        stand.finalise_by(Vec::new(), |key| key != public(Stand::in_turn_of_all(3)));
+        answered.push((0..100).map(|_| asks(&mut stand)).sum::<usize>());
+    }
+    assert_eq!(answered, [64, 64]);
+}

@@ -13,10 +13,11 @@ use ledger::governance::Change;
 use ledger::id::BlockHash;
 use ledger::key::SecretKey;
 use ledger::limits;
+use ledger::state::record::Role;
 use ledger::transaction::{Payload, VerifiedTransaction};
 use ledger::validators::{Validator, ValidatorSet};
 use std::collections::BTreeSet;
-use tests::APPROVERS;
+use tests::{APPROVERS, Scenario};
 
 fn flooder() -> &'static Person {
     &Cast::of(4).validators[2]
@@ -248,4 +249,23 @@ fn after_a_block_one_proposal_is_looked_at_again_and_all_of_them_in_their_turn()
     let after_each: Vec<_> = (0..6).map(|_| dropped(stand.finalise(Vec::new()))).collect();
     assert!(after_each.iter().all(|count| *count <= 1), "{after_each:?}");
     assert_eq!(after_each.iter().sum::<usize>(), 3, "{after_each:?}");
+}
+
+/// Few of an organisation's may wait that take long: those of a stolen key would keep out the one that revokes the next.
+#[test]
+fn what_a_revoked_key_proposed_is_dropped_with_it_all_at_once() {
+    let people = Scenario::with_validators(1, 4);
+    let stolen = people.key(APPROVERS[2], Role::Governor);
+    let mut stand = met();
+    let waiting = (0..5).map(|place| {
+        let key = Cast::of(4).twins[place % 4].node.public();
+        stand.propose(&stolen, vec![Change::RetireKey { key }])
+    });
+    let waiting: Vec<_> = waiting.collect();
+    stand.step(Event::Gossiped { peer: flooder().node.public(), transactions: waiting });
+    assert_eq!(stand.member.mempool().len(), 5);
+    let revokes = stand.decision(Change::RevokeKey { key: stolen.public() });
+    let actions = stand.finalise(revokes);
+    assert_eq!(actions.iter().filter(|it| matches!(it, Action::Dropped { .. })).count(), 5);
+    assert!(stand.member.mempool().is_empty());
 }

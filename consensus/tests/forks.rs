@@ -217,3 +217,27 @@ fn of_two_with_another_history_one_is_looked_at_and_the_other_is_left() {
     assert_eq!(asked_for_blocks(&gone), vec![]);
     assert_eq!(caught(&comes(&mut stand, &other[2], 0, &[1, 2, 3])).len(), 2, "the first is looked at still");
 }
+
+/// Whoever shows another history and then says nothing is not looked at for ever.
+#[test]
+fn each_block_of_another_history_is_waited_for_for_a_while() {
+    let (mut stand, other) = (ours(4), theirs(5));
+    for height in [5, 4, 3] {
+        let actions = comes(&mut stand, &other[height - 1], 1, &[1, 2, 3]);
+        let rings = |a: &&Action| matches!(a, Action::Schedule { alarm: Alarm::LookBack, after_ms: 3_000 });
+        assert_eq!(asked(&actions), Some(height as u64 - 1));
+        assert_eq!(actions.iter().filter(rings).count(), 1, "{actions:?}");
+    }
+}
+
+/// What the one with another history was asked for does not come. Others may have it.
+#[test]
+fn what_was_expected_of_another_history_is_asked_of_somebody_else_at_once() {
+    let (mut stand, other) = (ours(3), theirs(4));
+    let second = &Cast::of(4).validators[0];
+    stand.say(stranger(), PeerMessage::Status { height: 5 });
+    stand.greet_from(second, Some(public(second)), 4);
+    let actions = comes(&mut stand, &other[3], 0, &[1, 2, 3]);
+    assert_eq!(asked(&actions), Some(3));
+    assert!(asked_for_blocks(&actions).contains(&second.node.public()), "{actions:?}");
+}

@@ -5,7 +5,8 @@ use crate::stand::{H as FIRST, Stand, asked_for_blocks, bodies_said, parting, pu
 use crate::table::{X, said};
 use crate::traps::{H, table};
 use consensus::member::{Action, Alarm, Event, Parting, PeerMessage};
-use consensus::{Effect, SkipReason, Timer, TimerKind, VoteKind};
+use consensus::{Effect, Message, SkipReason, Timer, TimerKind, VoteKind};
+use ledger::governance::Change;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A verdict is on a block of its height. Who proposes that block in another height proposes a bad one.
@@ -199,4 +200,120 @@ fn who_sent_a_false_block_is_not_asked_for_another() {
     let actions = stand.step(Event::Synced { peer: liar, block, transactions: Vec::new(), certificate });
     assert!(parting(&actions).is_some_and(Parting::is_fault), "{actions:?}");
     assert_eq!(asked_for_blocks(&actions), vec![others[1].node.public()]);
+}
+
+/// One that is late is asked for again, or else a connection on which nothing comes any more would be waited on for ever.
+#[test]
+fn the_next_block_is_waited_for_from_when_the_last_one_came() {
+    let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+    let person = &Cast::of(4).validators[0];
+    stand.greet_from(person, Some(public(person)), 3);
+    let rings = |a: &&Action| matches!(a, Action::Schedule { alarm: Alarm::Sync, after_ms: 3_000 });
+    for more in [1, 1, 0] {
+        let actions = stand.finalise(Vec::new());
+        assert_eq!(actions.iter().filter(rings).count(), more, "{actions:?}");
+    }
+}
+
+/// Whoever speaks of a height has the blocks before it; and whoever shows a decision has the block.
+#[test]
+fn who_speaks_of_what_is_not_here_is_asked_for_it() {
+    let person = &Cast::of(4).validators[0];
+    let (circle, others) = Stand::in_a_circle();
+    let decided = Message::Decided(circle.certificate(&others, X));
+    for (message, count) in [(Message::WantProposal { height: 5, round: 0 }, 4), (decided, 1)] {
+        let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+        stand.greet(person, Some(public(person)));
+        let actions = stand.say(person, PeerMessage::Consensus(message));
+        let wanted = PeerMessage::WantBlocks { from: 1, count };
+        let asks = |a: &Action| matches!(a, Action::Send { message, .. } if *message == wanted);
+        assert_eq!(asked_for_blocks(&actions), [person.node.public()]);
+        assert!(actions.iter().any(asks), "{actions:?}");
+    }
+}
+
+/// Blocks that were expected of who is gone come of another, and at once.
+#[test]
+fn when_who_was_asked_is_gone_another_is_asked() {
+    let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+    let [first, other, idle] = [0, 1, 2].map(|place| &Cast::of(4).validators[place]);
+    for (person, height) in [(first, 9), (other, 5), (idle, 3)] {
+        stand.greet_from(person, Some(public(person)), height);
+    }
+    let gone = stand.step(Event::Disconnected { peer: idle.node.public() });
+    assert_eq!(asked_for_blocks(&gone), vec![], "nothing was expected of it");
+    let gone = stand.step(Event::Disconnected { peer: first.node.public() });
+    assert_eq!(asked_for_blocks(&gone), [other.node.public()]);
+}
+
+/// It kept its promise: what it failed to do before is forgotten, and whoever failed and has not kept one comes after it.
+#[test]
+fn who_sends_all_that_it_was_asked_for_is_as_good_as_ever() {
+    let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+    let [one, other] = [0, 1].map(|place| &Cast::of(4).validators[place]);
+    let [key, other_key] = [one, other].map(|person| person.node.public());
+    let mut asked = asked_for_blocks(&stand.greet_from(one, Some(public(one)), 4));
+    asked.extend(asked_for_blocks(&stand.greet_from(other, Some(public(other)), 3)));
+    for _ in 0..2 {
+        stand.wait(3_000);
+        asked.extend(asked_for_blocks(&stand.step(Event::Due(Alarm::Sync))));
+    }
+    assert_eq!(asked, [key, other_key, key], "both have failed once");
+    for _ in 0..4 {
+        assert_eq!(asked_for_blocks(&stand.finalise(Vec::new())), vec![]);
+    }
+    assert_eq!(asked_for_blocks(&stand.say(other, PeerMessage::Status { height: 9 })), [other_key]);
+    assert_eq!(asked_for_blocks(&stand.say(one, PeerMessage::Status { height: 8 })), [key], "rather than that one");
+}
+
+/// The block was decided here while it was on its way: who was asked for it has failed nobody.
+#[test]
+fn a_block_that_came_by_another_way_is_not_missed() {
+    let (mut stand, others) = Stand::in_a_circle();
+    assert_eq!(asked_for_blocks(&stand.say(others[1], PeerMessage::Status { height: 1 })), [others[1].node.public()]);
+    let header = stand.block(others[0], stand.now.wall_ms).block.header;
+    stand.hear_block(others[0], &header, &[]);
+    for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+        for other in &others {
+            stand.hear_vote(other, kind, header.hash());
+        }
+    }
+    assert_eq!(stand.vault.look().height(), 1);
+    stand.wait(3_000);
+    assert_eq!(asked_for_blocks(&stand.step(Event::Due(Alarm::Sync))), vec![]);
+    // All of them go further, and the one that is asked goes away: of the two that are left, the one that is further is asked.
+    for (n, height) in [(0, 3), (1, 5), (2, 4)] {
+        stand.say(others[n], PeerMessage::Status { height });
+    }
+    let gone = stand.step(Event::Disconnected { peer: others[0].node.public() });
+    assert_eq!(asked_for_blocks(&gone), [others[1].node.public()]);
+}
+
+/// Perhaps nobody has the block any more; then no waiting helps.
+#[test]
+fn people_are_told_of_who_says_that_it_has_a_block_and_never_sends_it() {
+    let mut stand = Stand::of(&Cast::of(4).observers[0], BTreeSet::new());
+    let person = &Cast::of(4).validators[0];
+    stand.greet_from(person, Some(public(person)), 4);
+    let mut told = Vec::new();
+    for _ in 0..8 {
+        stand.wait(3_000);
+        let actions = stand.step(Event::Due(Alarm::Sync));
+        told.push(actions.iter().any(|a| matches!(a, Action::Alarm(what) if what.contains("does not send it"))));
+    }
+    assert_eq!(told, [false, false, false, false, true, false, false, false]);
+}
+
+/// The numbers that all agree on are those of the newest block.
+#[test]
+fn what_was_decided_about_waiting_holds_from_the_next_block_on() {
+    let (mut stand, _) = Stand::in_a_circle();
+    let mut parameters = stand.cast.genesis.genesis.parameters.clone();
+    parameters.heartbeat_ms += 777;
+    let heartbeat_ms = parameters.heartbeat_ms;
+    let decision = stand.decision(Change::SetParameters { parameters });
+    stand.finalise(decision);
+    let actions = stand.finalise(Vec::new());
+    let waits = |a: &Action| matches!(a, Action::Schedule { alarm: Alarm::NextHeight { .. }, after_ms } if *after_ms == heartbeat_ms);
+    assert!(actions.iter().any(waits), "{actions:?}");
 }

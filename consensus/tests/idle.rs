@@ -2,7 +2,7 @@
 
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::stand::{Stand, public};
-use consensus::member::{Action, Alarm, Event, PeerMessage};
+use consensus::member::{Action, Alarm, Event, PeerMessage, Ticket};
 use consensus::{Message, ProposalBody, SignedProposal, SignedVote, VoteKind, proposer};
 use ledger::bounded::List;
 use ledger::certificate::VoteBody;
@@ -158,4 +158,22 @@ fn what_the_one_with_the_first_turn_proposes_is_begun_with_at_once_and_nothing_e
         tried.insert((public(first), public(other)));
     }
     assert!(tried.len() >= 2);
+}
+
+#[test]
+fn who_offers_something_to_an_idle_ledger_waits_for_no_heartbeat() {
+    let mut stand = met_by_all();
+    stand.wait(20);
+    let offer = (Cast::of(4).jobs[0].transaction.clone(), Ticket(1));
+    let actions = stand.step(Event::Offered(vec![offer]));
+    assert!(has_begun(&actions), "{actions:?}");
+}
+
+#[test]
+fn what_a_peer_passes_on_begins_a_height_that_nobody_else_has_begun() {
+    let mut stand = met_by_all();
+    stand.wait(20);
+    let transactions = vec![Cast::of(4).jobs[0].transaction.clone()];
+    let actions = stand.step(Event::Gossiped { peer: hasty().node.public(), transactions });
+    assert!(has_begun(&actions), "{actions:?}");
 }

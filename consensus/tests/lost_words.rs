@@ -95,3 +95,42 @@ fn who_enters_a_round_shows_why_and_who_proposes_again_shows_the_quorum_first() 
     let proposal = place(&|message| matches!(message, Message::Proposal(proposal) if proposal.body.block == X));
     assert!(skip.is_some() && polka.is_some() && polka < proposal, "{effects:?}");
 }
+
+/// Those who were asked first may be the ones who lie: whoever votes for a block that nobody has proposed is asked, two at a
+/// time, until everybody was.
+#[test]
+fn everybody_who_voted_is_asked_for_a_lost_proposal_in_turn() {
+    let mut table = Table::of(7, 1);
+    table.start(H);
+    let others = table.others();
+    let asked_of = |effects: &[Effect]| {
+        let asked = |effect: &Effect| match effect {
+            Effect::SendTo { to, message: Message::WantProposal { height: H, round: 0 } } => Some(*to),
+            _ => None,
+        };
+        effects.iter().filter_map(asked).collect::<Vec<_>>()
+    };
+    let mut asked = Vec::new();
+    for n in &others {
+        asked.extend(asked_of(&table.hear_vote(table.prevote(*n, H, 0, Some(X)))));
+    }
+    assert_eq!(asked.len(), 2);
+    for times in 1..3 {
+        asked.extend(asked_of(&table.ring(H, 0, TimerKind::Rebroadcast)));
+        assert_eq!(asked.len(), 2 + 2 * times);
+    }
+    asked.sort_unstable();
+    assert_eq!(asked, others.iter().map(|n| table.key(*n)).collect::<Vec<_>>());
+}
+
+/// Who was away when a round ended hears of it however late it comes back.
+#[test]
+fn what_ended_the_round_before_is_shown_again_for_as_long_as_nothing_else_happens() {
+    let mut table = table();
+    leave(&mut table, 0);
+    for _ in 0..3 {
+        let effects = table.ring(H, 1, TimerKind::Rebroadcast);
+        let shows = |effect: &Effect| matches!(effect, Effect::Send(Message::Skip(skip)) if (skip.round, skip.votes.len()) == (0, 3));
+        assert!(effects.iter().any(shows), "{effects:?}");
+    }
+}

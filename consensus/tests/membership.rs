@@ -2,6 +2,7 @@
 
 use crate::ledger_sim::cast::{Cast, Person, secret};
 use crate::stand::{Stand, asked_for_blocks, parting, public};
+use crate::voice::begins;
 use consensus::member::{Action, Admittance, Alarm, Event, Parting, PeerMessage, To, has_left};
 use consensus::{Message, VoteKind};
 use ledger::bounded::Name;
@@ -177,4 +178,20 @@ fn who_left_gives_the_block_with_which_it_left_to_those_who_have_it_not() {
         matches!(action, Action::Send { to: To::Peer(to), message: said } if *to == other.node.public() && *said == message)
     };
     assert!(told.iter().any(news), "{told:?}");
+}
+
+/// Its organisation has another node, which may have the validating key by now. Two that speak with one key convict it.
+#[test]
+fn who_left_says_nothing_in_consensus_although_its_validator_still_has_a_vote() {
+    for leaves in [false, true] {
+        let (mut stand, _) = Stand::in_a_circle();
+        let me = stand.in_turn(3);
+        assert!(begins(&mut stand), "it has heard enough, and speaks");
+        let key = if leaves { me.node.public() } else { stand.cast.observers[0].node.public() };
+        let retires = stand.decision(Change::RetireKey { key });
+        stand.finalise_without(public(me), retires);
+        assert_eq!(has_left(&stand.vault, me.node.public()).unwrap(), leaves);
+        assert!(stand.member.validates().unwrap());
+        assert_eq!(begins(&mut stand), !leaves);
+    }
 }

@@ -4,7 +4,11 @@ use crate::ledger_sim::cast::Cast;
 use crate::stand::{Disk, Stand, public, said};
 use crate::voice::{begins, me, says_that_it_forgot, told, written};
 use consensus::member::{Action, OwnWords, PeerMessage};
-use consensus::{GuardRecord, Message, ProposalBody, Signed, SignedProposal, SignedVote, VoteKind};
+use consensus::{
+    GuardRecord, Message, Polka, ProposalBody, RoundVote, Signed, SignedProposal, SignedVote, Skip, SkipReason,
+    VoteKind,
+};
+use ledger::bounded::List;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::id::BlockHash;
 use std::collections::BTreeSet;
@@ -205,5 +209,40 @@ fn who_is_told_of_its_own_words_signs_nothing_in_the_height_that_they_call_to() 
         };
         assert_eq!((says_that_it_forgot(&actions), actions.iter().any(is_signed)), (is_own, !is_own), "{actions:?}");
         assert!(!begins(&mut stand), "it is silent, or has begun");
+    }
+}
+
+/// A quorum, or a proof that a round may be left, has votes of many; one of them may be its own.
+fn proofs_with_own_words() -> [Message; 3] {
+    let key = |n: usize| Stand::in_turn_of_all([3, 0, 1][n]).validator.as_ref().unwrap();
+    let vote = |n: usize, kind, block| {
+        SignedVote::sign(kind, VoteBody { height: 1, round: 0, block }, key(n), &Cast::of(4).chain_id())
+    };
+    let prevotes = (0..3).map(|n| vote(n, VoteKind::Prevote, Some(X))).map(|vote| (vote.voter, vote.signature));
+    let polka = Polka { height: 1, round: 0, block: X, prevotes: List::new(prevotes.collect()).unwrap() };
+    let skip = |kind, reason| {
+        let votes = (0..3).map(|n| vote(n, kind, None));
+        let votes = votes.map(|vote| RoundVote { kind, block: None, voter: vote.voter, signature: vote.signature });
+        Message::Skip(Skip { height: 1, round: 0, reason, votes: List::new(votes.collect()).unwrap() })
+    };
+    let (over, ahead) = (skip(VoteKind::Precommit, SkipReason::Over), skip(VoteKind::Prevote, SkipReason::Ahead));
+    [Message::Polka(polka), over, ahead]
+}
+
+#[test]
+fn its_own_words_among_those_of_others_silence_it_as_well() {
+    for proof in proofs_with_own_words() {
+        let actions = hears_of_itself(|_| proof.clone());
+        assert!(says_that_it_forgot(&actions), "{proof:?}: {actions:?}");
+        assert_eq!(written(&actions), [true]);
+    }
+}
+
+#[test]
+fn its_own_words_among_those_of_others_are_heard_before_the_height_begins() {
+    for proof in proofs_with_own_words() {
+        let mut stand = told(&[0]);
+        let actions = stand.say(Stand::in_turn_of_all(0), PeerMessage::Consensus(proof));
+        assert!(says_that_it_forgot(&actions), "{actions:?}");
     }
 }

@@ -229,3 +229,16 @@ fn late_votes_of_strangers_convict_nobody() {
         assert_eq!(accused(&stage.hear_vote(vote)), vec![]);
     }
 }
+
+/// What somebody did is told of once, in its height or when that is decided.
+#[test]
+fn what_was_told_of_in_its_height_is_not_told_again_when_that_is_decided() {
+    let mut stage = table();
+    let [for_x, for_y] = [X, Y].map(|block| stage.prevote(3, H, 1, Some(block)));
+    stage.hear_vote(for_x);
+    assert_eq!(accused(&stage.hear_vote(for_y)), vec![(for_y.voter, OffenceKind::Prevote)]);
+    stage.decide(H, X);
+    for vote in [for_x, for_y] {
+        assert_eq!(accused(&stage.hear_vote(vote)), vec![]);
+    }
+}

@@ -4,7 +4,7 @@ use crate::bounds::transactions_of;
 use crate::ledger_sim::cast::{Cast, secret};
 use crate::stand::{Disk, H, Stand, asked_for_blocks, caught, parting, public, said, votes};
 use crate::table::{X, Y};
-use consensus::member::{Action, Alarm, Event, PEER_VERSION, Parting, PeerMessage};
+use consensus::member::{Action, Alarm, Event, PEER_VERSION, Parting, PeerMessage, To};
 use consensus::{LogEntry, Message, Polka, Signed, SignedVote, VoteKind};
 use ledger::block::Block;
 use ledger::bounded::List;
@@ -363,4 +363,41 @@ fn who_is_one_block_behind_gives_its_own_decision_one_moment_however_often_it_is
     }
     assert_eq!(moments, 1);
     assert_eq!(asked_for_blocks(&stand.step(Event::Due(Alarm::Sync))).len(), 1);
+}
+
+/// Whoever waits for the clock waits for nobody who would remind it.
+#[test]
+fn a_block_ahead_of_the_clock_is_looked_at_again_until_the_clock_is_there() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let executed = stand.block(others[0], stand.now.wall_ms + 2 * limits::CLOCK_AHEAD_MS_MAX + 1);
+    let block = executed.block.header.hash();
+    stand.hear_block(others[0], &executed.block.header, &[]);
+    for _ in 0..2 {
+        let actions = stand.step(Event::Due(Alarm::Missing(block)));
+        let after_ms = limits::CLOCK_AHEAD_MS_MAX;
+        let alarm = Alarm::Missing(block);
+        let rings = |a: &Action| matches!(a, Action::Schedule { alarm: again, after_ms: ms } if (*again, *ms) == (alarm, after_ms));
+        assert!(said(&actions).is_empty() && actions.iter().any(rings), "{actions:?}");
+    }
+}
+
+/// A validator will have it in a block of its own. Who is none can only tell those who are.
+#[test]
+fn what_a_peer_passed_on_is_said_again_by_whoever_makes_no_blocks() {
+    for validates in [false, true] {
+        let cast = Cast::of(4);
+        let (me, other) = if validates { (&cast.validators[1], 0) } else { (&cast.observers[1], 0) };
+        let other = &cast.validators[other];
+        let mut stand = Stand::of(me, BTreeSet::new());
+        stand.greet(other, Some(public(other)));
+        let transactions = vec![cast.jobs[0].transaction.clone()];
+        stand.step(Event::Gossiped { peer: other.node.public(), transactions });
+        let says = |actions: &[Action]| {
+            actions
+                .iter()
+                .any(|a| matches!(a, Action::Send { to: To::Validators, message: PeerMessage::Transactions(_) }))
+        };
+        let said: Vec<_> = (0..8).map(|_| says(&stand.finalise_without(public(other), Vec::new()))).collect();
+        assert_eq!(said.iter().filter(|said| **said).count(), if validates { 0 } else { 2 }, "{said:?}");
+    }
 }

@@ -553,3 +553,19 @@ fn the_chain_has_a_decision_only_when_the_guard_file_has_what_was_signed_for_it(
     assert!(actions.iter().any(|action| matches!(action, Action::Finalised(_))));
     assert_eq!((stand.vault.look().height(), stand.member.waits_for_disk()), (1, false));
 }
+
+/// No height begins by itself for who listens: it looks whether it may speak whenever there is one less to wait for.
+#[test]
+fn who_listens_begins_as_soon_as_nobody_is_left_to_wait_for() {
+    let plans = |actions: &[Action]| {
+        actions.iter().any(|action| matches!(action, Action::Schedule { alarm: Alarm::NextHeight { .. }, .. }))
+    };
+    let boaster = Stand::in_turn_of_all(0);
+    let mut stand = told(&[7, 0, 0]);
+    assert!(plans(&stand.step(Event::Disconnected { peer: boaster.node.public() })), "it is gone");
+    let mut stand = told(&[7, 0, 0]);
+    for times in 1..=VAIN_WAITS_MAX {
+        stand.wait(REQUEST_MS);
+        assert_eq!(plans(&stand.step(Event::Due(Alarm::Sync))), times == VAIN_WAITS_MAX, "{times}");
+    }
+}
