@@ -3,9 +3,9 @@
 use crate::support::archive::tree_of;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::node::World;
-use agent::worker::{AskError, Worker};
+use agent::worker::Worker;
 use ledger::id::PatchId;
-use ledger::receipt::{Outcome, ReasonCode};
+use ledger::receipt::Outcome;
 use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,31 +199,4 @@ async fn nodes_that_say_nothing_do_not_hold_up_going_back() {
     let back = tokio::time::timeout(Duration::from_secs(15), worker.take_back(&next.to_string())).await;
     assert_eq!(back.expect("it waits for every node").unwrap().outcome, Outcome::RolledBack);
     assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
-}
-
-/// A host that no node reaches hears of the ledger by what somebody brings, and of a recall in no other way.
-#[tokio::test]
-async fn what_is_brought_against_a_patch_is_remembered_and_an_older_proof_does_not_undo_it() {
-    let world = World::new();
-    let (has, has_not) = (Endpoint::new(&world, &[], ""), Endpoint::new(&world, &[], ""));
-    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
-    let proof = || world.ledger().proof(patch).unwrap().bytes();
-    let good = proof();
-    let apply = async |endpoint: &Endpoint, proof: &[u8]| {
-        let mut worker = endpoint.worker().await;
-        let answer = worker.apply(&patch.to_string(), Some(proof.to_vec())).await;
-        (answer, known(&worker, patch))
-    };
-    assert_eq!(apply(&has, &good).await.0.unwrap().outcome, Outcome::Applied);
-    recall(&world, patch);
-    let against = proof();
-
-    let refused = apply(&has_not, &against).await.0.unwrap().reason.unwrap();
-    assert_eq!(refused.code, ReasonCode::Recalled, "{refused}");
-    let refused = apply(&has_not, &good).await.0.unwrap().reason.unwrap();
-    assert_eq!((refused.code, has_not.version()), (ReasonCode::HeightBelowSeen, None), "{refused}");
-
-    let (answer, known) = apply(&has, &against).await;
-    let Err(AskError::NoAttempt(no_attempt)) = answer else { panic!("{answer:?}") };
-    assert!(!no_attempt.is_well() && known.is_some_and(|known| known.starts_with("recalled at height ")));
 }
