@@ -36,6 +36,8 @@ pub(crate) struct Height {
     pub(crate) ballots: Ballots,
     /// The last round in which a quorum prevoted for a block, and the block: known however long ago that was.
     polka: Option<(u32, BlockHash)>,
+    /// The first quorum of precommits for a block: it decides, whatever round this is.
+    pub(crate) precommitted: Option<Certificate>,
     /// Verified proposals of each round, in the order they came.
     proposals: BTreeMap<u32, Vec<SignedProposal>>,
     verdicts: BTreeMap<BlockHash, Verdict>,
@@ -80,6 +82,7 @@ impl Height {
             validators,
             ballots: Ballots::default(),
             polka: None,
+            precommitted: None,
             proposals: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             missing: Missing::default(),
@@ -103,6 +106,18 @@ impl Height {
         let is_later = self.polka.is_none_or(|(last, _)| last < round);
         if is_later && self.ballots.count(round, VoteKind::Prevote, block) >= self.validators.quorum() {
             self.polka = Some((round, block));
+        }
+    }
+
+    /// Whether a verified vote makes a quorum of precommits.
+    pub(crate) fn look_for_decision(&mut self, vote: &SignedVote) {
+        let VoteBody { height, round, block } = vote.body;
+        let Some(block) = block.filter(|_| vote.kind == VoteKind::Precommit && self.precommitted.is_none()) else {
+            return;
+        };
+        let signed = self.ballots.signers(round, VoteKind::Precommit, block);
+        if self.validators.is_quorum(signed.len()) {
+            self.precommitted = Some(Certificate::assemble(height, round, block, &signed, &self.validators));
         }
     }
 

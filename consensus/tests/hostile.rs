@@ -3,12 +3,12 @@
 use crate::adversaries::forger::Forger;
 use crate::sim::block::{CHAIN, secret};
 use crate::sim::rng::Rng;
-use crate::stand::{self, Stand, parting, public};
+use crate::stand::{self, H as FIRST, Stand, parting, public};
 use crate::table::{Table, X, Y, decisions, said};
-use consensus::member::{Action, Event, Parting};
+use consensus::member::{Action, Event, Parting, PeerMessage, Ticket};
 use consensus::{
     Effect, Evidence, EvidenceError, GuardRecord, Input, LogEntry, Message, ProposalBody, Refusal, SignedProposal,
-    SignedVote, SkipReason, TimerKind, VoteKind,
+    SignedVote, SkipReason, TimerKind, VoteKind, proposer,
 };
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::encoding::{decode, encode};
@@ -457,4 +457,35 @@ fn a_false_certificate_silences_nobody() {
     assert!(!actions.iter().any(|action| matches!(action, Action::Alarm(_) | Action::CancelConsensus)), "{actions:?}");
     let actions = stand.hear_block(others[0], &header, &[]);
     assert_eq!(stand::said(&actions), vec![(VoteKind::Prevote, Some(header.hash()))], "it still has its voice");
+}
+
+/// The node of another who says that it speaks for the same validator leaves a proposal out of turn for the next height; the
+/// validator's own node says what ends this one, and the next begins at once.
+#[test]
+fn who_says_the_last_word_of_a_height_is_not_blamed_for_what_others_left_for_the_next() {
+    let (mut stand, others) = Stand::in_a_circle();
+    let honest = others[0];
+    let impostor = stand.cast.twins.iter().find(|twin| public(twin) == public(honest)).unwrap();
+    stand.greet(impostor, Some(public(honest)));
+    let header = stand.block(honest, stand.now.wall_ms).block.header;
+    stand.hear_block(honest, &header, &[]);
+    let turn = proposer(stand.cast.set(), FIRST + 1, 0);
+    let out_of_turn = others.iter().find(|person| public(person) != turn).unwrap();
+    let body = ProposalBody { height: FIRST + 1, round: 0, pol_round: None, block: X };
+    let key = out_of_turn.validator.as_ref().unwrap();
+    let proposal = SignedProposal::sign(body, key, &stand.cast.chain_id());
+    let actions = stand.say(impostor, PeerMessage::Consensus(Message::Proposal(proposal)));
+    assert_eq!(parting(&actions), None, "it is kept until then");
+    // There is something for the next block to have, for long.
+    let transaction = stand.cast.jobs[0].transaction.clone();
+    stand.step(Event::Offered(vec![(transaction, Ticket(0))]));
+    stand.wait(1_000);
+    for kind in [VoteKind::Prevote, VoteKind::Precommit] {
+        for person in [others[1], honest, others[2]] {
+            let actions = stand.hear_vote(person, kind, header.hash());
+            assert_eq!(parting(&actions), None, "{actions:?}");
+        }
+        stand.step(Event::Written);
+    }
+    assert_eq!(stand.vault.look().height(), FIRST);
 }

@@ -73,6 +73,15 @@ fn followed_validators_say_what_the_oracles_say() {
     assert!(are_chosen() || (agreed > 10_000 && late > 100), "{agreed} decisions agree, {late} of them late");
 }
 
+/// What they were: a quorum of an earlier round decides, whatever was precommitted since (followed); no vote outlives the body of
+/// its block, or else all are bound to one that nobody has (restless).
+#[test]
+fn seeds_of_replicas_that_failed_once_are_kept() {
+    for (kind, seed) in [(&FOLLOWED, 890_059), (&RESTLESS, 890_020)] {
+        assert_eq!(play(seed, kind).violations, Vec::<String>::new(), "seed {seed}");
+    }
+}
+
 /// Draws what goes wrong among so many hosts until then.
 type Plan = fn(&mut Rng, usize, u64) -> Vec<(u64, Fault)>;
 

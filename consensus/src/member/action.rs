@@ -28,7 +28,8 @@ pub enum Action {
     WriteGuard(GuardRecord),
     /// Note whether this node's key is silent because of what it has forgotten, for the next start; durable likewise.
     KeepSilence(bool),
-    /// Keep a judged block until its height is decided; durable likewise.
+    /// Keep a judged block until its height is decided; durable before anything that comes after it is written: a word
+    /// that outlives the body it is for binds to a block that perhaps nobody has.
     KeepBody(Arc<ExecutedBlock>),
     /// The height before this one is decided: vote log and kept bodies start over.
     BeginLog {

@@ -22,6 +22,8 @@ impl<C: Chain> Member<C> {
             for effect in replica.step(input) {
                 self.carry_out(effect)?;
             }
+            // Whoever is heard said the first of them. What was kept for the height that it led to may be of others.
+            self.hearing = None;
         }
         self.stepping = false;
         Ok(())

@@ -69,10 +69,24 @@ impl Running {
         for ProposalBody { round, block, .. } in named {
             self.settle_block(round, block, false);
         }
+        self.decide_by_an_earlier_round();
         if let Some(Certificate { round, block, .. }) = self.desk.now.certified.clone() {
             self.settle_block(round, block, true);
         }
         self.desk.now.forget_old_rounds(self.round());
+    }
+
+    /// The core forgets the votes of the rounds before when it precommits. A quorum of one of them that has its proposal only
+    /// now, or its last vote, decides all the same ("upon … 2f + 1 precommits … while decision = nil", of any round: line 49
+    /// of Algorithm 1, <https://arxiv.org/abs/1807.04938>): it is shown to the core as if by another who has decided.
+    fn decide_by_an_earlier_round(&mut self) {
+        let now = &self.desk.now;
+        let earlier = now.precommitted.as_ref().filter(|quorum| quorum.round < self.round() && now.certified.is_none());
+        let Some(quorum) = earlier.filter(|_| !self.is_decided()) else { return };
+        let is_good = now.verdict(&quorum.block).is_some_and(|verdict| verdict.valid && verdict.told);
+        if is_good && now.is_proposed_in(quorum.round, quorum.block) {
+            self.tell(Told::Decided(quorum.clone()));
+        }
     }
 
     fn settle_block(&mut self, round: u32, block: BlockHash, certified: bool) {

@@ -40,7 +40,13 @@ impl<B: Clone> Journal<B> {
         }
     }
 
+    /// No word outlives the body of the block it is for.
+    fn sync_bodies(&mut self) {
+        self.bodies.append(&mut self.unsynced_bodies);
+    }
+
     pub(crate) fn append(&mut self, entry: &LogEntry) {
+        self.sync_bodies();
         let offset = self.tail.offset();
         let frame = self.tail.append(entry);
         assert!(offset + frame.len() <= LOG_BYTES, "the log of one height outgrew its file");
@@ -48,6 +54,7 @@ impl<B: Clone> Journal<B> {
     }
 
     pub(crate) fn guard(&mut self, record: GuardRecord) {
+        self.sync_bodies();
         assert!(record.slot < GuardRecord::SLOTS);
         self.unsynced_guard.push(record);
     }
@@ -60,7 +67,7 @@ impl<B: Clone> Journal<B> {
         self.is_silent
     }
 
-    /// The body of a block found good: durable before the vote for it leaves.
+    /// The body of a block found good: durable before a word about it is written.
     pub(crate) fn keep_body(&mut self, body: B) {
         self.unsynced_bodies.push(body);
     }
@@ -80,7 +87,7 @@ impl<B: Clone> Journal<B> {
         if self.unsynced_log.is_empty() && self.unsynced_guard.is_empty() && self.unsynced_bodies.is_empty() {
             return;
         }
-        self.bodies.append(&mut self.unsynced_bodies);
+        self.sync_bodies();
         self.syncs += 1;
         for (offset, frame) in std::mem::take(&mut self.unsynced_log) {
             self.log[offset..offset + frame.len()].copy_from_slice(&frame);

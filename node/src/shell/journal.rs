@@ -190,6 +190,10 @@ impl Durable for Journal {
         Ok(())
     }
 
+    fn sync_bodies(&mut self) -> Result<(), JournalError> {
+        self.bodies.sync()
+    }
+
     fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError> {
         let path = &self.evidence.0;
         self.evidence.write(evidence).map_err(|source| JournalError { path: path.clone(), source })
@@ -202,7 +206,7 @@ impl Durable for Journal {
 
     fn sync(&mut self) -> Result<(), JournalError> {
         self.silence.sync()?;
-        self.bodies.sync()?;
+        self.sync_bodies()?;
         self.guard.sync()?;
         self.log.sync()
     }

@@ -16,10 +16,12 @@ pub trait Durable {
     fn guard(&mut self, record: &GuardRecord) -> Result<(), JournalError>;
     /// Notes whether the key is silent because of what it has forgotten.
     fn keep_silence(&mut self, is_silent: bool) -> Result<(), JournalError>;
-    /// Keeps a judged block.
+    /// Keeps a judged block; durable after [`Durable::sync_bodies`].
     fn keep_body(&mut self, block: &Block) -> Result<(), JournalError>;
     /// Keeps this evidence, and no other.
     fn keep_evidence(&self, evidence: &[Evidence]) -> Result<(), JournalError>;
+    /// Makes the judged blocks durable.
+    fn sync_bodies(&mut self) -> Result<(), JournalError>;
     /// A height begins: vote log and bodies start over at their beginning.
     fn start_over(&mut self);
     /// Makes everything written so far durable.
@@ -32,6 +34,11 @@ pub trait Durable {
 /// [`JournalError`]: then nothing may be shown.
 pub(super) fn make_durable(journal: &mut impl Durable, actions: Vec<Action>) -> Result<Vec<Action>, JournalError> {
     for action in &actions {
+        // No word may outlive the body of the block it is for: where power goes everywhere at once, all would be bound to a
+        // block that nobody has.
+        if matches!(action, Action::AppendLog(_) | Action::WriteGuard(_)) {
+            journal.sync_bodies()?;
+        }
         match action {
             Action::AppendLog(entry) => journal.append(entry)?,
             Action::WriteGuard(record) => journal.guard(record)?,

@@ -1,4 +1,5 @@
 use super::*;
+use ::tests::Chain;
 use consensus::member::{Alarm, PeerMessage, To};
 use consensus::{Signed, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
@@ -40,6 +41,11 @@ impl Durable for Told {
         self.tell("body")
     }
 
+    fn sync_bodies(&mut self) -> Result<(), JournalError> {
+        // Nothing is done where none is new.
+        if self.done.borrow().last() == Some(&"body") { self.tell("sync bodies") } else { Ok(()) }
+    }
+
     fn keep_evidence(&self, _: &[Evidence]) -> Result<(), JournalError> {
         self.tell("evidence")
     }
@@ -75,6 +81,26 @@ fn all_that_is_written_is_made_durable_by_one_sync_and_then_shown() {
     let shown = make_durable(&mut journal, actions()).unwrap();
     assert_eq!(journal.done.into_inner(), ["start over", "log", "guard", "silence", "evidence", "sync"]);
     assert!(shown.iter().any(|action| matches!(action, Action::Send { .. })));
+}
+
+/// Power may go at any time, and of two files either may be written first.
+#[test]
+fn a_body_is_durable_before_a_word_about_it_is_written() {
+    let is_word = |action: &Action| matches!(action, Action::AppendLog(_) | Action::WriteGuard(_));
+    let with_a_body = |word| {
+        let executed = Chain::new(1).finalise().executed;
+        vec![Action::KeepBody(executed.into()), word]
+    };
+    for (word, written) in actions().into_iter().filter(is_word).zip(["log", "guard"]) {
+        let mut journal = Told::default();
+        make_durable(&mut journal, with_a_body(word)).unwrap();
+        assert_eq!(journal.done.into_inner(), ["body", "sync bodies", written, "sync"]);
+    }
+    for word in actions().into_iter().filter(is_word) {
+        let mut journal = Told { fails_at: Some("sync bodies"), ..Told::default() };
+        assert!(make_durable(&mut journal, with_a_body(word)).is_err());
+        assert_eq!(journal.done.into_inner(), ["body", "sync bodies"], "and no word");
+    }
 }
 
 #[test]
