@@ -272,7 +272,10 @@ pub fn hint(error: &AskError) -> &'static str {
         AskError::NotYet(..) => {
             "try again; if it stays so, `countersign status` says whether a quorum of the validators is there"
         }
-        AskError::NoNode(_) => "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`",
+        AskError::NoNode(None) => "bring its proof: `apply --from FILE.proof`; or follow a node: ledger.nodes",
+        AskError::NoNode(Some(_)) => {
+            "see ledger.nodes and ledger.ca in the configuration, and `countersign-agent status`"
+        }
         AskError::AwaitsRestart(_) => {
             "`countersign-agent status` says for what the restart waits; nothing else is installed before"
         }

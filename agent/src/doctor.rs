@@ -10,7 +10,8 @@ mod sources;
 
 use crate::config::Config;
 use serde::Serialize;
-use std::fmt;
+use std::error::Error;
+use std::{fmt, io};
 
 /// How a thing is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -58,6 +59,16 @@ pub struct Report {
     pub findings: Vec<Finding>,
 }
 
+/// What to do where something cannot be read: nothing is wrong with what only another user may read.
+fn hint_at(error: &(dyn Error + 'static), otherwise: &'static str) -> &'static str {
+    if is_forbidden(error) { "run this as the agent's user" } else { otherwise }
+}
+
+fn is_forbidden(error: &(dyn Error + 'static)) -> bool {
+    let by_itself = |error: &io::Error| error.kind() == io::ErrorKind::PermissionDenied;
+    error.downcast_ref().is_some_and(by_itself) || error.source().is_some_and(is_forbidden)
+}
+
 /// Looks at everything an agent with this configuration needs.
 pub async fn examine(config: &Config) -> Report {
     let mut findings = vec![host::key(config)];
@@ -100,5 +111,22 @@ impl fmt::Display for Report {
             }
         }
         write!(f, "{} looked at: {failures} fail, {warnings} warn", self.findings.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::files::FileError;
+    use crate::installer::journal::JournalError;
+
+    #[test]
+    fn what_only_another_user_may_read_is_not_moved_away() {
+        let journal = |kind: io::ErrorKind| {
+            JournalError::from(FileError { act: "open", path: "journal".into(), source: kind.into() })
+        };
+        let hint = |kind| hint_at(&journal(kind), JournalError::PUT_RIGHT);
+        assert_eq!(hint(io::ErrorKind::PermissionDenied), "run this as the agent's user");
+        assert_eq!(hint(io::ErrorKind::InvalidData), JournalError::PUT_RIGHT);
     }
 }

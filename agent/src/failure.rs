@@ -127,6 +127,7 @@ impl From<FileError> for Failure {
     fn from(error: FileError) -> Self {
         let hint = match error.source.kind() {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room on that disk",
+            ErrorKind::PermissionDenied if error.is_of_reading() => "run this as the agent's user",
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 "may this user write there? check the owner, the mode and the mount"
             }

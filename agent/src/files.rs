@@ -14,6 +14,10 @@ pub const PRIVATE_FILE_MODE: u32 = 0o600;
 /// Mode of private directories.
 pub const PRIVATE_DIR_MODE: u32 = 0o700;
 
+/// What is tried with a path that is only read.
+const OPEN: &str = "open";
+const READ: &str = "read";
+
 /// The operating system said no about a path.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {act} {}", path.display())]
@@ -34,6 +38,12 @@ impl FileError {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
     }
 
+    /// Whether nothing was to be changed.
+    #[must_use]
+    pub fn is_of_reading(&self) -> bool {
+        [OPEN, READ].contains(&self.act)
+    }
+
     /// Whether there was no such file.
     #[must_use]
     pub fn is_not_found(&self) -> bool {
@@ -49,11 +59,11 @@ pub(crate) fn failed<'a>(act: &'static str, path: &'a Path) -> impl FnOnce(io::E
 /// Reads a file of at most `limit` bytes.
 pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, FileError> {
     let mut bytes = Vec::new();
-    let file = File::open(path).map_err(failed("open", path))?;
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed("read", path))?;
+    let file = File::open(path).map_err(failed(OPEN, path))?;
+    file.take(limit as u64 + 1).read_to_end(&mut bytes).map_err(failed(READ, path))?;
     if bytes.len() > limit {
         let source = io::Error::new(io::ErrorKind::InvalidData, format!("more than {limit} bytes"));
-        return Err(FileError { act: "read", path: path.to_owned(), source });
+        return Err(FileError { act: READ, path: path.to_owned(), source });
     }
     Ok(bytes)
 }

@@ -261,6 +261,7 @@ impl Sender {
                     let hint = self.hint_at(&error);
                     let nodes = self.sources.all().iter().map(Source::node);
                     let Wait { at_least, at_most } = patience.wait(nodes, Instant::now());
+                    let hint = Some(hint.as_str()).filter(|hint| !hint.is_empty());
                     tracing::warn!(%error, again_in = ?at_most, hint, "a receipt waits");
                     tokio::time::sleep(at_least).await;
                     let added = tokio::time::timeout(at_most - at_least, self.receipts.added.notified()).await;

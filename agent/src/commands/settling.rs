@@ -83,7 +83,9 @@ async fn settle_here(mut site: Site, wish: Wish) -> Result<Answered, Failure> {
         match timeout(RECEIPT_WAIT, sender.send_all()).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::warn!(%error, hint = sender.hint_at(&error), "the receipt waits for a node, and is sent when the agent runs");
+                let hint = sender.hint_at(&error);
+                let hint = Some(hint.as_str()).filter(|hint| !hint.is_empty());
+                tracing::warn!(%error, hint, "the receipt waits for a node, and is sent when the agent runs");
             }
             Err(_) => tracing::warn!("the receipt waits for a node, and is sent when the agent runs"),
         }

@@ -58,8 +58,6 @@ pub struct Config {
     pub ledger: Ledger,
     /// What people call the host.
     pub name: Name,
-    /// Its group.
-    pub group: Name,
     /// Its labels.
     pub labels: BTreeSet<Label>,
     /// Its hardware ids.
@@ -206,7 +204,6 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         sources,
         cache: sources::parse_cache(raw.cache.as_ref())?,
         name: name("host.name", &raw.host.name)?,
-        group: name("host.group", &raw.host.group)?,
         labels: parse_labels(&raw.host.labels)?,
         hardware: names("host.hardware", &raw.host.hardware)?,
         download: parse_download(&raw.download)?,

@@ -68,8 +68,6 @@ pub(super) struct Ledger {
 #[serde(deny_unknown_fields)]
 pub(super) struct Host {
     pub(super) name: String,
-    #[serde(default = "default_group")]
-    pub(super) group: String,
     #[serde(default)]
     pub(super) labels: BTreeMap<String, String>,
     #[serde(default)]
@@ -157,10 +155,6 @@ impl Scalar {
 
 fn default_key() -> PathBuf {
     "endpoint.key".into()
-}
-
-fn default_group() -> String {
-    "default".to_owned()
 }
 
 fn default_max_age_ms() -> u64 {

@@ -87,8 +87,8 @@ nodes = [
 [host]
 # What people call this host.
 name = @NAME@
-# What target selectors are matched against, besides operating system and architecture.
-# group = "default"
+# What target selectors are matched against, besides operating system and architecture. (Of which group it is the ledger
+# says, by its enrolment.)
 # labels = { site = "hamburg" }
 # hardware = ["board-7"]
 

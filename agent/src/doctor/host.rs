@@ -1,6 +1,6 @@
 //! What of this host an agent needs.
 
-use super::Finding;
+use super::{Finding, hint_at};
 use crate::config::Config;
 use crate::control::{self, Answer, Request};
 use crate::data::DataDir;
@@ -157,7 +157,8 @@ pub(super) fn self_update(config: &Config) -> Finding {
     let on = format!("from {} ({})", own.of.product, own.of.channel);
     match Programs::read(&DataDir::at(config.data_dir.clone()).programs()) {
         Err(error) => {
-            Finding::fail("self-update", chain(&error), "move it away: the program at the fixed path runs then")
+            let hint = hint_at(&error, "move it away: the program at the fixed path runs then");
+            Finding::fail("self-update", chain(&error), hint)
         }
         Ok(None) => Finding::ok("self-update", on),
         Ok(Some(Programs { fallen: Some(fallen), .. })) => Finding::warn(
@@ -182,7 +183,7 @@ pub(super) fn journal(config: &Config) -> Finding {
     let records = match Journal::peek(&path) {
         Ok(records) => records,
         Err(error) => {
-            return Finding::fail("journal", chain(&error), JournalError::PUT_RIGHT);
+            return Finding::fail("journal", chain(&error), hint_at(&error, JournalError::PUT_RIGHT));
         }
     };
     let Some(Record::Begun(begun)) = records.first() else { return Finding::ok("journal", "nothing was updated yet") };

@@ -1,6 +1,6 @@
 //! Whether what is on this host was said to its nodes.
 
-use super::Finding;
+use super::{Finding, hint_at};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::data::DataDir;
@@ -24,7 +24,10 @@ pub(super) fn examine(config: &Config) -> Finding {
     }
     let told = match Told::read(&DataDir::at(config.data_dir.clone()).told()) {
         Ok(told) => told,
-        Err(error) => return Finding::warn(ABOUT, chain(&error), "remove that file; it is written anew"),
+        Err(error) => {
+            let hint = hint_at(&error, "remove that file; it is written anew");
+            return Finding::warn(ABOUT, chain(&error), hint);
+        }
     };
     let newest = told.nodes.iter().filter(|(_, told)| told.taken_at_ms > 0).max_by_key(|(_, told)| told.taken_at_ms);
     let trouble = told.nodes.iter().find_map(|(node, told)| Some(format!("{node}: {}", told.trouble.as_ref()?)));

@@ -1,6 +1,6 @@
 //! What of the ledger an agent needs: somebody to ask, an answer that proves itself, and a clock that fits.
 
-use super::{Finding, installed};
+use super::{Finding, Mark, installed};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::enrolment::{self, Enrolment};
@@ -66,6 +66,7 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
             Err(finding) => findings.push(finding),
         }
     }
+    let is_believed = !findings.iter().any(|finding| finding.mark == Mark::Fail);
     let newest = times.iter().map(|(_, time_ms)| *time_ms).max().unwrap_or_default();
     let (of_twins, distinct) = twins(sources, &times).await;
     for (node, time_ms) in &times {
@@ -81,7 +82,14 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
     }
     findings.extend(of_twins);
     match distinct {
-        0 => findings.push(Finding::fail("nodes", "none answers", "see ledger.nodes, ledger.ca and the network")),
+        0 if is_believed => {
+            findings.push(Finding::fail("nodes", "none answers", "see ledger.nodes, ledger.ca and the network"));
+        }
+        0 => {
+            let hint =
+                "is the genesis file that of these nodes' ledger? take it from somebody you trust: ledger.genesis";
+            findings.push(Finding::fail("nodes", "none says what this host can believe", hint));
+        }
         1 => {
             let hint = "give two or more: one can be cut off, or lie, without being noticed";
             findings.push(Finding::warn("nodes", "one answers", hint));

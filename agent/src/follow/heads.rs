@@ -188,6 +188,12 @@ impl Heads {
         Ok(())
     }
 
+    /// What was wrong with a node's last answer, if anything was.
+    #[must_use]
+    pub fn trouble_of(&self, node: usize) -> Option<String> {
+        self.known().nodes.get(node).and_then(|view| view.trouble.clone())
+    }
+
     /// Takes note that a node does not answer.
     pub fn unreachable(&self, node: usize, trouble: String) {
         self.known().troubled(node, false, trouble);

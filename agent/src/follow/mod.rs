@@ -121,6 +121,7 @@ async fn watch(place: usize, source: &Source, heads: &Heads, pace: &Pace) -> Str
 
 /// Judges a head; when it may be certified by validators not heard of yet, asks how they came about.
 async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::Head) {
+    let before = heads.trouble_of(place);
     let mut taken = heads.take(place, head, now_ms());
     if matches!(&taken, Err(Disbelief::Head(error)) if error.is_of_a_later_set())
         && learn(source, heads).await.is_some_and(|new| new > 0)
@@ -132,6 +133,10 @@ async fn take(place: usize, source: &Source, heads: &Heads, head: &proto::v1::He
         Err(disbelief @ (Disbelief::Split { .. } | Disbelief::Remembered { .. } | Disbelief::Evidence(_))) => {
             let disbelief = chain(&disbelief);
             tracing::error!(node = source.node(), %disbelief, "THE LEDGER IS SPLIT: nothing is applied any more");
+        }
+        // It says the same every few seconds.
+        Err(disbelief) if before == Some(disbelief.to_string()) => {
+            tracing::debug!(node = source.node(), %disbelief, "head not believed");
         }
         Err(disbelief) => tracing::warn!(node = source.node(), %disbelief, "head not believed"),
     }

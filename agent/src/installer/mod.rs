@@ -292,7 +292,8 @@ impl Installer {
         };
         if trouble.is_none() {
             let Begun { from_version, to_version, .. } = &job.begun;
-            log.line(&format!("switched from {:?} to {:?}", from_version.as_str(), to_version.as_str()));
+            let from = if from_version.as_str().is_empty() { "nothing" } else { from_version.as_str() };
+            log.line(&format!("switched from {from} to {}", to_version.as_str()));
             trouble = self.journal.append(Record::Switched).err().map(|error| Refusal::from(error).reason);
         }
         let needs_restart = kind.hands_over() || self.restarts.is_needed(kind.reboot(&manifest), wish);

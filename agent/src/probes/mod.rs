@@ -324,9 +324,13 @@ fn forget_output(observation: &mut Observation) {
 fn shown(observation: &Observation) -> String {
     let beginning = |bytes: &[u8]| format!("{:?}", String::from_utf8_lossy(&bytes[..bytes.len().min(512)]));
     match observation {
-        Observation::Exited { status, output, .. } => format!("status {status:?}, output {}", beginning(output)),
+        Observation::Exited { status: Some(status), output, .. } => {
+            format!("status {status}, output {}", beginning(output))
+        }
+        Observation::Exited { status: None, output, .. } => format!("ended by a signal, output {}", beginning(output)),
         Observation::Connected => "connected".to_owned(),
-        Observation::Package(version) => format!("version {version:?}"),
+        Observation::Package(Some(version)) => format!("version {version}"),
+        Observation::Package(None) => "not installed".to_owned(),
         Observation::Answered { status, body } => format!("status {status}, answer {}", beginning(body)),
         Observation::Unit(state) => beginning(state.as_bytes()),
         Observation::Free { bytes } => format!("{bytes} bytes are free"),

@@ -1,9 +1,12 @@
 //! What an endpoint knows of recalls.
 
 use super::Site;
+use crate::installer::installs;
+use crate::proofs::Offer;
 use crate::recalls::{self, Recall};
 use crate::settled::chain;
 use ledger::id::PatchId;
+use ledger::proof::{HostClock, ProofBundle, ProofError};
 
 impl Site {
     /// Whether a patch was recalled: what is known, or else what the nodes prove now. Where none can be asked,
@@ -22,6 +25,31 @@ impl Site {
             Err(untold) => tracing::debug!(%patch, why = chain(&untold), "whether it was recalled cannot be told"),
         }
         self.recalls.of(patch).cloned()
+    }
+
+    /// A proof that somebody gave shows that its patch was recalled. That is final: its header is put where it cannot be
+    /// forgotten, so that no older proof of the patch is taken afterwards, and what was recalled and is on this host is
+    /// said to be. The proof is refused all the same, whatever becomes of this.
+    pub(crate) fn heed(&mut self, offer: &Offer) {
+        let Ok(bundle) = ProofBundle::parse(&offer.proof) else { return };
+        let fresh = bundle.verify(&self.trust, offer.clock);
+        if matches!(fresh, Err(ProofError::Recalled { .. }))
+            && let Ok(header) = bundle.finalized_header(&self.trust, offer.clock)
+        {
+            let learnt = self.heads.learn(&bundle.epochs).map_err(|error| chain(&error));
+            let seen = learnt.and_then(|_| self.heads.see(&header).map_err(|error| chain(&error)));
+            if let Err(error) = seen.and_then(|()| self.heads.persist().map_err(|error| chain(&error))) {
+                tracing::error!(patch = %offer.patch, error, "the header of a recall is not remembered");
+            }
+        }
+        // However old: who was replaced since is not believed, and what was recalled stays so.
+        let then = HostClock { max_age_ms: u64::MAX, height_seen: 0, ..offer.clock };
+        let installed = installs::all_trees(&self.data.installs()).unwrap_or_default();
+        if let Ok(Some(at)) = bundle.recalled(&self.trust, then)
+            && installed.values().any(|tree| tree.meta.patch == Some(offer.patch))
+        {
+            self.take_note_of_recall(offer.patch, Recall { height: at.height, reason: None });
+        }
     }
 
     /// Said aloud once, however often the agent is started.

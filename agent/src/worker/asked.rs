@@ -154,6 +154,7 @@ impl Worker {
                     None => full_id(patch)?,
                 };
                 let offer = Offer { patch, proof, clock: self.site.heads.clock(now_ms()), asked: true };
+                self.site.heed(&offer);
                 if let Some(no_attempt) = self.is_there_already(patch, Some(&offer)).await? {
                     return Err(AskError::NoAttempt(no_attempt));
                 }

@@ -3,6 +3,7 @@
 use crate::crash::child;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::ledger::Ledger;
 use crate::support::mirror::{Mirror, Serves};
 use crate::support::node::World;
 use agent::enrolment::Enrolment;
@@ -103,6 +104,19 @@ async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
     std::fs::write(endpoint.path("genesis"), "no genesis").unwrap();
     let seen = doctor(&endpoint).await;
     seen.says("trust root", "fail", "is no genesis file");
+}
+
+/// Whoever took the wrong genesis file is not sent to look at the network.
+#[tokio::test]
+async fn nodes_that_are_not_believed_are_not_said_to_be_silent() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let another = Ledger::new(2);
+    std::fs::write(endpoint.path("genesis"), another.scenario.genesis().genesis.bytes()).unwrap();
+    let seen = doctor(&endpoint).await;
+    seen.says("nodes", "fail", "none says what this host can believe");
+    assert!(!seen.text.contains("none answers"), "{}", seen.text);
 }
 
 #[tokio::test]

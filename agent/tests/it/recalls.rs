@@ -3,9 +3,9 @@
 use crate::support::archive::tree_of;
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
 use crate::support::node::World;
-use agent::worker::Worker;
+use agent::worker::{AskError, NoAttempt, Worker};
 use ledger::id::PatchId;
-use ledger::receipt::Outcome;
+use ledger::receipt::{Outcome, ReasonCode};
 use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
@@ -199,4 +199,66 @@ async fn nodes_that_say_nothing_do_not_hold_up_going_back() {
     let back = tokio::time::timeout(Duration::from_secs(15), worker.take_back(&next.to_string())).await;
     assert_eq!(back.expect("it waits for every node").unwrap().outcome, Outcome::RolledBack);
     assert_eq!(endpoint.version().as_deref(), Some("1.0.2"));
+}
+
+/// Somebody carries proofs to a host that no node reaches: the one that shows the recall first, and then one of before.
+#[tokio::test]
+async fn a_proof_of_before_a_recall_is_not_taken_after_one_that_shows_it() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    node.behave(|manners| manners.silent = true);
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let proof = || world.ledger().proof(patch).unwrap().bytes();
+    let before = proof();
+    recall(&world, patch);
+    let shows_it = proof();
+    for (proof, reason) in [(shows_it, ReasonCode::Recalled), (before, ReasonCode::HeightBelowSeen)] {
+        // Each by a process of its own: what was learnt is on the disk.
+        let settled = endpoint.worker().await.apply(&patch.to_string(), Some(proof)).await.unwrap();
+        assert_eq!(settled.reason.as_ref().map(|told| told.code), Some(reason), "{settled:?}");
+    }
+}
+
+/// The host has it, and no node says that it was recalled.
+#[tokio::test]
+async fn a_proof_that_somebody_gives_brings_the_recall_of_what_runs_here() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = installed(&world, &endpoint).await;
+    node.behave(|manners| manners.silent = true);
+    recall(&world, patch);
+    let proof = world.ledger().proof(patch).unwrap().bytes();
+    let mut worker = endpoint.worker().await;
+    let answer = worker.apply(&patch.to_string(), Some(proof)).await;
+    assert!(
+        matches!(answer, Err(AskError::NoAttempt(NoAttempt::InstalledAlready { recalled: Some(_), .. }))),
+        "{answer:?}"
+    );
+    assert!(known(&worker, patch).is_some());
+    drop(worker);
+    assert!(known(&endpoint.worker().await, patch).is_some(), "also after a start");
+}
+
+/// Nothing is said of what this host never had, and a stranger's word is none.
+#[tokio::test]
+async fn a_recall_of_what_is_not_here_is_no_news() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = installed(&world, &endpoint).await;
+    let other = approved(&world, 3, tree_of("1.0.3"), |_| {});
+    recall(&world, other);
+    recall(&world, patch);
+    let of_other = world.ledger().proof(other).unwrap().bytes();
+    let mut forged = world.ledger().proof(patch).unwrap();
+    let ledger = world.ledger();
+    forged.certificate = ledger.scenario.certificate_by(&forged.header, &ledger.scenario.validators()[..2]);
+    drop(ledger);
+    node.behave(|manners| manners.silent = true);
+    let mut worker = endpoint.worker().await;
+    worker.apply(&other.to_string(), Some(of_other)).await.unwrap();
+    drop(worker.apply(&patch.to_string(), Some(forged.bytes())).await);
+    assert_eq!((known(&worker, other), known(&worker, patch)), (None, None));
 }
