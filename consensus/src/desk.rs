@@ -131,7 +131,10 @@ impl Desk {
         self.effects.push(Effect::Guard(record));
         // Known from here on, so that our own signature is not verified when the core comes back with it.
         match signed {
-            Signed::Vote(vote) => self.now.ballots.insert(&vote),
+            Signed::Vote(vote) => {
+                self.now.ballots.insert(&vote);
+                self.now.count(&vote);
+            }
             Signed::Proposal(proposal) => self.now.keep_proposal(proposal),
         }
     }

@@ -2,8 +2,9 @@
 
 use crate::ballots::{self, Ballots};
 use crate::early::SENDERS_MAX;
-use crate::message::{ProposalBody, SignedProposal, SignedVote, VoteKind};
+use crate::message::{Polka, ProposalBody, SignedProposal, SignedVote, VoteKind};
 use crate::missing::Missing;
+use ledger::bounded::List;
 use ledger::certificate::{Certificate, VoteBody};
 use ledger::evidence::{Charge, Offence};
 use ledger::id::BlockHash;
@@ -36,8 +37,8 @@ pub(crate) struct Height {
     pub(crate) ballots: Ballots,
     /// The last round in which a quorum prevoted for a block, and the block: known however long ago that was.
     polka: Option<(u32, BlockHash)>,
-    /// The first quorum of precommits for a block: it decides, whatever round this is.
-    pub(crate) precommitted: Option<Certificate>,
+    /// Quorums of precommits for a block, by round: each decides, whatever round this is.
+    pub(crate) precommitted: BTreeMap<u32, Certificate>,
     /// Verified proposals of each round, in the order they came.
     proposals: BTreeMap<u32, Vec<SignedProposal>>,
     verdicts: BTreeMap<BlockHash, Verdict>,
@@ -82,7 +83,7 @@ impl Height {
             validators,
             ballots: Ballots::default(),
             polka: None,
-            precommitted: None,
+            precommitted: BTreeMap::new(),
             proposals: BTreeMap::new(),
             verdicts: BTreeMap::new(),
             missing: Missing::default(),
@@ -99,8 +100,13 @@ impl Height {
         3 * count > self.validators.len()
     }
 
-    /// Whether a verified vote makes a quorum of prevotes.
-    pub(crate) fn look_for_polka(&mut self, vote: &SignedVote) {
+    /// Whether a verified vote makes a quorum.
+    pub(crate) fn count(&mut self, vote: &SignedVote) {
+        self.look_for_polka(vote);
+        self.look_for_decision(vote);
+    }
+
+    fn look_for_polka(&mut self, vote: &SignedVote) {
         let VoteBody { round, block, .. } = vote.body;
         let Some(block) = block.filter(|_| vote.kind == VoteKind::Prevote) else { return };
         let is_later = self.polka.is_none_or(|(last, _)| last < round);
@@ -109,16 +115,31 @@ impl Height {
         }
     }
 
-    /// Whether a verified vote makes a quorum of precommits.
-    pub(crate) fn look_for_decision(&mut self, vote: &SignedVote) {
+    fn look_for_decision(&mut self, vote: &SignedVote) {
         let VoteBody { height, round, block } = vote.body;
-        let Some(block) = block.filter(|_| vote.kind == VoteKind::Precommit && self.precommitted.is_none()) else {
-            return;
-        };
+        let is_news = vote.kind == VoteKind::Precommit && !self.precommitted.contains_key(&round);
+        let Some(block) = block.filter(|_| is_news) else { return };
         let signed = self.ballots.signers(round, VoteKind::Precommit, block);
         if self.validators.is_quorum(signed.len()) {
-            self.precommitted = Some(Certificate::assemble(height, round, block, &signed, &self.validators));
+            let quorum = Certificate::assemble(height, round, block, &signed, &self.validators);
+            self.precommitted.insert(round, quorum);
         }
+    }
+
+    /// The quorum that prevoted for a block in a round, as long as its votes are kept.
+    pub(crate) fn polka_of(&self, round: u32, block: BlockHash) -> Option<Polka> {
+        let prevotes = self.ballots.signers(round, VoteKind::Prevote, block);
+        let is_one = self.validators.is_quorum(prevotes.len());
+        is_one
+            .then(|| List::new(prevotes).ok().map(|prevotes| Polka { height: self.number, round, block, prevotes }))?
+    }
+
+    /// A quorum of an earlier round than this that decides: its proposal is here, and its block is good.
+    pub(crate) fn decided_before(&self, current: u32) -> Option<&Certificate> {
+        let mut earlier = self.precommitted.range(..current).map(|(_, quorum)| quorum);
+        earlier.find(|Certificate { round, block, .. }| {
+            self.is_proposed_in(*round, *block) && self.verdict(block).is_some_and(|verdict| verdict.valid)
+        })
     }
 
     /// Whether a quorum prevoted for a block in one of these rounds.
@@ -240,6 +261,7 @@ impl Height {
         if first_kept > 0 {
             self.ballots.forget_before(first_kept);
             self.proposals = self.proposals.split_off(&first_kept);
+            self.precommitted = self.precommitted.split_off(&first_kept);
             self.missing.forget_before(first_kept);
         }
     }

@@ -106,6 +106,8 @@ pub struct Member<C> {
     log: Vec<LogEntry>,
     /// Whether something is not in the guard file yet that was signed.
     unwritten: bool,
+    /// That its key is silent is not on the disk yet: what may come into the chain meanwhile would outlive it.
+    hushes: bool,
     /// A decision that waits for that.
     undone: Option<Certificate>,
     mempool: Mempool,
@@ -161,6 +163,7 @@ impl<C: Chain> Member<C> {
             voice,
             log: Vec::new(),
             unwritten: false,
+            hushes: false,
             undone: None,
             mempool: Mempool::new(config.mempool),
             accusations: Accusations::new(config.node, config.evidence),
@@ -209,7 +212,7 @@ impl<C: Chain> Member<C> {
     /// Whether the actions so far are to be performed before anything else happens to the member, and it is to be told so
     /// ([`Event::Written`]).
     pub fn waits_for_disk(&self) -> bool {
-        self.undone.is_some()
+        self.undone.is_some() || self.hushes
     }
 
     /// The chain, for reading.

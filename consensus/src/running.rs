@@ -122,7 +122,8 @@ impl Running {
         }
         for proposal in proposals {
             let ProposalBody { pol_round, block, .. } = proposal.body;
-            let polka = pol_round.and_then(|round| self.engine.polka(round, &block));
+            let known = |round| self.engine.polka(round, &block).or_else(|| self.desk.now.polka_of(round, block));
+            let polka = pol_round.and_then(known);
             let messages = polka.map(Message::Polka).into_iter().chain([Message::Proposal(proposal)]);
             self.desk.effects.extend(messages.map(|message| Effect::SendTo { to: peer, message }));
         }

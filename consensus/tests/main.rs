@@ -6,6 +6,7 @@ mod adversaries;
 mod bodies;
 mod bounds;
 mod controls;
+mod earlier_rounds;
 mod false_chains;
 mod finality;
 mod flood;

@@ -1,4 +1,4 @@
-//! The ten traps of the core, each with a test that fails when we fall into it.
+//! The traps of the core, each with a test that fails when we fall into it. (The tenth has a room of its own: `earlier_rounds.rs`.)
 
 use crate::table::{Table, X, Y, decisions, guarded, logged, proposals, said, votes};
 use consensus::{
@@ -294,61 +294,6 @@ fn trap_9_the_core_is_pinned_exactly() {
             "a new release of the core means playing every seed again: {line}"
         );
     }
-}
-
-/// Y is proposed in round 0 and again in round 1, and the replica precommits it there; of the precommits of round 0 it has
-/// heard one too few until now.
-fn precommitted_later() -> Table {
-    let mut table = table();
-    table.hear_proposal(table.proposal(H, 0, None, Y));
-    table.ring(H, 0, TimerKind::Propose);
-    for n in [0, 2] {
-        table.hear_vote(table.prevote(n, H, 0, Some(Y)));
-    }
-    table.ring(H, 0, TimerKind::Prevote);
-    for n in [0, 2] {
-        table.hear_vote(table.precommit(n, H, 0, Some(Y)));
-    }
-    table.ring(H, 0, TimerKind::Precommit);
-    assert_eq!(table.replica.round(), Some(1), "its own precommit is for nothing");
-    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 0, Y)));
-    table.judged(H, Y, true);
-    let mut effects = table.hear_proposal(table.proposal(H, 1, Some(0), Y));
-    for n in [0, 2] {
-        effects.extend(table.hear_vote(table.prevote(n, H, 1, Some(Y))));
-    }
-    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 1, Some(Y))), "{effects:?}");
-    table
-}
-
-/// A quorum of any round decides (line 49 of the paper). The core forgets the votes of earlier rounds when it precommits.
-#[test]
-fn trap_10_a_quorum_of_an_earlier_round_decides_whatever_was_precommitted_since() {
-    let mut table = precommitted_later();
-    let effects = table.hear_vote(table.precommit(3, H, 0, Some(Y)));
-    assert_eq!(decisions(&effects), [table.certificate(&[0, 2, 3], H, 0, Y)], "{effects:?}");
-    let log = logged(&effects);
-    assert_eq!(log.last(), Some(&LogEntry::Decided(table.certificate(&[0, 2, 3], H, 0, Y))), "{log:?}");
-}
-
-/// Nor does it wait for a vote where the quorum was complete, and only the proposal was lost.
-#[test]
-fn trap_10_a_lost_proposal_of_an_earlier_round_decides_when_it_comes() {
-    let mut table = table();
-    for n in [0, 2, 3] {
-        table.hear_vote(table.precommit(n, H, 0, Some(Y)));
-    }
-    table.ring(H, 0, TimerKind::Precommit);
-    table.hear(2, Message::Polka(table.polka(&[0, 2, 3], H, 0, Y)));
-    table.judged(H, Y, true);
-    let mut effects = table.hear_proposal(table.proposal(H, 1, Some(0), Y));
-    for n in [0, 2] {
-        effects.extend(table.hear_vote(table.prevote(n, H, 1, Some(Y))));
-    }
-    assert_eq!(said(&effects).last(), Some(&(VoteKind::Precommit, 1, Some(Y))), "{effects:?}");
-    assert_eq!(decisions(&effects), []);
-    let effects = table.hear_proposal(table.proposal(H, 0, None, Y));
-    assert_eq!(decisions(&effects).len(), 1, "{effects:?}");
 }
 
 /// Precommits X, loses the log, and keeps of the guard file what `keep` keeps.

@@ -1,7 +1,7 @@
 //! When a validator may speak: it listens first, and keeps silent where it has forgotten what it said.
 
 use crate::ledger_sim::cast::{Cast, Person};
-use crate::stand::{Disk, Stand, caught, parting, public, said};
+use crate::stand::{Disk, Stand, bodies_said, caught, parting, public, said};
 use consensus::member::{Action, Alarm, Event, Memory, PeerMessage, SILENCE_MS};
 use consensus::{GuardRecord, Message, Signed, SignedVote, VoteKind};
 use ledger::certificate::VoteBody;
@@ -568,4 +568,36 @@ fn who_listens_begins_as_soon_as_nobody_is_left_to_wait_for() {
         stand.wait(REQUEST_MS);
         assert_eq!(plans(&stand.step(Event::Due(Alarm::Sync))), times == VAIN_WAITS_MAX, "{times}");
     }
+}
+
+/// What was judged before a restart is judged: a machine that starts with a clock that is behind gives the body to whoever asks,
+/// or else a block that all are bound to, and whose power went everywhere at once, would be lost until they start again.
+#[test]
+fn a_body_that_was_kept_outlives_a_start_with_a_clock_that_is_behind() {
+    let (mut stand, others) = Stand::in_a_circle();
+    stand.wait(10_000);
+    let header = stand.block(others[0], stand.now.wall_ms).block.header;
+    let kept = |action: &Action| if let Action::KeepBody(kept) = action { Some(kept.block.clone()) } else { None };
+    let bodies: Vec<_> = stand.hear_block(others[0], &header, &[]).iter().filter_map(kept).collect();
+    assert_eq!(bodies.len(), 1);
+    let mut again = Stand::again(me(), Disk { bodies, ..Disk::default() });
+    assert!(again.now.wall_ms + 2_000 < header.time_ms);
+    for person in &others {
+        again.greet(person, Some(public(person)));
+    }
+    let answer = again.say(others[1], PeerMessage::WantBody { block: header.hash() });
+    assert_eq!(bodies_said(&answer), [header.hash()]);
+}
+
+/// Or else a block that came into the chain meanwhile would outlive it, and perhaps show nothing.
+#[test]
+fn that_its_key_is_silent_is_on_the_disk_before_anything_else_happens() {
+    let (mut stand, others) = Stand::in_a_circle();
+    assert!(begins(&mut stand));
+    let own = PeerMessage::Consensus(Message::Vote(stand.vote(me(), VoteKind::Prevote, None)));
+    let actions = stand.step_once(Event::Said { peer: others[0].node.public(), message: own });
+    assert_eq!(written(&actions), [true]);
+    assert!(stand.member.waits_for_disk());
+    stand.step_once(Event::Written);
+    assert!(!stand.member.waits_for_disk());
 }

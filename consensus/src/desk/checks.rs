@@ -70,8 +70,7 @@ impl Desk {
     }
 
     fn draw_conclusions(&mut self, verified: &SignedVote) {
-        self.now.look_for_polka(verified);
-        self.now.look_for_decision(verified);
+        self.now.count(verified);
         if verified.voter == self.me {
             self.learn(Signed::Vote(*verified));
         }

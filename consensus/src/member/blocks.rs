@@ -266,8 +266,8 @@ impl<C: Chain> Member<C> {
             return Ok(());
         }
         // A verdict depends on nothing but the block and its chain; so a block ahead of this clock gets
-        // none until the clock has caught up.
-        if check_clock(&block.header, self.now.wall_ms).is_err() {
+        // none until the clock has caught up. (What was kept had its verdict before a restart.)
+        if body == Body::New && check_clock(&block.header, self.now.wall_ms).is_err() {
             let alarm = Alarm::Missing(hash);
             self.actions.push(Action::Schedule { alarm, after_ms: limits::CLOCK_AHEAD_MS_MAX });
             return Ok(());
@@ -293,7 +293,7 @@ impl<C: Chain> Member<C> {
     /// What was signed is in the guard file: now the chain may have it, and not before. Or else a chain that outlived its
     /// guard by a crash would look like one whose guard was lost.
     pub(super) fn written(&mut self) -> Result<(), Fatal> {
-        self.unwritten = false;
+        (self.unwritten, self.hushes) = (false, false);
         self.undone.take().map_or(Ok(()), |certificate| self.decided(&certificate))
     }
 
@@ -381,7 +381,7 @@ impl<C: Chain> Member<C> {
     /// Others know something that this node's key said at a height, and its guard does not.
     pub(super) fn is_told_of_own_words(&mut self, height: u64) {
         if self.voice.as_mut().is_some_and(Voice::forgot) {
-            self.started = false;
+            (self.started, self.hushes) = (false, true);
             self.actions.push(Action::KeepSilence(true));
             self.actions.push(Action::CancelConsensus);
             self.actions.push(Action::Alarm(format!(

@@ -3,7 +3,7 @@
 use super::Running;
 use crate::effect::{Alarm, Effect};
 use crate::engine::Told;
-use crate::message::{Message, ProposalBody, SignedVote, VoteKind};
+use crate::message::{Message, Polka, ProposalBody, SignedVote, VoteKind};
 use crate::proposer::proposer;
 use ledger::certificate::Certificate;
 use ledger::id::BlockHash;
@@ -65,14 +65,16 @@ impl Running {
     /// Brings verdicts and proposals together, whichever came first, and asks for verdicts still out. What is
     /// of no use any more goes.
     pub(crate) fn settle(&mut self) {
+        self.decide_by_an_earlier_round();
+        // First: told of a block that a proposal names, the core does not look for a certificate of another round.
+        if let Some(Certificate { round, block, .. }) = self.desk.now.certified.clone() {
+            self.settle_block(round, block, true);
+        }
         let named: Vec<ProposalBody> = self.desk.now.proposals().map(|proposal| proposal.body).collect();
         for ProposalBody { round, block, .. } in named {
             self.settle_block(round, block, false);
         }
-        self.decide_by_an_earlier_round();
-        if let Some(Certificate { round, block, .. }) = self.desk.now.certified.clone() {
-            self.settle_block(round, block, true);
-        }
+        self.show_the_quorum_that_is_called_on();
         self.desk.now.forget_old_rounds(self.round());
     }
 
@@ -81,12 +83,23 @@ impl Running {
     /// of Algorithm 1, <https://arxiv.org/abs/1807.04938>): it is shown to the core as if by another who has decided.
     fn decide_by_an_earlier_round(&mut self) {
         let now = &self.desk.now;
-        let earlier = now.precommitted.as_ref().filter(|quorum| quorum.round < self.round() && now.certified.is_none());
-        let Some(quorum) = earlier.filter(|_| !self.is_decided()) else { return };
-        let is_good = now.verdict(&quorum.block).is_some_and(|verdict| verdict.valid && verdict.told);
-        if is_good && now.is_proposed_in(quorum.round, quorum.block) {
-            self.tell(Told::Decided(quorum.clone()));
+        let quorum = now.decided_before(self.round()).filter(|_| now.certified.is_none() && !self.is_decided());
+        if let Some(quorum) = quorum.cloned() {
+            self.tell(Told::Decided(quorum));
         }
+    }
+
+    /// So it forgets the quorum of prevotes that a later proposal calls on (line 28): whoever says those votes again says
+    /// nothing new.
+    fn show_the_quorum_that_is_called_on(&mut self) {
+        if self.is_decided() || !self.engine.awaits_proposal() {
+            return;
+        }
+        let proposals = self.desk.now.proposals_of(self.round()).iter();
+        let called_on = proposals.filter_map(|proposal| proposal.body.pol_round.zip(Some(proposal.body.block)));
+        let forgotten = called_on.filter(|(round, block)| self.engine.polka(*round, block).is_none());
+        let known: Vec<Polka> = forgotten.filter_map(|(round, block)| self.desk.now.polka_of(round, block)).collect();
+        known.into_iter().for_each(|polka| self.tell(Told::Polka(polka)));
     }
 
     fn settle_block(&mut self, round: u32, block: BlockHash, certified: bool) {

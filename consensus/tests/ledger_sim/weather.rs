@@ -152,23 +152,17 @@ impl World {
         self.down_us.insert(host, down_us);
     }
 
-    /// Power off, and another disk. Only where the chains of every quorum show what is missing on it, whoever sends a block: not
+    /// Power off, and another disk. Only where the chains of all others show what is missing on it, whoever sends a block: not
     /// every certificate of it has the same signatures. What nobody can know, nobody can heed. Whether it was done.
     fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) -> bool {
         let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return false };
-        // Whichever quorum it hears when it starts: the one that is least far is made of those with the lowest chains.
-        let quorum = self.cast.set().quorum();
-        let validators = self.hosts[..self.cast.validators.len()].iter().filter(|other| other.place != host);
-        let mut others: Vec<&Host> = validators.collect();
-        others.sort_by_key(|other| other.height());
-        let least = others[quorum - 2].height();
-        let words = disk.words(key);
+        let others = || self.hosts.iter().filter(|other| other.place != host);
+        let (words, least) = (disk.words(key), others().map(Host::height).min().unwrap_or_default());
         let shows_it = |other: &Host, height: u64| {
             let vault = other.vault.look();
-            vault.block(height).is_none_or(|(_, certificate)| words.lack(&certificate, vault.set_of(height)))
+            vault.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, vault.set_of(height)))
         };
-        let shows = (words.height().max(1)..=least)
-            .any(|height| self.hosts.iter().filter(|other| other.place != host).all(|other| shows_it(other, height)));
+        let shows = (words.height().max(1)..=least).any(|height| others().all(|other| shows_it(other, height)));
         if shows {
             self.switch_off(host, down_us);
             self.hosts[host].disk_becomes(disk);
