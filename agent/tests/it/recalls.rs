@@ -241,6 +241,14 @@ async fn a_proof_that_somebody_gives_brings_the_recall_of_what_runs_here() {
     assert!(known(&endpoint.worker().await, patch).is_some(), "also after a start");
 }
 
+/// The proof of a patch, certified by less than a quorum.
+fn signed_by_two(world: &World, patch: PatchId) -> Vec<u8> {
+    let ledger = world.ledger();
+    let mut proof = ledger.proof(patch).unwrap();
+    proof.certificate = ledger.scenario.certificate_by(&proof.header, &ledger.scenario.validators()[..2]);
+    proof.bytes()
+}
+
 /// Nothing is said of what this host never had, and a stranger's word is none.
 #[tokio::test]
 async fn a_recall_of_what_is_not_here_is_no_news() {
@@ -252,13 +260,10 @@ async fn a_recall_of_what_is_not_here_is_no_news() {
     recall(&world, other);
     recall(&world, patch);
     let of_other = world.ledger().proof(other).unwrap().bytes();
-    let mut forged = world.ledger().proof(patch).unwrap();
-    let ledger = world.ledger();
-    forged.certificate = ledger.scenario.certificate_by(&forged.header, &ledger.scenario.validators()[..2]);
-    drop(ledger);
+    let forged = signed_by_two(&world, patch);
     node.behave(|manners| manners.silent = true);
     let mut worker = endpoint.worker().await;
     worker.apply(&other.to_string(), Some(of_other)).await.unwrap();
-    drop(worker.apply(&patch.to_string(), Some(forged.bytes())).await);
+    drop(worker.apply(&patch.to_string(), Some(forged)).await);
     assert_eq!((known(&worker, other), known(&worker, patch)), (None, None));
 }
