@@ -57,6 +57,7 @@ pub(crate) struct Height {
 pub(crate) struct Held {
     pub(crate) votes: usize,
     pub(crate) proposals: usize,
+    pub(crate) quorums: usize,
     pub(crate) verdicts: usize,
     pub(crate) offences: usize,
     pub(crate) answered: usize,
@@ -246,6 +247,7 @@ impl Height {
         Held {
             votes: self.ballots.variants(),
             proposals: self.proposals().count(),
+            quorums: self.precommitted.len(),
             verdicts: self.verdicts.len(),
             offences: self.accused.len(),
             answered: self.answers.len(),
@@ -297,6 +299,24 @@ mod tests {
             assert!(!height.is_new(&charge(round)), "once");
         }
         assert!(!height.is_new(&charge(4_096)));
+    }
+
+    #[test]
+    fn quorums_of_rounds_long_past_are_forgotten() {
+        let mut height = height();
+        let keys: Vec<_> = height.validators.validators().iter().map(|validator| validator.key).collect();
+        for round in 0..300 {
+            let body = VoteBody { height: 1, round, block: Some(BlockHash([1; 32])) };
+            for voter in &keys[..3] {
+                let signature = ledger::key::Signature([1; 64]);
+                let vote = SignedVote { kind: VoteKind::Precommit, body, voter: *voter, signature };
+                height.ballots.insert(&vote);
+                height.count(&vote);
+            }
+            height.forget_old_rounds(round);
+        }
+        assert_eq!(height.held().quorums, 257);
+        assert!(height.precommitted.keys().eq(&(43..300).collect::<Vec<_>>()));
     }
 
     #[test]

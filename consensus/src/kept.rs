@@ -48,6 +48,7 @@ pub(crate) fn of_height(now: &Height, round: u32) -> Vec<Kept> {
     vec![
         kept("votes", held.votes, validators * KINDS * VARIANTS_WITH_QUORUM_MAX * rounds(round)),
         kept("proposals", held.proposals, per_round * rounds(round)),
+        kept("quorums of precommits", held.quorums, rounds(round)),
         kept("verdicts", held.verdicts, UNNAMED_VERDICTS_MAX + judged),
         kept("offences", held.offences, ACCUSED_MAX),
         kept("peers answered", held.answered, early::SENDERS_MAX),

@@ -1,7 +1,7 @@
 //! Trap 10: with a precommit for a block the core forgets the votes of all rounds before, and the replica, which knows them all,
 //! would not tell it of them again. What they decide is decided all the same, and what they call for is done.
 
-use crate::table::{Table, X, Y, decisions, logged, said};
+use crate::table::{Table, X, Y, decisions, guarded, logged, said};
 use consensus::{Effect, LogEntry, Message, TimerKind, VoteKind};
 use ledger::id::BlockHash;
 
@@ -142,6 +142,55 @@ fn a_proposal_that_calls_on_a_quorum_of_long_ago_is_prevoted() {
     let effects = table.ring(H, 1, TimerKind::Precommit);
     assert_eq!(table.replica.round(), Some(2));
     assert_eq!(said(&effects), [(VoteKind::Prevote, 2, Some(Y))], "at once");
+    let log = logged(&effects);
+    let shown = |log: &[LogEntry]| log.iter().filter(|entry| matches!(entry, LogEntry::Polka(_))).count();
+    assert_eq!(shown(&log), 1, "{log:?}");
+    assert_eq!(shown(&logged(&table.ring(H, 2, TimerKind::Rebroadcast))), 0, "and no second time");
+}
+
+/// The log has what the core was shown, where it was shown it: read again, it says the same.
+#[test]
+fn what_was_shown_to_the_core_is_read_again_after_a_crash() {
+    let mut table = table();
+    let mut log = Vec::new();
+    let mut guard = Vec::new();
+    let mut note = |effects: Vec<Effect>| {
+        log.extend(logged(&effects));
+        guard.extend(guarded(&effects));
+    };
+    note(table.hear_proposal(table.proposal(H, 0, None, Y)));
+    note(table.ring(H, 0, TimerKind::Propose));
+    note(hear(&mut table, &[0, 1, 2], VoteKind::Prevote, 0, Some(Y)));
+    note(table.ring(H, 0, TimerKind::Prevote));
+    note(hear(&mut table, &[0, 1, 2], VoteKind::Precommit, 0, None));
+    note(table.ring(H, 0, TimerKind::Precommit));
+    note(table.judged(H, Y, true));
+    note(table.hear_proposal(table.proposal(H, 1, Some(0), Y)));
+    note(table.hear_proposal(table.proposal(H, 2, Some(0), Y)));
+    note(hear(&mut table, &[0, 1], VoteKind::Prevote, 1, Some(Y)));
+    note(hear(&mut table, &[0, 1], VoteKind::Precommit, 1, None));
+    note(table.ring(H, 1, TimerKind::Precommit));
+    assert!(log.iter().any(|entry| matches!(entry, LogEntry::Polka(polka) if polka.round == 0)), "{log:?}");
+    let mut again = Table::with_guard(4, 3, guard);
+    let effects = again.restart(H, log);
+    assert_eq!(again.replica.round(), Some(2));
+    assert_eq!(said(&effects), [(VoteKind::Prevote, 2, Some(Y))], "{effects:?}");
+    assert!(!effects.iter().any(|effect| matches!(effect, Effect::Guard(_) | Effect::Alarm(_))), "{effects:?}");
+}
+
+/// The proposal of the last quorum never comes, and that of an earlier one does.
+#[test]
+fn a_later_quorum_without_its_proposal_hides_no_earlier_one() {
+    let mut table = table();
+    for round in [0, 1] {
+        hear(&mut table, &[0, 1, 2], VoteKind::Precommit, round, Some(Y));
+        table.ring(H, round, TimerKind::Precommit);
+    }
+    table.hear(1, Message::Polka(table.polka(&[0, 1, 2], H, 1, Y)));
+    table.judged(H, Y, true);
+    precommit(&mut table, 2);
+    let effects = table.hear_proposal(table.proposal(H, 0, None, Y));
+    assert_eq!(decisions(&effects), [table.certificate(&[0, 1, 2], H, 0, Y)], "{effects:?}");
 }
 
 /// Whoever lacks a proposal is sent the quorum that it calls on, too.

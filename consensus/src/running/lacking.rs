@@ -92,14 +92,16 @@ impl Running {
     /// So it forgets the quorum of prevotes that a later proposal calls on (line 28): whoever says those votes again says
     /// nothing new.
     fn show_the_quorum_that_is_called_on(&mut self) {
-        if self.is_decided() || !self.engine.awaits_proposal() {
-            return;
-        }
         let proposals = self.desk.now.proposals_of(self.round()).iter();
         let called_on = proposals.filter_map(|proposal| proposal.body.pol_round.zip(Some(proposal.body.block)));
         let forgotten = called_on.filter(|(round, block)| self.engine.polka(*round, block).is_none());
         let known: Vec<Polka> = forgotten.filter_map(|(round, block)| self.desk.now.polka_of(round, block)).collect();
-        known.into_iter().for_each(|polka| self.tell(Told::Polka(polka)));
+        for polka in known {
+            // The first may have led to a decision.
+            if !self.is_decided() && self.engine.awaits_proposal() {
+                self.tell(Told::Polka(polka));
+            }
+        }
     }
 
     fn settle_block(&mut self, round: u32, block: BlockHash, certified: bool) {

@@ -157,10 +157,14 @@ impl World {
     fn change_disk(&mut self, host: usize, down_us: u64, disk: Disk) -> bool {
         let Some(key) = self.hosts[host].person.validator.as_ref().map(SecretKey::public) else { return false };
         let others = || self.hosts.iter().filter(|other| other.place != host);
-        let (words, least) = (disk.words(key), others().map(Host::height).min().unwrap_or_default());
+        // Those who do not validate decide nothing: what they have is a copy.
+        let validates = |other: &&Host| other.person.validator.is_some();
+        let least = others().filter(validates).map(Host::height).min().unwrap_or_default();
+        let words = disk.words(key);
         let shows_it = |other: &Host, height: u64| {
             let vault = other.vault.look();
-            vault.block(height).is_some_and(|(_, certificate)| words.lack(&certificate, vault.set_of(height)))
+            let shows = |(_, certificate)| words.lack(&certificate, vault.set_of(height));
+            vault.block(height).map_or(other.person.validator.is_none(), shows)
         };
         let shows = (words.height().max(1)..=least).any(|height| others().all(|other| shows_it(other, height)));
         if shows {
