@@ -4,7 +4,8 @@
 //!
 //! It knows nothing of what our replica does besides the paper: when a certificate of a height is shown to the replica,
 //! the shadow leaves it until the next one begins. So it does when the replica restarts, with a guard file and a log that
-//! the paper does not have, and where the replica does not validate. It is put beside replicas in honest worlds.
+//! the paper does not have, and where the replica does not validate. Beside replicas in worlds with liars it is only asked for
+//! its decisions: of one who says two things in one place the two may count another.
 
 use crate::lockstep::{Core as _, Deed, H, Step};
 use crate::oracle::{Oracle, QUORUM, Word};
@@ -13,6 +14,7 @@ use consensus::{
     Effect, Input, Message, ProposalBody, RoundVote, SignedVote, Skip, SkipReason, TimerKind, VoteKind, proposer,
 };
 use ledger::bounded::List;
+use ledger::certificate::Certificate;
 use ledger::id::BlockHash;
 use ledger::key::PublicKey;
 use ledger::validators::ValidatorSet;
@@ -29,6 +31,15 @@ enum Act {
     Decide(u32, BlockHash),
 }
 
+/// What the two must have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Compared {
+    /// Every word, at the same moment.
+    Words,
+    /// What they decide, whenever both do.
+    Decisions,
+}
+
 /// The two do not do the same.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("height {height}: after {input} the replica does {ours}, and the oracle {theirs}")]
@@ -40,6 +51,9 @@ pub(crate) struct Differs {
 }
 
 pub(crate) struct Shadow {
+    compared: Compared,
+    /// What the replica and the oracle decided in this height.
+    decided: [Option<BlockHash>; 2],
     me: PublicKey,
     quorum: usize,
     height: u64,
@@ -62,13 +76,15 @@ pub(crate) struct Shadow {
 }
 
 impl Shadow {
-    pub(crate) fn of(me: PublicKey) -> Self {
-        Self::with_quorum(me, QUORUM)
+    pub(crate) fn of(me: PublicKey, compared: Compared) -> Self {
+        Self { compared, ..Self::with_quorum(me, QUORUM) }
     }
 
     /// One that counts otherwise than it should, or not.
     pub(crate) fn with_quorum(me: PublicKey, quorum: usize) -> Self {
         Self {
+            compared: Compared::Words,
+            decided: [None; 2],
             me,
             quorum,
             height: 0,
@@ -94,6 +110,9 @@ impl Shadow {
     /// What the replica was given, and what it did.
     pub(crate) fn follow(&mut self, input: &Input, effects: &[Effect]) -> Result<(), Differs> {
         let deeds = self.take(input);
+        if self.compared == Compared::Decisions {
+            return self.follow_decisions(effects, &deeds);
+        }
         if self.oracle.is_none() {
             return Ok(());
         }
@@ -111,6 +130,33 @@ impl Shadow {
                 self.late += u64::from(round > 0);
             }
         }
+        Ok(())
+    }
+
+    /// Neither waits for the other, and they never decide two blocks.
+    fn follow_decisions(&mut self, effects: &[Effect], deeds: &[Deed<Word>]) -> Result<(), Differs> {
+        let ours = effects.iter().find_map(|effect| match effect {
+            Effect::Decide(Certificate { height, round, block, .. }) if *height == self.height => {
+                Some((*round, *block))
+            }
+            _ => None,
+        });
+        let theirs = deeds.iter().find_map(|deed| match deed {
+            Deed::Decide(round, block) => Some((*round, *block)),
+            _ => None,
+        });
+        for (place, decision) in [ours, theirs].into_iter().enumerate() {
+            self.decided[place] = self.decided[place].or(decision.map(|(_, block)| block));
+        }
+        let ([Some(ours_is), Some(theirs_is)], Some((round, _))) = (self.decided, ours.or(theirs)) else {
+            return Ok(());
+        };
+        if ours_is != theirs_is {
+            let (ours, theirs) = (format!("decides {ours_is}"), format!("decides {theirs_is}"));
+            return Err(Differs { height: self.height, input: "all it heard".to_owned(), ours, theirs });
+        }
+        self.agreed += 1;
+        self.late += u64::from(round > 0);
         Ok(())
     }
 
@@ -182,7 +228,7 @@ impl Shadow {
         let turn = |round| place(&proposer(validators, height, round)).expect("a proposer is of the set");
         let count = u32::try_from(validators.len()).expect("few");
         let is_next = height == self.height + 1;
-        (self.height, self.oracle) = (height, None);
+        (self.height, self.oracle, self.decided) = (height, None, [None; 2]);
         (self.judged, self.unjudged, self.said) = (BTreeSet::new(), Vec::new(), Vec::new());
         let (early, verdicts) = (std::mem::take(&mut self.early), std::mem::take(&mut self.early_verdicts));
         let restarts = std::mem::take(&mut self.restarts);
