@@ -56,6 +56,7 @@ test-long: setup-tests
 
 check: setup-tests
 	$(CARGO) fmt --all --check
+	$(CARGO) fmt --manifest-path fuzz/Cargo.toml --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	$(CARGO) test -p tests --test architecture
 

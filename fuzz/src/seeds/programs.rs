@@ -205,7 +205,8 @@ pub(super) fn of_answers(seeds: &mut Seeds) {
         release: 3,
         standing: "approved".to_owned(),
     };
-    let receipt = lean::ListedReceipt { endpoint: vec![1; 32], patch: vec![2; 32], attempt: 5, transaction_id: vec![4; 32] };
+    let receipt =
+        lean::ListedReceipt { endpoint: vec![1; 32], patch: vec![2; 32], attempt: 5, transaction_id: vec![4; 32] };
     let next_page_token = "000000000000002a".to_owned();
     let recall = Some(lean::RecalledIn { transaction_id: vec![3; 32] });
     for (which, bytes) in [
