@@ -130,9 +130,8 @@ impl Height {
     /// The quorum that prevoted for a block in a round, as long as its votes are kept.
     pub(crate) fn polka_of(&self, round: u32, block: BlockHash) -> Option<Polka> {
         let prevotes = self.ballots.signers(round, VoteKind::Prevote, block);
-        let is_one = self.validators.is_quorum(prevotes.len());
-        is_one
-            .then(|| List::new(prevotes).ok().map(|prevotes| Polka { height: self.number, round, block, prevotes }))?
+        let quorum = Some(prevotes).filter(|prevotes| self.validators.is_quorum(prevotes.len()))?;
+        Some(Polka { height: self.number, round, block, prevotes: List::new(quorum).ok()? })
     }
 
     /// A quorum of an earlier round than this that decides: its proposal is here, and its block is good.
