@@ -4,7 +4,7 @@ use super::queue::{Frame, Inlet, Kind, Outlet, Queues, Way};
 use super::silence::WORD_INTERVAL;
 use super::{BULK, URGENT};
 use consensus::member::PeerMessage;
-use futures::AsyncWriteExt as _;
+use futures::{AsyncReadExt as _, AsyncWriteExt as _};
 use ledger::encoding::decode;
 use ledger::frame;
 use ledger::key::PublicKey;
@@ -13,11 +13,17 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use store::Store;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 
 /// Requests for blocks of one peer that wait. An honest one makes the next when the last is answered.
 const BLOCK_REQUESTS_MAX: usize = 2;
-/// How long before a stream that broke is opened again.
+/// How long before a stream that broke is opened again, at first and at most.
 const REOPEN_DELAY: Duration = Duration::from_millis(50);
+const REOPEN_DELAY_MAX: Duration = WORD_INTERVAL;
+/// How long after it was opened a stream is known to be taken: a refusal needs one way back.
+const TAKEN_AFTER: Duration = Duration::from_secs(5);
+/// Bytes kept of a stream that nobody may have taken. Over TCP no more go onto it before somebody reads.
+const UNTAKEN_BYTES_MAX: usize = 256 * 1024;
 
 /// Our hello to a peer, once it was said. A peer that does not know whose a stream is hears nothing of
 /// what comes on it, so every urgent stream begins with it.
@@ -95,53 +101,120 @@ fn kind(message: &PeerMessage) -> Kind {
 }
 
 /// Writes frames to one stream, opening it again when it breaks, until the peer is gone.
-async fn write_frames(
+async fn write_frames(control: libp2p_stream::Control, (peer, way): (PeerId, Way), frames: Outlet, greeting: Greeting) {
+    while let Some(first) = frames.next(way).await {
+        let (mut due, mut delay) = (vec![first], REOPEN_DELAY);
+        while !due.is_empty() {
+            let Some(mut stream) = open_stream(control.clone(), (peer, way), &frames).await else { return };
+            let mut untaken = Untaken::new();
+            // What is lost later is asked for or said again; who speaks is not.
+            let _ = write_stream(&mut stream, due, (&frames, way), (&greeting, &mut untaken)).await;
+            due = untaken.frames;
+            if !due.is_empty() {
+                tokio::time::sleep(delay).await;
+                delay = (2 * delay).min(REOPEN_DELAY_MAX);
+            }
+        }
+    }
+}
+
+/// A stream to a peer; `None` when it is gone: what was meant for a connection that ended is not said on the next one.
+async fn open_stream(
     mut control: libp2p_stream::Control,
     (peer, way): (PeerId, Way),
-    frames: Outlet,
-    greeting: Greeting,
-) {
+    frames: &Outlet,
+) -> Option<libp2p::Stream> {
     let protocol = match way {
         Way::Urgent => URGENT,
         Way::Bulk => BULK,
     };
-    while let Some(first) = frames.next(way).await {
-        let mut stream = loop {
-            if frames.is_closed() {
-                // What was meant for a connection that ended is not said on the next one.
-                return;
-            }
-            match control.open_stream(peer, protocol.clone()).await {
-                Ok(stream) => break stream,
-                Err(_) => tokio::time::sleep(REOPEN_DELAY).await,
-            }
-        };
-        // What is lost with a stream is asked for or said again; who speaks is not.
-        let _ = write_stream(&mut stream, first, (&frames, way), &greeting).await;
+    while !frames.is_closed() {
+        match control.open_stream(peer, protocol.clone()).await {
+            Ok(stream) => return Some(stream),
+            Err(_) => tokio::time::sleep(REOPEN_DELAY).await,
+        }
     }
+    None
 }
 
 /// Writes frames until the stream breaks or the peer is gone.
 async fn write_stream(
     stream: &mut libp2p::Stream,
-    first: Arc<Frame>,
+    due: Vec<Arc<Frame>>,
     (frames, way): (&Outlet, Way),
-    greeting: &Greeting,
+    (greeting, untaken): (&Greeting, &mut Untaken),
 ) -> std::io::Result<()> {
-    if let Some(hello) = greeting.get().filter(|hello| !Arc::ptr_eq(hello, &first)) {
+    if let Some(hello) = greeting.get().filter(|hello| !due.first().is_some_and(|first| Arc::ptr_eq(hello, first))) {
         stream.write_all(&hello.bytes).await?;
     }
-    let mut next = Some(first);
-    while let Some(frame) = next {
+    for frame in due {
+        untaken.keep(&frame);
         stream.write_all(&frame.bytes).await?;
+    }
+    loop {
         while let Some(frame) = frames.try_next(way) {
+            untaken.keep(&frame);
             stream.write_all(&frame.bytes).await?;
         }
         stream.flush().await?;
-        drop(frame);
-        next = next_or_word(frames, way, greeting).await;
+        let next = tokio::select! {
+            next = next_or_word(frames, way, greeting) => next,
+            again = untaken.taken_or_not(stream) => {
+                // Whoever has only nothing to say hears this twice; to whoever dropped the stream nothing can be written.
+                for frame in again {
+                    stream.write_all(&frame.bytes).await?;
+                }
+                untaken.forget();
+                continue;
+            }
+        };
+        let Some(frame) = next else {
+            untaken.forget();
+            return Ok(());
+        };
+        untaken.keep(&frame);
+        stream.write_all(&frame.bytes).await?;
     }
-    Ok(())
+}
+
+/// What was written to a new stream. A peer whose library has no room for a stream at that moment (`libp2p-stream` has room
+/// for one of all peers' that nobody took yet) drops it with all that is on it, and says so to this side alone.
+struct Untaken {
+    frames: Vec<Arc<Frame>>,
+    bytes: usize,
+    /// Until then the stream may turn out to be dropped; `None` when that is over.
+    until: Option<Instant>,
+}
+
+impl Untaken {
+    fn new() -> Self {
+        Self { frames: Vec::new(), bytes: 0, until: Some(Instant::now() + TAKEN_AFTER) }
+    }
+
+    fn keep(&mut self, frame: &Arc<Frame>) {
+        if self.until.is_none() {
+            return;
+        }
+        self.bytes += frame.bytes.len();
+        self.frames.push(frame.clone());
+        if self.bytes > UNTAKEN_BYTES_MAX {
+            self.forget();
+        }
+    }
+
+    /// The peer has the stream, or is taken to have it.
+    fn forget(&mut self) {
+        (self.frames, self.until) = (Vec::new(), None);
+    }
+
+    /// Waits until the stream is taken to be read, or its other direction ends: with what is to be written once more then.
+    async fn taken_or_not(&self, stream: &mut libp2p::Stream) -> Vec<Arc<Frame>> {
+        let Some(until) = self.until else { return std::future::pending().await };
+        match tokio::time::timeout_at(until, stream.read(&mut [0])).await {
+            Ok(Ok(0) | Err(_)) => self.frames.clone(),
+            Ok(Ok(_)) | Err(_) => Vec::new(),
+        }
+    }
 }
 
 /// What is sent next: when there is nothing for a while, our hello once more. It tells nothing new, but that we are

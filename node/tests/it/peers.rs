@@ -15,6 +15,7 @@ use ledger::state::record::Role;
 use libp2p::StreamProtocol;
 use proto::v1::GetTransactionRequest;
 use store::Store;
+use tokio::time::timeout;
 
 /// A validator's node, and what a peer of it needs.
 struct Stage {
@@ -196,6 +197,55 @@ async fn a_stream_that_broke_begins_again_with_hello() {
         let first = receive(&mut stream).await;
         assert!(matches!(first, Some(PeerMessage::Hello { .. })), "round {round}: {first:?}");
     }
+    stage.node.stop();
+}
+
+/// A library that has no room for a stream at that moment drops it unread. What was on it comes on the next one, however often
+/// that happens.
+#[tokio::test]
+async fn what_was_on_a_stream_that_nobody_took_comes_again() {
+    let stage = Stage::set(93).await;
+    stage.node.assert_goes_on(&stage.world, 1).await;
+    let peer = stage.member().await;
+    let (mut urgent, mut bulk) = (peer.incoming(URGENT), peer.incoming(BULK));
+    let _stream = peer.say(&stage.hello()).await;
+    for _ in 0..3 {
+        drop(timeout(PATIENCE, urgent.next()).await.expect("a stream").unwrap());
+    }
+    let (_, mut stream) = timeout(PATIENCE, urgent.next()).await.expect("another stream").unwrap();
+    assert!(matches!(receive(&mut stream).await, Some(PeerMessage::Hello { .. })));
+    let _asking = peer.say(&PeerMessage::WantBlocks { from: 1, count: 1 }).await;
+    for _ in 0..3 {
+        drop(timeout(PATIENCE, bulk.next()).await.expect("a stream").unwrap());
+    }
+    let (_, mut stream) = timeout(PATIENCE, bulk.next()).await.expect("another stream").unwrap();
+    let block = timeout(PATIENCE, receive(&mut stream)).await.expect("what was on the others");
+    assert!(matches!(block, Some(PeerMessage::FinalisedBlock { .. })), "{block:?}");
+    stage.node.stop();
+}
+
+/// A peer that only hears may end its direction of a stream: it is spoken to on the same one.
+#[tokio::test]
+async fn a_peer_that_ends_its_direction_of_a_stream_is_spoken_to_on() {
+    let stage = Stage::set(94).await;
+    stage.node.assert_goes_on(&stage.world, 1).await;
+    let peer = stage.member().await;
+    let (mut urgent, mut bulk) = (peer.incoming(URGENT), peer.incoming(BULK));
+    let mut asking = peer.say(&stage.hello()).await;
+    let (_, mut stream) = timeout(PATIENCE, urgent.next()).await.expect("a stream").unwrap();
+    stream.close().await.unwrap();
+    for _ in 0..3 {
+        assert!(matches!(receive(&mut stream).await, Some(PeerMessage::Hello { .. } | PeerMessage::Status { .. })));
+    }
+    send(&mut asking, &frame(&encode(&PeerMessage::WantBlocks { from: 1, count: 2 }))).await;
+    let (_, mut stream) = timeout(PATIENCE, bulk.next()).await.expect("a stream").unwrap();
+    stream.close().await.unwrap();
+    let mut heights = Vec::new();
+    while !heights.contains(&2) {
+        let Some(PeerMessage::FinalisedBlock { block, .. }) = receive(&mut stream).await else { panic!("no block") };
+        heights.push(block.header.height);
+    }
+    assert!(heights.contains(&1), "{heights:?}");
     stage.node.stop();
 }
 
