@@ -31,12 +31,16 @@ use ledger::key::PublicKey;
 use ledger::limits;
 use policy::Policy;
 use policy::schedule::Zone;
+use rustix::fs::StatVfsMountFlags;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use terminal::escape;
 use tokio::sync::watch;
+
+/// Free on the agent's disk: with less, what it does may not be written down.
+const NOTES_BYTES_MIN: u64 = 4 << 20;
 
 /// An agent's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -88,7 +92,7 @@ pub struct Status {
     /// The agent's own program: the one that runs, or the one that would.
     #[serde(default)]
     pub program: Option<ProgramView>,
-    /// What of this could not be found out, and why.
+    /// What of this could not be found out, and why; and that the disk is full.
     #[serde(default)]
     pub trouble: Vec<String>,
 }
@@ -163,7 +167,7 @@ impl Shown {
     /// The state now. What cannot be found out is said, and is no obstacle to the rest.
     #[must_use]
     pub fn status(&self) -> Status {
-        let mut trouble = Vec::new();
+        let mut trouble: Vec<_> = room(&self.config).into_iter().collect();
         let seen = self.heads.newest();
         let split = self.heads.split();
         let paused = match &split {
@@ -208,7 +212,7 @@ impl Status {
     /// What the disk says of an agent that does not run.
     #[must_use]
     pub fn of_the_disk(config: &Config, endpoint: PublicKey) -> Self {
-        let mut trouble = Vec::new();
+        let mut trouble: Vec<_> = room(config).into_iter().collect();
         let (installed, under_way) = installed_and_judged(config, &mut trouble);
         let receipts = Receipts::waiting_in(&DataDir::at(config.data_dir.clone()).receipts());
         Self {
@@ -234,6 +238,22 @@ impl Status {
             trouble,
         }
     }
+}
+
+/// That there is no room for what the agent has to write down of all it does: it begins nothing then, and some of what it
+/// knows is not kept.
+fn room(config: &Config) -> Option<String> {
+    let there = config.data_dir.ancestors().find(|path| path.is_dir())?;
+    let disk = rustix::fs::statvfs(there).ok()?;
+    let (free, shown) = (disk.f_bavail.saturating_mul(disk.f_frsize), there.display());
+    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        return Some(format!("the disk of {shown} cannot be written: it is mounted read-only"));
+    }
+    // Of a disk that counts no files there are none free and none at all.
+    if disk.f_files > 0 && disk.f_favail == 0 {
+        return Some(format!("the disk of {shown} has no room for another file"));
+    }
+    (free < NOTES_BYTES_MIN).then(|| format!("the disk of {shown} is full: {} KiB are free", free >> 10))
 }
 
 /// The record of the agent's own programs, where there is one.

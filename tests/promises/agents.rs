@@ -256,6 +256,13 @@ async fn no_patch_without_proof_and_every_apply_has_a_receipt() {
     })
     .await;
     assert_eq!(Stage::status(&host)["enrolment"], "enrolled");
+    // And so are its people, of that host alone: where it was refused nothing runs.
+    wait_for("an alarm of the recall", async || {
+        let alarms = crate::inventory::alarms(&stage.ledger);
+        let [(health, what)] = &alarms[..] else { return None };
+        (health == "unhealthy" && what[0]["why"] == "recalled: a regression was found").then_some(())
+    })
+    .await;
     assert_small(&stage.ledger, "agent-1");
 }
 

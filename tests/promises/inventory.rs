@@ -128,7 +128,7 @@ async fn an_installed_package_is_another_inventory_after_one_interval() {
 }
 
 /// Hosts that somebody should see to, each with its health; the exit code says whether there are any.
-fn alarms(ledger: &Ledger) -> Vec<(Value, Value)> {
+pub(crate) fn alarms(ledger: &Ledger) -> Vec<(Value, Value)> {
     let who = ledger.as_client("site", Some(("site", "operator")));
     let output = ledger.countersign(&["inventory", "alarm", "-o", "json"], &who);
     let alarm: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"));

@@ -7,6 +7,7 @@ mod hardware;
 mod history;
 mod packages;
 mod readings;
+mod recalled;
 mod services;
 mod system;
 mod teller;
@@ -16,6 +17,7 @@ pub use history::{Held, History};
 pub use teller::Teller;
 pub use told::{Told, ToldNode};
 
+use crate::clock;
 use crate::config::{self, Config, Part};
 use crate::data::DataDir;
 use crate::health::{HealthView, Vitals};
@@ -24,6 +26,7 @@ use ledger::encoding::encode;
 use ledger::id::Digest;
 use ledger::inventory::{Fact, Hardware, INVENTORY_VERSION, Inventory, Readings, Unhealthy, Unread};
 use ledger::limits;
+use recalled::RecalledSince;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -110,20 +113,25 @@ fn make_room(inventory: &mut Inventory) {
     }
 }
 
-/// What is installed and does not work.
-fn unhealthy(vitals: &Vitals, left_out: &mut usize) -> SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }> {
+/// What is installed and does not work, or was recalled.
+fn unhealthy(
+    vitals: &Vitals,
+    recalled: Vec<Unhealthy>,
+    left_out: &mut usize,
+) -> SortedList<Unhealthy, { limits::READINGS_UNHEALTHY_MAX }> {
     let unhealthy = vitals.all().into_iter().filter_map(|HealthView { product, channel, since_ms, trouble }| {
         let (product, channel) = (fact(&product.to_string()), fact(channel.as_str()));
         Some(Unhealthy { product, channel, since_ms, why: fact(&trouble?) })
     });
-    bounded(unhealthy.collect(), left_out)
+    bounded(unhealthy.chain(recalled).collect(), left_out)
 }
 
 /// Looks at the host for whoever wants to know, one look at a time: two would take the memory of two.
 #[derive(Clone)]
 pub struct Gatherer {
     config: Arc<Config>,
-    looking: Arc<Mutex<()>>,
+    /// Since when it is seen of what that it was recalled; whoever looks has it.
+    looking: Arc<Mutex<RecalledSince>>,
     wanted: Arc<Notify>,
     /// How what is installed does.
     pub(crate) vitals: Vitals,
@@ -147,10 +155,11 @@ impl Gatherer {
         let Self { config, looking, vitals, .. } = self.clone();
         let what = config.inventory.clone()?;
         let looked = tokio::task::spawn_blocking(move || {
-            let _one_at_a_time = looking.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut since = looking.lock().unwrap_or_else(PoisonError::into_inner);
             let mut gathered = gather(&config, &what);
             let mut left_out = 0;
-            gathered.readings.unhealthy = unhealthy(&vitals, &mut left_out);
+            let recalled = since.see(&DataDir::at(config.data_dir.clone()), clock::now_ms());
+            gathered.readings.unhealthy = unhealthy(&vitals, recalled, &mut left_out);
             gathered.readings.unhealthy_left_out = u32::try_from(left_out).unwrap_or(u32::MAX);
             let watch = config.health.watch.as_millis();
             gathered.readings.watched_every_ms = u64::try_from(watch).unwrap_or(u64::MAX);

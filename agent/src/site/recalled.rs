@@ -59,6 +59,7 @@ impl Site {
             Ok(true) => {
                 let hint = self.recalls.advice(patch, &self.data);
                 tracing::warn!(%patch, hint, "RECALLED: a patch that this host has was {shown}");
+                self.inventory.want();
             }
             Ok(false) => {}
             Err(error) => tracing::error!(error = chain(&error), "that a patch was recalled is not on the disk"),

@@ -51,7 +51,7 @@ pub(super) fn checks(
     clock: HostClock,
 ) -> Seen {
     let Some(bytes) = bytes else {
-        let said = "no proof of it lies on this host: no node offered one; `--from` takes a file".to_owned();
+        let said = "no proof of it lies on this host: no node offered one, or the disk had no room for it; `--from` takes a file".to_owned();
         return Seen::nothing(said, CHECKS.len());
     };
     let bundle = match ProofBundle::parse(bytes) {

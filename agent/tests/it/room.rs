@@ -1,12 +1,13 @@
 //! What a dry run says of room is what an update asks for: of every kind of patch.
 
+use crate::following::Daemon;
 use crate::support::bench::{Bench, Files, Packages, Rpms, Tree};
 use crate::support::containers::Images;
 use crate::support::disk::{Mount, Squeeze};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved_set};
-use crate::support::left_out;
 use crate::support::node::World;
 use crate::support::scripts::Scripts;
+use crate::support::{eventually, left_out};
 use ledger::bounded::List;
 use ledger::id::PatchId;
 use ledger::receipt::{Outcome, ReasonCode};
@@ -101,4 +102,50 @@ async fn of_container_images() {
 #[tokio::test]
 async fn of_scripts() {
     a_dry_run_asks_for_the_room_that_an_update_asks_for::<Scripts>(ROOMY).await;
+}
+
+/// What a host says of itself, with the agent and without.
+async fn status(endpoint: &Endpoint) -> String {
+    let mut command = Command::new(PROGRAM);
+    command.arg("status").arg("--config").arg(endpoint.config_path()).env_remove("COUNTERSIGN_LOG");
+    String::from_utf8(command.output().await.unwrap().stdout).unwrap()
+}
+
+#[tokio::test]
+async fn a_disk_that_cannot_be_written_is_said_wherever_somebody_looks() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "").patient();
+    let Some(_mount) = Mount::small(&endpoint.data(), 16) else {
+        return left_out("only root may mount a small disk");
+    };
+    let shown = endpoint.data().display().to_string();
+    assert!(!status(&endpoint).await.contains("TROUBLE"));
+    let squeezes = [
+        (Squeeze::FullBut(1 << 20), format!("TROUBLE    the disk of {shown} is full: ")),
+        (Squeeze::ReadOnly, format!("TROUBLE    the disk of {shown} cannot be written: it is mounted read-only\n")),
+    ];
+    for (squeeze, said) in squeezes {
+        assert!(squeeze.on(&endpoint.data()));
+        let stopped = status(&endpoint).await;
+        assert!(stopped.contains(&said), "{stopped}");
+        squeeze.off(&endpoint.data());
+        assert!(!status(&endpoint).await.contains("TROUBLE"));
+    }
+    // A running one says the same.
+    let _daemon = Daemon::start(&endpoint);
+    let running = async |is_full: bool| {
+        eventually("a running agent to say it", async || {
+            let said = status(&endpoint).await;
+            (said.contains("(agent runs)") && said.contains(&format!("the disk of {shown} is full")) == is_full)
+                .then_some(())
+        })
+        .await;
+    };
+    running(false).await;
+    let squeeze = Squeeze::FullBut(1 << 20);
+    assert!(squeeze.on(&endpoint.data()));
+    running(true).await;
+    squeeze.off(&endpoint.data());
+    running(false).await;
 }

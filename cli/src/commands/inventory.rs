@@ -59,8 +59,8 @@ pub struct List {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Of all active hosts of your organisation that the node shows: those on which something installed does not work (its \
-services, the checks of its manifest and of the house, asked by the agent between updates), those not heard of for twice \
-as long as they said (some two and a half hours, unless inventory.every says otherwise), those never heard of, and those \
+services, the checks of its manifest and of the house, asked by the agent between updates) or was recalled, those not heard \
+of for twice as long as they said (some two and a half hours, unless inventory.every says otherwise), those never heard of, and those \
 whose word the node cannot show. By the clock of whoever asks. Exit code 1 when there are any: for cron, and for what \
 watches. A host that is to say nothing of itself (inventory.enabled = false) is left out with --but.
 

@@ -35,7 +35,7 @@ pub struct Readings {
     pub again_within_ms: u64,
 }
 
-/// Something installed that does not work.
+/// Something installed that does not work, or was recalled.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Unhealthy {
     /// Its product.
@@ -44,7 +44,7 @@ pub struct Unhealthy {
     pub channel: Fact,
     /// Since when that has been seen, by the host's clock.
     pub since_ms: u64,
-    /// The first check that failed, and how.
+    /// The first check that failed, and how; or the recall.
     pub why: Fact,
 }
 
