@@ -2,7 +2,8 @@
 
 use crate::ledger_sim::cast::{Cast, Person};
 use crate::stand::{Stand, asked_for_blocks, caught, parting, public};
-use consensus::member::{Action, Alarm, Event, LOOK_BACK_MAX, Parting, PeerMessage, To};
+use crate::voice::begins;
+use consensus::member::{Action, Alarm, Event, LOOK_BACK_MAX, Memory, Parting, PeerMessage, To};
 use consensus::{SignedVote, VoteKind};
 use ledger::block::Block;
 use ledger::certificate::{Certificate, VoteBody};
@@ -240,4 +241,17 @@ fn what_was_expected_of_another_history_is_asked_of_somebody_else_at_once() {
     let actions = comes(&mut stand, &other[3], 0, &[1, 2, 3]);
     assert_eq!(asked(&actions), Some(3));
     assert!(asked_for_blocks(&actions).contains(&second.node.public()), "{actions:?}");
+}
+
+/// Whoever has another history has no block that this node waits for, however far ahead it is: it keeps no validator that was
+/// started again from speaking.
+#[test]
+fn who_comes_ahead_with_another_history_keeps_nobody_silent() {
+    let [me, others @ ..] = &Cast::of(4).validators[..3] else { panic!("four validators") };
+    let (mut stand, other) = (ours(3).restarted(me, Memory::Whole), theirs(7));
+    stand.greet_from(stranger(), None, 7);
+    others.iter().for_each(|person| drop(stand.greet_from(person, Some(public(person)), 3)));
+    assert!(!begins(&mut stand), "there may be a block that is not here");
+    comes(&mut stand, &other[3], 0, &[1, 2, 3]);
+    assert!(begins(&mut stand));
 }
