@@ -147,8 +147,9 @@ async fn write_stream(
     if let Some(hello) = greeting.get().filter(|hello| !due.first().is_some_and(|first| Arc::ptr_eq(hello, first))) {
         stream.write_all(&hello.bytes).await?;
     }
+    // All of them, before the first may fail.
+    due.iter().for_each(|frame| untaken.keep(frame));
     for frame in due {
-        untaken.keep(&frame);
         stream.write_all(&frame.bytes).await?;
     }
     loop {
