@@ -10,6 +10,7 @@ mod earlier_rounds;
 mod false_chains;
 mod finality;
 mod flood;
+mod forgotten;
 mod forks;
 mod heights;
 mod hostile;
