@@ -35,9 +35,19 @@ pub struct Offer {
     pub asked: bool,
 }
 
+impl Offer {
+    /// The height it claims to be at; nothing is believed by this.
+    pub(crate) fn height(&self) -> u64 {
+        ProofBundle::parse(&self.proof).map_or(0, |bundle| bundle.header.height)
+    }
+}
+
 /// Asks the nodes for the proof of a patch, beginning with the one that brought the newest header. The
 /// first proof that holds is taken; else one that names what is missing in the ledger itself; else
 /// the last that was offered, so that its fault has a name.
+///
+/// A proof without enough approvals may be one that a node left them out of, so the others are asked too; what they
+/// show counts if it is no older, since an approval may have been withdrawn in between.
 ///
 /// # Errors
 /// [`CallError`] when no node offers anything.
@@ -48,13 +58,19 @@ pub async fn obtain(
     heads: &Heads,
     trust: &TrustRoot,
 ) -> Result<Offer, Option<CallError>> {
-    let (mut faulty, mut trouble) = (None, None);
+    let (mut short, mut faulty, mut trouble, mut since) = (None, None, None, 0);
     for source in sources.from(heads.newest_from()) {
-        let answer = source.within(PROOF_TIMEOUT, "GetProof", ask(source, patch, asked, heads, trust)).await;
+        let answer = source.within(PROOF_TIMEOUT, "GetProof", ask(source, patch, asked, heads, since, trust)).await;
         match answer {
             Ok((offer, None)) => return Ok(offer),
             // Every node would say the same: it is proven that the patch may not be applied.
-            Ok((offer, Some(fault))) if is_of_the_ledger(&fault) => return Ok(offer),
+            Ok((offer, Some(fault))) if is_of_the_ledger(&fault) && !hangs_on_what_is_shown(&fault) => {
+                return Ok(offer);
+            }
+            Ok((offer, Some(fault))) if hangs_on_what_is_shown(&fault) => {
+                since = since.max(offer.height());
+                short = Some(offer);
+            }
             Ok((offer, Some(fault))) => {
                 tracing::warn!(node = source.node(), %patch, %fault, "a proof that does not hold");
                 faulty = Some(offer);
@@ -66,7 +82,7 @@ pub async fn obtain(
             Err(_) => {}
         }
     }
-    faulty.ok_or(trouble)
+    short.or(faulty).ok_or(trouble)
 }
 
 /// Proves an offered patch once more, some time later: it may have been recalled, halted or held back
@@ -106,19 +122,22 @@ pub fn verify(bundle: &ProofBundle, trust: &TrustRoot, clock: HostClock) -> Resu
     bundle.verify(trust, clock)
 }
 
-/// Asks one node, again if it is only a little behind; what it offers, and what is wrong with that.
+/// Asks one node, again if it is only a little behind: what was seen, or `since`, the height that another proof was at.
+/// What it offers, and what is wrong with that.
 pub(crate) async fn ask(
     source: &Source,
     patch: PatchId,
     asked: bool,
     heads: &Heads,
+    since: u64,
     trust: &TrustRoot,
 ) -> Result<(Offer, Option<ProofError>), CallError> {
     let (mut times, mut changed) = (0, heads.watch());
     loop {
         times += 1;
         changed.mark_unchanged();
-        let clock = heads.clock(now_ms());
+        let known = heads.clock(now_ms());
+        let clock = HostClock { height_seen: known.height_seen.max(since), ..known };
         let (wait, next_block) = match source.proof(patch).await {
             Err(error) => match error.check() {
                 Some(NOT_YET) if times < ASKED_AGAIN_MAX => (error.retry_after(), true),
@@ -147,14 +166,18 @@ pub(crate) async fn ask(
 
 /// Whether a fault is a fact of the ledger, proven at a fresh header, and not a node's.
 fn is_of_the_ledger(fault: &ProofError) -> bool {
+    hangs_on_what_is_shown(fault) || matches!(fault, ProofError::NoApprovalRule | ProofError::Halted(_))
+}
+
+/// Whether a node can bring this about by what it leaves out of a true proof: approvals, or the organisation that says
+/// which key was revoked. (A recall by the vendor is in the record, and stays one whatever others show.)
+fn hangs_on_what_is_shown(fault: &ProofError) -> bool {
     matches!(
         fault,
-        ProofError::NoApprovalRule
-            | ProofError::ApprovalMissing { .. }
+        ProofError::ApprovalMissing { .. }
             | ProofError::Rejected { .. }
             | ProofError::Held { .. }
             | ProofError::Recalled { .. }
-            | ProofError::Halted(_)
     )
 }
 

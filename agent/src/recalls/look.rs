@@ -47,11 +47,13 @@ pub async fn look(
     heads: &Heads,
     trust: &TrustRoot,
 ) -> Result<Option<(Recall, Offer)>, Untold> {
-    let mut trouble = Untold::NoNode(None);
+    let (mut trouble, mut counted, mut since) = (Untold::NoNode(None), None, 0);
     let deadline = Instant::now() + LOOK_WAIT;
     for source in sources.from(heads.newest_from()) {
         let until = deadline.min(Instant::now() + NODE_WAIT);
-        let Ok(asked) = timeout_at(until, proofs::ask(source, patch, false, heads, trust)).await else { continue };
+        let Ok(asked) = timeout_at(until, proofs::ask(source, patch, false, heads, since, trust)).await else {
+            continue;
+        };
         let (offer, fault) = match asked {
             Ok((_, None)) => return Ok(None),
             Ok((offer, Some(fault))) => (offer, fault),
@@ -75,15 +77,16 @@ pub async fn look(
                 let reason = timeout(REASON_WAIT, reason(patch, at, sources, heads, trust)).await.unwrap_or_default();
                 return Ok(Some((Recall { height: at.height, reason }, offer)));
             }
-            // So many approvers say so that the rule of today withdraws it.
+            // So many approvers say so that the rule of today withdraws it, if no node shows that their keys were revoked.
             (Ok(None), ProofError::Recalled { height }) => {
-                return Ok(Some((Recall { height, reason: None }, offer)));
+                since = since.max(offer.height());
+                counted = Some((Recall { height, reason: None }, offer));
             }
             (Ok(None), _) => return Ok(None),
             (Err(fault), _) => trouble = fault.into(),
         }
     }
-    Err(trouble)
+    counted.map(Some).ok_or(trouble)
 }
 
 /// Why it was recalled, from the first node that shows the transaction at that place of the history.

@@ -387,6 +387,12 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
         case.comes_to_nothing(what, vec![("hostile.deb", hostile)], refused, evidence).await;
         check();
     }
+    // One brings the way, the other what goes along it: dpkg would follow the link that it has just made.
+    let way = Deb::new("away", "1").data(Archive::new().link("./way", outside.path().to_str().unwrap())).bytes();
+    let along = Deb::new("hostile", "1").data(Archive::new().file("./way/canary", "x")).bytes();
+    let both = vec![("away.deb", way), ("hostile.deb", along)];
+    case.comes_to_nothing("through the link of another package", both, refused, "no directory").await;
+    check();
     for (what, bytes, evidence) in [
         ("noise", vec![7; 4096], "hostile.deb"),
         ("cut", Deb::new("hostile", "1").bytes()[..700].to_vec(), "hostile.deb"),

@@ -7,6 +7,7 @@ use crate::support::node::World;
 use crate::support::{PATIENCE, eventually};
 use agent::follow::sources::CallCause;
 use ledger::bounded::List;
+use ledger::proof::ProofBundle;
 use ledger::receipt::{Outcome, ReasonCode};
 use std::process::Stdio;
 use std::thread::JoinHandle;
@@ -67,6 +68,29 @@ async fn what_is_approved_is_applied_without_hands_and_a_dead_node_stalls_nobody
     approved(&world, 3, tree_of("1.0.3"), |_| {});
     applied(&world, &endpoint, "1.0.3").await;
     daemon.stop().await;
+}
+
+/// It has the newest header, so it is asked first; and it leaves the approvals out.
+#[tokio::test]
+async fn a_node_that_keeps_approvals_to_itself_stops_no_patch() {
+    let world = World::new();
+    let (liar, honest) = (world.node().await, world.node().await);
+    let endpoint = Endpoint::new(&world, &[&liar, &honest], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let whole = world.ledger().proof(patch).unwrap();
+    let stripped = ProofBundle { approvals: List::default(), ..whole };
+    liar.behave(|manners| manners.proof = Some(stripped.bytes()));
+    let settled = endpoint.worker().await.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled:?}");
+    assert!(liar.asked().proofs > 0);
+    // Where nobody shows more, that is what is told.
+    let patch = approved(&world, 2, tree_of("2"), |_| {});
+    let stripped = ProofBundle { approvals: List::default(), ..world.ledger().proof(patch).unwrap() };
+    for node in [&liar, &honest] {
+        node.behave(|manners| manners.proof = Some(stripped.bytes()));
+    }
+    let settled = endpoint.worker().await.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.reason.unwrap().code, ReasonCode::ApprovalRule);
 }
 
 #[tokio::test]

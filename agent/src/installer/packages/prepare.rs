@@ -4,8 +4,9 @@ use super::super::footprint::{Footprint, PATHS_MAX};
 use super::super::install::{Held, Job, Story};
 use super::super::room::Room;
 use super::super::tree::copy_held;
+use super::super::unpack::EntryProblem;
 use super::closure::{Before, Closure, INSTALLED, Package, State};
-use super::contents::Contents;
+use super::contents::{Brings, Contents};
 use super::database::Database;
 use super::order::{self, Relations};
 use super::rights::Accounts;
@@ -15,7 +16,7 @@ use crate::files::{self, failed};
 use crate::settled::Refusal;
 use ledger::receipt::ReasonCode;
 use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 /// Room that must stay free on the disk of the package database.
@@ -35,6 +36,7 @@ pub(super) fn prepare<M: Manager>(
     story: &mut Story,
 ) -> Result<(), Refusal> {
     let (new, mut old) = unload(manager, job, held, holding)?;
+    check_ways(&new)?;
     look_for_old(manager, job, holding, &mut old)?;
     let before = manager.database()?;
     let closure = closure(&new, &old, &before)?;
@@ -83,6 +85,24 @@ fn look_for_old<M: Manager>(manager: &M, job: &Job, holding: &Path, old: &mut Fi
         if !to.exists() {
             std::fs::copy(&from, &to).map_err(failed("keep", &to))?;
             old.insert(file, manager.examine(&to, &name)?);
+        }
+    }
+    Ok(())
+}
+
+/// No package may bring anything through a link that another one brings: a package manager would follow it, once it is
+/// there, to a place that is in nobody's footprint.
+fn check_ways(new: &Files) -> Result<(), Refusal> {
+    let all = || new.iter().flat_map(|(file, of)| of.entries.iter().map(move |(path, brings)| (file, path, brings)));
+    let no_ways: HashMap<&str, &String> = all()
+        .filter(|(.., brings)| **brings != Brings::Directory)
+        .map(|(file, path, _)| (path.as_str(), file))
+        .collect();
+    for (file, path, _) in all() {
+        let by = path.match_indices('/').find_map(|(end, _)| no_ways.get(&path[..end]));
+        if let Some(by) = by {
+            let detail = format!("package {file}: entry {path:?} {}, as {by} has it", EntryProblem::BeneathNoDirectory);
+            return Err(Refusal::new(ReasonCode::ArchiveUnsafe, detail));
         }
     }
     Ok(())
