@@ -53,6 +53,18 @@ impl Tried {
         // What went well ends what was said before: `record` begins anew then. An older agent did not.
         self.reasons.last().copied().filter(|_| self.outcome != Some(Outcome::Applied))
     }
+
+    /// Whether the newest attempt changed something, and how that ended is known.
+    fn is_at_its_end(&self) -> bool {
+        matches!(self.outcome, Some(Outcome::Applied | Outcome::RolledBack | Outcome::Failed))
+    }
+
+    /// A receipt was written for this reason too; the last one stays the last.
+    fn note_before_the_last(&mut self, code: Option<ReasonCode>) {
+        if let Some(code) = code.filter(|code| !self.reasons.contains(code)) {
+            self.reasons.insert(self.reasons.len().saturating_sub(1), code);
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -163,7 +175,8 @@ impl Attempts {
     }
 
     /// Takes note of how an attempt ended. One that somebody `asked` for too early keeps nobody waiting
-    /// when its time has come: waits are for what the agent tries by itself. A refusal because of a clock that
+    /// when its time has come: waits are for what the agent tries by itself; nor does it undo what came of the patch
+    /// when something was changed for it. A refusal because of a clock that
     /// does not fit makes nobody wait across a restart: it says when, by that very clock.
     ///
     /// # Errors
@@ -176,6 +189,12 @@ impl Attempts {
             return Ok(()); // Told again, by a recovery that was itself interrupted.
         }
         let refused = settled.is_refusal();
+        if refused && asked && tried.is_at_its_end() {
+            // Nothing was changed, so what came of it when something was still stands: whoever took a patch back, and
+            // then asks for it in vain, has not said that the agent is to bring it by itself.
+            tried.note_before_the_last(code);
+            return self.save();
+        }
         // The same attempt may end otherwise than it first seemed: taken back later, after all.
         let counted = same && tried.reasons.last() == Some(&ReasonCode::Interrupted);
         tried.run = settled.run;
@@ -216,7 +235,9 @@ impl Attempts {
 
     fn forget_oldest(&mut self) {
         while self.stored.patches.len() > PATCHES_MAX {
-            let oldest = self.stored.patches.iter().min_by_key(|(_, tried)| tried.run).map(|(patch, _)| *patch);
+            // What changed nothing is forgotten first: else whoever has enough refused has the rest forgotten.
+            let oldest = self.stored.patches.iter().min_by_key(|(_, tried)| (tried.is_at_its_end(), tried.run));
+            let oldest = oldest.map(|(patch, _)| *patch);
             if let Some(oldest) = oldest {
                 self.stored.patches.remove(&oldest);
                 self.waits.remove(&oldest);
@@ -296,6 +317,50 @@ mod tests {
             assert_eq!(attempts.may_try(PATCH, START.running_ms + 1), soon, "{outcome}");
             assert_eq!(attempts.may_try(PATCH, u64::MAX), later, "{outcome}");
         }
+    }
+
+    /// By hand, with a file that is damaged or old: what was taken back, or was not healthy, stays so.
+    #[test]
+    fn what_is_asked_for_in_vain_undoes_no_verdict() {
+        use Outcome::{Applied, Failed, Refused, RolledBack};
+        use ReasonCode::{HealthFailed, HeightBelowSeen, Interrupted, Io, Policy, ProofMalformed};
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("attempts");
+        for (outcome, code, later) in [
+            (Applied, None, false),
+            (RolledBack, Some(Policy), false),
+            (RolledBack, Some(HealthFailed), false),
+            (Failed, Some(Io), false),
+            (RolledBack, Some(Interrupted), true),
+        ] {
+            let _ = std::fs::remove_file(&path);
+            let mut attempts = Attempts::open(&path, START).unwrap();
+            attempts.record(&settled(1, outcome, code), START, false).unwrap();
+            for (run, refusal) in [(2, ProofMalformed), (3, HeightBelowSeen)] {
+                attempts.record(&settled(run, Refused, Some(refusal)), START, true).unwrap();
+            }
+            let attempts = Attempts::open(&path, START).unwrap();
+            assert_eq!(attempts.may_try(PATCH, u64::MAX), later, "{outcome} {code:?}");
+            let tried = &attempts.stored.patches[&PATCH];
+            assert_eq!(tried.outcome, Some(outcome));
+            assert!(outcome == Applied || tried.last_reason() == code, "{tried:?}");
+            assert!(!attempts.is_news(&settled(4, Refused, Some(ProofMalformed))), "{outcome}: told once");
+        }
+    }
+
+    #[test]
+    fn what_changed_nothing_is_forgotten_before_what_did() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut attempts = Attempts::open(&directory.path().join("attempts"), START).unwrap();
+        attempts.record(&settled(1, Outcome::RolledBack, Some(ReasonCode::HealthFailed)), START, false).unwrap();
+        for run in 2..=PATCHES_MAX as u64 + 10 {
+            let patch = PatchId(Digest::blake3(&run.to_le_bytes()).0);
+            let refused = Settled { patch, ..settled(run, Outcome::Refused, Some(ReasonCode::Target)) };
+            attempts.stored.patches.insert(patch, Tried { run, outcome: Some(refused.outcome), ..Tried::default() });
+        }
+        attempts.forget_oldest();
+        assert_eq!(attempts.stored.patches.len(), PATCHES_MAX);
+        assert!(!attempts.may_try(PATCH, u64::MAX), "it was not healthy");
     }
 
     #[test]

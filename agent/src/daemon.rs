@@ -46,6 +46,8 @@ pub async fn run(
 ) -> Result<Ended, SiteError> {
     let mut stop = pin!(stop);
     let (mut site, listening) = Site::open_and(config, program, observer, Listening::on)?;
+    // Until the last service has ended: whoever finds it free kills what was left running.
+    let _lock = site.lock();
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
     let kinds = site.installer.kinds().statuses();

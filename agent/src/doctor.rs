@@ -75,6 +75,7 @@ pub async fn examine(config: &Config) -> Report {
     findings.extend(host::directories(config));
     findings.push(host::room(config));
     findings.push(host::subscriptions(config));
+    findings.extend(host::orphans(config));
     findings.extend(host::installers(config));
     findings.extend(host::restart(config));
     findings.push(host::journal(config));

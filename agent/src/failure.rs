@@ -95,11 +95,18 @@ pub(crate) fn not_launched(error: &std::io::Error) -> ExitCode {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         let hint = match &error {
-            ConfigError::File(_) => "`countersign-agent init` writes a configuration",
+            ConfigError::File(error) if error.source.kind() == ErrorKind::PermissionDenied => {
+                "run this as the agent's user"
+            }
+            ConfigError::File(_) => {
+                "`--config` or COUNTERSIGN_AGENT_CONFIG says where it is; `enroll` writes one, and so does `init`"
+            }
             ConfigError::Syntax { .. } => {
                 "unknown fields are errors; `countersign-agent init` writes all that are known"
             }
-            ConfigError::Field { .. } => "",
+            ConfigError::Field { .. } => {
+                "correct that field; the comments of `countersign-agent init` say what it may be"
+            }
         };
         Self::new(error, Some(hint.to_owned()), USAGE).called("configuration")
     }
@@ -149,6 +156,7 @@ impl From<SiteError> for Failure {
                 let hint = format!("what was begun cannot be told: {}", JournalError::PUT_RIGHT);
                 Self::new(error, Some(hint), NO_VERDICT).called("journal")
             }
+            SiteError::Memory(MemoryError::File(error)) => error.into(),
             SiteError::Genesis { .. } => {
                 let hint = "take the genesis file from somebody you trust";
                 Self::new(error, Some(hint.to_owned()), USAGE).called("trust-root")

@@ -85,6 +85,22 @@ pub async fn obtain(
     short.or(faulty).ok_or(trouble)
 }
 
+/// Whether an offer is worth an attempt that nobody asked for: it proves its patch; or it proves that the ledger does not
+/// stand for it; or nothing is in the way but this host's clock. Any other fault is that of whoever offered it: a node
+/// that lists what there is not would otherwise have a host write receipts that nobody takes.
+#[must_use]
+pub fn is_worth_an_attempt(offer: &Offer, trust: &TrustRoot) -> bool {
+    let judged_by = |clock| ProofBundle::parse(&offer.proof).and_then(|bundle| verify(&bundle, trust, clock));
+    let stands = |fault: Option<ProofError>| fault.as_ref().is_none_or(is_of_the_ledger);
+    match judged_by(offer.clock).err() {
+        Some(ProofError::Stale { .. } | ProofError::ClockBehind { .. }) => {
+            let made_ms = ProofBundle::parse(&offer.proof).map_or(0, |bundle| bundle.header.time_ms);
+            stands(judged_by(HostClock { now_ms: made_ms, floor_ms: 0, ..offer.clock }).err())
+        }
+        fault => stands(fault),
+    }
+}
+
 /// Proves an offered patch once more, some time later: it may have been recalled, halted or held back
 /// since. Where no node gives a proof of today that holds, the one at hand does while it is fresh: a node
 /// that says nothing must not be able to stop what is proven, nor to stretch it.

@@ -61,6 +61,9 @@ const UNPROVEN_ATTEMPT: &str = "a receipt of this host without a proof that it i
 /// What a node is told of that cannot.
 const UNPROVEN: &str = "its proof that the receipt is final does not hold";
 
+/// The check by which a node says that there is no such patch.
+const UNKNOWN_PATCH: &str = "unknown-patch";
+
 /// Where receipts are that are final, within the queue.
 const SENT: &str = "sent";
 /// … and those that this program cannot read.
@@ -163,14 +166,30 @@ impl Receipts {
         names(&self.directory)
     }
 
+    /// Gives up what is too much: refusals first, which changed nothing, and the oldest of them.
     fn give_up_oldest(&self) -> Result<(), FileError> {
-        let names = self.names()?;
-        for name in &names[..names.len().saturating_sub(WAITING_MAX)] {
+        let mut names = self.names()?;
+        let too_many = names.len().saturating_sub(WAITING_MAX);
+        if too_many == 0 {
+            return Ok(());
+        }
+        names.sort_by_cached_key(|name| !self.is_refusal(name));
+        for name in &names[..too_many] {
             tracing::error!(receipt = name, "too many receipts wait, this one is given up");
-            files::remove(&self.directory.join(format!("{name}.json")))?;
-            files::remove(&self.directory.join(format!("{name}.tx")))?;
+            self.give_up(name)?;
         }
         Ok(())
+    }
+
+    fn give_up(&self, name: &str) -> Result<(), FileError> {
+        files::remove(&self.directory.join(format!("{name}.json")))?;
+        files::remove(&self.directory.join(format!("{name}.tx")))
+    }
+
+    /// Whether a receipt that waits says that nothing was changed.
+    fn is_refusal(&self, name: &str) -> bool {
+        let bytes = files::read(&self.directory.join(format!("{name}.json")), WAITING_BYTES_MAX).unwrap_or_default();
+        serde_json::from_slice::<Waiting>(&bytes).is_ok_and(|waiting| waiting.settled.is_refusal())
     }
 
     /// Moves a receipt to those that are final.
@@ -314,7 +333,7 @@ impl Sender {
         patience: &mut Patience,
         vain: &mut BTreeSet<String>,
     ) -> Result<(), SendError> {
-        let mut trouble = SendError::NoNode;
+        let (mut trouble, mut unknown) = (SendError::NoNode, 0);
         for source in self.sources.from(self.heads.newest_from()) {
             if !patience.may_ask(source.node(), Instant::now()) {
                 continue;
@@ -328,6 +347,7 @@ impl Sender {
                 Err(error @ SendError::File(_)) => return Err(error),
                 Err(error) => {
                     let call = if let SendError::Call(call) = &error { Some(call) } else { None };
+                    unknown += usize::from(call.is_some_and(|call| call.check() == Some(UNKNOWN_PATCH)));
                     match call.and_then(CallError::retry_after) {
                         Some(hint) => patience.asked_for(source.node(), hint, Instant::now()),
                         // Whoever says nothing to one says nothing to the next, and takes as long for it.
@@ -339,6 +359,11 @@ impl Sender {
                     trouble = error;
                 }
             }
+        }
+        // Nothing was changed, for a patch that is none: somebody mistook an id. No node ever takes that.
+        if waiting.settled.is_refusal() && unknown == self.sources.all().len() {
+            tracing::warn!(receipt = name, patch = %waiting.settled.patch, "no node knows the patch: the refusal is kept in its log alone");
+            return Ok(self.receipts.give_up(name)?);
         }
         Err(trouble)
     }

@@ -126,7 +126,7 @@ pub struct Site {
     pub(crate) restart_asked: Option<(u64, String)>,
     key: SecretKey,
     data: DataDir,
-    _lock: DataLock,
+    lock: Arc<DataLock>,
 }
 
 impl Site {
@@ -159,7 +159,7 @@ impl Site {
         let origins = Origins::new(&config.sources, &sources, config.download, own)?;
         // Somebody at the host may do something by hand between two programs of the agent.
         let patience = if Launched::here() == Launched::Not { Duration::ZERO } else { LOCK_WAIT };
-        let lock = data.lock_within(patience)?;
+        let lock = Arc::new(data.lock_within(patience)?);
         let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());
         match launcher.reap() {
@@ -176,6 +176,7 @@ impl Site {
         let cache = config.cache.as_ref().map(|bounds| Cache::open(&data.cache(), bounds)).transpose()?.map(Arc::new);
         let mut installer = Installer::open(&data, &config, Arc::new(services), prober, observer)?;
         cache.iter().for_each(|cache| installer.keep_in(cache.clone()));
+        installer.work_under(lock.clone());
         let (receipts, mut attempts) =
             (Receipts::open(&data.receipts())?, Attempts::open(&data.attempts(), Now::here())?);
         attempts.stray(Digest(key.public().0));
@@ -200,9 +201,15 @@ impl Site {
             key,
             data,
             config,
-            _lock: lock,
+            lock,
         };
         Ok((site, done))
+    }
+
+    /// The lock of its data directory, for whoever goes on working there when the endpoint is gone.
+    #[must_use]
+    pub fn lock(&self) -> Arc<DataLock> {
+        self.lock.clone()
     }
 
     /// Its data directory.
@@ -427,10 +434,12 @@ impl Site {
         }
     }
 
-    /// The version installed of what an offer claims to be about; empty when none is, or nothing can be
-    /// told.
+    /// The version installed of what an offer is about; empty when none is, or nothing can be told. A patch's name is the
+    /// digest of its manifest, so any proof file of it tells the product, also one from before.
     pub(crate) fn version_installed(&self, offer: &Offer) -> Version {
-        let Some(manifest) = proofs::claimed(&offer.proof) else { return Version::default() };
+        let offered = proofs::claimed(&offer.proof).filter(|manifest| manifest.id() == offer.patch);
+        let kept = || Shelf::at(&self.data.proofs()).manifest(offer.patch).ok().flatten();
+        let Some(manifest) = offered.or_else(kept) else { return Version::default() };
         let of = Subscription { product: manifest.product, channel: manifest.channel };
         let installed = installs::installed(&self.data.installs(), &of);
         installed.ok().flatten().map(|installed| installed.meta.version).unwrap_or_default()

@@ -277,6 +277,11 @@ impl Worker {
                     continue;
                 }
             };
+            if !proofs::is_worth_an_attempt(&offer, trust) || !is_newer(&offer, of, installed) {
+                self.searched += began.elapsed();
+                tracing::warn!(%patch, product = %of.product, "listed as approved, and it is not that");
+                continue;
+            }
             self.site.keep_proof(&offer);
             if self.only_waits(&offer, of)? {
                 continue;
@@ -334,6 +339,13 @@ impl Worker {
         }
         Err(trouble)
     }
+}
+
+/// Whether what is offered is what it was listed as: a newer release of this product, on this channel.
+fn is_newer(offer: &Offer, of: &Subscription, installed: u64) -> bool {
+    proofs::claimed(&offer.proof).is_some_and(|manifest| {
+        (&manifest.product, &manifest.channel) == (&of.product, &of.channel) && manifest.release > installed
+    })
 }
 
 /// Approved patches above what is installed, newest first. What a node lists is believed as far as

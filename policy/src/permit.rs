@@ -2,7 +2,7 @@
 
 use crate::host::{Host, Installed, Offered};
 use crate::reason::{Mismatch, Reason};
-use crate::schedule::{Due, Leave, Schedule};
+use crate::schedule::{Because, Due, Leave, Schedule};
 use ledger::approval::Count;
 use ledger::bounded::{Name, Product};
 use ledger::moment::Moment;
@@ -49,6 +49,8 @@ pub struct Policy {
     pub schedule: Schedule,
     /// When the host may be restarted.
     pub restart: Restart,
+    /// How long a patch may be in place before the host has restarted for it, in milliseconds: then it is taken back.
+    pub restart_within_ms: Option<u64>,
     /// Whether commands of manifests may judge updates on the host.
     pub commands: Commands,
 }
@@ -266,7 +268,22 @@ impl Policy {
             since_ms: host.due_since_ms.get(&manifest.id()).copied().unwrap_or(now_ms),
             awake_since_ms: host.awake_since_ms,
         };
-        self.schedule.decide(&due, now_ms).map_err(Reason::NotYet)
+        let leave = self.schedule.decide(&due, now_ms).map_err(Reason::NotYet)?;
+        self.check_restart_in_time(manifest, now_ms)?;
+        Ok(leave)
+    }
+
+    /// However urgent it is: what the host has to restart for is not begun where the next window comes after it would
+    /// have been taken back.
+    fn check_restart_in_time(&self, manifest: &PatchManifest, now_ms: u64) -> Result<(), Reason> {
+        let needed = manifest.reboot == Reboot::Required && self.restart == Restart::Window;
+        let (true, Some(within_ms)) = (needed, self.restart_within_ms) else { return Ok(()) };
+        match self.schedule.in_window(now_ms) {
+            Err(wait) if wait.until_ms.is_none_or(|until_ms| until_ms >= now_ms.saturating_add(within_ms)) => {
+                Err(Reason::NotYet(wait.because(Because::NoRestart)))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn check_subscription(&self, manifest: &PatchManifest) -> Result<(), Reason> {

@@ -66,7 +66,10 @@ impl Apply {
 pub(super) fn read_proof(path: &Path) -> Result<Vec<u8>, Failure> {
     let mut proof = Vec::new();
     let read = File::open(path).and_then(|file| file.take(limits::PROOF_BYTES_MAX as u64 + 1).read_to_end(&mut proof));
-    read.map_err(|error| Failure::new(format!("{}: {error}", path.display()), None, NO_VERDICT).called(FILE))?;
+    let hint = "a proof file is what `countersign proof` wrote, on a host that hears the ledger";
+    read.map_err(|error| {
+        Failure::new(format!("{}: {error}", path.display()), Some(hint.to_owned()), NO_VERDICT).called(FILE)
+    })?;
     Ok(proof)
 }
 

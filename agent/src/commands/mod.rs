@@ -220,10 +220,12 @@ fn stop_signal() -> Result<impl Future<Output = ()>, Failure> {
     let failed = |error: std::io::Error| Failure::new(error, None, NO_VERDICT).called("runtime");
     let mut terminate: tokio::signal::unix::Signal = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
     Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+            _ = hangup.recv() => tracing::warn!("hung up: the agent ends; a changed configuration is read at its start"),
         }
     })
 }

@@ -217,6 +217,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
             pause: parse_pause(&raw.policy)?,
             schedule: schedule::parse(&raw.schedule, &raw.windows)?,
             restart,
+            restart_within_ms: u64::try_from(reboot.deadline.as_millis()).ok(),
             commands: if health.manifest_commands { Commands::Run } else { Commands::Refused },
         },
         health,

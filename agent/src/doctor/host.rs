@@ -5,6 +5,7 @@ use crate::config::Config;
 use crate::control::{self, Answer, Request};
 use crate::data::DataDir;
 use crate::files;
+use crate::installer::installs;
 use crate::installer::journal::{Journal, JournalError, Record};
 use crate::installer::kinds::{KindStatus, Kinds};
 use crate::installer::restarts;
@@ -15,6 +16,7 @@ use crate::settled::chain;
 use crate::site::own_program;
 use crate::status::Status;
 use keyring::{KeyFileError, SecretError, Stored};
+use ledger::bounded::{Name, Product};
 use ledger::moment::Moment;
 use policy::Restart;
 use rustix::fs::Access;
@@ -120,6 +122,20 @@ pub(super) fn subscriptions(config: &Config) -> Finding {
         }
         false => Finding::ok("subscription", all.join(", ")),
     }
+}
+
+/// What is installed and never updated, because no subscription is to it: a misspelt one, more often than not.
+pub(super) fn orphans(config: &Config) -> Vec<Finding> {
+    let installed = installs::all_installed(&DataDir::at(config.data_dir.clone()).installs()).unwrap_or_default();
+    let is_followed = |(product, channel): &(Product, Name)| {
+        config.subscriptions().any(|of| (&of.product, &of.channel) == (product, channel))
+    };
+    let orphans = installed.into_keys().filter(|of| !is_followed(of));
+    let finding = |(product, channel)| {
+        let said = format!("{product} ({channel}) is installed, and no subscription brings anything newer");
+        Finding::warn("subscription", said, "is its name in [[subscriptions]] spelt as in `status`?")
+    };
+    orphans.map(finding).collect()
 }
 
 /// Kinds the house wants, and the tools they need.

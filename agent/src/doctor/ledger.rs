@@ -1,6 +1,6 @@
 //! What of the ledger an agent needs: somebody to ask, an answer that proves itself, and a clock that fits.
 
-use super::{Finding, Mark, installed};
+use super::{Finding, Mark, hint_at, installed};
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::enrolment::{self, Enrolment};
@@ -31,6 +31,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
         Ok(remembered) => remembered,
         Err(error) => {
             let hint = "take the genesis file from somebody you trust; a memory that is damaged is compared first";
+            let hint = hint_at(&error, hint);
             return vec![Finding::fail("trust root", chain(&error), hint)];
         }
     };

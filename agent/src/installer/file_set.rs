@@ -90,6 +90,25 @@ impl FileSet {
         self.places.root()
     }
 
+    /// What somebody edited since the version before is not thrown away: its copies go when this one is kept. Where a file
+    /// is gone, or is what this version makes it, nothing is lost.
+    fn check_as_left(&self, before: &[Change], left: &Path, new: &Path) -> Result<(), Refusal> {
+        let (left, new) = (Root::own(left), Root::own(new));
+        for change in before.iter().filter(|change| matches!(change, Change::File { .. })) {
+            let path = change.path();
+            let (there, left) = (mark(self.root(), path)?, mark(&left, path)?);
+            // Of a version whose files are not kept any more nobody can tell.
+            let is_edited = left != Mark::Missing && there != Mark::Missing && !same_but_owner(&there, &left);
+            if is_edited && !same_but_owner(&there, &mark(&new, path)?) {
+                let detail = format!(
+                    "/{path} is not what the version before made it: somebody edited it; move it away to have this one's"
+                );
+                return Err(Refusal::new(ReasonCode::InstallFailed, detail));
+            }
+        }
+        Ok(())
+    }
+
     /// New files lie beside the old ones for a while, and copies of those in the holding.
     fn check_room(&self, changes: &[Change], footprint: &Footprint, holding: &Path) -> Result<(), Refusal> {
         let mut room = Room::beneath(self.root());
@@ -165,6 +184,9 @@ impl Install for FileSet {
         files::private_dir(&new)?;
         held.into_iter().try_for_each(|held| tree::unpack(held, &new, LIMITS, job.deadline))?;
         let before = job.holding_before().map(|before| read(&before)).transpose()?.flatten().unwrap_or_default();
+        if let Some(holding) = job.holding_before() {
+            self.check_as_left(&before, &holding.join(NEW), &new)?;
+        }
         let changes = self.places.changes(&new, &before)?;
         self.make_ready(job, changes, holding, story)
     }

@@ -49,7 +49,7 @@ pub use tree::{AdoptError, adopt};
 use crate::attempt_log::AttemptLog;
 use crate::cache::Cache;
 use crate::config::{self, Config};
-use crate::data::DataDir;
+use crate::data::{DataDir, DataLock};
 use crate::download::{self, DownloadError, Origins, Room, Verified};
 use crate::files::{FileError, failed};
 use crate::own_program::Running;
@@ -88,6 +88,8 @@ pub struct Installer {
     overtaken: Option<(Place, VersionId)>,
     services: Arc<Services>,
     prober: Prober,
+    /// The lock of the data directory, held by every step as long as it works.
+    lock: Option<Arc<DataLock>>,
 }
 
 impl Installer {
@@ -119,7 +121,14 @@ impl Installer {
             overtaken: None,
             services,
             prober,
+            lock: None,
         })
+    }
+
+    /// Every step holds this lock for as long as it works: one that outlasts an agent which was asked to end, between two
+    /// files, would else find that somebody has brought its update to an end meanwhile.
+    pub fn work_under(&mut self, lock: Arc<DataLock>) {
+        self.lock = Some(lock);
     }
 
     /// Kinds of patches, and which of them it can install.
@@ -415,8 +424,9 @@ impl Installer {
         log: &mut AttemptLog,
         act: impl FnOnce(&dyn Install, &Job, &mut Story) -> T + Send + 'static,
     ) -> Result<T, StepDied> {
-        let (kind, job) = (kind.clone(), job.clone());
+        let (kind, job, lock) = (kind.clone(), job.clone(), self.lock.clone());
         let stepping = tokio::task::spawn_blocking(move || {
+            let _lock = lock;
             let mut story = Story::default();
             let done = act(&*kind, &job, &mut story);
             (done, story)

@@ -41,6 +41,9 @@ struct NodeSaid {
     height: u64,
 }
 
+/// What is missing where no node showed anything fresh.
+const HEARD_NOTHING: &str = "it heard nothing fresh of the ledger";
+
 /// How far a program on trial is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -66,7 +69,7 @@ pub fn judge(trial: &Trial, answer: Option<&[u8]>) -> Progress {
     let shows = |node: &NodeSaid| node.reachable && node.height > 0 && node.height >= ledger.height;
     let heard = ledger.nodes.is_empty() || ledger.nodes.iter().any(shows);
     if !heard || ledger.freshness != "fresh" {
-        return not_yet("it heard nothing fresh of the ledger");
+        return not_yet(HEARD_NOTHING);
     }
     match program.ready {
         true => Progress::Healthy,
@@ -81,11 +84,12 @@ pub fn died(how: &str, after: Duration) -> Reason {
     reason(ReasonCode::HealthFailed, detail)
 }
 
-/// Why a program is gone back from that took too long.
+/// Why a program is gone back from that took too long. Where all that it lacked was news of the ledger, that may have been
+/// the network's fault: it was interrupted, which is tried again a few times, and not found unhealthy, which is not.
 #[must_use]
 pub fn late(trial: &Trial, missing: &str) -> Reason {
     let detail = format!("the new program was not healthy within {:?}: {missing}", trial.patience());
-    reason(ReasonCode::HealthFailed, detail)
+    reason(if missing == HEARD_NOTHING { ReasonCode::Interrupted } else { ReasonCode::HealthFailed }, detail)
 }
 
 #[cfg(test)]

@@ -14,6 +14,31 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use tar::EntryType;
 
 #[tokio::test]
+async fn what_somebody_edited_since_the_set_before_is_not_thrown_away() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let path = bench.root().join("etc/acme/app.conf");
+    let set = |release: u64| {
+        let archive = Archive::new().file("etc/acme/app.conf", &format!("level = {release}\n")).bytes();
+        approved_set(&world, release, InstallerKind::FileSet, vec![("files.tar".to_owned(), archive)], |_| {})
+    };
+    assert_eq!(endpoint.apply(set(1)).await.outcome, Outcome::Applied);
+    fs::write(&path, "level = 33 # mine\n").unwrap();
+    let second = set(2);
+    let settled = endpoint.apply(second).await;
+    let said = settled.to_string();
+    assert!(settled.outcome == Outcome::Refused && said.contains("/etc/acme/app.conf is not what"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), "level = 33 # mine\n");
+    // Where it is away, or is what the set makes it, nothing is lost.
+    fs::rename(&path, bench.root().join("etc/acme/app.conf.mine")).unwrap();
+    assert_eq!(endpoint.apply(second).await.outcome, Outcome::Applied);
+    fs::write(&path, "level = 3\n").unwrap();
+    assert_eq!(endpoint.apply(set(3)).await.outcome, Outcome::Applied);
+}
+
+#[tokio::test]
 async fn files_go_where_they_may_and_nowhere_else() {
     let (world, mut bench) = (World::new(), Files::new().unwrap());
     let node = world.node().await;

@@ -93,6 +93,37 @@ async fn a_node_that_keeps_approvals_to_itself_stops_no_patch() {
     assert_eq!(settled.reason.unwrap().code, ReasonCode::ApprovalRule);
 }
 
+/// They are no attempts, have no receipts, and take nothing from what is true.
+#[tokio::test]
+async fn patches_that_a_node_made_up_or_listed_as_others_are_no_attempts() {
+    let world = World::new();
+    let liar = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&liar], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    let told = world.receipts().len();
+    // Published, and nothing more; shown with the records of one that is approved.
+    let next = world.change(|ledger| {
+        let manifest = ledger.scenario.manifest(2);
+        let next = ledger.publish(manifest);
+        ledger.settle();
+        next
+    });
+    let [made_up, whole] = [next, patch].map(|patch| world.ledger().proof(patch).unwrap());
+    let made_up = ProofBundle { state: whole.state, ..made_up };
+    liar.behave(|manners| (manners.lists_all_as_approved, manners.proof) = (true, Some(made_up.bytes())));
+    let mut worker = endpoint.worker().await;
+    for _ in 0..3 {
+        worker.pass().await;
+    }
+    assert!(liar.asked().proofs > 0);
+    assert_eq!((world.receipts().len(), worker.site().receipts.waiting().unwrap()), (told, 0));
+    assert!(worker.site().attempts.all().all(|(tried, _)| *tried == patch), "it is no attempt");
+    // Somebody who asks for it is told.
+    let settled = worker.apply(&next.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Refused, "{settled}");
+}
+
 #[tokio::test]
 async fn a_node_without_a_place_for_a_stream_is_asked_and_followed_as_soon_as_it_has_one() {
     let world = World::new();

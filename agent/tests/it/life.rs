@@ -2,7 +2,7 @@
 //! is finished later; and what others do to the host meanwhile is theirs.
 
 use crate::crash::child;
-use crate::restarts::{House, SHUT, ask, awaits, status};
+use crate::restarts::{House, ask, awaits, shut_for_hours, status};
 use crate::support::PATIENCE;
 use crate::support::archive::{Archive, tree_of};
 use crate::support::bench::{Bench, Files, Packages};
@@ -348,7 +348,7 @@ async fn of_what_was_put_into_the_place_of_the_old_there_is_only_the_new_to_star
 #[tokio::test]
 async fn whoever_asks_now_for_what_waits_for_its_restart_asks_for_the_restart() {
     let house = House::new().await;
-    house.allows("window", "", &format!("[schedule]\nurgent = [\"important\"]\n{SHUT}"));
+    house.allows("window", "", &format!("[schedule]\nurgent = [\"important\"]\n{}", shut_for_hours()));
     let patch = house.patch(Reboot::Required, "1.0.2");
     let (mut worker, _) = house.begins().await;
     assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch));

@@ -70,6 +70,26 @@ async fn no_node_can_refuse_a_receipt_for_the_others() {
     daemon.stop().await;
 }
 
+/// An id that was mistyped is no patch: nobody takes the refusal, and it waits for nobody.
+#[tokio::test]
+async fn a_refusal_of_what_no_node_knows_is_given_up_and_one_node_alone_cannot_say_so() {
+    let world = World::new();
+    let (silent, honest) = (world.node().await, world.node().await);
+    let endpoint = Endpoint::new(&world, &[&silent, &honest], "");
+    silent.behave(|manners| manners.no_submit = Some("mempool-full"));
+    let none = "ab".repeat(32);
+    let mut worker = endpoint.worker().await;
+    let settled = worker.apply(&none, Some(Vec::new())).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Refused);
+    let sender = worker.site().sender();
+    sender.send_all().await.unwrap_err();
+    assert_eq!(worker.site().receipts.waiting().unwrap(), 1, "one of them has not said so");
+    silent.behave(|manners| manners.no_submit = None);
+    sender.send_all().await.unwrap();
+    assert_eq!(worker.site().receipts.waiting().unwrap(), 0);
+    assert!(world.receipts().is_empty());
+}
+
 /// Nor can one ask for so much patience that nobody is asked any more: what it asks for is for itself.
 #[tokio::test]
 async fn no_node_can_silence_a_host_by_asking_for_patience() {

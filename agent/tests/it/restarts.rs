@@ -19,6 +19,13 @@ use std::time::Duration;
 pub(crate) const SHUT: &str = "[[windows]]\nname = \"far\"\nrrule = \"FREQ=YEARLY;BYMONTH=2;BYMONTHDAY=29\"\nfrom = \"2100-01-01\"\n\
                     start = \"02:00\"\nduration = \"1h\"\n";
 
+/// Shut now, and for some hours: soon enough for what waits to be judged.
+pub(crate) fn shut_for_hours() -> String {
+    const HOUR_MS: u64 = 60 * 60 * 1000;
+    let hour = (agent::clock::now_ms() / HOUR_MS + 12) % 24;
+    format!("[[windows]]\nname = \"later\"\nrrule = \"FREQ=DAILY\"\nstart = \"{hour:02}:00\"\nduration = \"1h\"\n")
+}
+
 /// A host that says how often it was asked to restart, and restarts when the test says so.
 pub(crate) struct House {
     pub(crate) world: Arc<World>,
@@ -216,13 +223,14 @@ async fn what_brings_commands_is_taken_back_when_the_house_runs_none_after_the_r
 #[tokio::test]
 async fn the_restart_waits_for_a_window_however_urgent_the_patch_is() {
     let mut house = House::new().await;
-    house.allows("window", "", &format!("[schedule]\nurgent = [\"important\"]\n{SHUT}"));
+    let window = shut_for_hours();
+    house.allows("window", "", &format!("[schedule]\nurgent = [\"important\"]\n{window}"));
     let patch = house.patch(Reboot::Required, "1.0.2");
     let (mut worker, _) = house.begins().await;
     assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch), "it is installed at once");
     assert_eq!(house.asked(), 0);
     let why = worker.watch().borrow().restart.clone().unwrap().why;
-    assert!(why.ends_with("waits until 2104-02-29 02:00 UTC, because no window is open"), "{why}");
+    assert!(why.contains("waits until ") && why.ends_with("because no window is open"), "{why}");
 
     // It restarts all the same: somebody pulled the plug.
     drop(worker);
@@ -242,12 +250,36 @@ async fn whoever_stands_at_the_host_waits_for_no_window() {
     assert_eq!((awaits(&answer), house.asked()), (Some(patch), 1));
 }
 
+/// Else it would be in place, be taken back, and be tried again, until it is given up before its window comes.
+#[tokio::test]
+async fn what_could_not_restart_in_time_is_not_begun() {
+    let house = House::new().await;
+    house.allows("window", "", &format!("[schedule]\nurgent = [\"important\"]\n{SHUT}"));
+    let patch = house.patch(Reboot::Required, "1.0.2");
+    let (mut worker, _) = house.begins().await;
+    worker.pass().await;
+    let waiting = worker.watch().borrow().waiting[&patch].why.clone();
+    let expected = "waits until 2104-02-29 02:00 UTC, because the host may not restart for it soon enough";
+    assert_eq!(waiting, expected);
+    assert_eq!(house.endpoint.version().as_deref(), Some("1.0.1"));
+    assert!(house.world.receipts().is_empty(), "it is no attempt");
+    // What needs no restart does not wait for one.
+    let other = approved(&house.world, 3, tree_of("1.0.3"), |_| {});
+    assert_eq!(ask(&mut worker, other).await.unwrap().outcome, Outcome::Applied);
+}
+
 #[tokio::test]
 async fn a_restart_that_does_not_come_in_time_takes_the_patch_back() {
     let house = House::new().await;
-    house.allows("window", "deadline = \"1ms\"", &format!("[schedule]\nurgent = [\"important\"]\n{SHUT}"));
-    let old = house.endpoint.tree();
-    let patch = house.patch(Reboot::Required, "1.0.2");
+    let files = format!("[installers.file-set]\nroot = \"{}\"\ndirectories = [\"/run\"]", house.root().display());
+    let schedule = format!("[schedule]\nurgent = [\"important\"]\n{SHUT}");
+    house.allows("window", "deadline = \"1ms\"", &format!("{files}\n{schedule}"));
+    // That it needs a restart is known only when it is in place.
+    let asks = Archive::new().file("run/reboot-required", "*** System restart required ***\n").bytes();
+    let artifacts = vec![("files.tar".to_owned(), asks)];
+    let patch = approved_set(&house.world, 2, InstallerKind::FileSet, artifacts, |manifest| {
+        manifest.reboot = Reboot::IfNeeded;
+    });
     let (mut worker, _) = house.begins().await;
     assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch));
     let taken_back = async {
@@ -260,7 +292,7 @@ async fn a_restart_that_does_not_come_in_time_takes_the_patch_back() {
     let detail = last.reason.clone().unwrap();
     assert_eq!((last.outcome, detail.code), (Outcome::RolledBack, ReasonCode::Interrupted), "{last}");
     assert!(detail.detail.as_str().contains("the host was not restarted in time"), "{last}");
-    assert!(house.endpoint.tree() == old && house.asked() == 0);
+    assert!(!house.root().join("run/reboot-required").exists() && house.asked() == 0);
     worker.tend_restart().await;
     assert!(worker.watch().borrow().restart.is_none(), "what never ran needs no restart to be gone");
 }

@@ -65,6 +65,31 @@ async fn the_last_update_is_taken_back_with_a_receipt_and_left_alone_then() {
     assert_eq!(kept, [last, next].into());
 }
 
+/// A file that is damaged, or not there yet, says nothing against what somebody decided before.
+#[tokio::test]
+async fn what_was_taken_back_and_is_asked_for_in_vain_stays_taken_back() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    let patch = approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let proof = world.ledger().proof(patch).unwrap().bytes();
+    assert_eq!(endpoint.apply(patch).await.outcome, Outcome::Applied);
+    let mut worker = endpoint.worker().await;
+    worker.take_back(&patch.to_string()).await.unwrap();
+    let mut damaged = proof.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    for file in [damaged, Vec::new(), proof[..proof.len() / 2].to_vec()] {
+        let settled = worker.apply(&patch.to_string(), Some(file)).await.unwrap();
+        assert_eq!((settled.outcome, settled.to_version.as_str()), (Outcome::Refused, "1.0.1"), "{settled}");
+        worker.pass().await;
+        assert_eq!(endpoint.version().as_deref(), Some("1.0.1"), "the agent does not bring it back by itself");
+    }
+    // Who asks with a proof that holds gets it.
+    let settled = worker.apply(&patch.to_string(), None).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
+}
+
 #[tokio::test]
 async fn what_cannot_be_gone_back_to_is_said_and_nothing_is_changed() {
     let world = World::new();

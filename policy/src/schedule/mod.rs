@@ -149,6 +149,15 @@ pub enum Because {
     Blackout(String),
     /// No window is open.
     NoWindow,
+    /// The host has to restart for it, and may not before it would be taken back.
+    NoRestart,
+}
+
+impl Wait {
+    /// The same wait, for another reason.
+    pub(crate) fn because(self, because: Because) -> Self {
+        Self { because, ..self }
+    }
 }
 
 impl fmt::Display for Wait {
@@ -157,6 +166,7 @@ impl fmt::Display for Wait {
         match &self.because {
             Because::Blackout(text) => write!(f, "of the blackout {text}"),
             Because::NoWindow => f.write_str("no window is open"),
+            Because::NoRestart => f.write_str("the host may not restart for it soon enough"),
         }
     }
 }
