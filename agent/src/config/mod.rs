@@ -194,6 +194,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     subscriptions.extend(own_program.iter().map(|own| own.of.clone()));
     let sources = sources::parse(&mut raw.sources, base, !raw.ledger.nodes.is_empty())?;
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
+    let restart_within_ms = u64::try_from(reboot.deadline.as_millis()).ok();
     let ledger = parse_ledger(&raw.ledger, !sources.is_empty())?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
@@ -217,7 +218,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
             pause: parse_pause(&raw.policy)?,
             schedule: schedule::parse(&raw.schedule, &raw.windows)?,
             restart,
-            restart_within_ms: u64::try_from(reboot.deadline.as_millis()).ok(),
+            restart_within_ms,
             commands: if health.manifest_commands { Commands::Run } else { Commands::Refused },
         },
         health,
