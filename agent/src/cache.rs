@@ -138,11 +138,14 @@ impl Cache {
         }
         let private = Permissions::from_mode(files::PRIVATE_FILE_MODE);
         tree.as_file().set_permissions(private).map_err(failed("make private", &tree_path))?;
+        // A name that outlives a power cut must not lead to zeros of the right length.
+        tree.as_file().sync_all().map_err(failed("write", &tree_path))?;
         tree.persist(&tree_path).map_err(|error| failed("name", &tree_path)(error.error))?;
         // The artifact's name comes last: what has it has its tree.
         match fs::hard_link(from, &path) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                fs::copy(from, &path).map_err(failed("copy", &path))?;
+                let copied = fs::copy(from, &path).and_then(|_| File::open(&path)).and_then(|file| file.sync_all());
+                copied.map_err(failed("copy", &path))?;
             }
             linked => linked.map_err(failed("link", &path))?,
         }

@@ -20,8 +20,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-/// How long a program must have run to count as come up.
-const UP_AFTER: Duration = Duration::from_secs(30);
+/// How long a program must have run to count as come up: one that dies of its first pass, or of its first look at what is
+/// installed, has not.
+const UP_AFTER: Duration = Duration::from_secs(5 * 60);
 
 /// How an agent ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

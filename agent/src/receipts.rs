@@ -33,7 +33,7 @@ use patience::{Patience, Wait};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
@@ -85,6 +85,8 @@ pub struct Receipts {
     added: Arc<Notify>,
     /// What the nodes said last of the key that signs them.
     enrolment: Arc<Mutex<Option<Enrolment>>>,
+    /// Why those that wait were not taken last.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Receipts {
@@ -102,7 +104,18 @@ impl Receipts {
                 std::fs::rename(aside.join(&name), directory.join(&name)).map_err(failed("take back", &aside))?;
             }
         }
-        Ok(Self { directory: directory.to_owned(), added: Arc::default(), enrolment: Arc::default() })
+        let (added, enrolment, trouble) = Default::default();
+        Ok(Self { directory: directory.to_owned(), added, enrolment, trouble })
+    }
+
+    /// Why those that wait were not taken when they were sent last; nothing where they were.
+    #[must_use]
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn note_trouble(&self, trouble: Option<String>) {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = trouble;
     }
 
     /// Queues a receipt; on the disk when this returns. Doing it again for the same attempt does
@@ -261,7 +274,9 @@ impl Sender {
         let mut patience = Patience::default();
         loop {
             self.ask_enrolment(|node| patience.may_ask(node, Instant::now())).await;
-            match self.send_with(&mut patience).await {
+            let sent = self.send_with(&mut patience).await;
+            self.receipts.note_trouble(sent.as_ref().err().map(|error| chain(error)));
+            match sent {
                 Ok(()) if self.receipts.enrolment() == Some(Enrolment::Enrolled) => {
                     patience.went_well();
                     self.receipts.added.notified().await;
@@ -304,6 +319,11 @@ impl Sender {
     async fn send_with(&self, patience: &mut Patience) -> Result<(), SendError> {
         let (mut held_up, mut vain, mut trouble) = (BTreeSet::new(), BTreeSet::new(), None);
         for name in self.receipts.names()? {
+            // The power went between the two.
+            if self.receipts.directory.join(SENT).join(format!("{name}.tx")).exists() {
+                self.receipts.give_up(&name)?;
+                continue;
+            }
             let path = self.receipts.directory.join(format!("{name}.json"));
             let bytes = files::read(&path, WAITING_BYTES_MAX)?;
             let Ok(waiting) = serde_json::from_slice::<Waiting>(&bytes) else {
@@ -368,6 +388,8 @@ impl Sender {
         Err(trouble)
     }
 
+    /// What this host told the ledger last of the patch is looked at before anything is signed anew: what was signed first
+    /// may have become final meanwhile, through another node, and a word of this one that it cannot is no proof.
     async fn send_through(&self, source: &Source, name: &str, waiting: &Waiting) -> Result<Vec<u8>, SendError> {
         let path = self.receipts.directory.join(format!("{name}.tx"));
         if let Some(signed) = files::read_if_there(&path, limits::TRANSACTION_BYTES_MAX)? {
@@ -376,7 +398,11 @@ impl Sender {
                 result => return result.map(|()| signed),
             }
         }
-        let signed = self.sign(source, waiting).await?;
+        let told = self.last_told(source, waiting.settled.patch).await?;
+        if let Some(told) = told.as_ref().filter(|told| told.is_of(waiting)) {
+            return Ok(told.bytes.clone());
+        }
+        let signed = self.sign(waiting, told.map_or(0, |told| told.receipt.attempt));
         files::replace(&path, &signed)?;
         self.submit(source, &signed).await.map(|()| signed)
     }
@@ -426,11 +452,11 @@ impl Sender {
         }
     }
 
-    /// The number of the newest receipt of this host for a patch, of which the node has to have the proof: a number too
-    /// high, signed, could be brought in behind the right one, and one end of an update would be two.
-    async fn last_attempt(&self, source: &Source, patch: PatchId) -> Result<u32, CallError> {
+    /// The newest receipt of this host for a patch, of which the node has to have the proof: a number too high, signed,
+    /// could be brought in behind the right one, and one end of an update would be two.
+    async fn last_told(&self, source: &Source, patch: PatchId) -> Result<Option<Final>, CallError> {
         let unproven = || source.error("ListReceipts", CallCause::Malformed(UNPROVEN_ATTEMPT));
-        let Some((attempt, id)) = source.last_attempt(self.key.public(), patch).await? else { return Ok(0) };
+        let Some((attempt, id)) = source.last_attempt(self.key.public(), patch).await? else { return Ok(None) };
         let (bytes, proof) = source.transaction(id).await?;
         let proof = proof.ok_or_else(unproven)?;
         if !self.is_proven(source, &proof, &bytes).await? && !self.is_proven(source, &proof, &bytes).await? {
@@ -441,16 +467,16 @@ impl Sender {
             Payload::Receipt { receipt }
                 if (shown.signer(), receipt.patch, receipt.attempt) == (self.key.public(), patch, attempt) =>
             {
-                Ok(attempt)
+                let (receipt, run) = (receipt.clone(), shown.transaction().nonce);
+                Ok(Some(Final { receipt, run, bytes }))
             }
             _ => Err(unproven()),
         }
     }
 
-    /// Signs a receipt with the number that is next, as far as this node has proof.
-    async fn sign(&self, source: &Source, waiting: &Waiting) -> Result<Vec<u8>, CallError> {
+    /// Signs a receipt with the number that comes after the last.
+    fn sign(&self, waiting: &Waiting, last: u32) -> Vec<u8> {
         let Waiting { settled, log_digest, ended_at_ms } = waiting.clone();
-        let last = self.last_attempt(source, settled.patch).await?;
         let ledger_ms = match self.heads.ledger_time_ms() {
             0 => now_ms(),
             ledger_ms => ledger_ms,
@@ -475,11 +501,28 @@ impl Sender {
             expires_at_ms: ledger_ms.saturating_add(EXPIRY_MS),
             payload: Payload::Receipt { receipt },
         };
-        Ok(encode(&transaction.sign(&self.key)))
+        encode(&transaction.sign(&self.key))
     }
 }
 
-/// Whether the bytes that were signed can never become final any more.
+/// A receipt of this host that is final.
+struct Final {
+    receipt: Receipt,
+    /// The number of the attempt among all of this host.
+    run: u64,
+    /// As it was signed.
+    bytes: Vec<u8>,
+}
+
+impl Final {
+    /// Whether this is what waits.
+    fn is_of(&self, waiting: &Waiting) -> bool {
+        let Waiting { settled, ended_at_ms, .. } = waiting;
+        (self.run, self.receipt.ended_at_ms, self.receipt.outcome) == (settled.run, *ended_at_ms, settled.outcome)
+    }
+}
+
+/// Whether a node says that the bytes that were signed can never become final any more.
 fn must_be_signed_again(error: &CallError) -> bool {
     matches!(error.check(), Some("attempt" | "expired" | "expires-too-late"))
 }

@@ -314,7 +314,15 @@ impl Site {
         let _updating = self.turns.update().await;
         let (run, mut log) = self.begin(patch)?;
         self.look_before(&mut log).await;
-        let settled = self.installer.take_back(run, patch, &mut log).await?;
+        let settled = match self.installer.take_back(run, patch, &mut log).await {
+            Ok(settled) => settled,
+            // Nothing was begun: an empty log would stand before that of the update.
+            Err(error) => {
+                let _ = log.finish();
+                self.forget_log(run);
+                return Err(error.into());
+            }
+        };
         self.write_receipt(&settled, log, true).await?;
         Ok(settled)
     }

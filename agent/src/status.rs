@@ -26,7 +26,7 @@ use crate::settled::chain;
 use crate::site::own_program;
 use crate::worker::{OpenView, WorkerView};
 use ledger::bounded::Name;
-use ledger::id::ChainId;
+use ledger::id::{ChainId, Digest};
 use ledger::key::PublicKey;
 use ledger::limits;
 use policy::Policy;
@@ -41,6 +41,10 @@ use tokio::sync::watch;
 
 /// Free on the agent's disk: with less, what it does may not be written down.
 const NOTES_BYTES_MIN: u64 = 4 << 20;
+
+/// What to do where the configuration was changed since the agent began.
+pub const CHANGED_SINCE: &str =
+    "the configuration was changed since the agent began, which goes by the one before: restart it";
 
 /// An agent's state.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -67,6 +71,9 @@ pub struct Status {
     pub health: Vec<HealthView>,
     /// Receipts that are not final yet.
     pub receipts_waiting: usize,
+    /// Why they were not taken when they were sent last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub receipts_trouble: Option<String>,
     /// What the nodes say of the endpoint's key, if they were asked.
     #[serde(default)]
     pub enrolment: Option<Enrolment>,
@@ -95,6 +102,9 @@ pub struct Status {
     /// What of this could not be found out, and why; and that the disk is full.
     #[serde(default)]
     pub trouble: Vec<String>,
+    /// BLAKE3 of the configuration that a running agent goes by, as `--print-config` shows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub configuration: Option<Digest>,
 }
 
 /// When something may be changed next.
@@ -194,6 +204,7 @@ impl Shown {
             services: self.services.views(),
             health: self.vitals.all(),
             receipts_waiting: known(self.receipts.waiting(), &mut trouble),
+            receipts_trouble: self.receipts.trouble(),
             enrolment: self.receipts.enrolment(),
             paused,
             schedule: schedule(&self.config.policy, self.heads.believed_ms(now_ms())),
@@ -204,6 +215,7 @@ impl Shown {
             cache: self.cache.as_ref().map(|cache| cache.view()),
             program: Some(self.running.view(programs(&self.config, &mut trouble).as_ref(), self.cannot_update.clone())),
             trouble,
+            configuration: Some(digest_of(&self.config)),
         }
     }
 }
@@ -226,6 +238,7 @@ impl Status {
             services: Vec::new(),
             health: Vec::new(),
             receipts_waiting: known(receipts, &mut trouble),
+            receipts_trouble: None,
             enrolment: None,
             paused: paused(&config.policy),
             schedule: schedule(&config.policy, now_ms()),
@@ -236,8 +249,19 @@ impl Status {
             cache: None,
             program: programs(config, &mut trouble).and_then(|record| ProgramView::of_the_disk(&record)),
             trouble,
+            configuration: None,
         }
     }
+
+    /// Whether the agent goes by another configuration than this one: it was changed since the agent began.
+    #[must_use]
+    pub fn goes_by_another(&self, config: &Config) -> bool {
+        self.configuration.is_some_and(|configuration| configuration != digest_of(config))
+    }
+}
+
+fn digest_of(config: &Config) -> Digest {
+    Digest::blake3(config.toml().as_bytes())
 }
 
 /// That there is no room for what the agent has to write down of all it does: it begins nothing then, and some of what it
@@ -423,7 +447,8 @@ impl fmt::Display for Status {
                 "cache      {listens}: {artifacts} artifacts, {bytes} of {bytes_max} bytes; gave {given} bytes"
             )?;
         }
-        write!(f, "receipts   {} waiting", self.receipts_waiting)
+        let trouble = self.receipts_trouble.as_deref().filter(|_| self.receipts_waiting > 0).map(escape);
+        write!(f, "receipts   {} waiting{}", self.receipts_waiting, with(": ", trouble.as_deref()))
     }
 }
 

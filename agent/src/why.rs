@@ -75,7 +75,7 @@ pub struct Why {
     pub recalled: Option<Recall>,
     /// Every check, in the order in which they are made.
     pub checks: Vec<Checked>,
-    /// What an update would do, if that was asked; it does it only if nothing is in the way.
+    /// What an update would do, if that was asked and nothing is in the way but its hour.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub would: Vec<String>,
     /// Whether nothing is in the way, or there is no way left to go.
@@ -217,6 +217,9 @@ impl Held<'_> {
             (None, true) => (true, "it is installed already: nothing would be done".to_owned()),
             (_, false) => answer::would(&checks),
         };
+        if !well && !answer::only_waits(&checks) {
+            would.clear();
+        }
         let about = manifest.as_ref().map(about);
         Ok(Why { patch, about, installed, recalled, checks, would, well, answer, hint })
     }

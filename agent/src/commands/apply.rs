@@ -1,18 +1,19 @@
 //! `apply`: bring a patch onto this host now.
 
-use super::settling::{settle, show};
+use super::settling::{Answered, settle, show};
 use super::{ConfigArgs, answer, block_on, running};
-use crate::failure::{Failure, NO_VERDICT, OK, REFUSED};
+use crate::failure::{Failure, NO_VERDICT, OK, REFUSED, hint};
 use agent::config::Config;
 use agent::control::FILE;
 use agent::follow::{self, sources::Sources};
 use agent::proofs;
+use agent::settled::Settled;
 use agent::site::{self, SiteError};
 use agent::why::{Held, Why};
 use agent::worker::{self, Wish};
 use clap::Args;
 use ledger::limits;
-use ledger::receipt::Outcome;
+use ledger::receipt::{Outcome, ReasonCode};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -57,8 +58,39 @@ impl Apply {
             let would = block_on(look(&config, &self.patch, proof, self.now))?;
             return Ok(answer(&would).with_code(if would.well { OK } else { REFUSED }));
         }
+        let (brought, has_nodes) = (proof.is_some(), !config.ledger.nodes.is_empty());
         let wish = Wish::Apply { patch: self.patch, proof, now: self.now };
-        Ok(show(&block_on(settle(config, wish))?, Outcome::Applied))
+        let answered = block_on(settle(config, wish))?;
+        if let Answered::Settled(Settled { outcome: Outcome::Refused, reason: Some(reason), .. }) = &answered
+            && brought
+        {
+            hint(about_the_file(reason.code, has_nodes));
+        }
+        Ok(show(&answered, Outcome::Applied))
+    }
+}
+
+/// What to do about a proof file that was refused; nothing where it is not the file's fault.
+fn about_the_file(code: ReasonCode, has_nodes: bool) -> &'static str {
+    use ReasonCode as Code;
+    match code {
+        Code::HeightBelowSeen if has_nodes => {
+            "this host has heard of the ledger since: leave `--from` out, and it asks a node for a proof of now"
+        }
+        Code::HeightBelowSeen | Code::Stale => {
+            "have a newer one made: `countersign proof get`, on a host that hears the ledger"
+        }
+        Code::ChainId | Code::EpochChain => "the file is of another ledger than the one this host trusts",
+        Code::ProofSize
+        | Code::ProofMalformed
+        | Code::Certificate
+        | Code::Inclusion
+        | Code::Signature
+        | Code::StateProof
+        | Code::Authority => {
+            "the file is no proof of that patch, or was changed: have it made again, by another organisation's node"
+        }
+        _ => "",
     }
 }
 

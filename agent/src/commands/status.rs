@@ -1,11 +1,11 @@
 //! `status`: how this host stands.
 
 use super::{ConfigArgs, answer, block_on};
-use crate::failure::{Failure, NO_VERDICT, OK};
+use crate::failure::{Failure, NO_VERDICT, OK, hint};
 use agent::control::{self, Request};
 use agent::data::DataDir;
 use agent::key;
-use agent::status::Status as Shown;
+use agent::status::{CHANGED_SINCE, Status as Shown};
 use clap::Args;
 use terminal::Answer;
 
@@ -23,7 +23,12 @@ impl Status {
         let data = DataDir::at(config.data_dir.clone());
         let answered = block_on(async { Ok(control::ask(&data, &Request::Status {}).await?) })?;
         let status = match answered {
-            Some(control::Answer::Status(status)) => *status,
+            Some(control::Answer::Status(status)) => {
+                if status.goes_by_another(&config) {
+                    hint(CHANGED_SINCE);
+                }
+                *status
+            }
             Some(control::Answer::Error { code, message, hint }) => return Err(Failure::answered(message, hint, code)),
             Some(control::Answer::Verdict(_) | control::Answer::NoAttempt(_)) => {
                 return Err(Failure::new("the agent answered something else", None, NO_VERDICT));

@@ -131,6 +131,37 @@ impl Scripts {
 }
 
 impl Installers {
+    /// Directories of the host that patches may change, by the field that names them.
+    fn directories(&self) -> impl Iterator<Item = (&'static str, PathBuf)> {
+        let beneath = |root: &Path, directory: &Path| root.join(directory.strip_prefix("/").unwrap_or(directory));
+        let Self { file_set, scripts, containers, .. } = self;
+        let sets = file_set.directories.iter().map(move |it| ("file-set", beneath(&file_set.root, it)));
+        let scripts = scripts.directories.iter().map(move |it| ("scripts", beneath(&scripts.root, it)));
+        let containers = containers.directories.values().map(|it| ("containers", it.clone()));
+        sets.chain(scripts).chain(containers)
+    }
+
+    /// Makes sure that no patch is let into what the agent itself stands on: its data directory, and the directory of its
+    /// configuration, its key and what it trusts.
+    pub(super) fn keep_off<'a>(
+        &self,
+        data_dir: &'a Path,
+        own: impl Iterator<Item = &'a Path> + Clone,
+    ) -> Result<(), Wrong> {
+        for (kind, directory) in self.directories() {
+            let field = || format!("installers.{kind}.directories");
+            if let Some(own) = own.clone().chain([data_dir]).find(|own| own.starts_with(&directory)) {
+                let problem = format!("{} holds {}, which is the agent's own", directory.display(), own.display());
+                return wrong(field(), problem);
+            }
+            if directory.starts_with(data_dir) {
+                let problem = format!("{} is in {}, which is the agent's own", directory.display(), data_dir.display());
+                return wrong(field(), problem);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the house wants patches of a kind to be installed here; directory trees need nobody's word.
     #[must_use]
     pub fn wants(&self, kind: InstallerKind) -> bool {

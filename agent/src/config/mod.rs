@@ -40,6 +40,10 @@ const NODE_EXAMPLE: &str = "https://ledger-a.example:7400";
 pub const SUBSCRIPTIONS_MAX: usize = 64;
 /// Services of one agent: a manifest cannot name more.
 pub const SERVICES_MAX: usize = limits::SELECTOR_VALUES_MAX;
+/// How long a service may take to end by itself: the agent ends in a minute, whatever it runs.
+const STOP_TIMEOUT_MS_MAX: u64 = 45_000;
+/// How long a service may have to stay up to count as started.
+const READY_WAIT_MS_MAX: u64 = 10 * 60 * 1000;
 /// Most memory a host may give to deltas.
 const DELTA_MEMORY_MB_MAX: u64 = 4096;
 /// Parameters of one host.
@@ -196,6 +200,13 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
     let (restart, reboot) = reboot::parse(&raw.reboot)?;
     let restart_within_ms = u64::try_from(reboot.deadline.as_millis()).ok();
     let ledger = parse_ledger(&raw.ledger, !sources.is_empty())?;
+    let installers = installers::parse(&raw.installers)?;
+    let secret = match &raw.unseal {
+        Some(SecretPlace::File(file)) => Some(&**file),
+        _ => None,
+    };
+    let own = [Some(base), Some(&*raw.key), Some(&*ledger.genesis), ledger.ca.as_deref(), secret];
+    installers.keep_off(&raw.data_dir, own.into_iter().flatten())?;
     Ok(Config {
         data_dir: raw.data_dir.clone(),
         key: raw.key.clone(),
@@ -210,7 +221,7 @@ fn parse(mut raw: raw::Raw, base: &Path) -> Result<Config, Wrong> {
         download: parse_download(&raw.download)?,
         parameters: parse_parameters(&raw.parameters)?,
         services: parse_services(&raw.services, &subscriptions)?,
-        installers: installers::parse(&raw.installers)?,
+        installers,
         reboot,
         own_program,
         policy: Policy {
@@ -372,6 +383,14 @@ fn parse_services(
         }
         if let Some(variable) = raw.environment.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
             return wrong(field("environment"), format!("{variable:?} is no variable"));
+        }
+        for (part, ms, ms_max) in [
+            ("stop_timeout_ms", raw.stop_timeout_ms, STOP_TIMEOUT_MS_MAX),
+            ("ready_wait_ms", raw.ready_wait_ms, READY_WAIT_MS_MAX),
+        ] {
+            if ms > ms_max {
+                return wrong(field(part), format!("{ms}, {ms_max} at most"));
+            }
         }
         Ok(Service {
             name: name(&format!("services.{key}"), key)?,

@@ -21,6 +21,7 @@ use ledger::moment::Moment;
 use policy::Restart;
 use rustix::fs::Access;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
@@ -60,6 +61,12 @@ pub(super) fn key(config: &Config) -> Finding {
 /// The data directory and its parts: the agent's own, nobody else's, and writable.
 pub(super) fn directories(config: &Config) -> Vec<Finding> {
     let data = DataDir::at(config.data_dir.clone());
+    if let Err(error) = fs::metadata(data.path())
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        let said = format!("{}: {error}", data.path().display());
+        return vec![Finding::fail("directory", said, "run this as the agent's user")];
+    }
     if !data.path().exists() {
         let said = format!("{} is not there yet", data.path().display());
         return vec![Finding::warn("directory", said, "`countersign-agent run` makes it")];
@@ -224,12 +231,12 @@ pub(super) async fn agent(config: &Config) -> Finding {
         Err(_) => Finding::fail("agent", format!("does not answer within {} s", ANSWER_WAIT.as_secs()), "see its log"),
         Ok(Err(error)) => Finding::fail("agent", chain(&error), "run this as the agent's user"),
         Ok(Ok(None)) => Finding::warn("agent", "does not run", "`countersign-agent run`, or its unit, starts it"),
-        Ok(Ok(Some(Answer::Status(status)))) => of_a_running_one(&status),
+        Ok(Ok(Some(Answer::Status(status)))) => of_a_running_one(&status, config),
         Ok(Ok(Some(_))) => Finding::fail("agent", "answers something else", "another version may run: restart it"),
     }
 }
 
-fn of_a_running_one(status: &Status) -> Finding {
+fn of_a_running_one(status: &Status, config: &Config) -> Finding {
     let open = status.work.as_ref().and_then(|work| work.open.as_ref());
     let down: Vec<_> = status.services.iter().filter(|service| service.phase != Phase::Running).collect();
     if let Some(open) = open {
@@ -246,9 +253,16 @@ fn of_a_running_one(status: &Status) -> Finding {
     if let Some(paused) = &status.paused {
         return Finding::warn("agent", paused, "nothing is applied meanwhile");
     }
+    if status.goes_by_another(config) {
+        return Finding::warn("agent", "goes by a configuration that was changed since it began", "restart the agent");
+    }
     if status.receipts_waiting > RECEIPTS_EASY {
         let said = format!("{} receipts wait", status.receipts_waiting);
         return Finding::warn("agent", said, "no node takes them: is the key enrolled?");
+    }
+    if let (1.., Some(trouble)) = (status.receipts_waiting, &status.receipts_trouble) {
+        let said = format!("a receipt waits: {trouble}");
+        return Finding::warn("agent", said, "it is sent again by itself; see the nodes");
     }
     Finding::ok("agent", "runs")
 }

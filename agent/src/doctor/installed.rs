@@ -51,7 +51,13 @@ pub(super) async fn recalls(config: &Config, sources: &Sources, heads: &Heads, t
         findings.push(Finding::fail("RECALLED", installed.recall().unwrap_or_default(), hint));
     }
     if well > 0 {
-        findings.push(Finding::ok("installed", format!("{well} patches, proven not to be recalled")));
+        findings.push(Finding::ok(
+            "installed",
+            match well {
+                1 => "one patch, proven not to be recalled".to_owned(),
+                _ => format!("{well} patches, proven not to be recalled"),
+            },
+        ));
     }
     findings
 }

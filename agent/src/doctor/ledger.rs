@@ -50,6 +50,7 @@ pub(super) async fn examine(config: &Config) -> Vec<Finding> {
             let of_nodes = nodes(&sources, &heads).await;
             findings.extend(installed::recalls(config, &sources, &heads, &trust).await);
             findings.extend(of_nodes);
+            findings.extend(unlisted(config, &sources).await);
             findings.extend(enrolment(config, &trust, &sources, &heads).await);
         }
         Err(error) => findings.push(Finding::fail("tls", chain(&error), "see ledger.nodes and ledger.ca")),
@@ -96,6 +97,28 @@ async fn nodes(sources: &Sources, heads: &Heads) -> Vec<Finding> {
             findings.push(Finding::warn("nodes", "one answers", hint));
         }
         count => findings.push(Finding::ok("nodes", format!("{count} answer, and agree"))),
+    }
+    findings
+}
+
+/// What this host follows and no node has an approved patch of: a name that is misspelt, or a product that is to come.
+async fn unlisted(config: &Config, sources: &Sources) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for of in config.subscriptions() {
+        let (mut answered, mut listed) = (false, false);
+        for source in sources.all() {
+            if let Ok(Ok(patches)) = tokio::time::timeout(ANSWER_WAIT, source.approved(of, 0)).await {
+                (answered, listed) = (true, listed || !patches.is_empty());
+            }
+            if listed {
+                break;
+            }
+        }
+        if answered && !listed {
+            let said = format!("no node has an approved patch of {} ({})", of.product, of.channel);
+            let hint = "is that name spelt as its vendor spells it? `countersign patch list` shows what there is";
+            findings.push(Finding::warn("subscription", said, hint));
+        }
     }
     findings
 }

@@ -334,7 +334,9 @@ impl Known {
                     let evidence = evidence.map_err(Disbelief::Evidence)?;
                     return Err(Disbelief::Remembered { height, remembered, evidence });
                 }
-                if let (Some(from), true) = (from, place == self.recent.len()) {
+                // After a restart nothing is recent, and what is remembered may be newer than all that a node shows.
+                let is_newest = place == self.recent.len() && height >= self.memory.newest().height;
+                if let (Some(from), true) = (from, is_newest) {
                     self.newest_from = from;
                 }
                 self.memory.see(&header, running_ms());

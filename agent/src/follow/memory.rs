@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 /// Largest memory file.
 const MEMORY_BYTES_MAX: usize = 4 * 1024;
 
-/// The highest header seen.
+/// The highest header seen. What else a later program of the agent writes there is passed over: whoever goes back from that
+/// one has to know how far it had seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Seen {
     /// Of which ledger.
     pub chain_id: ChainId,
@@ -30,7 +30,6 @@ pub struct Seen {
 
 /// The newest change of the validators. In a file of its own: an earlier program of the agent, gone back to, reads the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Change {
     chain_id: ChainId,
     change: ChangeSeen,
@@ -252,6 +251,17 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let memory = Memory::open(&directory.path().join("memory.json"), ChainId([7; 32]), 0).unwrap();
         assert_eq!(memory.floor_ms(100 * HOUR_MS), 0);
+    }
+
+    #[test]
+    fn what_a_later_program_adds_is_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("memory.json");
+        let seen = Seen { chain_id: ChainId([7; 32]), height: 3, time_ms: T, hash: BlockHash::ZERO };
+        let written = serde_json::to_string(&seen).unwrap().replacen('{', "{\"of_tomorrow\":1,", 1);
+        std::fs::write(&path, written).unwrap();
+        assert_eq!(Memory::open(&path, seen.chain_id, 0).unwrap().newest(), seen);
+        assert!(check(&path).is_ok());
     }
 
     #[test]

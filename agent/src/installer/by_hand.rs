@@ -8,7 +8,7 @@ use super::Installer;
 use super::deadline::Deadline;
 use super::ending::version_there;
 use super::install::{Install, Job};
-use super::installs::Place;
+use super::installs::{Place, VersionId};
 use super::journal::{Journal, Record};
 use super::last_kept::{self, LastKept};
 use crate::attempt_log::AttemptLog;
@@ -29,7 +29,7 @@ use std::time::Duration;
 #[derive(Debug, thiserror::Error)]
 pub enum ByHandError {
     /// There was none.
-    #[error("nothing was updated here yet")]
+    #[error("no update was kept here that could be taken back")]
     NoUpdate,
     /// Another one was the last.
     #[error("the last update here was patch {last} of {product}; only that one can be taken back")]
@@ -146,11 +146,20 @@ impl Installer {
             (Some(Record::Begun(begun)), None) if begun.patch == patch => {
                 Ok(LastKept { begun: begun.clone(), restarted: records.contains(&Record::Restarted) })
             }
-            (Some(Record::Begun(begun)), None) => {
-                Err(ByHandError::NotTheLast { last: begun.patch, product: begun.product.clone() })
-            }
-            _ => Err(ByHandError::NoUpdate),
+            _ => Err(self.another_than(patch)?),
         }
+    }
+
+    /// Which one can be taken back instead: that which came after this patch, else the last that was kept.
+    fn another_than(&self, patch: PatchId) -> Result<ByHandError, FileError> {
+        let mut kept = last_kept::read(&self.data.last_kept())?;
+        let after = kept.iter().position(|kept| kept.begun.from == Some(VersionId::of_patch(patch)));
+        let last = match after {
+            Some(place) => Some(kept.swap_remove(place)),
+            None => kept.pop(),
+        };
+        let named = |LastKept { begun, .. }| ByHandError::NotTheLast { last: begun.patch, product: begun.product };
+        Ok(last.map_or(ByHandError::NoUpdate, named))
     }
 
     async fn way_back(&self, patch: PatchId, log: &mut AttemptLog) -> Result<(Arc<dyn Install>, Job), ByHandError> {

@@ -76,6 +76,8 @@ impl Installer {
         // Before its services run again: what they write from then on is theirs.
         let same = self.step(kind, job, log, |kind, job, _| kind.prove_old(job)).await;
         let same = same.unwrap_or_else(|died| Err(died.to_string()));
+        // What is not as it was is tried once more: what it is made of is still there.
+        self.unfinished = same.is_err();
         // Where the old version runs when the host has restarted, so do its services: from what is still running the
         // new one would be started once more.
         let restarted = match kind.owes_restart() {

@@ -56,6 +56,11 @@ pub(super) fn not_installed(checks: &[Checked]) -> (bool, String) {
     }
 }
 
+/// Whether nothing is in the way but that its hour has not come.
+pub(super) fn only_waits(checks: &[Checked]) -> bool {
+    checks.iter().all(|checked| checked.verdict != Verdict::No || checked.check == WINDOW)
+}
+
 /// Whether it would be installed, and why not.
 pub(super) fn would(checks: &[Checked]) -> (bool, String) {
     match first(checks) {

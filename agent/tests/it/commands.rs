@@ -161,6 +161,7 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
     let endpoint = Endpoint::new(&world, &[&node], "");
     let good = std::fs::read_to_string(endpoint.config_path()).unwrap();
     let address = &node.address;
+    let own = text(endpoint.directory.path());
     let rows: Vec<(&str, String, &str)> = vec![
         ("an unknown field", good.replace("[host]", "[host]\ncolour = \"red\""), "colour"),
         ("an unknown table", format!("{good}\n[magic]\n"), "magic"),
@@ -181,6 +182,27 @@ async fn configurations_that_cannot_be_are_refused_by_field() {
         ("tree", format!("{good}\n[parameters]\ntree = \"x\""), "parameters.tree"),
         ("a parameter's name", format!("{good}\n[parameters]\n\"a b\" = \"x\""), "parameters"),
         ("no program", format!("{good}\n[services.x]\ncommand = []"), "services.x.command"),
+        (
+            "a service that ends when it likes",
+            format!("{good}\n[services.x]\ncommand = [\"x\"]\nstop_timeout_ms = 45001"),
+            "services.x.stop_timeout_ms",
+        ),
+        ("files of the agent", format!("{good}\n[installers.file-set]\ndirectories = [{own:?}]"), "the agent's own"),
+        (
+            "its data for scripts",
+            format!("{good}\n[installers.scripts]\nenabled = true\ndirectories = [\"{own}/data/installs\"]"),
+            "installers.scripts.directories",
+        ),
+        (
+            "its data, from another root",
+            format!("{good}\n[installers.file-set]\nroot = \"{own}\"\ndirectories = [\"/data/x\"]"),
+            "installers.file-set.directories",
+        ),
+        (
+            "its key for containers",
+            format!("{good}\n[installers.containers.directories]\n\"/key\" = \"{own}/endpoint.key\""),
+            "installers.containers.directories",
+        ),
         (
             "no such product",
             format!("{good}\n[services.x]\ncommand = [\"x\"]\nproduct = \"a/b\""),

@@ -1,8 +1,10 @@
 //! What `doctor` finds, thing by thing.
 
 use crate::crash::child;
+use crate::following::Daemon;
 use crate::support::archive::{snapshot, tree_of};
 use crate::support::endpoint::{Endpoint, PROGRAM, approved};
+use crate::support::eventually;
 use crate::support::ledger::Ledger;
 use crate::support::mirror::{Mirror, Serves};
 use crate::support::node::World;
@@ -104,6 +106,51 @@ async fn everything_that_is_not_well_is_said_with_what_to_do_about_it() {
     std::fs::write(endpoint.path("genesis"), "no genesis").unwrap();
     let seen = doctor(&endpoint).await;
     seen.says("trust root", "fail", "is no genesis file");
+}
+
+/// A name that is misspelt brings nothing, for ever: the host would look well and never be patched.
+#[tokio::test]
+async fn what_is_followed_in_vain_and_what_nothing_follows_is_said() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    endpoint.adopt("1.0.1", 1, &tree_of("1.0.1"));
+    approved(&world, 2, tree_of("1.0.2"), |_| {});
+    let seen = doctor(&endpoint).await;
+    assert!(!seen.text.contains("no subscription") && !seen.text.contains("no node has"), "{}", seen.text);
+    let config = std::fs::read_to_string(endpoint.config_path()).unwrap();
+    std::fs::write(endpoint.config_path(), config.replace("acme/widget", "acme/wigdet")).unwrap();
+    let seen = doctor(&endpoint).await;
+    seen.says("subscription", "warn", "acme/widget (stable) is installed, and no subscription brings anything newer");
+    seen.says("subscription", "warn", "no node has an approved patch of acme/wigdet (stable)");
+    assert_eq!(seen.fails(), Vec::<&str>::new(), "{}", seen.text);
+}
+
+#[tokio::test]
+async fn a_running_agent_says_that_its_configuration_was_changed_and_why_a_receipt_waits() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    node.behave(|manners| manners.no_submit = Some("quota"));
+    approved(&world, 1, tree_of("1"), |_| {});
+    let daemon = Daemon::start(&endpoint);
+    eventually("a receipt that waits", async || {
+        let said = doctor(&endpoint).await;
+        said.text.contains("a receipt waits: ").then_some(said)
+    })
+    .await
+    .says("agent", "warn", "quota");
+    let mut status = tokio::process::Command::new(PROGRAM);
+    status.args(["status", "--config"]).arg(endpoint.config_path());
+    let text = String::from_utf8(status.output().await.unwrap().stdout).unwrap();
+    assert!(text.contains("receipts   1 waiting: ") && text.contains("quota"), "{text}");
+    let config = std::fs::read_to_string(endpoint.config_path()).unwrap();
+    std::fs::write(endpoint.config_path(), config.replace("patience_ms = 400", "patience_ms = 500")).unwrap();
+    doctor(&endpoint).await.says("agent", "warn", "was changed since it began");
+    let said = status.output().await.unwrap().stderr;
+    let said = String::from_utf8(said).unwrap();
+    assert!(said.contains("hint: the configuration was changed since the agent began"), "{said}");
+    daemon.stop().await;
 }
 
 /// Whoever took the wrong genesis file is not sent to look at the network.

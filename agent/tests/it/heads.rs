@@ -2,6 +2,7 @@
 
 use crate::support::archive::tree_of;
 use crate::support::endpoint::{Endpoint, approved, hear};
+use crate::support::eventually;
 use crate::support::ledger::Ledger;
 use crate::support::node::World;
 use agent::clock::now_ms;
@@ -57,7 +58,8 @@ async fn silence_becomes_stale() {
     let patch = approved(&world, 1, tree_of("1"), |_| {});
     endpoint.ledger = "max_age_ms = 1".to_owned();
     endpoint.configure("");
-    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let newest_ms = world.tip().0.time_ms;
+    eventually("a header of some moments ago", async || (now_ms() > newest_ms + 2).then_some(())).await;
     let settled = endpoint.apply(patch).await;
     assert_eq!(settled.reason.unwrap().code, ReasonCode::Stale);
     assert!(endpoint.installed().is_none());

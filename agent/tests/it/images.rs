@@ -2,7 +2,7 @@
 //! something else than was meant.
 
 use crate::crash::{child, child_takes_back};
-use crate::restarts::{SHUT, ask, awaits};
+use crate::restarts::{ask, awaits, shut_for_hours};
 use crate::support::bench::{Bench, differences};
 use crate::support::endpoint::{Endpoint, approved_set, hear};
 use crate::support::images::{ImageSlots, image};
@@ -205,9 +205,10 @@ async fn an_image_whose_service_does_not_start_is_left() {
 
 #[tokio::test]
 async fn an_image_takes_a_restart_as_the_house_allows_it() {
+    let window = shut_for_hours();
     for (when, allowed, waits) in [("never", false, false), ("window", true, true), ("now", true, false)] {
         let config =
-            |bench: &ImageSlots| format!("{}\n[schedule]\nurgent = [\"important\"]\n{SHUT}", bench.config_with(when));
+            |bench: &ImageSlots| format!("{}\n[schedule]\nurgent = [\"important\"]\n{window}", bench.config_with(when));
         let Some(house) = House::new(config).await else { return };
         // Whatever the vendor thinks of restarts: an image runs after one.
         for (number, reboot) in [(2, Reboot::IfNeeded), (3, Reboot::Required)] {

@@ -161,6 +161,33 @@ async fn what_cannot_be_taken_back_is_receipted_at_once_and_once_more_at_its_end
     assert!(!worker.site().attempts.may_try(sick, u64::MAX), "what was not healthy is not tried again");
 }
 
+/// What is not as it was after going back is not said to be over: it is put right by the next try.
+#[tokio::test]
+async fn what_is_changed_between_going_back_and_the_proof_of_it_is_gone_back_to_once_more() {
+    let (world, mut bench) = (World::new(), Files::new().unwrap());
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], &bench.config()).patient();
+    bench.build(&endpoint);
+    let old = bench.snapshot(&endpoint);
+    let sick = approved_set(&world, 1, bench.kind(), bench.artifacts(1), |manifest| {
+        manifest.health = List::new(vec![says("/usr/bin/env true", "something else")]).unwrap();
+    });
+    let file = bench.root().join("etc/acme/main.conf");
+    let edit = move || std::fs::write(&file, "by somebody, at the wrong moment").unwrap();
+    let mut worker = worker(&endpoint, behind(|record| *record == Record::Restored, edit)).await;
+    let settled = ask(&mut worker, sick).await.unwrap();
+    assert_eq!(settled.outcome, Outcome::Failed, "{settled}");
+    assert!(worker.site().installer.is_unfinished());
+    worker.tend_open().await;
+    assert!(!worker.site().installer.is_interrupted());
+    let last = worker.watch().borrow().last.clone().unwrap();
+    assert_eq!(last.outcome, Outcome::RolledBack, "{last}");
+    assert!(bench.snapshot(&endpoint) == old);
+    worker.site().sender().send_all().await.unwrap();
+    let ends: Vec<_> = world.receipts().iter().map(|receipt| (receipt.attempt, receipt.outcome)).collect();
+    assert_eq!(ends, [(1, Outcome::Failed), (2, Outcome::RolledBack)]);
+}
+
 #[tokio::test]
 async fn a_host_that_is_neither_waits_for_a_person_and_nothing_is_put_on_top_of_it() {
     let world = World::new();

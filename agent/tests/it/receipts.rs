@@ -2,11 +2,12 @@
 
 use crate::following::{Daemon, applied};
 use crate::support::archive::tree_of;
-use crate::support::endpoint::{Endpoint, approved};
+use crate::support::endpoint::{Endpoint, approved, hear};
 use crate::support::eventually;
 use crate::support::ledger::Ledger;
 use crate::support::node::World;
 use ledger::receipt::Outcome;
+use ledger::transaction::SignedTransaction;
 
 #[tokio::test]
 async fn receipts_outlive_restarts_and_nodes_that_have_no_room() {
@@ -134,6 +135,47 @@ async fn an_answer_that_got_lost_is_not_a_second_receipt() {
     worker.site().sender().send_all().await.unwrap();
     assert_eq!(world.receipts().len(), 1);
     assert_eq!(worker.site().receipts.waiting().unwrap(), 0);
+}
+
+/// Nor is a word that what was signed first can never be final any more, when it becomes so through another node.
+#[tokio::test]
+async fn what_is_said_to_have_expired_and_becomes_final_is_not_told_twice() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let patch = approved(&world, 1, tree_of("1"), |_| {});
+    let mut worker = endpoint.worker().await;
+    worker.apply(&patch.to_string(), None).await.unwrap();
+    let sender = worker.site().sender();
+    let signed = endpoint.data().join("receipts").join(format!("00000001-{patch}.tx"));
+    node.behave(|manners| manners.no_submit = Some("quota"));
+    sender.send_all().await.unwrap_err();
+    let first = std::fs::read(&signed).unwrap();
+    world.change(Ledger::settle);
+    hear(worker.site()).await;
+    node.behave(|manners| manners.no_submit = Some("expired"));
+    sender.send_all().await.unwrap_err();
+    assert_ne!(std::fs::read(&signed).unwrap(), first, "it was signed anew");
+
+    world.change(|ledger| {
+        let chain_id = ledger.scenario.chain_id();
+        ledger.offer(SignedTransaction::verify_bytes(&first, &chain_id).unwrap());
+        ledger.block()
+    });
+    node.behave(|manners| manners.no_submit = None);
+    sender.send_all().await.unwrap();
+    let told: Vec<_> = world.receipts().iter().map(|receipt| (receipt.attempt, receipt.outcome)).collect();
+    assert_eq!(told, [(1, Outcome::Applied)]);
+    assert_eq!(worker.site().receipts.waiting().unwrap(), 0);
+
+    // Power went between the note that it is final and the end of the waiting.
+    let sent = endpoint.data().join("receipts/sent").join(format!("00000001-{patch}.tx"));
+    assert_eq!(std::fs::read(&sent).unwrap(), first, "the one that is final is kept");
+    let waiting = format!("00000001-{patch}.json");
+    std::fs::write(endpoint.data().join("receipts").join(&waiting), "{}").unwrap();
+    let submits = node.asked().submits;
+    sender.send_all().await.unwrap();
+    assert_eq!((node.asked().submits, worker.site().receipts.waiting().unwrap()), (submits, 0));
 }
 
 /// A count that was lost begins behind everything that was ever told: else the receipt of an attempt would be taken for

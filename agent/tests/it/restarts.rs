@@ -274,14 +274,17 @@ async fn a_restart_that_does_not_come_in_time_takes_the_patch_back() {
     let files = format!("[installers.file-set]\nroot = \"{}\"\ndirectories = [\"/run\"]", house.root().display());
     let schedule = format!("[schedule]\nurgent = [\"important\"]\n{SHUT}");
     house.allows("window", "deadline = \"1ms\"", &format!("{files}\n{schedule}"));
+    std::fs::remove_dir_all(house.endpoint.data().join("installs")).unwrap();
     // That it needs a restart is known only when it is in place.
     let asks = Archive::new().file("run/reboot-required", "*** System restart required ***\n").bytes();
     let artifacts = vec![("files.tar".to_owned(), asks)];
     let patch = approved_set(&house.world, 2, InstallerKind::FileSet, artifacts, |manifest| {
         manifest.reboot = Reboot::IfNeeded;
+        manifest.health = List::default();
     });
     let (mut worker, _) = house.begins().await;
-    assert_eq!(awaits(&ask(&mut worker, patch).await), Some(patch));
+    let answer = ask(&mut worker, patch).await;
+    assert_eq!(awaits(&answer), Some(patch), "{answer:?}");
     let taken_back = async {
         while worker.site().installer.is_interrupted() {
             worker.tend_restart().await;

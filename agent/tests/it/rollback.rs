@@ -33,11 +33,13 @@ async fn the_last_update_is_taken_back_with_a_receipt_and_left_alone_then() {
     let (first, last) = (approved(&world, 2, tree_of("1.0.2"), |_| {}), approved(&world, 3, tree_of("1.0.3"), |_| {}));
     let (code, said) = rollback(&endpoint, &first.to_string()).await;
     assert_eq!(code, 3, "{said}");
-    assert!(said.contains("nothing was updated here yet"), "{said}");
+    assert!(said.contains("no update was kept here"), "{said}");
     assert_eq!(endpoint.apply(first).await.outcome, Outcome::Applied);
 
+    let logs = || std::fs::read_dir(endpoint.data().join("logs")).unwrap().count();
+    let logged = logs();
     let (code, said) = rollback(&endpoint, &last.to_string()).await;
-    assert_eq!(code, 3, "{said}");
+    assert_eq!((code, logs()), (3, logged), "{said}");
     assert!(said.contains(&format!("the last update here was patch {first}")) && said.contains("hint:"), "{said}");
     let (code, said) = rollback(&endpoint, &first.to_string()[..12]).await;
     let expected = "rolled-back: policy: taken back by hand, at the host (1.0.2 → 1.0.1)";

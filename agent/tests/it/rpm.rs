@@ -129,6 +129,19 @@ async fn hostile_packages_are_refused_by_name_and_touch_nothing() {
     }
 }
 
+/// One brings the way, the other what goes along it: rpm would follow the link that it has just made.
+#[tokio::test]
+async fn no_package_goes_through_a_link_that_another_one_brings() {
+    let Some(mut case) = Case::new().await else { return };
+    let outside = tempfile::tempdir().unwrap();
+    let check = canary(&outside.path().join("canary"));
+    let way = Rpm::new("away", "1").making(&format!("ln -s {} $B/way", outside.path().display())).having("/way");
+    let along = Rpm::new("hostile", "1").field("Requires: away").file("/way/canary", "x");
+    let both = vec![("away.rpm", way.bytes()), ("hostile.rpm", along.bytes())];
+    case.is_refused("through another's link", both, ReasonCode::ArchiveUnsafe, "no directory").await;
+    check();
+}
+
 /// Packages that `rpmbuild` does not make: their headers were altered, and their digests made right again.
 #[tokio::test]
 async fn altered_packages_are_refused_by_name_and_touch_nothing() {

@@ -330,3 +330,36 @@ async fn a_port_is_waited_for() {
     let reason = endpoint.apply(closed).await.reason.unwrap();
     assert!(reason.detail.as_str().contains("refused") && reason.detail.as_str().contains("3 attempts"), "{reason}");
 }
+
+/// Whoever gets the data directory takes what still carries the agent's mark for nobody's, and kills it: so nobody gets it
+/// while an agent is waiting for a service that takes its time to end.
+#[tokio::test]
+async fn an_agent_that_ends_keeps_its_directory_until_the_last_service_has_ended() {
+    let world = World::new();
+    let node = world.node().await;
+    let slow = "[services.widget]\ncommand = [\"{tree}/bin/serve\"]\nready_wait_ms = 100\nstop_timeout_ms = 20000";
+    let endpoint = Endpoint::new(&world, &[&node], slow);
+    let [pid, end] = ["pid", "end"].map(|name| endpoint.path(name));
+    let (pid_shown, end_shown) = (pid.display(), end.display());
+    let serve = format!(
+        "#!/bin/sh\ntrap 'while [ ! -e {end_shown} ]; do sleep 0.02; done; exit 0' TERM\necho $$ > {pid_shown}\n\
+         while :; do sleep 0.02; done\n"
+    );
+    endpoint.adopt("1.0.1", 1, &Archive::new().program("bin/serve", &serve).bytes());
+    let mut command = tokio::process::Command::new(PROGRAM);
+    command.args(["run", "--config"]).arg(endpoint.config_path()).stdin(Stdio::null()).stderr(Stdio::null());
+    let mut agent = command.kill_on_drop(true).spawn().unwrap();
+    let read = async || std::fs::read_to_string(&pid).ok()?.trim().parse::<u32>().ok();
+    let service = eventually("a service", read).await;
+    let data = DataDir::at(endpoint.data());
+    eventually("an agent that answers", async || ask(&data, &Request::Status {}).await.ok().flatten()).await;
+    let to = rustix::process::Pid::from_raw(agent.id().unwrap().try_into().unwrap()).unwrap();
+    rustix::process::kill_process(to, rustix::process::Signal::TERM).unwrap();
+    // Nobody answers any more; from then on whoever asks would try to do it himself.
+    eventually("nobody answers", async || matches!(ask(&data, &Request::Status {}).await, Ok(None)).then_some(()))
+        .await;
+    assert!(data.lock().is_err() && is_alive(service), "the agent waits for its service");
+    std::fs::write(&end, "").unwrap();
+    assert!(agent.wait().await.unwrap().success());
+    assert!(data.lock().is_ok() && !is_alive(service));
+}

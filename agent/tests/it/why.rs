@@ -316,6 +316,7 @@ async fn a_dry_run_says_what_would_happen_and_changes_nothing() {
     assert_eq!(code, 1, "{text}");
     assert!(text.contains("answer     it would not be installed, because of host window: waits until"), "{text}");
     assert!(text.contains("no window is open; `--now` waits for no window\n"), "{text}");
+    assert!(text.contains("would      fetch tree.tar ("), "when its hour has come: {text}");
     assert_eq!(run(&["--now"]).await.0, 0);
     drop(held);
     endpoint.configure("");
@@ -358,6 +359,7 @@ async fn who_only_asks_is_answered_by_the_newest_header_too() {
     })
     .await;
     let (code, text) = dry_run().await;
+    assert!(!text.contains("\nwould "), "with this proof it would do nothing: {text}");
     assert!(code == 1 && text.contains(already_seen), "beside one that runs it is: {text}");
     let answer = why(&endpoint, &patch.to_string(), &from[..2]);
     assert!(answer.answer.contains(already_seen), "{}", answer.text);

@@ -193,6 +193,7 @@ impl Alarm {
         let hosts: Vec<_> = all.into_iter().filter(HostView::is_alarming).collect();
         let rows: Vec<_> = hosts.iter().flat_map(HostView::alarms).collect();
         let (text, code) = match hosts.is_empty() {
+            true if looked_at == 1 => ("nothing is wrong with the one host".to_owned(), EXIT_DONE),
             true => (format!("nothing is wrong with {looked_at} hosts"), EXIT_DONE),
             false => (table(&HostView::ALARM_HEADINGS, &rows), EXIT_REFUSED),
         };

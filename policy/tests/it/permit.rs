@@ -97,6 +97,12 @@ fn targets(targets: Vec<Target>) -> impl FnOnce(&mut Policy, &mut PatchManifest,
     |_, manifest, _| manifest.targets = List::new(targets).unwrap()
 }
 
+/// The important widget, which needs a restart, in a house with this policy.
+pub(crate) fn with_restart(house: Policy, now_ms: u64) -> Result<(), Reason> {
+    let manifest = PatchManifest { reboot: Reboot::Required, ..manifest() };
+    Policy { subscriptions: policy().subscriptions, ..house }.check(&manifest, &host(), now_ms)
+}
+
 /// The word, the outcome and the sentence of a decision against a patch.
 fn refusal(decision: Result<(), Reason>) -> (ReasonCode, Outcome, String) {
     let reason = decision.expect_err("refused");

@@ -63,6 +63,27 @@ fn a_host_is_restarted_only_when_its_house_says_so() {
     assert_eq!(decide(Restart::Now, schedule(), pause, open), Err("paused: stock-taking".to_owned()));
 }
 
+/// A patch that needs a restart and would be taken back before one may be is not begun, however urgent it is.
+#[test]
+fn what_could_not_restart_in_time_waits_for_the_window() {
+    let now = "2026-06-09T12:00Z"; // Ten hours before the window, in Berlin.
+    let waits = |restart, within_ms, blackout: bool| {
+        let schedule = Schedule { urgent: [Severity::Important].into(), urgent_in_blackout: true, ..schedule() };
+        let now = if blackout { "2026-12-24T12:00Z" } else { now };
+        let policy = Policy { restart, schedule, restart_within_ms: within_ms, ..Policy::default() };
+        crate::permit::with_restart(policy, ms(now)).map_err(|reason| reason.to_string())
+    };
+    let until = "waits until 2026-06-09 22:00 Europe/Berlin (2026-06-09 20:00 UTC), because the host may not restart for \
+                 it soon enough";
+    assert_eq!(waits(Restart::Window, Some(8 * HOUR_MS), false), Err(until.to_owned()));
+    assert_eq!(waits(Restart::Window, Some(9 * HOUR_MS), false), Ok(()));
+    assert_eq!(waits(Restart::Window, None, false), Ok(()), "it may stay in place for as long as it likes");
+    assert_eq!(waits(Restart::Now, Some(1), false), Ok(()));
+    let blackout = waits(Restart::Window, Some(7 * DAY_MS), true).unwrap_err();
+    assert!(blackout.ends_with("because the host may not restart for it soon enough"), "{blackout}");
+    assert_eq!(waits(Restart::Window, Some(60 * DAY_MS), true), Ok(()), "two weeks later there is a window");
+}
+
 #[test]
 fn without_windows_any_hour_will_do() {
     assert_eq!(decide(&Schedule::default(), &due(), "2026-12-24T18:00Z"), Ok("at any hour".to_owned()));

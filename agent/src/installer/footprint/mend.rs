@@ -75,7 +75,9 @@ impl Root {
         let new = beside(name);
         remove(parent, &new)?;
         rustix::fs::linkat(&from, from_name, parent, &new, AtFlags::empty())?;
-        Ok(rustix::fs::renameat(parent, &new, parent, name)?)
+        rustix::fs::renameat(parent, &new, parent, name)?;
+        // Where both were names of this file already, as where `/bin` leads to `/usr/bin`, nothing was renamed.
+        Ok(remove(parent, &new)?)
     }
 }
 

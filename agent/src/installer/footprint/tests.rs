@@ -86,6 +86,28 @@ fn nor_does_one_of_somebody_elses_beneath_packages() {
     }
 }
 
+/// As where `/bin` leads to `/usr/bin`, and a package moves a program from the one to the other.
+#[test]
+fn two_paths_of_one_place_are_mended_and_nothing_is_left_beside_them() {
+    let room = room();
+    let base = room.path().join("root");
+    put(&base, "usr/bin/app", "old");
+    fs::set_permissions(base.join("usr/bin"), fs::Permissions::from_mode(0o755)).unwrap();
+    fs::set_permissions(base.join("usr"), fs::Permissions::from_mode(0o755)).unwrap();
+    symlink("usr/bin", base.join("bin")).unwrap();
+    let root = Root::of_packages(&base);
+    let paths = ["bin/app", "usr/bin/app"].map(str::to_owned).into();
+    let footprint = Footprint::take(&root, &paths, &[], long()).unwrap();
+    let kept = room.path().join("kept");
+    footprint.keep(&root, &kept, long()).unwrap();
+    fs::remove_file(base.join("usr/bin/app")).unwrap();
+    fs::write(base.join("usr/bin/app"), "new").unwrap();
+    footprint.repair(&root, &kept);
+    assert!(footprint.differences(&root).unwrap().is_empty());
+    let there: Vec<_> = fs::read_dir(base.join("usr/bin")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(there, ["app"]);
+}
+
 #[test]
 fn links_that_lead_to_what_is_no_text_are_told_apart_and_come_back() {
     use std::ffi::OsStr;

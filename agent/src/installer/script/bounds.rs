@@ -71,22 +71,19 @@ impl Bounds {
     /// Whether what is beneath a directory is within these. Whoever is at work there leads nobody elsewhere: each directory
     /// is opened from the one before, and what is gone meanwhile is not there.
     pub(super) fn check(self, directory: &Path) -> Result<(), Excess> {
-        let top = rustix::fs::open(directory, DIRECTORY, Mode::empty())?;
-        if room::free(&top)? < FREE_BYTES_MIN {
-            return Err(Excess::Disk);
-        }
+        let top = open_with_room(directory)?;
         let mut sum = Sum { bounds: self, bytes: 0, entries: 0 };
         sum.add(top, 0, directory.as_os_str().len())
     }
 
     /// Who is asked every moment whether a script may go on that works in a directory: no longer when it made too much,
-    /// and then says why.
+    /// and then says why. What is left of the disk is asked for each time, which costs nothing.
     pub(super) fn mind(self, directory: &Path, why: &mut Option<Excess>) -> impl FnMut() -> bool {
         let mut next = Instant::now();
         move || {
             let begun = Instant::now();
+            *why = if begun >= next { self.check(directory).err() } else { open_with_room(directory).err() };
             if begun >= next {
-                *why = self.check(directory).err();
                 next = begun + LOOK_EVERY.max(begun.elapsed() * LOOK_SHARE);
             }
             why.is_none()
@@ -95,6 +92,12 @@ impl Bounds {
 }
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// Opens a directory, where its disk is not almost full.
+fn open_with_room(directory: &Path) -> Result<OwnedFd, Excess> {
+    let top = rustix::fs::open(directory, DIRECTORY, Mode::empty())?;
+    if room::free(&top)? < FREE_BYTES_MIN { Err(Excess::Disk) } else { Ok(top) }
+}
 
 struct Sum {
     bounds: Bounds,
@@ -176,6 +179,21 @@ mod tests {
         fs::create_dir_all(at.join("z").join(&long)).unwrap();
         fs::rename(at.join("z"), at.join(&long).join("z")).unwrap();
         assert_eq!(wide.check(at), Err(Excess::Path));
+    }
+
+    /// However long a look takes, and however long it is until the next.
+    #[test]
+    fn the_disk_is_looked_at_each_time() {
+        let room = tempfile::tempdir().unwrap();
+        let inner = room.path().join("inner");
+        fs::create_dir(&inner).unwrap();
+        let (bounds, mut why) = (Bounds { bytes_max: MIB, entries_max: 4 }, None);
+        let mut may_go_on = bounds.mind(&inner, &mut why);
+        assert!(may_go_on());
+        fs::remove_dir(&inner).unwrap();
+        assert!(!may_go_on());
+        drop(may_go_on);
+        assert_eq!(why, Some(Excess::Unseen(Errno::NOENT)));
     }
 
     #[test]

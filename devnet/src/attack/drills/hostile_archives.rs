@@ -20,6 +20,8 @@ pub(super) const DRILL: Drill = Drill {
 const PRODUCT: &str = "vendor-a/hostile-archives";
 /// What lies outside, and must stay as it is.
 const CANARY: &str = "alive\n";
+/// More directories than there are above any into which something is unpacked.
+const UP: usize = 14;
 /// What a bomb claims to become.
 const BOMB_BYTES: u64 = 1 << 40;
 
@@ -57,7 +59,8 @@ fn hostile(canary: &Path) -> Result<Vec<(&'static str, Vec<u8>)>, AttackError> {
     let (aim, cage) = (canary.display().to_string(), canary.parent().unwrap_or(canary).display().to_string());
     let one = |kind, name: &str, mode, link: &str| Archive::default().entry(kind, name, mode, link)?.end();
     Ok(vec![
-        ("..", one(Regular, "../../../../canary", 0o644, "")?),
+        // From wherever it is unpacked: what goes up from the root stays there.
+        ("..", one(Regular, &format!("{}{}", "../".repeat(UP), aim.trim_start_matches('/')), 0o644, "")?),
         ("absolute path", one(Regular, &aim, 0o644, "")?),
         ("link out", one(Symlink, "out", 0o777, &aim)?),
         ("hard link out", one(Link, "out", 0o644, &aim)?),

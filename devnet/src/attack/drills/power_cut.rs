@@ -59,9 +59,13 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
             Ok(())
         };
         host.killed_while_applying(&new, moment).await?;
+        tally.cut += u64::from(host.status().await?.get("interrupted").is_some_and(Value::is_string));
         if let Ending::Done { .. } = begun_again(stage, &mut host, &mut tally).await? {
             host.take_back(&new).await?;
         }
+    }
+    if tally.cut == 0 {
+        return Err(AttackError::Stage(format!("none of {} kills fell within an update", KILLS * stage.times)));
     }
     played.measured("neither old nor new", tally.mixed, 0);
     played.measured("receipts that say otherwise", tally.otherwise, 0);
@@ -75,9 +79,11 @@ async fn in_place(stage: &Stage, host: &Host, release: u64) -> Result<(), Attack
     wait_for("a release in its place", async || Ok((host.installed_files(PRODUCT)? == files).then_some(()))).await
 }
 
-/// What must not be.
+/// How often it was cut, and what must not be.
 #[derive(Default)]
 struct Tally {
+    /// Updates that were under way when their agent was killed.
+    cut: u64,
     mixed: u64,
     otherwise: u64,
 }
