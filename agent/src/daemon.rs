@@ -117,6 +117,8 @@ pub async fn run(
         () = &mut stop => tracing::info!("stopping"),
     }
     control.finish().await;
+    // Whoever asks from here on is not to wait for the last service; nor does he get the directory before.
+    drop(control);
     others.shutdown().await;
     services.stop_all().await;
     if running.leaves() {

@@ -106,8 +106,8 @@ name = @NAME@
 # environment = { TZ = "UTC" }       # nothing is inherited
 # container = false                  # true: it is run in a container of the installed image, by crun; then the command
 #                                    # is one of the image, and may be left out: the image names one
-# stop_timeout_ms = 10000            # then it is killed
-# ready_wait_ms = 300                # it must stay up this long to count as started
+# stop_timeout_ms = 10000            # then it is killed; 45 s at most
+# ready_wait_ms = 300                # it must stay up this long to count as started; ten minutes at most
 # A service that systemd runs: it is restarted by systemctl when its product is patched, and must be up then.
 # [services.valkey-exporter]
 # product = "acme/valkey"
@@ -223,7 +223,8 @@ name = @NAME@
 # (run/reboot-required). Such a patch is judged afterwards; nothing else is installed before that.
 # [reboot]
 # when = "window"                    # "never": a patch that always needs it is refused; "window": while a
-#                                    # window is open, however urgent it is; "now": at once
+#                                    # window is open, however urgent it is; "now": at once. A patch that always
+#                                    # needs it is begun only where the next window opens before the deadline
 # command = ["systemctl", "reboot"]
 # root = "/"                         # of run/reboot-required, proc/uptime and proc/sys/kernel/random/boot_id
 # patience = "10m"                   # for the host to go down, before it is asked again

@@ -101,7 +101,7 @@ async fn a_doctor_asks_the_nodes_himself_and_leaves_nothing_behind() {
     let endpoint = Endpoint::new(&world, &[&node], "");
     let patch = installed(&world, &endpoint).await;
     let doctor = agent(&endpoint, &["doctor"]).await;
-    assert!(doctor.code == 0 && doctor.out.contains("1 patches, proven not to be recalled"), "{}", doctor.out);
+    assert!(doctor.code == 0 && doctor.out.contains("one patch, proven not to be recalled"), "{}", doctor.out);
     recall(&world, patch);
     let doctor = agent(&endpoint, &["doctor"]).await;
     assert!(doctor.code == 1 && doctor.out.contains(SAID), "{}", doctor.out);
