@@ -39,6 +39,15 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(30);
 /// Asks until there is an answer.
 pub(super) async fn wait_for<T>(
     what: &str,
+    ask: impl AsyncFnMut() -> Result<Option<T>, AttackError>,
+) -> Result<T, AttackError> {
+    wait_closely(what, LOOK_INTERVAL, ask).await
+}
+
+/// The same, looking this often.
+pub(super) async fn wait_closely<T>(
+    what: &str,
+    interval: Duration,
     mut ask: impl AsyncFnMut() -> Result<Option<T>, AttackError>,
 ) -> Result<T, AttackError> {
     let deadline = Instant::now() + PATIENCE;
@@ -49,7 +58,7 @@ pub(super) async fn wait_for<T>(
         if Instant::now() > deadline {
             return Err(AttackError::GaveUp(what.to_owned()));
         }
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(interval).await;
     }
 }
 

@@ -6,12 +6,12 @@ use crate::attack::error::AttackError;
 use crate::attack::host::{Host, Kind};
 use crate::attack::judge::{Ending, Promise};
 use crate::attack::report::Played;
-use crate::attack::stage::{Stage, wait_for};
+use crate::attack::stage::{Stage, wait_closely, wait_for};
 use proto::v1::{ListReceiptsRequest, Receipt};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 use serde_json::Value;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(super) const DRILL: Drill = Drill {
     name: "power-cut",
@@ -22,6 +22,12 @@ pub(super) const DRILL: Drill = Drill {
 const PRODUCT: &str = "vendor-a/power-cut";
 /// Moments at which it is killed; more of them on demand.
 const KILLS: usize = 20;
+/// One in so many of them, at the least, falls within an update: else nothing is shown.
+const HITS: u64 = 10;
+/// For how much longer than until the new version is in its place, for what comes after that.
+const BEYOND: f64 = 1.5;
+/// How often is looked whether an update has begun, or is in its place: it takes some hundredths of a second.
+const CLOSELY: Duration = Duration::from_millis(1);
 /// What they are drawn from.
 const SEED: u64 = 7;
 /// What makes an update last: it is in place, and whether it is healthy nobody knows yet.
@@ -39,12 +45,15 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     for host in [&left_alone, &host] {
         played.control("the old version", host.apply(&old).await?);
     }
-    let begun = Instant::now();
-    let (applied, until_in_place) =
-        tokio::join!(left_alone.apply(&new), async { in_place(stage, &left_alone, 3).await.map(|()| begun.elapsed()) });
+    let until_in_place = async {
+        left_alone.begins_an_update().await?;
+        let begun = Instant::now();
+        in_place(stage, &left_alone, 3).await.map(|()| begun.elapsed())
+    };
+    let (applied, until_in_place) = tokio::join!(left_alone.apply(&new), until_in_place);
     played.control("the new one, on a host where nobody is killed", applied?);
     // Afterwards it only has its receipt taken.
-    let longest = until_in_place?;
+    let longest = until_in_place?.mul_f64(BEYOND);
 
     let mut tally = Tally::default();
     host.killed_while_applying(&long, in_place(stage, &host, 2)).await?;
@@ -55,6 +64,7 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
     for _ in 0..KILLS * stage.times {
         let after = longest.mul_f64(dice.random());
         let moment = async {
+            host.begins_an_update().await?;
             tokio::time::sleep(after).await;
             Ok(())
         };
@@ -64,8 +74,9 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
             host.take_back(&new).await?;
         }
     }
-    if tally.cut == 0 {
-        return Err(AttackError::Stage(format!("none of {} kills fell within an update", KILLS * stage.times)));
+    if tally.cut * HITS < (KILLS * stage.times) as u64 {
+        let why = format!("{} of {} kills fell within an update: that shows nothing", tally.cut, KILLS * stage.times);
+        return Err(AttackError::Stage(why));
     }
     played.measured("neither old nor new", tally.mixed, 0);
     played.measured("receipts that say otherwise", tally.otherwise, 0);
@@ -76,7 +87,22 @@ async fn play(stage: &mut Stage) -> Result<Played, AttackError> {
 /// Waits until a release is where programs find it.
 async fn in_place(stage: &Stage, host: &Host, release: u64) -> Result<(), AttackError> {
     let files = stage.packed_files(PRODUCT, release)?;
-    wait_for("a release in its place", async || Ok((host.installed_files(PRODUCT)? == files).then_some(()))).await
+    wait_closely(
+        "a release in its place",
+        CLOSELY,
+        async || Ok((host.installed_files(PRODUCT)? == files).then_some(())),
+    )
+    .await
+}
+
+impl Host {
+    /// Waits until its agent begins an update: then its journal is another one.
+    async fn begins_an_update(&self) -> Result<(), AttackError> {
+        let journal = self.agent.data_dir.join("journal");
+        let stamp = || std::fs::metadata(&journal).ok().and_then(|there| Some((there.len(), there.modified().ok()?)));
+        let before = stamp();
+        wait_closely("an update that begins", CLOSELY, async || Ok((stamp() != before).then_some(()))).await
+    }
 }
 
 /// How often it was cut, and what must not be.
