@@ -24,13 +24,10 @@ use crate::settled::{Settled, chain};
 use crate::status::{Shown, Status};
 use crate::worker::{AskError, Asked, NoAttempt, Wish};
 use ledger::limits;
-use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -103,14 +100,6 @@ impl Answer {
     }
 }
 
-/// The path of the socket through an open directory: a socket's own path may have 108 bytes at most,
-/// a data directory's may be longer.
-fn through(directory: &Path) -> io::Result<(OwnedFd, PathBuf)> {
-    let held = rustix::fs::open(directory, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-    let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), DataDir::CONTROL);
-    Ok((held, path.into()))
-}
-
 /// The socket, where people may already ask.
 pub struct Listening(UnixListener);
 
@@ -130,7 +119,7 @@ impl Listening {
     pub fn on(data: &DataDir) -> Result<Self, FileError> {
         let path = data.path().join(DataDir::CONTROL);
         files::remove(&path)?;
-        let (_held, short) = through(data.path()).map_err(failed("open", data.path()))?;
+        let (_held, short) = data.control().map_err(failed("open", data.path()))?;
         // The directory is the owner's alone, so nobody gets in before the mode is set.
         let listener = UnixListener::bind(&short).map_err(failed("listen on", &path))?;
         fs::set_permissions(&path, fs::Permissions::from_mode(files::PRIVATE_FILE_MODE))
@@ -308,7 +297,7 @@ pub async fn ask(data: &DataDir, request: &Request) -> Result<Option<Answer>, Fi
 /// [`FileError`] when it cannot be asked, or does not answer.
 pub async fn ask_line(data: &DataDir, request: &Request) -> Result<Option<Vec<u8>>, FileError> {
     let path = data.path().join(DataDir::CONTROL);
-    let stream = match connect(data.path()).await {
+    let stream = match connect(data).await {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
@@ -318,8 +307,8 @@ pub async fn ask_line(data: &DataDir, request: &Request) -> Result<Option<Vec<u8
     exchange(stream, request).await.map(Some).map_err(failed("talk to the agent on", &path))
 }
 
-async fn connect(directory: &Path) -> io::Result<UnixStream> {
-    let (_held, short) = through(directory)?;
+async fn connect(data: &DataDir) -> io::Result<UnixStream> {
+    let (_held, short) = data.control()?;
     UnixStream::connect(&short).await
 }
 

@@ -51,8 +51,8 @@ pub async fn run(
     let _lock = site.lock();
     let endpoint = site.key().public();
     tracing::info!(%endpoint, ledger = %site.trust.name(), chain = %site.trust.chain_id(), "agent runs");
-    let kinds = site.installer.kinds().statuses();
-    for kind in kinds.iter().filter(|kind| kind.is_of_interest()) {
+    let kinds = site.installer.kinds().clone();
+    for kind in kinds.statuses().iter().filter(|kind| kind.is_of_interest()) {
         tracing::info!("installs {kind}");
     }
     let (services, running) = (site.installer.services().clone(), site.installer.running().clone());

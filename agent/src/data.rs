@@ -2,10 +2,12 @@
 //! agent's.
 
 use crate::files::{self, FileError, failed};
-use rustix::fs::FlockOperation;
+use rustix::fs::{FlockOperation, Mode, OFlags};
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -85,6 +87,21 @@ impl DataDir {
                 Err(error) => return Err(failed("lock", &path)(io::Error::from(error)).into()),
             }
         }
+    }
+
+    /// The path of the socket that a running agent listens on, through an open directory: a socket's own path may have
+    /// 108 bytes at most, a data directory's may be longer.
+    pub(crate) fn control(&self) -> io::Result<(OwnedFd, PathBuf)> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let held = rustix::fs::open(&self.0, flags, Mode::empty())?;
+        let path = format!("/proc/self/fd/{}/{}", held.as_raw_fd(), Self::CONTROL);
+        Ok((held, path.into()))
+    }
+
+    /// Whether an agent listens there.
+    #[must_use]
+    pub fn is_answered(&self) -> bool {
+        self.control().and_then(|(_held, socket)| UnixStream::connect(socket)).is_ok()
     }
 
     /// Artifacts on their way in.

@@ -56,6 +56,17 @@ fn one_line(text: &str) -> String {
     text.chars().map(harmless).collect()
 }
 
+/// What is new in what is heard of a recall.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// That there is one.
+    Recall,
+    /// Why.
+    Reason,
+    /// Nothing.
+    Nothing,
+}
+
 /// The recalls remembered.
 #[derive(Debug)]
 pub struct Recalls {
@@ -84,16 +95,19 @@ impl Recalls {
         self.kept.get(&patch)
     }
 
-    /// Remembers a recall; whether it is the first that is heard of it. What is known of the reason is not
-    /// forgotten again.
+    /// Remembers a recall; what is new in it. What is known of the reason is not forgotten again.
     ///
     /// # Errors
     /// [`FileError`] when it is not on the disk.
-    pub fn keep(&mut self, patch: PatchId, recall: Recall) -> Result<bool, FileError> {
+    pub fn keep(&mut self, patch: PatchId, recall: Recall) -> Result<News, FileError> {
         let known = self.kept.get(&patch);
-        let news = known.is_none();
+        let news = match (known, &recall.reason) {
+            (None, _) => News::Recall,
+            (Some(_), Some(_)) => News::Reason,
+            (Some(_), None) => News::Nothing,
+        };
         if known == Some(&recall) || known.is_some_and(|known| known.reason.is_some()) {
-            return Ok(news);
+            return Ok(News::Nothing);
         }
         let mut kept = self.kept.clone();
         kept.insert(patch, recall);
@@ -138,9 +152,10 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("recalls.json");
         let mut recalls = Recalls::open(&path).unwrap();
-        assert!(recalls.keep(PATCH, recall(3, None)).unwrap());
-        assert!(!recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap());
-        assert!(!recalls.keep(PATCH, recall(3, None)).unwrap());
+        assert_eq!(recalls.keep(PATCH, recall(3, None)).unwrap(), News::Recall);
+        assert_eq!(recalls.keep(PATCH, recall(4, None)).unwrap(), News::Nothing);
+        assert_eq!(recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap(), News::Reason);
+        assert_eq!(recalls.keep(PATCH, recall(3, None)).unwrap(), News::Nothing);
         let again = Recalls::open(&path).unwrap();
         assert_eq!(again.of(PATCH), Some(&recall(3, Some("it eats data"))));
         assert_eq!(again.of(PATCH).unwrap().to_string(), "recalled: it eats data");
@@ -157,7 +172,7 @@ mod tests {
         recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap_err();
         assert_eq!(recalls.of(PATCH), None);
         std::fs::create_dir(directory.path().join("away")).unwrap();
-        assert!(recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap());
+        assert_eq!(recalls.keep(PATCH, recall(3, Some("it eats data"))).unwrap(), News::Recall);
         assert!(Recalls::open(&path).unwrap().of(PATCH).is_some());
     }
 

@@ -23,7 +23,6 @@ use crate::installer::journal::{JournalError, Observer};
 use crate::installer::{Installer, installs};
 use crate::inventory::{Gatherer, Teller};
 use crate::key::{self, KeyError};
-use crate::own_program::Launched;
 use crate::probes::Prober;
 use crate::proofs::{self, Offer};
 use crate::recalls::Recalls;
@@ -137,15 +136,28 @@ impl Site {
     /// # Errors
     /// [`SiteError`].
     pub fn open(config: Config, program: PathBuf, observer: Observer) -> Result<Self, SiteError> {
-        Self::open_and(config, program, observer, |_| Ok(())).map(|(site, ())| site)
+        Self::open_within(Duration::ZERO, config, program, observer, |_| Ok(())).map(|(site, ())| site)
     }
 
-    /// Opens an endpoint, and does something as soon as the lock is held: whoever finds it held may
-    /// then count on that.
+    /// Opens an endpoint for an agent that is to run, and does something as soon as the lock is held: whoever finds it held
+    /// may then count on that. Somebody at the host may do something by hand just now, and is waited for; an agent that
+    /// runs already is not.
     ///
     /// # Errors
     /// [`SiteError`].
     pub fn open_and<T>(
+        config: Config,
+        program: PathBuf,
+        observer: Observer,
+        locked: impl FnOnce(&DataDir) -> Result<T, FileError>,
+    ) -> Result<(Self, T), SiteError> {
+        let runs = DataDir::at(config.data_dir.clone()).is_answered();
+        let patience = if runs { Duration::ZERO } else { LOCK_WAIT };
+        Self::open_within(patience, config, program, observer, locked)
+    }
+
+    fn open_within<T>(
+        patience: Duration,
         config: Config,
         program: PathBuf,
         observer: Observer,
@@ -157,8 +169,6 @@ impl Site {
         let sources = Sources::new(&config.ledger)?;
         let own = config.cache.is_some().then(|| data.cache());
         let origins = Origins::new(&config.sources, &sources, config.download, own)?;
-        // Somebody at the host may do something by hand between two programs of the agent.
-        let patience = if Launched::here() == Launched::Not { Duration::ZERO } else { LOCK_WAIT };
         let lock = Arc::new(data.lock_within(patience)?);
         let done = locked(&data)?;
         let launcher = Launcher::new(program, data.path());

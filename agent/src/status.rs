@@ -165,8 +165,8 @@ pub struct Shown {
     pub origins: Origins,
     /// What others have from it.
     pub cache: Option<Arc<Cache>>,
-    /// What it can install, as it looked when it began.
-    pub kinds: Vec<KindStatus>,
+    /// What it can install.
+    pub kinds: Arc<Kinds>,
     /// The program that runs.
     pub running: Arc<Running>,
     /// Why that cannot be updated, where the house wants it to be.
@@ -198,7 +198,7 @@ impl Shown {
                 split,
                 nodes: self.heads.nodes(),
             }),
-            installers: self.kinds.clone(),
+            installers: self.kinds.statuses(),
             installed: installed_and_judged(&self.config, &mut trouble).0,
             interrupted: None,
             services: self.services.views(),

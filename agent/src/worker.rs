@@ -38,6 +38,8 @@ const CANDIDATES_MAX: usize = 16;
 const LOOK_AGAIN_MS_MAX: u64 = 15 * 60 * 1000;
 /// How long a pass asks for proofs that nobody has: a node may list what it likes, and the next pass asks another one.
 const SEARCH_MAX: Duration = Duration::from_secs(60);
+/// How long until what the host lacked for a kind of patches is looked for again.
+const LOOK_FOR_KINDS_AFTER: Duration = Duration::from_secs(5 * 60);
 /// The ledger may have many blocks a second; an agent looks less often.
 const PASS_INTERVAL_MIN: Duration = Duration::from_millis(250);
 
@@ -91,6 +93,8 @@ pub struct Worker {
     patience: Option<Instant>,
     /// How long this pass has asked for proofs that nobody had.
     searched: Duration,
+    /// When it was looked last for what the host lacks for a kind of patches.
+    looked_for_kinds: Instant,
 }
 
 impl Worker {
@@ -100,7 +104,8 @@ impl Worker {
         let view = watch::channel(WorkerView::default()).0;
         let turn = site.starts();
         let (waiting, looks, searched) = (BTreeMap::new(), Looks::default(), Duration::ZERO);
-        let worker = Self { site, view, turn, waiting, looks, patience: None, searched };
+        let looked_for_kinds = Instant::now();
+        let worker = Self { site, view, turn, waiting, looks, patience: None, searched, looked_for_kinds };
         worker.show(None);
         worker
     }
@@ -218,6 +223,12 @@ impl Worker {
     /// after what is installed.
     pub async fn pass(&mut self) {
         (self.patience, self.searched) = (None, Duration::ZERO);
+        if self.looked_for_kinds.elapsed() > LOOK_FOR_KINDS_AFTER {
+            let kinds = self.site.installer.kinds().clone();
+            // A look that breaks off finds nothing.
+            let _ = tokio::task::spawn_blocking(move || kinds.look_again()).await;
+            self.looked_for_kinds = Instant::now();
+        }
         // One after the other.
         if !self.site.installer.is_interrupted() {
             self.pass_over_all().await;

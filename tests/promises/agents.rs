@@ -248,6 +248,8 @@ async fn no_patch_without_proof_and_every_apply_has_a_receipt() {
     assert_eq!((receipt.outcome.as_str(), receipt.reason.as_str()), ("refused", "recalled"));
     assert_eq!(Stage::installed(&late), None, "something recalled was installed");
 
+    assert_eq!(Stage::status(&late)["running"], true);
+
     // And the one that runs it already is told by itself, with the reason that was signed.
     wait_for("the host that runs it to say so", async || {
         let status = Stage::status(&host);

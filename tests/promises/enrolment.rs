@@ -98,4 +98,8 @@ async fn what_does_not_do_is_named_and_leaves_nothing_behind() {
     let before = std::fs::read(dir.join("endpoint.key")).unwrap();
     assert_eq!(enrols(&words, "edge-1", &dir).status.code(), Some(2));
     assert_eq!(std::fs::read(dir.join("endpoint.key")).unwrap(), before);
+    // One that is called the same is let in, and told.
+    let output = enrols(&words, "edge-1", &ledger.beside("other"));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success() && said.contains("another host is called edge-1 already"), "{said}");
 }

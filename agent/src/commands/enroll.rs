@@ -22,6 +22,8 @@ use tokio::time::{Instant, sleep};
 
 /// How long a host asks to be enrolled, once it has seen its ledger.
 const JOIN_PATIENCE: Duration = Duration::from_secs(60);
+/// The status of an endpoint that is enrolled.
+const ACTIVE: &str = "active";
 /// How long it waits when no answer came.
 const JOIN_PAUSE: Duration = Duration::from_secs(1);
 
@@ -134,6 +136,7 @@ impl Enroll {
             Some(height) => format!("{name} is enrolled at height {height}: {public_key}"),
             None => format!("{name} will be enrolled when the ledger is final again: {public_key}"),
         };
+        say_namesakes(node, &arrival).await;
         tracing::info!(config = %config.display(), "written; subscribe to something, then `countersign-agent run`");
         Ok(Answer::new(text, &Enrolled { public_key, name, config, height }))
     }
@@ -179,6 +182,23 @@ async fn genesis(node: &Source, chain_id: ChainId) -> Result<Vec<u8>, Failure> {
                 format!("{} is a node of another ledger: {found}, the invitation is for {chain_id}", node.node());
             Err(Failure::new(text, Some(ASK_AGAIN.to_owned()), REFUSED).called("chain-id"))
         }
+    }
+}
+
+/// Says when another host of the organisation is called the same, as far as the node says so: it may be this one, under a
+/// key that it had before, and it is how people and the inventory tell hosts apart.
+async fn say_namesakes(node: &Source, arrival: &Arrival) {
+    let Ok(endpoints) = node.endpoints().await else { return };
+    let is_this = |endpoint: &&v1::Endpoint| endpoint.key == arrival.endpoint.0;
+    let Some(own) = endpoints.iter().find(is_this) else { return };
+    let is_alike = |endpoint: &&v1::Endpoint| {
+        !is_this(endpoint)
+            && endpoint.status == ACTIVE
+            && (&endpoint.name, &endpoint.organisation) == (&own.name, &own.organisation)
+    };
+    if let Some(other) = endpoints.iter().find(is_alike) {
+        let key = hex::encode(&other.key);
+        tracing::warn!(key, "another host is called {} already: retire it if this one takes its place", arrival.name);
     }
 }
 

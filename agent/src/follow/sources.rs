@@ -46,6 +46,9 @@ const RECEIPT_PAGES_MAX: usize = 50;
 /// Pages of patches looked through for one product: of each of theirs, an id and a number are kept.
 const PATCH_PAGES_MAX: usize = 50;
 
+/// Pages of endpoints looked through for one that is called the same.
+const ENDPOINT_PAGES_MAX: usize = 20;
+
 /// A call that did not give an answer.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("{node}: {call}: {cause}")]
@@ -244,6 +247,28 @@ impl Source {
     pub async fn join(&self, request: v1::JoinRequest) -> Result<v1::JoinResponse, CallError> {
         let mut client = self.enrolment.clone();
         self.call("Join", JOIN_TIMEOUT, client.join(request)).await
+    }
+
+    /// The endpoints that this node lists, as far as it is asked: views, and proof of nothing.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn endpoints(&self) -> Result<Vec<v1::Endpoint>, CallError> {
+        self.within(LISTING_TIMEOUT, "ListEndpoints", async {
+            let (mut endpoints, mut page_token) = (Vec::new(), String::new());
+            for _ in 0..ENDPOINT_PAGES_MAX {
+                let request = v1::ListEndpointsRequest { page_token, ..Default::default() };
+                let mut client = self.ledger.clone();
+                let answer = self.call("ListEndpoints", CALL_TIMEOUT, client.list_endpoints(request)).await?;
+                endpoints.extend(answer.endpoints);
+                page_token = answer.next_page_token;
+                if page_token.is_empty() {
+                    break;
+                }
+            }
+            Ok(endpoints)
+        })
+        .await
     }
 
     /// Says what is on this host.

@@ -21,8 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -37,13 +37,19 @@ const ALL: [InstallerKind; 7] = [
     InstallerKind::Script,
 ];
 
-/// A kind, and what this host lacks for it.
+/// A kind, and what this host lacks for it, as it was looked at last.
 struct Known {
     install: Arc<dyn Install>,
-    lacks: Option<String>,
+    lacks: Mutex<Option<String>>,
 }
 
-/// The kinds this agent knows, each looked at once: at the start.
+impl Known {
+    fn lacks(&self) -> Option<String> {
+        self.lacks.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// The kinds this agent knows, looked at when it begins; and those that the house wants and the host lacks, now and then.
 pub struct Kinds {
     known: BTreeMap<InstallerKind, Known>,
     /// For the agent's own program, where the kinds are those of an agent.
@@ -101,11 +107,7 @@ impl Kinds {
             Arc::new(Container::new(&config.containers)),
             Arc::new(Script::new(&config.scripts, program)),
         ];
-        let look = |install: &Arc<dyn Install>| {
-            let install = install.clone();
-            move || install.lacks()
-        };
-        let lacks = looked_at(all.iter().map(look), LOOK_PATIENCE);
+        let lacks = looked_at(all.iter().map(look), LOOK_PATIENCE).into_iter().map(Mutex::new);
         let known = all.into_iter().zip(lacks).map(|(install, lacks)| (install.kind(), Known { install, lacks }));
         Self { known: known.collect(), own: None, wanted: ALL.into_iter().filter(|kind| config.wants(*kind)).collect() }
     }
@@ -116,11 +118,25 @@ impl Kinds {
         Self { own: Some(own), ..self }
     }
 
+    /// Looks once more for what the house wants and the host lacked: a disk may come late, and whoever knows the users may
+    /// not answer while a host starts. Blocking, and not for long.
+    pub fn look_again(&self) {
+        let is_missing = |kind: &InstallerKind, known: &Known| self.wanted.contains(kind) && known.lacks().is_some();
+        let missing: Vec<_> = self.known.iter().filter(|(kind, known)| is_missing(kind, known)).collect();
+        let found = looked_at(missing.iter().map(|(_, known)| look(&known.install)), LOOK_PATIENCE);
+        for ((kind, known), lacks) in missing.into_iter().zip(found) {
+            if lacks.is_none() {
+                tracing::info!("installs {}", policy::kind_words(*kind));
+            }
+            *known.lacks.lock().unwrap_or_else(PoisonError::into_inner) = lacks;
+        }
+    }
+
     /// Every kind there is, for `status` and for the log at the start.
     #[must_use]
     pub fn statuses(&self) -> Vec<KindStatus> {
         let lacks = |kind| match self.known.get(&kind) {
-            Some(known) => known.lacks.clone(),
+            Some(known) => known.lacks(),
             None => Some("this agent has no installer for them".to_owned()),
         };
         let status = |kind| KindStatus { kind, lacks: lacks(kind), wanted: self.wanted.contains(&kind) };
@@ -148,7 +164,7 @@ impl Kinds {
         if let Some(own) = self.own.as_ref().filter(|own| own.is_of(manifest)) {
             return own.check_kind(kind).map(|()| own.clone() as Arc<dyn Install>);
         }
-        let found = self.known.get(&kind).filter(|known| known.lacks.is_none());
+        let found = self.known.get(&kind).filter(|known| known.lacks().is_none());
         let missing = || format!("this host has no installer for {}", policy::kind_words(kind));
         found.map(|known| known.install.clone()).ok_or_else(|| Refusal::new(ReasonCode::InstallerMissing, missing()))
     }
@@ -161,6 +177,11 @@ impl Kinds {
         }
         self.known.get(&begun.kind).map(|known| known.install.clone())
     }
+}
+
+fn look(install: &Arc<dyn Install>) -> impl FnOnce() -> Option<String> + Send + 'static {
+    let install = install.clone();
+    move || install.lacks()
 }
 
 /// What each look finds lacking. Each has a thread of its own, and all of them together an end in time: whoever waits

@@ -78,7 +78,7 @@ pub struct Installer {
     cache: Option<Arc<Cache>>,
     prepare_deadline: Duration,
     put_deadline: Duration,
-    kinds: Kinds,
+    kinds: Arc<Kinds>,
     own: Arc<OwnProgram>,
     restarts: Restarts,
     journal: Journal,
@@ -113,7 +113,7 @@ impl Installer {
             cache: None,
             prepare_deadline,
             put_deadline,
-            kinds: Kinds::of(&config.installers, program).with_own(own.clone()),
+            kinds: Arc::new(Kinds::of(&config.installers, program).with_own(own.clone())),
             own,
             restarts: Restarts::new(&config.reboot, config.policy.restart != Restart::Never),
             journal,
@@ -133,7 +133,7 @@ impl Installer {
 
     /// Kinds of patches, and which of them it can install.
     #[must_use]
-    pub fn kinds(&self) -> &Kinds {
+    pub fn kinds(&self) -> &Arc<Kinds> {
         &self.kinds
     }
 

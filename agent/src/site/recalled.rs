@@ -3,7 +3,7 @@
 use super::Site;
 use crate::installer::installs;
 use crate::proofs::Offer;
-use crate::recalls::{self, Recall};
+use crate::recalls::{self, News, Recall};
 use crate::settled::chain;
 use ledger::id::PatchId;
 use ledger::proof::{HostClock, ProofBundle, ProofError};
@@ -56,12 +56,14 @@ impl Site {
     fn take_note_of_recall(&mut self, patch: PatchId, recall: Recall) {
         let shown = recall.to_string();
         match self.recalls.keep(patch, recall) {
-            Ok(true) => {
+            Ok(News::Recall) => {
                 let hint = self.recalls.advice(patch, &self.data);
                 tracing::warn!(%patch, hint, "RECALLED: a patch that this host has was {shown}");
                 self.inventory.want();
             }
-            Ok(false) => {}
+            // Whoever was told that it was recalled is told why, too.
+            Ok(News::Reason) => self.inventory.want(),
+            Ok(News::Nothing) => {}
             Err(error) => tracing::error!(error = chain(&error), "that a patch was recalled is not on the disk"),
         }
     }

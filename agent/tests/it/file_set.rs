@@ -212,7 +212,13 @@ async fn nobody_else_can_lead_files_elsewhere() {
     assert_eq!(settled.outcome, Outcome::Applied, "{settled}");
     // A host whose directory anybody may change does not offer file sets at all.
     fs::set_permissions(bench.root().join("etc/acme"), fs::Permissions::from_mode(0o777)).unwrap();
-    let lacks = endpoint.open().installer.kinds().statuses();
-    let lacks = lacks.into_iter().find(|status| status.kind == InstallerKind::FileSet).unwrap().lacks.unwrap();
-    assert!(lacks.contains("may be changed by others"), "{lacks}");
+    let kinds = endpoint.open().installer.kinds().clone();
+    let lacks = || kinds.statuses().into_iter().find(|status| status.kind == InstallerKind::FileSet).unwrap().lacks;
+    assert!(lacks().unwrap().contains("may be changed by others"), "{:?}", lacks());
+    kinds.look_again();
+    assert!(lacks().is_some(), "and still does not");
+    // Nobody has to restart an agent because a disk came late, or somebody put something right.
+    fs::set_permissions(bench.root().join("etc/acme"), fs::Permissions::from_mode(0o755)).unwrap();
+    kinds.look_again();
+    assert_eq!(lacks(), None);
 }

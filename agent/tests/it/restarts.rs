@@ -119,7 +119,7 @@ pub(crate) fn status(worker: &Worker) -> Status {
         work: worker.watch(),
         origins: site.origins.clone(),
         cache: site.cache.clone(),
-        kinds: worker.site().installer.kinds().statuses(),
+        kinds: worker.site().installer.kinds().clone(),
         running: site.installer.running().clone(),
         cannot_update: None,
     };

@@ -363,3 +363,28 @@ async fn an_agent_that_ends_keeps_its_directory_until_the_last_service_has_ended
     assert!(agent.wait().await.unwrap().success());
     assert!(data.lock().is_ok() && !is_alive(service));
 }
+
+/// Whoever starts the agent need not know that somebody does something by hand just now.
+#[tokio::test]
+async fn an_agent_that_is_started_beside_somebody_at_the_host_waits_for_him_and_a_second_agent_does_not() {
+    let world = World::new();
+    let node = world.node().await;
+    let endpoint = Endpoint::new(&world, &[&node], "");
+    let data = DataDir::at(endpoint.data());
+    let run = || {
+        let mut command = tokio::process::Command::new(PROGRAM);
+        command.args(["run", "--config"]).arg(endpoint.config_path()).stdin(Stdio::null()).stderr(Stdio::null());
+        command.kill_on_drop(true).spawn().unwrap()
+    };
+    let by_hand = data.lock().unwrap();
+    let agent = run();
+    let waits = async || {
+        let files = std::fs::read_dir(format!("/proc/{}/fd", agent.id()?)).ok()?.flatten();
+        let mut files = files.filter_map(|file| std::fs::read_link(file.path()).ok());
+        files.any(|file| file == endpoint.data().join("lock")).then_some(())
+    };
+    eventually("it waits", waits).await;
+    drop(by_hand);
+    eventually("it runs", async || ask(&data, &Request::Status {}).await.ok().flatten()).await;
+    assert_eq!(run().wait().await.unwrap().code(), Some(3));
+}
