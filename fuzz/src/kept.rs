@@ -17,7 +17,7 @@ use agent::installer::last_kept::{self, LastKept};
 use agent::inventory::Told;
 use agent::own_program::record::{Choice, Program, Record, STARTS_MAX};
 use agent::own_program::trial::judge;
-use agent::recalls::{Recall, Recalls};
+use agent::recalls::{News, Recall, Recalls};
 use agent::receipts::Receipts;
 use agent::settled::{Settled, reason};
 use agent::waits::{self, Waits};
@@ -168,7 +168,7 @@ fn recalls_go_on(at: &Path) {
     let Some(mut recalls) = understood(Recalls::open(at)) else { return };
     let known = recalls.of(PATCH).cloned();
     let news = recalls.keep(PATCH, Recall { height: u64::MAX, reason: None }).expect("the file can be written");
-    assert_eq!(news, known.is_none());
+    assert_eq!(news == News::Recall, known.is_none());
     let kept = recalls.of(PATCH).cloned();
     assert_eq!(Recalls::open(at).expect("it is there").of(PATCH).cloned(), kept, "what was written is read");
 }
